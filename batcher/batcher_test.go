@@ -1,0 +1,464 @@
+package batcher
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// upstream is a Dispatch for tests: it takes a fixed time for each batch and
+// answers every member with its own value.
+type upstream struct {
+	takes time.Duration
+	mu    sync.Mutex
+	seen  [][]int // the values of each batch, in order of dispatch
+	now   int     // batches at work
+	most  int     // most at work at once
+}
+
+func (u *upstream) dispatch(ctx context.Context, b *Batch[int, int]) error {
+	values := make([]int, b.Len())
+	for i := range values {
+		values[i] = b.Value(i)
+	}
+	u.mu.Lock()
+	u.seen = append(u.seen, values)
+	u.now++
+	u.most = max(u.most, u.now)
+	u.mu.Unlock()
+	defer func() { u.mu.Lock(); u.now--; u.mu.Unlock() }()
+
+	select {
+	case <-time.After(u.takes):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for i, v := range values {
+		b.Answer(i, v)
+	}
+	return nil
+}
+
+func settings(size int, wait time.Duration, inFlight int) Settings {
+	s := DefaultSettings()
+	s.BatchSize, s.MaxWait, s.MaxInFlight = size, wait, inFlight
+	return s
+}
+
+func newBatcher(t *testing.T, d Dispatch[int, int], s Settings) *Batcher[int, int] {
+	t.Helper()
+	b, err := New(d, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+type outcome struct {
+	value   int
+	receipt Receipt
+	err     error
+	took    time.Duration
+}
+
+// submit sends value on a goroutine of its own and lets it reach the queue.
+func submit(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome {
+	out := make(chan outcome, 1)
+	start := time.Now()
+	go func() {
+		v, r, err := b.Submit(ctx, Request[int]{Value: value, Bytes: 10})
+		out <- outcome{v, r, err, time.Since(start)}
+	}()
+	synctest.Wait()
+	return out
+}
+
+func wantConserved(t *testing.T, s Stats) {
+	t.Helper()
+	if s.Accepted != s.Answered+s.Failed+s.Cancelled+uint64(s.Queued)+uint64(s.InFlightRequests) {
+		t.Errorf("requests were lost or counted twice: %+v", s)
+	}
+}
+
+func TestFullBatchIsReleasedAtOnceAndEveryCallerGetsItsOwnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(3, time.Minute, 1))
+		var outs []<-chan outcome
+		for v := range 3 {
+			outs = append(outs, submit(t.Context(), b, v))
+		}
+		for v, out := range outs {
+			o := <-out
+			want := Receipt{BatchID: 1, Size: 3, Position: v, Reason: ReasonFull}
+			if o.err != nil || o.value != v || o.receipt != want || o.took != time.Second {
+				t.Errorf("request %d: got %+v, want receipt %+v", v, o, want)
+			}
+		}
+		wantConserved(t, b.Stats())
+	})
+}
+
+func TestPartialBatchIsReleasedExactlyWhenItsOldestHasWaitedMaxWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(t, (&upstream{}).dispatch, settings(8, 5*time.Millisecond, 1))
+		first := submit(t.Context(), b, 1)
+		time.Sleep(3 * time.Millisecond)
+		second := submit(t.Context(), b, 2)
+		a, c := <-first, <-second
+		if a.took != 5*time.Millisecond || a.receipt.Reason != ReasonWait || a.receipt.QueueWait != 5*time.Millisecond {
+			t.Errorf("first: %+v", a)
+		}
+		if c.took != 2*time.Millisecond || c.receipt.Size != 2 || c.receipt.QueueWait != 2*time.Millisecond {
+			t.Errorf("second: %+v", c)
+		}
+	})
+}
+
+func TestWithoutAWindowRequestsCollectOnlyWhileSlotsAreTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(8, 0, 1))
+		var outs []<-chan outcome
+		for v := range 4 {
+			outs = append(outs, submit(t.Context(), b, v))
+		}
+		for _, out := range outs {
+			<-out
+		}
+		if len(u.seen) != 2 || len(u.seen[0]) != 1 || len(u.seen[1]) != 3 {
+			t.Errorf("batches %v, want the first alone and the rest together", u.seen)
+		}
+	})
+}
+
+func TestMaxInFlightIsNeverExceeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(2, 0, 3))
+		var outs []<-chan outcome
+		for v := range 40 {
+			outs = append(outs, submit(t.Context(), b, v))
+		}
+		for _, out := range outs {
+			<-out
+		}
+		if u.most != 3 {
+			t.Errorf("%d batches were in flight at once, want 3", u.most)
+		}
+	})
+}
+
+func TestUnbatchedSendsEachAloneWithoutWaitingOrCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := settings(16, time.Minute, 1)
+		s.Mode = ModeUnbatched
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, s)
+		var outs []<-chan outcome
+		for v := range 50 {
+			outs = append(outs, submit(t.Context(), b, v))
+		}
+		for _, out := range outs {
+			if o := <-out; o.took != time.Second || o.receipt.Size != 1 || o.receipt.Reason != ReasonUnbatched {
+				t.Errorf("got %+v", o)
+			}
+		}
+		if u.most != 50 {
+			t.Errorf("%d at once, want all 50", u.most)
+		}
+	})
+}
+
+func TestRequestsOfDifferentKeysNeverShareABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mixed int
+		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
+			for i := range batch.Len() {
+				if batch.Value(i)%3 != batch.Value(0)%3 {
+					mixed++
+				}
+				batch.Answer(i, 0)
+			}
+			return nil
+		}, settings(4, time.Millisecond, 1))
+		var wg sync.WaitGroup
+		for v := range 30 {
+			wg.Go(func() {
+				_, _, err := b.Submit(t.Context(), Request[int]{Value: v, Key: string(rune('a' + v%3))})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if mixed > 0 {
+			t.Errorf("%d requests travelled with another key", mixed)
+		}
+	})
+}
+
+func TestQueueBoundsRefuseAtOnceAndLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := settings(1, time.Minute, 1)
+		s.QueueRequests, s.QueueBytes = 3, 25
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, s)
+		running := submit(t.Context(), b, 0)
+		second, third := submit(t.Context(), b, 1), submit(t.Context(), b, 2)
+
+		var full *FullError
+		if o := <-submit(t.Context(), b, 3); !errors.As(o.err, &full) || full.Bound != "queue_bytes" || o.took != 0 {
+			t.Errorf("bytes: got %+v", o)
+		}
+		s.QueueBytes = 1000
+		s.QueueRequests = 2
+		if err := b.SetSettings(s); err != nil {
+			t.Fatal(err)
+		}
+		if o := <-submit(t.Context(), b, 4); !errors.As(o.err, &full) || full.Bound != "queue_requests" || full.Limit != 2 {
+			t.Errorf("requests: got %+v", o)
+		}
+		for _, out := range []<-chan outcome{running, second, third} {
+			if o := <-out; o.err != nil {
+				t.Errorf("an accepted request was lost: %v", o.err)
+			}
+		}
+		if st := b.Stats(); st.Refused != 2 || st.Accepted != 3 || st.Answered != 3 || st.QueuedBytes != 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestRequestWhoseContextEndsInTheQueueIsNeverDispatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(1, time.Minute, 1))
+		running := submit(t.Context(), b, 0)
+		cancelled, cancel := context.WithCancel(t.Context())
+		expired, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer stop()
+		gone, late, kept := submit(cancelled, b, 1), submit(expired, b, 2), submit(t.Context(), b, 3)
+		cancel()
+		if o := <-gone; !errors.Is(o.err, context.Canceled) || o.took != 0 || o.receipt != (Receipt{}) {
+			t.Errorf("cancelled: %+v", o)
+		}
+		if o := <-late; !errors.Is(o.err, context.DeadlineExceeded) || o.took != 100*time.Millisecond {
+			t.Errorf("expired: %+v", o)
+		}
+		<-running
+		if o := <-kept; o.err != nil {
+			t.Error(o.err)
+		}
+		if !slices.EqualFunc(u.seen, [][]int{{0}, {3}}, slices.Equal) {
+			t.Errorf("dispatched %v, want only 0 and 3", u.seen)
+		}
+		if st := b.Stats(); st.Cancelled != 2 || st.Answered != 2 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestContextThatHasEndedIsNotAccepted(t *testing.T) {
+	b := newBatcher(t, (&upstream{}).dispatch, settings(1, 0, 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := b.Submit(ctx, Request[int]{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if st := b.Stats(); st.Accepted != 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestCallerLeavingInFlightHarmsNoNeighbour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(2, time.Minute, 1))
+		ctx, cancel := context.WithCancel(t.Context())
+		leaver, neighbour := submit(ctx, b, 1), submit(t.Context(), b, 2)
+		cancel()
+		if o := <-leaver; !errors.Is(o.err, context.Canceled) || o.took != 0 || o.receipt.Size != 2 {
+			t.Errorf("leaver: %+v", o)
+		}
+		if o := <-neighbour; o.err != nil || o.value != 2 || o.took != time.Second {
+			t.Errorf("neighbour: %+v", o)
+		}
+		wantConserved(t, b.Stats())
+	})
+}
+
+func TestBatchThatLostAllItsCallersIsCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Hour}
+		b := newBatcher(t, u.dispatch, settings(2, time.Minute, 1))
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := submit(ctx, b, 1), submit(ctx, b, 2)
+		cancel()
+		<-first
+		<-second
+		synctest.Wait()
+		if st := b.Stats(); st.InFlight != 0 || st.Cancelled != 2 {
+			t.Errorf("the slot is still taken: %+v", st)
+		}
+	})
+}
+
+func TestMembersEndEachInItsOwnWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := errors.New("bad item")
+		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
+			batch.Answer(0, 7)
+			batch.Answer(0, 8)
+			batch.Fail(0, bad)
+			batch.Fail(1, bad)
+			return nil
+		}, settings(3, time.Minute, 1))
+		first, second, third := submit(t.Context(), b, 0), submit(t.Context(), b, 1), submit(t.Context(), b, 2)
+		if o := <-first; o.value != 7 || o.err != nil {
+			t.Errorf("only the first end counts: %+v", o)
+		}
+		if o := <-second; !errors.Is(o.err, bad) || o.receipt.Position != 1 {
+			t.Errorf("second: %+v", o)
+		}
+		if o := <-third; !errors.Is(o.err, ErrUnanswered) {
+			t.Errorf("third: %+v", o)
+		}
+		if st := b.Stats(); st.Answered != 1 || st.Failed != 2 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestAnswerReachesItsCallerBeforeTheBatchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
+			batch.Answer(0, 1)
+			time.Sleep(time.Minute)
+			batch.Answer(1, 2)
+			return nil
+		}, settings(2, time.Minute, 1))
+		first, second := submit(t.Context(), b, 0), submit(t.Context(), b, 0)
+		if o := <-first; o.took != 0 {
+			t.Errorf("waited %v for its neighbour", o.took)
+		}
+		<-second
+	})
+}
+
+func TestSettingsTakeHoldOfWhatIsQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(t, (&upstream{}).dispatch, settings(8, time.Minute, 1))
+		first, second := submit(t.Context(), b, 1), submit(t.Context(), b, 2)
+		if err := b.SetSettings(settings(0, 0, 1)); err == nil {
+			t.Error("a bad setting was taken")
+		}
+		time.Sleep(time.Second)
+		if err := b.SetSettings(settings(2, time.Minute, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if o := <-first; o.receipt.Reason != ReasonFull || o.took != time.Second {
+			t.Errorf("got %+v", o)
+		}
+		<-second
+	})
+}
+
+func TestDrainAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(2, time.Minute, 1))
+		var outs []<-chan outcome
+		for v := range 5 {
+			outs = append(outs, submit(t.Context(), b, v))
+		}
+		start := time.Now()
+		if err := b.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took != 3*time.Second {
+			t.Errorf("drain took %v, want the three batches' 3s", took)
+		}
+		for _, out := range outs {
+			if o := <-out; o.err != nil {
+				t.Errorf("an accepted request was lost: %v", o.err)
+			}
+		}
+		if o := <-submit(t.Context(), b, 9); !errors.Is(o.err, ErrDraining) {
+			t.Errorf("got %+v", o)
+		}
+		if st := b.Stats(); st.Releases[ReasonDrain].Requests != 1 {
+			t.Errorf("releases %+v", st.Releases)
+		}
+		b.Resume()
+		again := submit(t.Context(), b, 10)
+		if err := b.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if o := <-again; o.err != nil {
+			t.Error(o.err)
+		}
+	})
+}
+
+func TestDrainEndsWithItsContextOrByResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(t, (&upstream{takes: time.Hour}).dispatch, settings(1, 0, 1))
+		out := submit(t.Context(), b, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := b.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		undone := make(chan error, 1)
+		go func() { undone <- b.Drain(t.Context()) }()
+		synctest.Wait()
+		b.Resume()
+		if err := <-undone; !errors.Is(err, ErrResumed) {
+			t.Errorf("got %v", err)
+		}
+		if o := <-out; o.err != nil {
+			t.Error(o.err)
+		}
+	})
+}
+
+func TestDrainEndsWhenTheLastQueuedCallerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(t, (&upstream{takes: time.Second}).dispatch, settings(1, time.Minute, 1))
+		running := submit(t.Context(), b, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		queued := submit(ctx, b, 1)
+		drained := make(chan error, 1)
+		go func() { drained <- b.Drain(t.Context()) }()
+		synctest.Wait()
+		cancel()
+		<-queued
+		<-running
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCloseEndsEveryRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(t, (&upstream{takes: time.Hour}).dispatch, settings(1, time.Minute, 1))
+		running, queued := submit(t.Context(), b, 0), submit(t.Context(), b, 1)
+		b.Close()
+		for _, out := range []<-chan outcome{running, queued, submit(t.Context(), b, 2)} {
+			if o := <-out; !errors.Is(o.err, ErrClosed) {
+				t.Errorf("got %+v", o)
+			}
+		}
+		b.Close()
+		wantConserved(t, b.Stats())
+	})
+}
+
+func asSettingError(err error, target **SettingError) bool { return errors.As(err, target) }
