@@ -178,7 +178,7 @@ type PrefillRequest struct {
 	// tokens. Empty (default) is the common cache.
 	CacheSalt string `protobuf:"bytes,7,opt,name=cache_salt,json=cacheSalt,proto3" json:"cache_salt,omitempty"`
 	// Name or path of a LoRA adapter that SGLang has loaded. Empty (default) is
-	// the base model.
+	// the base model. Only requests with the same adapter share a batch.
 	Lora string `protobuf:"bytes,8,opt,name=lora,proto3" json:"lora,omitempty"`
 	// The caller's name for this request, returned in the reply. At most 128
 	// bytes. Optional for Prefill; for PrefillStream required and unique among
@@ -622,7 +622,7 @@ func (x *Token) GetLogprob() float64 {
 // TokenLogprobs is one position with its log probabilities.
 type TokenLogprobs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token at this position.
+	// The token at this position; absent after the prompt at max_new_tokens 0.
 	Token *Token `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The likeliest tokens at this position, likeliest first; LogprobOptions.top_k of them.
 	Top []*Token `protobuf:"bytes,2,rep,name=top,proto3" json:"top,omitempty"`
@@ -688,7 +688,8 @@ type Logprobs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Prompt positions from LogprobOptions.prompt_start on.
 	Prompt []*TokenLogprobs `protobuf:"bytes,1,rep,name=prompt,proto3" json:"prompt,omitempty"`
-	// The generated token; empty at max_new_tokens 0.
+	// The position after the prompt, at most one: the generated token, or at
+	// max_new_tokens 0 only the likeliest and chosen tokens that could follow.
 	Completion    []*TokenLogprobs `protobuf:"bytes,2,rep,name=completion,proto3" json:"completion,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
