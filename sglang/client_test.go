@@ -1,0 +1,412 @@
+package sglang
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serve starts a server that answers everything with h, and a client of it.
+func serve(t *testing.T, h http.HandlerFunc) *Client {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return clientOf(t, s.URL, Options{})
+}
+
+func clientOf(t *testing.T, url string, o Options) *Client {
+	t.Helper()
+	c, err := NewClient(url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.CloseIdle)
+	return c
+}
+
+func answer(status int, contentType, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+func two() Call {
+	return Call{Requests: []Request{{RID: "aa", Text: "one"}, {RID: "bb", Text: "two"}}}
+}
+
+func element(rid string, tokens int) string {
+	return fmt.Sprintf(`{"text":"","output_ids":[],"meta_info":{"id":%q,"finish_reason":{"type":"length","length":0},"prompt_tokens":%d,"cached_tokens":1,"cached_tokens_details":{"device":1,"host":0},"completion_tokens":0,"dp_rank":null}}`, rid, tokens)
+}
+
+func TestErrorShapesBecomeOneError(t *testing.T) {
+	cases := []struct {
+		name    string
+		status  int
+		body    string
+		kind    Kind
+		message string
+	}{
+		{"refused for its meaning", 400, `{"error":{"message":"max_new_tokens must be at least 0, got -1."}}`, KindRejected, "max_new_tokens must be at least 0, got -1."},
+		{"refused by the contract", 400, `{"error":"unknown field ` + "`nonsense`" + `"}`, KindRejected, "unknown field `nonsense`"},
+		{"refused by validation, without the input it quotes", 400,
+			`{"object":"error","message":"2 validation errors:\n  {'type': 'string_type', 'loc': ('body', 'text', 'str'), 'msg': 'Input should be a valid string', 'input': 'SECRET'}\n  {'type': 'list_type', 'loc': ('body', 'text', 'list[str]'), 'msg': 'x', 'input': 'SECRET'}\n\n  File \"DIR/model\", line 928, in generate_request","type":"Bad Request","param":null,"code":400}`,
+			KindRejected, "not of the expected form: body.text.str; body.text.list[str]"},
+		{"busy", 503, `{"object":"error","message":"The request queue is full.","type":"503","param":null,"code":503}`, KindBusy, "The request queue is full."},
+		{"plain text", 500, "Internal Server Error", KindServer, "Internal Server Error"},
+		{"unauthorised", 401, `{"error":"Unauthorized"}`, KindAuth, "Unauthorized"},
+		{"no such path", 404, `{"detail":"Not Found"}`, KindRejected, "Not Found"},
+		{"nothing at all", 502, ``, KindServer, "no message"},
+		{"another document", 500, `[1,2]`, KindServer, "[1,2]"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := serve(t, answer(c.status, "application/json", c.body)).Generate(t.Context(), two())
+			var e *Error
+			if !errors.As(err, &e) || e.Status != c.status || e.Kind != c.kind || e.Message != c.message {
+				t.Errorf("got %#v", err)
+			}
+			if strings.Contains(err.Error(), "SECRET") {
+				t.Error("the input is quoted")
+			}
+		})
+	}
+}
+
+func TestResultsFollowTheRequests(t *testing.T) {
+	cases := map[string]string{
+		"in order": element("aa", 11) + "," + element("bb", 22),
+		"swapped":  element("bb", 22) + "," + element("aa", 11),
+	}
+	for name, body := range cases {
+		t.Run(name, func(t *testing.T) {
+			results, err := serve(t, answer(200, "application/json", "["+body+"]")).Generate(t.Context(), two())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if results[0].Answer.Meta.PromptTokens != 11 || results[1].Answer.Meta.PromptTokens != 22 {
+				t.Errorf("answers crossed: %+v", results)
+			}
+		})
+	}
+}
+
+func TestAnswerThatCannotBeMatchedIsNotGuessed(t *testing.T) {
+	cases := map[string]struct{ contentType, body string }{
+		"too short":    {"application/json", "[" + element("aa", 1) + "]"},
+		"too long":     {"application/json", "[" + element("aa", 1) + "," + element("bb", 1) + "," + element("cc", 1) + "]"},
+		"a stranger":   {"application/json", "[" + element("aa", 1) + "," + element("zz", 1) + "]"},
+		"one twice":    {"application/json", "[" + element("aa", 1) + "," + element("aa", 1) + "]"},
+		"not a list":   {"application/json", element("aa", 1)},
+		"not JSON":     {"application/json", "hello"},
+		"another type": {"text/html", "[" + element("aa", 1) + "," + element("bb", 1) + "]"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := serve(t, answer(200, c.contentType, c.body)).Generate(t.Context(), two())
+			var e *Error
+			if !errors.As(err, &e) || e.Kind != KindProtocol {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestItemsFailByThemselves(t *testing.T) {
+	abort := func(rest string) string {
+		return `{"text":"","output_ids":[],"meta_info":{"id":"bb","finish_reason":{"type":"abort"` + rest + `},"prompt_tokens":1}}`
+	}
+	cases := map[string]struct {
+		second string
+		kind   Kind
+	}{
+		"an error of its own":      {`{"error":{"message":"too long","code":400}}`, KindRejected},
+		"told to stop":             {abort(`,"message":"Aborted"`), KindAborted},
+		"told to stop, null":       {abort(`,"status_code":null`), KindAborted},
+		"given up for being busy":  {abort(`,"status_code":503`), KindBusy},
+		"given up for being wrong": {abort(`,"status_code":400`), KindRejected},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			results, err := serve(t, answer(200, "application/json", "["+element("aa", 1)+","+c.second+"]")).Generate(t.Context(), two())
+			if err != nil || results[0].Err != nil {
+				t.Fatalf("got %v and %v", err, results)
+			}
+			var e *Error
+			if !errors.As(results[1].Err, &e) || e.Kind != c.kind {
+				t.Errorf("got %v", results[1].Err)
+			}
+		})
+	}
+}
+
+func TestCallIsSentAsListsWithEveryFieldInItsPlace(t *testing.T) {
+	var got map[string]any
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		if key := r.Header.Get("Authorization"); key != "" {
+			t.Errorf("a key was sent: %q", key)
+		}
+		answer(200, "application/json", "["+element("aa", 1)+","+element("bb", 2)+"]")(w, r)
+	})
+	half, start, priority, seed := float32(0.5), 3, int32(7), int64(11)
+	call := Call{Priority: &priority, LoRA: "ad\"apter", Requests: []Request{
+		{RID: "aa", Text: "tab\t quote\" back\\ line\n bell\x07 é 𝄞", CacheSalt: "s"},
+		{RID: "bb", Text: "two", MaxNewTokens: 1, Sampling: Sampling{Temperature: &half, Seed: &seed, LogitBias: map[int32]float32{5: 1}},
+			Logprobs: &LogprobOptions{PromptStart: &start, TopK: 2, TokenIDs: []int32{8, 9}}},
+	}}
+	if _, err := c.Generate(t.Context(), call); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"text":              []any{"tab\t quote\" back\\ line\n bell\x07 é 𝄞", "two"},
+		"rid":               []any{"aa", "bb"},
+		"priority":          7.0,
+		"lora_path":         "ad\"apter",
+		"cache_salt":        []any{"s", ""},
+		"stream":            false,
+		"return_logprob":    []any{false, true},
+		"logprob_start_len": []any{-1.0, 3.0},
+		"top_logprobs_num":  []any{0.0, 2.0},
+		"token_ids_logprob": []any{[]any{}, []any{8.0, 9.0}},
+		"sampling_params": []any{
+			map[string]any{"max_new_tokens": 0.0, "temperature": 0.0},
+			map[string]any{"max_new_tokens": 1.0, "temperature": 0.5, "sampling_seed": 11.0, "logit_bias": map[string]any{"5": 1.0}},
+		},
+	}
+	if a, b := toJSON(t, got), toJSON(t, want); a != b {
+		t.Errorf("sent\n%s\nwant\n%s", a, b)
+	}
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestCallThatCouldHarmTheServerIsNotSent(t *testing.T) {
+	c := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
+	for name, requests := range map[string][]Request{
+		"empty list":  nil,
+		"empty text":  {{RID: "aa", Text: "x"}, {RID: "bb"}},
+		"empty ids":   {{RID: "aa", InputIDs: []int32{}}},
+		"mixed kinds": {{RID: "aa", Text: "x"}, {RID: "bb", InputIDs: []int32{1}}},
+		"both kinds":  {{RID: "aa", Text: "x", InputIDs: []int32{1}}},
+		"no rid":      {{Text: "x"}},
+		"bad UTF-8":   {{RID: "aa", Text: "\xff"}},
+	} {
+		if _, err := c.Generate(t.Context(), Call{Requests: requests}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if err := c.Abort(t.Context(), ""); err == nil {
+		t.Error("an empty rid aborts everything")
+	}
+}
+
+func TestNoWholeAnswerIsUnreachable(t *testing.T) {
+	refused := httptest.NewServer(http.NotFoundHandler())
+	refused.Close()
+	cases := map[string]*Client{
+		"refused": clientOf(t, refused.URL, Options{}),
+		"reset": serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			panic(http.ErrAbortHandler)
+		}),
+		"cut short": serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			_, _ = io.WriteString(w, "[")
+		}),
+	}
+	for name, c := range cases {
+		_, err := c.Generate(t.Context(), two())
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != KindUnreachable || e.Status != 0 {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestAnswerBeyondTheLimitIsNotRead(t *testing.T) {
+	s := httptest.NewServer(answer(200, "application/json", "["+strings.Repeat(" ", 4096)+"]"))
+	defer s.Close()
+	_, err := clientOf(t, s.URL, Options{MaxResponseBytes: 1000}).Generate(t.Context(), two())
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != KindProtocol {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestContextEndsACall(t *testing.T) {
+	release := make(chan struct{})
+	c := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	defer close(release)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := c.Generate(ctx, two()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCallLostToAClosingConnectionIsSentAgain has a server that closes each
+// connection when a second request arrives on it, as one does whose keep-alive
+// has just run out.
+func TestCallLostToAClosingConnectionIsSentAgain(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var connections atomic.Int64
+	body := "[" + element("aa", 1) + "," + element("bb", 1) + "]"
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			go func() {
+				defer conn.Close()
+				buf := make([]byte, 64<<10)
+				_, _ = conn.Read(buf)
+				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+				_, _ = conn.Read(buf[:1]) // wait for the second request, and drop it
+			}()
+		}
+	}()
+	defer func() { listener.Close(); <-done }()
+	c := clientOf(t, "http://"+listener.Addr().String(), Options{})
+	for i := range 5 {
+		if _, err := c.Generate(t.Context(), two()); err != nil {
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
+	if n := connections.Load(); n != 5 {
+		t.Errorf("%d connections, want one a call", n)
+	}
+}
+
+func TestControlAndInfoReadWhatTheServerTells(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", answer(200, "text/plain", ""))
+	mux.HandleFunc("GET /server_info", answer(200, "application/json", `{"version":"0.5.23","status":"ready","max_req_input_len":2042,"max_total_num_tokens":65536,"chunked_prefill_size":4096,"context_length":null,"startup_time":{"load_weight":0.25},"other":[1]}`))
+	mux.HandleFunc("GET /model_info", answer(200, "application/json", `{"model_path":"m","model_type":"qwen2","is_generation":true}`))
+	mux.HandleFunc("GET /v1/models", answer(200, "application/json", `{"object":"list","data":[{"id":"tiny","max_model_len":2048}]}`))
+	mux.HandleFunc("GET /v1/loads", answer(200, "application/json", `{"loads":[{"num_running_reqs":1,"total_prefill_uncached_tokens":100,"total_prefill_busy_us":5},{"num_running_reqs":2,"total_prefill_uncached_tokens":11,"total_prefill_busy_us":6}]}`))
+	mux.HandleFunc("POST /flush_cache", func(w http.ResponseWriter, r *http.Request) {
+		if got := r.URL.Query().Get("timeout"); got != "1.5" {
+			t.Errorf("timeout %q", got)
+		}
+		answer(400, "text/plain", "Flush cache failed.\n")(w, r)
+	})
+	mux.HandleFunc("POST /abort_request", func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if string(body) != `{"rid":"aa"}` {
+			t.Errorf("abort sent %s", body)
+		}
+	})
+	c := serve(t, mux.ServeHTTP)
+	ctx := t.Context()
+	if err := c.Ready(ctx); err != nil {
+		t.Error(err)
+	}
+	info, err := c.ServerInfo(ctx)
+	if err != nil || info.MaxReqInputLen != 2042 || info.ContextLength != nil || info.StartupTime.LoadWeight != 0.25 || info.Simulator != nil {
+		t.Errorf("server info %+v, %v", info, err)
+	}
+	if m, err := c.ModelInfo(ctx); err != nil || m.ModelType != "qwen2" {
+		t.Errorf("model info %+v, %v", m, err)
+	}
+	if m, err := c.Models(ctx); err != nil || len(m) != 1 || m[0].MaxModelLen != 2048 {
+		t.Errorf("models %+v, %v", m, err)
+	}
+	if l, err := c.Loads(ctx); err != nil || l != (Load{3, 0, 111, 11}) {
+		t.Errorf("loads %+v, %v", l, err)
+	}
+	var e *Error
+	if err := c.FlushCache(ctx, 1500*time.Millisecond); !errors.As(err, &e) || e.Kind != KindBusy {
+		t.Errorf("flush: %v", err)
+	}
+	if err := c.Abort(ctx, "aa"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAddressesAreCheckedBeforeUse(t *testing.T) {
+	for _, bad := range []string{"", "127.0.0.1:30000", "ftp://x", "http://", "http://user:pw@x", "http://[::1", "::"} {
+		if _, err := NewClient(bad, Options{}); err == nil {
+			t.Errorf("%q was taken", bad)
+		} else if strings.Contains(err.Error(), "pw") {
+			t.Errorf("the error holds the password: %v", err)
+		}
+	}
+	if c := clientOf(t, "http://127.0.0.1:30000/", Options{}); c.URL() != "http://127.0.0.1:30000" {
+		t.Errorf("got %q", c.URL())
+	}
+}
+
+func TestKeyIsSentAsABearerToken(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Authorization"); got != "Bearer k" {
+			t.Errorf("got %q", got)
+		}
+	}))
+	defer s.Close()
+	if err := clientOf(t, s.URL, Options{APIKey: "k"}).Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRIDsAreDistinctAndOfOneLength(t *testing.T) {
+	seen := map[string]bool{}
+	for range 1000 {
+		rid := NewRID()
+		if len(rid) != 32 || strings.Contains(rid, "_") || seen[rid] {
+			t.Fatalf("got %q", rid)
+		}
+		seen[rid] = true
+	}
+}
+
+func TestLogprobsAreReadAsAnswered(t *testing.T) {
+	body := `[{"text":"","output_ids":[],"meta_info":{"id":"aa","prompt_tokens":2,"input_token_logprobs":[[null,64,null],[-11.5,293,"x"]],"input_top_logprobs":[null,[[-1.5,3,null]]],"output_token_ids_logprobs":[null]}},` + element("bb", 1) + `]`
+	results, err := serve(t, answer(200, "application/json", body)).Generate(t.Context(), two())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := results[0].Answer.Meta
+	if len(m.InputTokenLogprobs) != 2 || m.InputTokenLogprobs[0].Logprob != nil || *m.InputTokenLogprobs[1].Logprob != -11.5 ||
+		*m.InputTokenLogprobs[1].Text != "x" || m.InputTopLogprobs[0] != nil || m.InputTopLogprobs[1][0].ID != 3 {
+		t.Errorf("got %+v", m)
+	}
+	if got := toJSON(t, m.InputTokenLogprobs); got != `[[null,64,null],[-11.5,293,"x"]]` {
+		t.Errorf("written back as %s", got)
+	}
+}

@@ -1,0 +1,186 @@
+package sglang
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+)
+
+// encodeCall writes the JSON of a call. Every per-item field is a list as long
+// as the requests; a field that no request uses is left out.
+func encodeCall(call Call) ([]byte, error) {
+	if err := call.check(); err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, call.sizeHint())
+	b, err := call.appendPrompts(append(b, '{'))
+	if err != nil {
+		return nil, err
+	}
+	b = append(b, `,"rid":`...)
+	b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return strconv.AppendQuote(b, r.RID) })
+	b = append(b, `,"sampling_params":`...)
+	b = appendList(b, call.Requests, appendSampling)
+	b = call.appendLogprobs(b)
+	if call.uses(func(r *Request) bool { return r.CacheSalt != "" }) {
+		b = append(b, `,"cache_salt":`...)
+		b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.CacheSalt) })
+	}
+	if call.LoRA != "" {
+		b = appendString(append(b, `,"lora_path":`...), call.LoRA)
+	}
+	if call.Priority != nil {
+		b = strconv.AppendInt(append(b, `,"priority":`...), int64(*call.Priority), 10)
+	}
+	return append(b, `,"stream":false}`...), nil
+}
+
+// sizeHint is about how long the JSON will be, in bytes.
+func (call Call) sizeHint() int {
+	n := 256
+	for _, r := range call.Requests {
+		n += len(r.Text) + len(r.Text)/8 + 7*len(r.InputIDs) + 160
+	}
+	return n
+}
+
+func (call Call) uses(f func(*Request) bool) bool {
+	for i := range call.Requests {
+		if f(&call.Requests[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (call Call) appendPrompts(b []byte) ([]byte, error) {
+	if call.Requests[0].InputIDs != nil {
+		b = append(b, `"input_ids":`...)
+		return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendIDs(b, r.InputIDs) }), nil
+	}
+	for i, r := range call.Requests {
+		if !utf8.ValidString(r.Text) {
+			return nil, fmt.Errorf("sglang: generate: requests[%d].text: not valid UTF-8", i)
+		}
+	}
+	b = append(b, `"text":`...)
+	return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.Text) }), nil
+}
+
+// appendLogprobs adds the four lists of log probability options where some
+// request asks for any. A request that does not has the values that mean none.
+func (call Call) appendLogprobs(b []byte) []byte {
+	if !call.uses(func(r *Request) bool { return r.Logprobs != nil }) {
+		return b
+	}
+	list := func(name string, f func(b []byte, o *LogprobOptions) []byte) {
+		b = append(append(append(b, ',', '"'), name...), '"', ':')
+		b = appendList(b, call.Requests, func(b []byte, r *Request) []byte {
+			if r.Logprobs == nil {
+				return f(b, new(LogprobOptions))
+			}
+			return f(b, r.Logprobs)
+		})
+	}
+	b = append(b, `,"return_logprob":`...)
+	b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return strconv.AppendBool(b, r.Logprobs != nil) })
+	list("logprob_start_len", func(b []byte, o *LogprobOptions) []byte {
+		if o.PromptStart == nil {
+			return append(b, "-1"...)
+		}
+		return strconv.AppendInt(b, int64(*o.PromptStart), 10)
+	})
+	list("top_logprobs_num", func(b []byte, o *LogprobOptions) []byte { return strconv.AppendInt(b, int64(o.TopK), 10) })
+	if call.uses(func(r *Request) bool { return r.Logprobs != nil && len(r.Logprobs.TokenIDs) > 0 }) {
+		// [] and not null: SGLang refuses null in this list.
+		list("token_ids_logprob", func(b []byte, o *LogprobOptions) []byte { return appendIDs(b, o.TokenIDs) })
+	}
+	return b
+}
+
+// samplingJSON is the sampling_params of one prompt. max_new_tokens is always
+// written: left out it means 128.
+type samplingJSON struct {
+	MaxNewTokens int               `json:"max_new_tokens"`
+	Temperature  float32           `json:"temperature"`
+	TopP         *float32          `json:"top_p,omitempty"`
+	TopK         *int32            `json:"top_k,omitempty"`
+	MinP         *float32          `json:"min_p,omitempty"`
+	Seed         *int64            `json:"sampling_seed,omitempty"`
+	LogitBias    map[int32]float32 `json:"logit_bias,omitempty"`
+}
+
+func appendSampling(b []byte, r *Request) []byte {
+	s := r.Sampling
+	if s.isDefault() {
+		b = append(b, `{"max_new_tokens":`...)
+		return append(strconv.AppendInt(b, int64(r.MaxNewTokens), 10), `,"temperature":0}`...)
+	}
+	j := samplingJSON{MaxNewTokens: r.MaxNewTokens, TopP: s.TopP, TopK: s.TopK, MinP: s.MinP, Seed: s.Seed, LogitBias: s.LogitBias}
+	if s.Temperature != nil {
+		j.Temperature = *s.Temperature
+	}
+	data, err := json.Marshal(j)
+	if err != nil { // NaN or infinity: null is refused by the server, for this field
+		return append(b, `{"temperature":null}`...)
+	}
+	return append(b, data...)
+}
+
+func (s Sampling) isDefault() bool {
+	return s.Temperature == nil && s.TopP == nil && s.TopK == nil && s.MinP == nil && s.Seed == nil && len(s.LogitBias) == 0
+}
+
+func appendList(b []byte, requests []Request, item func([]byte, *Request) []byte) []byte {
+	b = append(b, '[')
+	for i := range requests {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = item(b, &requests[i])
+	}
+	return append(b, ']')
+}
+
+func appendIDs(b []byte, ids []int32) []byte {
+	b = append(b, '[')
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(id), 10)
+	}
+	return append(b, ']')
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString writes s as a JSON string. s is valid UTF-8; only what JSON
+// demands is escaped, which makes source code about five times cheaper than
+// through encoding/json with its HTML escapes.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[start:i]...)
+		start = i + 1
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, '\\', 'n')
+		case '\t':
+			b = append(b, '\\', 't')
+		case '\r':
+			b = append(b, '\\', 'r')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	return append(append(b, s[start:]...), '"')
+}
