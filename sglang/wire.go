@@ -30,7 +30,7 @@ type MetaInfo struct {
 // FinishReason is why generation ended: "length", "stop" or "abort".
 type FinishReason struct {
 	Type       string          `json:"type"`
-	Length     int             `json:"length,omitempty"`
+	Length     *int            `json:"length,omitempty"`      // tokens generated; absent for abort
 	Message    string          `json:"message,omitempty"`     // abort only
 	StatusCode json.RawMessage `json:"status_code,omitempty"` // abort only; number or null
 }

@@ -1,0 +1,52 @@
+package sim
+
+import (
+	"sync"
+	"time"
+)
+
+// clock turns simulated durations into real ones.
+type clock struct {
+	speed float64 // simulated seconds per real second
+}
+
+// real is how long a simulated number of seconds lasts here.
+func (c clock) real(seconds float64) time.Duration {
+	return time.Duration(seconds / c.speed * float64(time.Second))
+}
+
+// simulated is how many simulated seconds a real duration is.
+func (c clock) simulated(d time.Duration) float64 { return d.Seconds() * c.speed }
+
+// sleepUntil returns at t, or earlier when done is closed.
+func sleepUntil(t time.Time, done <-chan struct{}) {
+	d := time.Until(t)
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-done:
+	}
+}
+
+// frontEnd is the single-threaded front end: work on it queues. It keeps to its
+// own schedule and not to when timers really fire, so that their lateness does
+// not add up while it is busy.
+type frontEnd struct {
+	mu   sync.Mutex
+	free time.Time // when all reserved work is done
+}
+
+// reserve takes the next d of the front end and returns when that ends.
+func (f *frontEnd) reserve(now time.Time, d time.Duration) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.free.Before(now) {
+		f.free = now
+	}
+	f.free = f.free.Add(d)
+	return f.free
+}

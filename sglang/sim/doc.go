@@ -1,0 +1,19 @@
+// Package sim is a simulator of SGLang 0.5.23 behind SGLang's own HTTP
+// interface: the embedded default of loadgen and a test double for the proxy.
+//
+// It simulates what decides the throughput of prefill: a single-threaded front
+// end that costs time for each call, each prompt and each byte of text; a
+// scheduler that takes what waits, up to chunked_prefill_size tokens a forward;
+// a device whose forwards cost time for themselves and for each uncached token;
+// and a radix prefix cache of bounded size, in which a new prefix can be shared
+// only after the forward that computed it. It computes no model: generated
+// tokens and log probabilities are made from hashes, and text is cut into
+// tokens only about as Qwen's tokenizer would (see tokens.go).
+//
+// It never pretends to be real: /server_info names the profile and its origin.
+// Inputs that stop a real server (an empty prompt, ids outside the vocabulary)
+// stop this one too: every connection is dropped, the cache is lost, and it
+// serves again at once.
+//
+// Read profile.go first, then scheduler.go and radix.go.
+package sim

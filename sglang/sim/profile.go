@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Profile is a simulated server: what its work costs and how much it holds.
+// One call of k prompts with u uncached tokens that fits one forward takes
+// CallSeconds + k·RequestSeconds + ForwardSeconds + u·TokenSeconds.
+type Profile struct {
+	Name   string `json:"name"`
+	Device string `json:"device"`
+	Model  string `json:"model"`
+	Origin string `json:"origin"` // where the numbers come from
+
+	CallSeconds            float64 `json:"call_seconds"`              // a: front end, for each HTTP call
+	RequestSeconds         float64 `json:"request_seconds"`           // b: front end, for each prompt
+	TokenizeSecondsPerByte float64 `json:"tokenize_seconds_per_byte"` // front end, for text; none for ids
+	TokenSeconds           float64 `json:"token_seconds"`             // c: device, for each uncached token
+	ForwardSeconds         float64 `json:"forward_seconds"`           // d: device, for each forward
+
+	ChunkedPrefillSize int     `json:"chunked_prefill_size"` // tokens in one forward
+	MaxRunningRequests int     `json:"max_running_requests"`
+	KVCacheTokens      int     `json:"kv_cache_tokens"`
+	ContextLength      int     `json:"context_length"` // tokens
+	VocabSize          int     `json:"vocab_size"`
+	LoadSeconds        float64 `json:"load_seconds"` // model load time it reports
+}
+
+// Profiles returns the profiles that are built in.
+func Profiles() []Profile {
+	return []Profile{
+		{
+			Name: "h100-qwen2.5-7b", Device: "NVIDIA H100 SXM (simulated)", Model: "R2EGym-7B-Agent (Qwen2.5-Coder 7B)",
+			Origin: "estimated, not measured: 14.2 GFLOP a token at 798 TFLOP/s bfloat16 give 17.8 µs a token; " +
+				"tokenizing at 2.4 MB/s was measured with Python's tokenizers; the other times are assumed",
+			CallSeconds: 0.001, RequestSeconds: 0.0004, TokenizeSecondsPerByte: 1 / 2.4e6,
+			TokenSeconds: 17.8e-6, ForwardSeconds: 0.003,
+			ChunkedPrefillSize: 8192, MaxRunningRequests: 2048, KVCacheTokens: 400_000, ContextLength: 32768, VocabSize: 152_064,
+			LoadSeconds: 4.4, // 15.2 GB of weights at 3.5 GB/s: assumed
+		},
+		{
+			Name: "cpu-tiny-qwen2", Device: "2-core CPU (simulated)", Model: "tiny random Qwen2",
+			Origin:      "fitted to SGLang 0.5.23 with a tiny random model on 2 CPU cores, lists of ids at 1 to 16",
+			CallSeconds: 0.012, RequestSeconds: 0.0030, TokenizeSecondsPerByte: 1 / 2.4e6,
+			TokenSeconds: 23e-6, ForwardSeconds: 0.004,
+			ChunkedPrefillSize: 4096, MaxRunningRequests: 32, KVCacheTokens: 65_536, ContextLength: 2048, VocabSize: 151_936,
+			LoadSeconds: 0.2,
+		},
+	}
+}
+
+// ProfileNamed returns the built-in profile of that name.
+func ProfileNamed(name string) (Profile, error) {
+	var known []string
+	for _, p := range Profiles() {
+		if p.Name == name {
+			return p, nil
+		}
+		known = append(known, p.Name)
+	}
+	return Profile{}, fmt.Errorf("profile %q is not known: expected %s, or a JSON file", name, strings.Join(known, ", "))
+}
+
+// ReadProfile reads a profile from a JSON file and validates it. Unknown fields
+// are refused, so that a misspelt one is not silently a zero.
+func ReadProfile(path string) (Profile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Profile{}, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	var p Profile
+	d := json.NewDecoder(f)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return Profile{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := p.Validate(); err != nil {
+		return Profile{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Validate names the first field that is out of range.
+func (p Profile) Validate() error {
+	for _, f := range []struct {
+		name  string
+		value float64
+	}{
+		{"call_seconds", p.CallSeconds}, {"request_seconds", p.RequestSeconds}, {"token_seconds", p.TokenSeconds},
+		{"forward_seconds", p.ForwardSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds},
+	} {
+		if !(f.value >= 0 && f.value < 3600) {
+			return fmt.Errorf("%s: must be from 0 to 3600, got %v", f.name, f.value)
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+		least int
+	}{
+		{"chunked_prefill_size", p.ChunkedPrefillSize, 1}, {"max_running_requests", p.MaxRunningRequests, 1},
+		{"kv_cache_tokens", p.KVCacheTokens, 16}, {"context_length", p.ContextLength, 16}, {"vocab_size", p.VocabSize, 256},
+	} {
+		if f.value < f.least {
+			return fmt.Errorf("%s: must be at least %d, got %d", f.name, f.least, f.value)
+		}
+	}
+	return nil
+}
+
+// maxPromptTokens is the longest prompt taken: SGLang keeps six positions of the
+// context back (measured: 2042 of 2048).
+func (p Profile) maxPromptTokens() int { return min(p.ContextLength, p.KVCacheTokens) - 6 }
