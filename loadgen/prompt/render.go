@@ -1,0 +1,71 @@
+package prompt
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ChatTemplate says how messages become the text a model reads.
+type ChatTemplate int
+
+const (
+	// Qwen25 is the chat format of Qwen2.5 without tools (ChatML), ending
+	// where the assistant's answer begins. A conversation without a system
+	// message gets the one that the model's own template inserts.
+	Qwen25 ChatTemplate = iota
+	// Plain is the contents alone, a blank line between them: for base
+	// models and for seeing what is sent.
+	Plain
+)
+
+// qwenSystem is what Qwen2.5's tokenizer_config.json inserts by default.
+const qwenSystem = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+
+// String returns the name that reports use: "qwen2.5" or "plain".
+func (ct ChatTemplate) String() string {
+	switch ct {
+	case Qwen25:
+		return "qwen2.5"
+	case Plain:
+		return "plain"
+	default:
+		return fmt.Sprintf("ChatTemplate(%d)", int(ct))
+	}
+}
+
+// Render flattens messages into the text that is sent as the prompt. Contents
+// are not escaped, as the model's own template does not escape them either.
+func Render(ct ChatTemplate, messages []Message) string {
+	if ct == Plain {
+		return renderPlain(messages)
+	}
+	return renderQwen25(messages)
+}
+
+func renderPlain(messages []Message) string {
+	contents := make([]string, len(messages))
+	for i, m := range messages {
+		contents[i] = m.Content
+	}
+	return strings.Join(contents, "\n\n")
+}
+
+func renderQwen25(messages []Message) string {
+	var b strings.Builder
+	if len(messages) == 0 || messages[0].Role != RoleSystem {
+		writeChatML(&b, Message{Role: RoleSystem, Content: qwenSystem})
+	}
+	for _, m := range messages {
+		writeChatML(&b, m)
+	}
+	b.WriteString("<|im_start|>" + RoleAssistant + "\n")
+	return b.String()
+}
+
+func writeChatML(b *strings.Builder, m Message) {
+	b.WriteString("<|im_start|>")
+	b.WriteString(m.Role)
+	b.WriteByte('\n')
+	b.WriteString(m.Content)
+	b.WriteString("<|im_end|>\n")
+}

@@ -1,0 +1,111 @@
+package trajectory
+
+import "strconv"
+
+// firstNumber is the number of the first generated issue.
+const firstNumber = 1001
+
+// Generate makes n trajectories with the statistics of distribution.go and
+// texts in which no two problems are alike. The same seed gives the same bytes
+// on every machine, and a larger n only adds trajectories: those before stay
+// as they are. 500 of them hold about 45 MB of text.
+//
+// What only a real run could know stays unknown: reward, token counts and the
+// model's times.
+func Generate(n int, seed uint64) []Trajectory {
+	all := make([]Trajectory, 0, max(n, 0))
+	seen := make(map[string]bool)
+	for i := range n {
+		project := projects[i%len(projects)]
+		id := project + "__" + project + "-" + strconv.Itoa(firstNumber+i)
+		g := generator{seed: seed, id: id, subject: newSubject(project, newStream(seed, id, "subject"))}
+		problem := g.problem(seen)
+		seen[problem] = true
+		all = append(all, g.trajectory(problem))
+	}
+	return all
+}
+
+// generator makes one trajectory.
+type generator struct {
+	seed    uint64
+	id      string
+	subject subject
+}
+
+func (g generator) writer(field string) *writer {
+	return &writer{stream: newStream(g.seed, g.id, field), subject: g.subject}
+}
+
+// problem makes a statement that is not among those seen. Only very short ones
+// ever need a second draw.
+func (g generator) problem(seen map[string]bool) string {
+	w := g.writer("problem")
+	size := problemTokens.bytes(w.stream, problemBytesPerToken)
+	for {
+		w.problem(size)
+		if text := w.take(); !seen[text] {
+			return text
+		}
+	}
+}
+
+func (g generator) trajectory(problem string) Trajectory {
+	t := Trajectory{
+		ID:         g.id,
+		Problem:    problem,
+		MaxSteps:   DefaultMaxSteps,
+		ExitReason: "agent",
+		Steps:      make([]Step, stepCount(newStream(g.seed, g.id, "steps"))),
+	}
+	if len(t.Steps) == DefaultMaxSteps {
+		t.ExitReason = "max_step_limit"
+	}
+	durations := newStream(g.seed, g.id, "env")
+	texts := stepWriter{g.writer("thought"), g.writer("action"), g.writer("observation")}
+	for i := range t.Steps {
+		kind, seconds := execution(durations)
+		if i == len(t.Steps)-1 && t.ExitReason == "agent" {
+			t.Steps[i] = texts.last()
+			continue
+		}
+		t.Steps[i] = texts.step(kind, seconds)
+	}
+	return t
+}
+
+// stepWriter makes the steps of one trajectory.
+type stepWriter struct {
+	thought, action, observation *writer
+}
+
+func (w stepWriter) step(kind work, seconds float64) Step {
+	w.thought.thought(kind, thoughtTokens.bytes(w.thought.stream, thoughtBytesPerToken))
+	tool := w.action.action(kind, actionTokens.bytes(w.action.stream, actionBytesPerToken))
+	size := observationTokens.bytes(w.observation.stream, observationBytesPerToken)
+	if tool == "execute_bash" {
+		w.observation.bashOutput(kind, size)
+	} else {
+		w.observation.toolOutput(tool, kind, size)
+	}
+	return w.take(seconds)
+}
+
+// last is the step in which the agent submits.
+func (w stepWriter) last() Step {
+	w.thought.thought(testWork, thoughtTokens.bytes(w.thought.stream, thoughtBytesPerToken))
+	w.action.submit()
+	w.observation.write("<<< Finished >>>")
+	return w.take(idleSeconds)
+}
+
+func (w stepWriter) take(seconds float64) Step {
+	return Step{
+		Thought:          w.thought.take(),
+		Action:           w.action.take(),
+		Observation:      w.observation.take(),
+		EnvExecSeconds:   seconds,
+		PromptTokens:     -1,
+		CompletionTokens: -1,
+	}
+}
