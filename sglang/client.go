@@ -8,11 +8,10 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
+	"unicode"
 )
 
 // Options are the options of a Client; the zero value is useful.
@@ -21,13 +20,7 @@ type Options struct {
 	MaxResponseBytes int64  // longest answer that is read; 0 means 64 MiB
 }
 
-const (
-	defaultMaxResponseBytes = 64 << 20
-	// The server closes a connection that was idle for 5 s (uvicorn's default,
-	// measured). Closing it sooner here avoids sending on one that is closing.
-	idleTimeout = 4 * time.Second
-	dialTimeout = 5 * time.Second
-)
+const defaultMaxResponseBytes = 64 << 20
 
 // Client talks to one SGLang server. It is safe for concurrent use. Its errors
 // are *Error, or the context's error when the context ended first.
@@ -38,46 +31,46 @@ type Client struct {
 	client *http.Client
 }
 
-// NewClient returns a client of the server at baseURL (http://host:port). It
-// sends nothing yet.
+// NewClient returns a client of the server at baseURL (http://host:port, and a
+// path if the server stands under one). It sends nothing yet.
 func NewClient(baseURL string, o Options) (*Client, error) {
-	u, err := url.Parse(baseURL)
+	base, err := parseBase(baseURL)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("URL %q: not a URL: expected http://host:port", baseURL)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("URL %q: expected it to begin with http:// or https://", baseURL)
-	case u.Host == "":
-		return nil, fmt.Errorf("URL %q: names no host: expected http://host:port", baseURL)
-	case u.User != nil:
-		return nil, errors.New("URL: holds credentials: give the key apart from it")
-	}
-	if o.MaxResponseBytes == 0 {
+		return nil, err
+	case strings.ContainsFunc(o.APIKey, unicode.IsControl): // HTTP refuses it, call by call
+		return nil, errors.New("API key: holds a control character, such as a line's end")
+	case o.MaxResponseBytes < 0:
+		return nil, fmt.Errorf("longest answer: must not be negative, got %d bytes", o.MaxResponseBytes)
+	case o.MaxResponseBytes == 0:
 		o.MaxResponseBytes = defaultMaxResponseBytes
 	}
 	return &Client{
-		base:   strings.TrimRight(u.Scheme+"://"+u.Host+u.Path, "/"),
+		base:   base,
 		key:    o.APIKey,
 		limit:  o.MaxResponseBytes,
 		client: &http.Client{Transport: transport(), CheckRedirect: noRedirect},
 	}, nil
 }
 
-func transport() *http.Transport {
-	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
-		TLSHandshakeTimeout: dialTimeout,
-		IdleConnTimeout:     idleTimeout,
-		MaxIdleConns:        0,    // no limit: batches in flight are limited elsewhere
-		MaxIdleConnsPerHost: 4096, // the default of 2 would dial anew for nearly every call
-		DisableCompression:  true, // answers are small, and loopback is not the bottleneck
-		ForceAttemptHTTP2:   false,
-		WriteBufferSize:     64 << 10,
-		ReadBufferSize:      16 << 10,
+// parseBase checks a base URL. Its errors quote no URL that may hold a password.
+func parseBase(s string) (string, error) {
+	if strings.Contains(s, "@") {
+		return "", errors.New("URL: holds credentials (an @): give the key apart from it")
 	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("URL %q: not a URL: expected http://host:port", s)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", fmt.Errorf("URL %q: expected it to begin with http:// or https://", s)
+	case u.Hostname() == "":
+		return "", fmt.Errorf("URL %q: names no host: expected http://host:port", s)
+	case u.RawQuery != "" || u.Fragment != "":
+		return "", fmt.Errorf("URL %q: expected nothing after the path", s)
+	}
+	return strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), nil
 }
-
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // URL is the base URL, without credentials.
 func (c *Client) URL() string { return c.base }
@@ -89,29 +82,17 @@ func (c *Client) CloseIdle() { c.client.CloseIdleConnections() }
 // an *Error.
 func (c *Client) exchange(ctx context.Context, method, path string, body []byte) ([]byte, http.Header, error) {
 	where := method + " " + pathOnly(path)
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	res, err := c.send(ctx, func(ctx context.Context) (*http.Request, error) {
+		return c.newRequest(ctx, method, path, body)
+	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("sglang: %s: %w", where, err)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	// A nil value is not sent; it tells net/http that repeating the request is
-	// safe, so that one lost to a closing idle connection is sent again on a new
-	// one. Prefill, abort and flush are all safe to repeat.
-	req.Header["Idempotency-Key"] = nil
-	if c.key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.key)
-	}
-	res, err := c.client.Do(req)
-	if err != nil {
-		return nil, nil, c.transportError(ctx, where, err)
+		return nil, nil, transportError(ctx, where, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
 	data, err := io.ReadAll(io.LimitReader(res.Body, c.limit+1))
 	switch {
 	case err != nil:
-		return nil, nil, c.transportError(ctx, where, err)
+		return nil, nil, transportError(ctx, where, fmt.Errorf("the answer was cut short: %w", err))
 	case int64(len(data)) > c.limit:
 		return nil, nil, &Error{Where: where, Status: res.StatusCode, Kind: KindProtocol, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
 	case res.StatusCode != http.StatusOK:
@@ -120,8 +101,24 @@ func (c *Client) exchange(ctx context.Context, method, path string, body []byte)
 	return data, res.Header, nil
 }
 
+func (c *Client) newRequest(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	// A nil value is not sent; it tells net/http that repeating is safe: see send.
+	req.Header["Idempotency-Key"] = nil
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	return req, nil
+}
+
 // transportError is the error of a call that brought no whole answer.
-func (c *Client) transportError(ctx context.Context, where string, err error) error {
+func transportError(ctx context.Context, where string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("sglang: %s: %w", where, ctx.Err())
 	}

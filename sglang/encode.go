@@ -2,9 +2,7 @@ package sglang
 
 import (
 	"encoding/json"
-	"fmt"
 	"strconv"
-	"unicode/utf8"
 )
 
 // encodeCall writes the JSON of a call. Every per-item field is a list as long
@@ -13,13 +11,11 @@ func encodeCall(call Call) ([]byte, error) {
 	if err := call.check(); err != nil {
 		return nil, err
 	}
+	// Not pooled: net/http may hold a body for longer than the call lasts.
 	b := make([]byte, 0, call.sizeHint())
-	b, err := call.appendPrompts(append(b, '{'))
-	if err != nil {
-		return nil, err
-	}
+	b = call.appendPrompts(append(b, '{'))
 	b = append(b, `,"rid":`...)
-	b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return strconv.AppendQuote(b, r.RID) })
+	b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.RID) })
 	b = append(b, `,"sampling_params":`...)
 	b = appendList(b, call.Requests, appendSampling)
 	b = call.appendLogprobs(b)
@@ -54,18 +50,13 @@ func (call Call) uses(f func(*Request) bool) bool {
 	return false
 }
 
-func (call Call) appendPrompts(b []byte) ([]byte, error) {
+func (call Call) appendPrompts(b []byte) []byte {
 	if call.Requests[0].InputIDs != nil {
 		b = append(b, `"input_ids":`...)
-		return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendIDs(b, r.InputIDs) }), nil
-	}
-	for i, r := range call.Requests {
-		if !utf8.ValidString(r.Text) {
-			return nil, fmt.Errorf("sglang: generate: requests[%d].text: not valid UTF-8", i)
-		}
+		return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendIDs(b, r.InputIDs) })
 	}
 	b = append(b, `"text":`...)
-	return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.Text) }), nil
+	return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.Text) })
 }
 
 // appendLogprobs adds the four lists of log probability options where some
@@ -121,10 +112,7 @@ func appendSampling(b []byte, r *Request) []byte {
 	if s.Temperature != nil {
 		j.Temperature = *s.Temperature
 	}
-	data, err := json.Marshal(j)
-	if err != nil { // NaN or infinity: null is refused by the server, for this field
-		return append(b, `{"temperature":null}`...)
-	}
+	data, _ := json.Marshal(j) // can't fail: check let only finite numbers through
 	return append(b, data...)
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -49,7 +51,10 @@ func kindOf(status int) Kind {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return KindBusy
 	}
-	if status >= 400 && status < 500 {
+	switch {
+	case status < 400: // a redirect, or a success without an answer: not SGLang's
+		return KindProtocol
+	case status < 500:
 		return KindRejected
 	}
 	return KindServer
@@ -73,6 +78,9 @@ func messageOf(body []byte) string {
 		Detail  json.RawMessage `json:"detail"`
 	}
 	if json.Unmarshal(body, &shape) != nil {
+		if json.Valid(body) {
+			return "" // a document of no known shape may hold anything
+		}
 		return string(body)
 	}
 	var inner struct {
@@ -89,19 +97,21 @@ func messageOf(body []byte) string {
 	case json.Unmarshal(shape.Detail, &text) == nil && text != "":
 		return text
 	}
-	return "no message"
+	return ""
 }
 
 const longestMessage = 300
 
 // safe cuts a message to what can't hold prompt text. Validation errors quote
-// the input they refuse (`'input': …`), so of those only the places and the
-// reasons stay; a long message of an unknown form is cut.
+// the input they refuse (`'input': …`), so of those only the places stay, and
+// the JSON contract quotes a string of the wrong type (`invalid type: string
+// "…"`, api_types.py), so nothing stays between double quotes.
 func safe(message string) string {
-	if strings.Contains(message, "validation error") {
+	if strings.Contains(message, "validation error") || strings.Contains(message, "'input'") {
 		message = validationSummary(message)
 	}
-	message = strings.Join(strings.Fields(strings.ToValidUTF8(message, "\uFFFD")), " ")
+	message = withoutQuotation(strings.ToValidUTF8(message, "\uFFFD"))
+	message = strings.Join(strings.Fields(message), " ")
 	if message == "" {
 		return "no message"
 	}
@@ -115,6 +125,19 @@ func safe(message string) string {
 	return message
 }
 
+// withoutQuotation cuts from the first double quote to the last: what is quoted
+// may hold quotes itself, and SGLang does not escape them.
+func withoutQuotation(s string) string {
+	first, last := strings.IndexByte(s, '"'), strings.LastIndexByte(s, '"')
+	switch {
+	case first < 0:
+		return s
+	case first == last: // no end is known
+		return s[:first] + `"…"`
+	}
+	return s[:first] + `"…"` + s[last+1:]
+}
+
 // validationSummary keeps, of each refused place, where it is: the only part
 // that is never a copy of the input.
 func validationSummary(message string) string {
@@ -124,13 +147,17 @@ func validationSummary(message string) string {
 		if !found {
 			break
 		}
-		place, tail, closed := strings.Cut(after, ")")
+		inside, tail, closed := strings.Cut(after, ")")
 		if !closed {
 			break
 		}
 		rest = tail
-		if isPlace(place) {
-			places = append(places, strings.NewReplacer("'", "", ", ", ".").Replace(place))
+		// Each place comes twice: the message repeats its list behind a trace.
+		if place := placeOf(inside); !slices.Contains(places, place) {
+			places = append(places, place)
+		}
+		if len(places) == mostPlaces {
+			break
 		}
 	}
 	if len(places) == 0 {
@@ -139,15 +166,39 @@ func validationSummary(message string) string {
 	return "not of the expected form: " + strings.Join(places, "; ")
 }
 
-// isPlace says whether a quoted location is made of field and type names only.
-func isPlace(s string) bool {
-	if len(s) > 80 {
-		return false
-	}
-	for _, r := range s {
-		if !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("_', []", r)) {
-			return false
+const mostPlaces = 8
+
+// placeOf writes a quoted location such as ('body', 'text', 3) as body.text.3.
+// Words that are not in SGLang's own vocabulary become "…": the prompt may hold
+// what looks like a location.
+func placeOf(quoted string) string {
+	var parts []string
+	for part := range strings.SplitSeq(quoted, ",") {
+		part = strings.Trim(part, " '")
+		switch {
+		case part == "": // after the comma of a tuple of one
+		case isIndex(part) || isPlaceWord(part):
+			parts = append(parts, part)
+		default:
+			parts = append(parts, "…")
 		}
 	}
-	return true
+	return strings.Join(parts, ".")
+}
+
+func isIndex(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+// isPlaceWord knows the fields that are sent, and the types that Pydantic tries
+// for them.
+func isPlaceWord(s string) bool {
+	switch s {
+	case "body", "text", "input_ids", "rid", "sampling_params", "stream", "priority", "lora_path", "cache_salt",
+		"return_logprob", "logprob_start_len", "top_logprobs_num", "token_ids_logprob",
+		"str", "int", "bool", "list[str]", "list[int]", "list[bool]", "list[list[int]]":
+		return true
+	}
+	return false
 }

@@ -2,9 +2,11 @@ package sglang
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"slices"
+	"unicode/utf8"
 )
 
 // Call is one list for /generate. What SGLang takes once for a whole list, and
@@ -59,7 +61,8 @@ const generatePath = "/generate"
 
 // Generate sends a list in one call and returns one result for each request, in
 // the order of the requests. An error means that the whole list failed: with
-// KindRejected because of an item that SGLang does not name.
+// KindRejected because of an item that SGLang does not name, or, with status 0,
+// because of one that was not sent, and which the message names by index.
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	body, err := encodeCall(call)
 	if err != nil {
@@ -77,23 +80,71 @@ func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 
 const generateWhere = http.MethodPost + " " + generatePath
 
-// check refuses a call that the encoding could not carry faithfully.
+// check refuses, as KindRejected, what SGLang 0.5.23 does not survive (an empty
+// prompt or list element, a negative id) and what JSON can't carry. Ids beyond
+// the vocabulary, whose size no endpoint tells, are the caller's to refuse.
 func (call Call) check() error {
 	if len(call.Requests) == 0 {
-		return errors.New("sglang: generate: an empty list")
+		return refused("requests: an empty list")
+	}
+	if !utf8.ValidString(call.LoRA) {
+		return refused("lora_path: not valid UTF-8")
 	}
 	ids := call.Requests[0].InputIDs != nil
-	for i, r := range call.Requests {
-		switch {
-		case (r.InputIDs != nil) != ids:
-			return fmt.Errorf("sglang: generate: requests[%d]: text and input_ids in one list", i)
-		case r.Text != "" && ids:
-			return fmt.Errorf("sglang: generate: requests[%d]: both text and input_ids", i)
-		case r.Text == "" && len(r.InputIDs) == 0:
-			return fmt.Errorf("sglang: generate: requests[%d]: an empty prompt", i) // it would stop the server
-		case r.RID == "":
-			return fmt.Errorf("sglang: generate: requests[%d]: no rid", i)
+	for i := range call.Requests {
+		r := &call.Requests[i]
+		if (r.InputIDs != nil) != ids {
+			return refused(fmt.Sprintf("requests[%d]: text and input_ids in one list", i))
+		}
+		if problem := r.problem(); problem != "" {
+			return refused(fmt.Sprintf("requests[%d].%s", i, problem))
 		}
 	}
 	return nil
+}
+
+// problem is the field that is wrong and why, or "".
+func (r *Request) problem() string {
+	switch {
+	case r.Text != "" && r.InputIDs != nil:
+		return "text: given beside input_ids"
+	case r.InputIDs != nil && len(r.InputIDs) == 0:
+		return "input_ids: empty"
+	case r.Text == "" && r.InputIDs == nil:
+		return "text: empty"
+	case !utf8.ValidString(r.Text):
+		return "text: not valid UTF-8"
+	case len(r.InputIDs) > 0 && slices.Min(r.InputIDs) < 0:
+		return "input_ids: holds a negative id"
+	case r.RID == "":
+		return "rid: empty"
+	case !utf8.ValidString(r.RID):
+		return "rid: not valid UTF-8"
+	case !utf8.ValidString(r.CacheSalt):
+		return "cache_salt: not valid UTF-8"
+	case !r.Sampling.finite():
+		return "sampling_params: holds a number that is not finite"
+	}
+	return ""
+}
+
+func (s *Sampling) finite() bool {
+	for _, x := range []*float32{s.Temperature, s.TopP, s.MinP} {
+		if x != nil && !finite(*x) {
+			return false
+		}
+	}
+	for _, x := range s.LogitBias {
+		if !finite(x) {
+			return false
+		}
+	}
+	return true
+}
+
+func finite(x float32) bool { return x >= -math.MaxFloat32 && x <= math.MaxFloat32 }
+
+// refused is the error of a call that was not sent.
+func refused(problem string) *Error {
+	return &Error{Where: generateWhere, Kind: KindRejected, Message: problem}
 }

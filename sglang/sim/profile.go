@@ -36,10 +36,11 @@ func Profiles() []Profile {
 		{
 			Name: "h100-qwen2.5-7b", Device: "NVIDIA H100 SXM (simulated)", Model: "R2EGym-7B-Agent (Qwen2.5-Coder 7B)",
 			Origin: "estimated, not measured: 14.2 GFLOP a token at 798 TFLOP/s bfloat16 give 17.8 µs a token; " +
-				"tokenizing at 2.4 MB/s was measured with Python's tokenizers; the other times are assumed",
+				"tokenizing at 2.4 MB/s was measured with Python's tokenizers; 80 GB less the weights hold about 950,000 tokens " +
+				"of 57,344 bytes; the other times are assumed",
 			CallSeconds: 0.001, RequestSeconds: 0.0004, TokenizeSecondsPerByte: 1 / 2.4e6,
 			TokenSeconds: 17.8e-6, ForwardSeconds: 0.003,
-			ChunkedPrefillSize: 8192, MaxRunningRequests: 2048, KVCacheTokens: 400_000, ContextLength: 32768, VocabSize: 152_064,
+			ChunkedPrefillSize: 8192, MaxRunningRequests: 2048, KVCacheTokens: 950_000, ContextLength: 32768, VocabSize: 152_064,
 			LoadSeconds: 4.4, // 15.2 GB of weights at 3.5 GB/s: assumed
 		},
 		{
