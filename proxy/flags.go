@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"paceline/batcher"
+	"paceline/proxy/server"
+)
+
+const usage = `proxy batches prefill requests in front of an SGLang server.
+
+  go run ./proxy -upstream http://127.0.0.1:30000 -batch-size 16 -max-wait 5ms -max-in-flight 2
+  curl -s 127.0.0.1:8080/v1/prefill -d '{"text": "def add(a, b):", "max_new_tokens": 1}'
+
+It starts whether or not SGLang is there, and is ready when SGLang is.
+SIGTERM or Ctrl-C answers what was accepted and ends; a second one ends at once.
+Exit status: 0 drained, 1 an address can't be bound or requests were cut, 2 bad flags.
+
+Flags:
+`
+
+// options is the command line.
+type options struct {
+	config    server.Config
+	mode      string
+	keyFile   string
+	logFormat string
+	version   bool
+}
+
+// parseOptions reads the command line. An error names the flag and what was
+// expected; flag.ErrHelp means that help was printed to w.
+func parseOptions(args []string, w io.Writer) (options, error) {
+	o := options{config: server.DefaultConfig()}
+	f := o.flags()
+	f.SetOutput(io.Discard) // one message, ours
+	err := f.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		f.SetOutput(w)
+		fmt.Fprint(w, usage) //nolint:errcheck // nowhere else to tell
+		f.PrintDefaults()
+		return o, err
+	}
+	if err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
+	}
+	return o, o.finish()
+}
+
+func (o *options) flags() *flag.FlagSet {
+	c := &o.config
+	f := flag.NewFlagSet("proxy", flag.ContinueOnError)
+	f.StringVar(&c.Upstream, "upstream", c.Upstream, "`URL` of SGLang")
+	f.StringVar(&o.keyFile, "upstream-key-file", "", "`file` with SGLang's API key")
+	f.StringVar(&c.Listen, "listen", c.Listen, "`host:port` of gRPC")
+	f.StringVar(&c.HTTP, "http", c.HTTP, "`host:port` of REST; empty turns it off")
+	f.StringVar(&c.Admin, "admin", c.Admin, "`host:port` of the admin service, loopback only; empty turns it off")
+	f.StringVar(&o.mode, "mode", c.Settings.Mode.String(), "fixed: batches of up to -batch-size; unbatched: single calls, no waiting, no in-flight cap")
+	f.IntVar(&c.Settings.BatchSize, "batch-size", c.Settings.BatchSize, "most requests in a batch")
+	f.DurationVar(&c.Settings.MaxWait, "max-wait", c.Settings.MaxWait, "longest wait for a batch to fill; 0 waits only for a free slot")
+	f.IntVar(&c.Settings.MaxInFlight, "max-in-flight", c.Settings.MaxInFlight, "most batches at SGLang at once")
+	f.IntVar(&c.Settings.QueueRequests, "queue-requests", c.Settings.QueueRequests, "most requests waiting; beyond it they are refused")
+	f.Int64Var(&c.Settings.QueueBytes, "queue-bytes", c.Settings.QueueBytes, "most prompt bytes waiting; beyond it requests are refused")
+	f.IntVar(&c.VocabSize, "vocab-size", c.VocabSize, "token ids the model knows; 0 reads it from the model's config.json where that can be read")
+	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "longest time from SIGTERM to the end")
+	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	f.BoolVar(&o.version, "version", false, "print the version and end")
+	return f
+}
+
+// finish turns what was parsed into a valid configuration.
+func (o *options) finish() error {
+	switch o.mode {
+	case batcher.ModeFixed.String():
+		o.config.Settings.Mode = batcher.ModeFixed
+	case batcher.ModeUnbatched.String():
+		o.config.Settings.Mode = batcher.ModeUnbatched
+	default:
+		return fmt.Errorf("-mode: must be fixed or unbatched, got %q", o.mode)
+	}
+	if o.logFormat != "text" && o.logFormat != "json" {
+		return fmt.Errorf("-log-format: must be text or json, got %q", o.logFormat)
+	}
+	var err error
+	if o.config.UpstreamKey, err = readKey(o.keyFile); err != nil {
+		return fmt.Errorf("-upstream-key-file: %w", err)
+	}
+	if err := o.config.Validate(); err != nil {
+		return fmt.Errorf("-%w", err) // a *server.ConfigError begins with the flag's name
+	}
+	return nil
+}
+
+// readKey reads a key from a file; no file, no key.
+func readKey(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	key := strings.TrimSpace(string(data))
+	if key == "" {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return key, nil
+}
+
+func (o *options) logger(w io.Writer) *slog.Logger {
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+// version is what the build says of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+	"paceline/sglang"
+)
+
+// longestFlush bounds how long a flush may wait for running work.
+const longestFlush = time.Hour
+
+// adminService implements AdminService.
+type adminService struct {
+	pb.UnimplementedAdminServiceServer
+
+	version   string
+	started   time.Time
+	client    *sglang.Client
+	upstream  *upstream
+	readiness *readiness
+	batcher   *batcher.Batcher[prompt, answer]
+
+	updating sync.Mutex // an update reads the settings before it writes them
+}
+
+// GetStatus implements AdminServiceServer.
+func (a *adminService) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatusResponse, error) {
+	v := a.readiness.now()
+	return &pb.GetStatusResponse{
+		Version:        a.version,
+		StartTime:      timestamppb.New(a.started),
+		Ready:          v.ready,
+		NotReadyReason: v.reason,
+		Draining:       v.draining,
+		Settings:       settingsMessage(a.batcher.Settings()),
+		Batcher:        batcherStatus(a.batcher.Stats()),
+		Upstream:       upstreamStatusMessage(a.client.URL(), a.upstream.state()),
+	}, nil
+}
+
+// GetSettings implements AdminServiceServer.
+func (a *adminService) GetSettings(context.Context, *pb.GetSettingsRequest) (*pb.GetSettingsResponse, error) {
+	return &pb.GetSettingsResponse{Settings: settingsMessage(a.batcher.Settings())}, nil
+}
+
+// UpdateSettings implements AdminServiceServer.
+func (a *adminService) UpdateSettings(_ context.Context, req *pb.UpdateSettingsRequest) (*pb.UpdateSettingsResponse, error) {
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	next, err := updateSettings(a.batcher.Settings(), req.GetSettings(), req.GetUpdateMask().GetPaths())
+	if err != nil {
+		return nil, statusOf(err).Err()
+	}
+	if err := a.batcher.SetSettings(next); err != nil {
+		return nil, statusOf(err).Err()
+	}
+	return &pb.UpdateSettingsResponse{Settings: settingsMessage(a.batcher.Settings())}, nil
+}
+
+// FlushCache implements AdminServiceServer.
+func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest) (*pb.FlushCacheResponse, error) {
+	timeout := req.GetTimeout().AsDuration()
+	if req.GetTimeout() != nil && !req.GetTimeout().IsValid() || timeout < 0 || timeout > longestFlush {
+		return nil, statusOf(wrongField("timeout", "must be from 0s to %v", longestFlush)).Err()
+	}
+	err := a.client.FlushCache(ctx, timeout)
+	var e *sglang.Error
+	switch {
+	case err == nil:
+		return &pb.FlushCacheResponse{}, nil
+	case errors.As(err, &e) && e.Kind == sglang.KindBusy:
+		return nil, status.Error(codes.FailedPrecondition, "SGLang is still working and does not flush")
+	}
+	return nil, statusOf(err).Err()
+}
+
+// Drain implements AdminServiceServer.
+func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.DrainResponse, error) {
+	a.readiness.drain()
+	if err := a.batcher.Drain(ctx); err != nil {
+		return nil, statusOf(err).Err()
+	}
+	return &pb.DrainResponse{}, nil
+}
+
+// Undrain implements AdminServiceServer.
+func (a *adminService) Undrain(context.Context, *pb.UndrainRequest) (*pb.UndrainResponse, error) {
+	if !a.readiness.resume(a.batcher.Resume) {
+		return nil, status.Error(codes.FailedPrecondition, "the process is stopping")
+	}
+	return &pb.UndrainResponse{}, nil
+}

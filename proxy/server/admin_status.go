@@ -1,0 +1,50 @@
+package server
+
+import (
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+)
+
+func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
+	out := &pb.BatcherStatus{
+		QueuedRequests:   uint64(s.Queued),
+		QueuedBytes:      uint64(s.QueuedBytes),
+		InFlightBatches:  uint64(s.InFlight),
+		InFlightRequests: uint64(s.InFlightRequests),
+		Accepted:         s.Accepted,
+		Answered:         s.Answered,
+		Failed:           s.Failed,
+		Cancelled:        s.Cancelled,
+		Refused:          s.Refused,
+	}
+	for reason, r := range s.Releases {
+		if r.Batches > 0 {
+			out.Releases = append(out.Releases, &pb.ReleaseCount{
+				Reason: releaseReason(batcher.Reason(reason)), Batches: r.Batches, Requests: r.Requests,
+			})
+		}
+	}
+	return out
+}
+
+func upstreamStatusMessage(url string, s *upstreamState) *pb.UpstreamStatus {
+	out := &pb.UpstreamStatus{
+		Url:                  url,
+		Ready:                s.ready,
+		Error:                s.reason,
+		Version:              s.info.Version,
+		Model:                s.model(),
+		ModelPath:            s.info.ModelPath,
+		Device:               s.info.Device,
+		Simulated:            s.info.Simulator != nil,
+		MaxPromptTokens:      uint64(max(0, s.limits.maxPromptTokens)),
+		KvCacheTokens:        uint64(max(0, s.info.MaxTotalNumTokens)),
+		ChunkedPrefillTokens: uint64(max(0, s.info.ChunkedPrefillSize)), // -1 turns chunking off
+		SchedulePolicy:       s.info.SchedulePolicy,
+		VocabSize:            uint64(s.limits.vocabSize),
+	}
+	if t := s.info.StartupTime; t != nil {
+		out.LoadSeconds = &t.LoadWeight
+	}
+	return out
+}

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"paceline/batcher"
+	"paceline/sglang"
+)
+
+// Config is what a proxy needs to run. Start from DefaultConfig.
+type Config struct {
+	// Upstream is SGLang's base URL: http://host:port.
+	Upstream string
+
+	// UpstreamKey is SGLang's API key; empty sends none.
+	UpstreamKey string
+
+	// Listen is the host:port of gRPC. Port 0 lets the system choose.
+	Listen string
+
+	// HTTP is the host:port of REST; empty turns it off.
+	HTTP string
+
+	// Admin is the host:port of AdminService, gRPC and REST; empty turns it
+	// off. It must be loopback: whoever reaches it may drain the proxy.
+	Admin string
+
+	// Settings are the batching settings at the start.
+	Settings batcher.Settings
+
+	// VocabSize is the number of token ids that the model knows. 0 finds it out
+	// where SGLang's model folder can be read from here; where it can't,
+	// requests with token_ids are refused, because an id outside the vocabulary
+	// can end SGLang (seen on 0.5.23).
+	VocabSize int
+
+	// DrainTimeout is the longest time from the end of Run's context to the end
+	// of Run. What has not been answered by then is cut.
+	DrainTimeout time.Duration
+
+	// MaxMessageBytes is the largest request, over gRPC and REST.
+	MaxMessageBytes int
+
+	// Logger receives the proxy's own log; nil logs nothing.
+	Logger *slog.Logger
+
+	// Version is told in the status.
+	Version string
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		Upstream:        "http://127.0.0.1:30000", // SGLang's own default port
+		Listen:          "127.0.0.1:50051",        // gRPC's customary port
+		HTTP:            "127.0.0.1:8080",
+		Admin:           "127.0.0.1:9090",
+		Settings:        batcher.DefaultSettings(),
+		DrainTimeout:    30 * time.Second, // Kubernetes' own termination grace period
+		MaxMessageBytes: 64 << 20,         // a prompt of 16 million token ids
+		Version:         "devel",
+	}
+}
+
+// ConfigError names a configuration value that can't be used.
+type ConfigError struct {
+	Field   string // as its flag is called: batch-size
+	Problem string // what was expected and what came
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string { return e.Field + ": " + e.Problem }
+
+// Validate returns a *ConfigError naming the first value that can't be used, or
+// nil.
+func (c Config) Validate() error {
+	if _, err := c.client(); err != nil {
+		return &ConfigError{"upstream", err.Error()}
+	}
+	if err := c.validateAddresses(); err != nil {
+		return err
+	}
+	if err := c.Settings.Validate(); err != nil {
+		return settingFlag(err)
+	}
+	switch {
+	case c.VocabSize < 0:
+		return &ConfigError{"vocab-size", fmt.Sprintf("must be at least 0, got %d", c.VocabSize)}
+	case c.DrainTimeout <= 0:
+		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
+	case c.MaxMessageBytes < 1:
+		return &ConfigError{"max-message-bytes", fmt.Sprintf("must be at least 1, got %d", c.MaxMessageBytes)}
+	}
+	return nil
+}
+
+func (c Config) validateAddresses() error {
+	if c.Listen == "" {
+		return &ConfigError{"listen", "must be host:port, got nothing"}
+	}
+	for _, a := range []struct{ field, addr string }{
+		{"listen", c.Listen}, {"http", c.HTTP}, {"admin", c.Admin},
+	} {
+		if a.addr == "" {
+			continue
+		}
+		if err := validateAddress(a.addr); err != nil {
+			return &ConfigError{a.field, err.Error()}
+		}
+	}
+	if host, _, _ := net.SplitHostPort(c.Admin); c.Admin != "" && !loopback(host) {
+		return &ConfigError{"admin", fmt.Sprintf(
+			"must be a loopback address (127.0.0.1:9090), got %q: the admin listener asks for no key", c.Admin)}
+	}
+	return nil
+}
+
+func validateAddress(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("must be host:port, got %q", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("must end in a port from 0 to 65535, got %q", addr)
+	}
+	return nil
+}
+
+// loopback reports whether host can only be reached from this machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// settingFlag names a setting as its flag is called.
+func settingFlag(err error) error {
+	var setting *batcher.SettingError
+	if !errors.As(err, &setting) {
+		return err
+	}
+	return &ConfigError{strings.ReplaceAll(setting.Field, "_", "-"), setting.Problem}
+}
+
+func (c Config) client() (*sglang.Client, error) {
+	return sglang.NewClient(c.Upstream, sglang.Options{APIKey: c.UpstreamKey})
+}
+
+func (c Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Logger
+}

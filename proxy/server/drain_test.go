@@ -1,0 +1,112 @@
+package server
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	pb "paceline/proto/paceline/v1"
+)
+
+func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, func(c *Config) {
+		c.Settings.BatchSize, c.Settings.MaxInFlight, c.Settings.MaxWait = 2, 1, time.Minute
+	})
+	var ends []<-chan outcome
+	for range 5 { // two in flight, two queued, and one that would wait a minute for a neighbour
+		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: "a"}))
+	}
+	await(t, "all are accepted", func() bool { return r.Pending() == 5 })
+	<-f.entered
+	r.stop()
+	r.awaitHealth(healthpb.HealthCheckResponse_NOT_SERVING)
+	await(t, "new requests are refused", func() bool {
+		_, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "late"})
+		s := status.Convert(err)
+		return s.Code() == codes.Unavailable && retryAfter(s) > 0
+	})
+	if got := r.http("GET", r.HTTPAddr()+"/readyz", ""); got.code != 503 || got.body != "not ready: the proxy is draining\n" {
+		t.Errorf("/readyz: %d %s", got.code, got.body)
+	}
+	if _, err := r.admin.Undrain(r.context(), &pb.UndrainRequest{}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("undrain while stopping: %v", err)
+	}
+	close(f.hold)
+	for _, end := range ends {
+		if o := <-end; o.err != nil {
+			t.Errorf("accepted, but: %v", o.err)
+		}
+	}
+	if <-r.ended; r.err != nil {
+		t.Error(r.err)
+	}
+}
+
+func TestWhatIsNotAnsweredWithinTheDrainTimeoutIsCutAndCounted(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, func(c *Config) { c.DrainTimeout = 100 * time.Millisecond })
+	end := r.send(r.context(), &pb.PrefillRequest{Text: "a"})
+	<-f.entered
+	r.stop()
+	o := <-end
+	if s := status.Convert(o.err); s.Code() != codes.Unavailable || retryAfter(s) == 0 {
+		t.Errorf("got %v", o.err)
+	}
+	if <-r.ended; r.err == nil || !errorHolds(r.err, "1 requests were cut") {
+		t.Errorf("Run: %v", r.err)
+	}
+}
+
+// A client that only listens must not hold up the end.
+func TestIdleStreamsDoNotHoldUpTheEnd(t *testing.T) {
+	r := start(t, newFake(t), func(c *Config) { c.DrainTimeout = time.Hour })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stream, err := r.prefill.PrefillStream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Header(); err != nil {
+		t.Fatal(err)
+	}
+	watch := func(c healthpb.HealthClient) {
+		w, err := c.Watch(ctx, &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	watch(r.health)
+	watch(healthpb.NewHealthClient(r.dial(r.AdminAddr())))
+	r.stop()
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("stream: %v", err)
+	}
+	select {
+	case <-r.ended:
+	case <-time.After(patience):
+		t.Fatal("Run still waits")
+	}
+	if r.err != nil {
+		t.Error(r.err)
+	}
+}
+
+func TestRunEndsAtOnceWithoutSGLang(t *testing.T) {
+	f := newFake(t)
+	f.stop()
+	r := startUnready(t, f, nil)
+	r.stop()
+	if <-r.ended; r.err != nil {
+		t.Error(r.err)
+	}
+}

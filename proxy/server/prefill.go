@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"strconv"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+	"paceline/sglang"
+)
+
+// prefillService implements PrefillService.
+type prefillService struct {
+	pb.UnimplementedPrefillServiceServer
+
+	upstream *upstream
+	batcher  *batcher.Batcher[prompt, answer]
+	receipts receipts
+	stopping context.Context // ends idle streams when the process does
+}
+
+// Prefill implements PrefillServiceServer.
+func (p *prefillService) Prefill(ctx context.Context, req *pb.PrefillRequest) (*pb.PrefillResponse, error) {
+	r, err := p.answer(ctx, req)
+	if err != nil {
+		return nil, statusOf(err).Err()
+	}
+	if err := sendReceipt(ctx, r.GetReceipt()); err != nil {
+		return nil, statusOf(err).Err()
+	}
+	return r, nil
+}
+
+// answer answers one request, of either method.
+func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*pb.PrefillResponse, error) {
+	state := p.upstream.state()
+	if !state.ready {
+		return nil, &notReadyError{state.reason}
+	}
+	value, err := validate(req, state.limits)
+	if err != nil {
+		return nil, err
+	}
+	value.request.RID = sglang.NewRID()
+	a, receipt, err := p.batcher.Submit(ctx, batcher.Request[prompt]{
+		Value:  value,
+		Bytes:  len(value.request.Text) + 4*len(value.request.InputIDs),
+		Tokens: len(value.request.InputIDs),
+		Key:    batchKey(value),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return reply(req, a, p.receipts.write(receipt, a)), nil
+}
+
+// batchKey separates what can't or should not share a call: SGLang takes
+// priority and adapter once per call, a call holds only one kind of prompt, and
+// a list in which nothing is generated skips sampling altogether.
+func batchKey(p prompt) string {
+	key := make([]byte, 0, 32)
+	key = append(key, p.field()...)
+	key = strconv.AppendInt(append(key, ' '), int64(p.request.MaxNewTokens), 10)
+	if p.priority != nil {
+		key = strconv.AppendInt(append(key, " p"...), int64(*p.priority), 10)
+	}
+	if p.lora != "" {
+		key = append(append(key, " l"...), p.lora...)
+	}
+	return string(key)
+}

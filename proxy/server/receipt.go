@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"strconv"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+)
+
+// receiptTrailer carries a Receipt message. grpc-go encodes what ends in -bin.
+const receiptTrailer = "paceline-receipt-bin"
+
+// receipts writes receipts. Its prefix tells the batches of this process from
+// those of the one before, where both appear in one trace store.
+type receipts struct{ prefix string }
+
+func newReceipts() receipts {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return receipts{hex.EncodeToString(b[:])}
+}
+
+func (r receipts) batchID(id uint64) string { return r.prefix + "-" + strconv.FormatUint(id, 10) }
+
+func (r receipts) write(b batcher.Receipt, a answer) *pb.Receipt {
+	return &pb.Receipt{
+		BatchId:          r.batchID(b.BatchID),
+		BatchSize:        uint32(b.Size),
+		Position:         uint32(b.Position),
+		ReleaseReason:    releaseReason(b.Reason),
+		QueueWaitSeconds: b.QueueWait.Seconds(),
+		UpstreamSeconds:  a.upstream.Seconds(),
+		Attempts:         uint32(a.attempts),
+	}
+}
+
+// sendReceipt puts a receipt into the trailers of the call of ctx.
+func sendReceipt(ctx context.Context, r *pb.Receipt) error {
+	data, err := proto.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return grpc.SetTrailer(ctx, metadata.Pairs(receiptTrailer, string(data)))
+}
+
+func releaseReason(r batcher.Reason) pb.ReleaseReason {
+	switch r {
+	case batcher.ReasonFull:
+		return pb.ReleaseReason_RELEASE_REASON_FULL
+	case batcher.ReasonBudget:
+		return pb.ReleaseReason_RELEASE_REASON_BUDGET
+	case batcher.ReasonWait:
+		return pb.ReleaseReason_RELEASE_REASON_WAIT
+	case batcher.ReasonDeadline:
+		return pb.ReleaseReason_RELEASE_REASON_DEADLINE
+	case batcher.ReasonIdle:
+		return pb.ReleaseReason_RELEASE_REASON_IDLE
+	case batcher.ReasonDrain:
+		return pb.ReleaseReason_RELEASE_REASON_DRAIN
+	case batcher.ReasonUnbatched:
+		return pb.ReleaseReason_RELEASE_REASON_UNBATCHED
+	}
+	return pb.ReleaseReason_RELEASE_REASON_UNSPECIFIED
+}

@@ -1,0 +1,168 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	pb "paceline/proto/paceline/v1"
+)
+
+func TestRESTAnswersUnderTheContractsNames(t *testing.T) {
+	f := newFake(t)
+	r := start(t, f, nil)
+	for _, body := range []string{
+		`{"text": "three little words", "max_new_tokens": 1, "request_id": "mine"}`,
+		`{"token_ids": [1, 2, 3], "max_new_tokens": 1, "request_id": "mine"}`,
+	} {
+		got := r.post(body)
+		var reply struct {
+			RequestID    string `json:"request_id"`
+			PromptTokens int    `json:"prompt_tokens"`
+			FinishReason string `json:"finish_reason"`
+			FirstToken   struct {
+				ID int `json:"id"`
+			} `json:"first_token"`
+			Receipt struct {
+				BatchSize     int    `json:"batch_size"`
+				ReleaseReason string `json:"release_reason"`
+			} `json:"receipt"`
+		}
+		if err := json.Unmarshal([]byte(got.body), &reply); err != nil || got.code != 200 {
+			t.Fatalf("%d %s: %v", got.code, got.body, err)
+		}
+		if reply.RequestID != "mine" || reply.PromptTokens != 3 || reply.FirstToken.ID != 7 ||
+			reply.FinishReason != "FINISH_REASON_LENGTH" || reply.Receipt.BatchSize != 1 || reply.Receipt.ReleaseReason == "" {
+			t.Errorf("got %s", got.body)
+		}
+	}
+	if c := f.seen(); len(c) != 2 || len(c[0].Text) != 1 || len(c[1].InputIDs) != 1 {
+		t.Errorf("calls %+v", c)
+	}
+}
+
+func TestRESTShowsWhatIsZero(t *testing.T) {
+	r := start(t, newFake(t), nil)
+	if got := r.post(`{"text": "one"}`); !strings.Contains(got.body, `"cached_tokens":0`) {
+		t.Error(got.body)
+	}
+}
+
+func TestRESTErrors(t *testing.T) {
+	f := newFake(t)
+	r := start(t, f, func(c *Config) { c.MaxMessageBytes = 1000 })
+	for _, c := range []struct {
+		body string
+		code int
+		part string
+	}{
+		{`{}`, 400, "text: must not be empty"},
+		{``, 400, "text: must not be empty"},
+		{`{"token_ids": [1, -1]}`, 400, "token_ids[1]: -1 is outside the vocabulary"},
+		{`{"text": "a", "max_tokens": 1}`, 400, "max_tokens: unknown field"},
+		{`{"text": `, 400, "not JSON"},
+		{`{"text": "` + strings.Repeat("a", 1000) + `"}`, 400, "larger than 1000 bytes"},
+	} {
+		got := r.post(c.body)
+		if got.code != c.code || !strings.Contains(got.body, c.part) {
+			t.Errorf("%.40s: %d %s", c.body, got.code, got.body)
+		}
+	}
+	if got := r.http("GET", r.HTTPAddr()+"/v1/nothing", ""); got.code != 404 {
+		t.Errorf("unknown path: %d", got.code)
+	}
+}
+
+func TestRESTStatusesAreThoseOfTheGateway(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, tight)
+	ends := occupy(r, f)
+	if got := r.post(`{"text": "too many"}`); got.code != 429 || got.header.Get("Retry-After") != "1" {
+		t.Errorf("full: %d %v", got.code, got.header)
+	}
+	if _, err := r.admin.UpdateSettings(r.context(), update("queue_requests", &pb.Settings{QueueRequests: 10})); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.post(`{"text": "late"}`, "Grpc-Timeout", "20m"); got.code != 504 {
+		t.Errorf("deadline: %d %s", got.code, got.body)
+	}
+	close(f.hold)
+	for _, end := range ends {
+		<-end
+	}
+	f.stop()
+	if got := r.post(`{"text": "away"}`); got.code != 503 || got.header.Get("Retry-After") != "2" {
+		t.Errorf("away: %d %v", got.code, got.header)
+	}
+}
+
+func TestRESTHealth(t *testing.T) {
+	f := newFake(t)
+	r := start(t, f, nil)
+	for path, want := range map[string]string{"/healthz": "alive\n", "/readyz": "ready\n"} {
+		if got := r.http("GET", r.HTTPAddr()+path, ""); got.code != 200 || got.body != want {
+			t.Errorf("%s: %d %q", path, got.code, got.body)
+		}
+	}
+	f.stop()
+	_ = r.post(`{"text": "a"}`) // tells the watch
+	await(t, "not ready", func() bool { return r.http("GET", r.HTTPAddr()+"/readyz", "").code == 503 })
+	if got := r.http("GET", r.HTTPAddr()+"/healthz", ""); got.code != 200 {
+		t.Errorf("alive without SGLang: %d", got.code)
+	}
+}
+
+func TestRESTStreams(t *testing.T) {
+	r := start(t, newFake(t), nil)
+	got := r.http("POST", r.HTTPAddr()+"/v1/prefill:stream",
+		`{"request":{"request_id":"a","text":"x"}}`+"\n"+`{"request":{"request_id":"b","text":"x y"}}`)
+	if got.code != 200 || strings.Count(got.body, `{"result":{"request_id":`) != 2 {
+		t.Errorf("%d %s", got.code, got.body)
+	}
+}
+
+func TestAnotherSitesPageIsRefused(t *testing.T) {
+	r := start(t, newFake(t), nil)
+	if got := r.post(`{"text": "a"}`, "Sec-Fetch-Site", "cross-site"); got.code != 403 {
+		t.Errorf("got %d", got.code)
+	}
+}
+
+// spy is a PrefillService that keeps what came with a call.
+type spy struct {
+	pb.UnimplementedPrefillServiceServer
+	metadata metadata.MD
+}
+
+func (s *spy) Prefill(ctx context.Context, _ *pb.PrefillRequest) (*pb.PrefillResponse, error) {
+	s.metadata, _ = metadata.FromIncomingContext(ctx)
+	return &pb.PrefillResponse{}, nil
+}
+
+func TestACallersTraceGoesThroughREST(t *testing.T) {
+	g, err := newGateway(pb.RegisterPrefillServiceHandler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind, s, ended := grpc.NewServer(), new(spy), make(chan struct{})
+	pb.RegisterPrefillServiceServer(behind, s)
+	go func() { defer close(ended); _ = behind.Serve(g.pipe) }()
+	defer func() { _ = g.close(); behind.Stop(); <-ended }()
+
+	req := httptest.NewRequest(http.MethodPost, "/v1/prefill", strings.NewReader("{}"))
+	req.Header.Set("Traceparent", "00-1-2-01")
+	req.Header.Set("Tracestate", "a=b")
+	w := httptest.NewRecorder()
+	g.handler(1000).ServeHTTP(w, req)
+	if w.Code != 200 || !slices.Equal(s.metadata.Get("traceparent"), []string{"00-1-2-01"}) || !slices.Equal(s.metadata.Get("tracestate"), []string{"a=b"}) {
+		t.Errorf("%d %s: %v", w.Code, w.Body, s.metadata)
+	}
+}

@@ -1,0 +1,252 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+	"paceline/sglang"
+)
+
+// Server is one proxy. Make it with New and call Run once.
+type Server struct {
+	cfg        Config
+	log        *slog.Logger
+	client     *sglang.Client
+	upstream   *upstream
+	readiness  *readiness
+	dispatcher *dispatcher
+	batcher    *batcher.Batcher[prompt, answer]
+
+	stopping context.Context // ends once nothing accepted is left: idle streams may go
+	stop     context.CancelFunc
+
+	grpc  *grpc.Server // PrefillService
+	data  *port        // gRPC
+	rest  *port        // nil without Config.HTTP
+	admin *port        // nil without Config.Admin
+}
+
+// New binds the listeners and serves nothing yet. SGLang need not be there. An
+// error is a *ConfigError, or says which address can't be bound.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	client, err := cfg.client()
+	if err != nil {
+		return nil, &ConfigError{"upstream", err.Error()}
+	}
+	s := &Server{cfg: cfg, log: cfg.logger(), client: client, readiness: newReadiness()}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.upstream = newUpstream(client, cfg.VocabSize, s.log, s.readiness.setUpstream)
+	s.dispatcher = newDispatcher(client, s.upstream.suspect, s.log)
+	if s.batcher, err = batcher.New(s.dispatcher.dispatch, cfg.Settings); err != nil {
+		return nil, settingFlag(err)
+	}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.closePorts())
+	}
+	return s, nil
+}
+
+// open makes the ports.
+func (s *Server) open() (err error) {
+	if s.data, err = s.openData(); err != nil {
+		return err
+	}
+	if s.cfg.HTTP != "" {
+		if s.rest, err = s.openREST(); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Admin != "" {
+		s.admin, err = s.openAdmin()
+	}
+	return err
+}
+
+func (s *Server) openData() (*port, error) {
+	p, err := openPort("listen", s.cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s.grpc = s.grpcServer()
+	pb.RegisterPrefillServiceServer(s.grpc, &prefillService{
+		upstream: s.upstream, batcher: s.batcher, receipts: newReceipts(), stopping: s.stopping,
+	})
+	p.serveGRPC(s.grpc)
+	return p, nil
+}
+
+func (s *Server) openREST() (*port, error) {
+	p, err := openPort("http", s.cfg.HTTP)
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGateway(pb.RegisterPrefillServiceHandler)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
+	}
+	p.serveHTTP(restHandler(g, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
+	return p, nil
+}
+
+func (s *Server) openAdmin() (*port, error) {
+	p, err := openPort("admin", s.cfg.Admin)
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGateway(pb.RegisterAdminServiceHandler)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("admin: %w", err), p.listener.Close())
+	}
+	server := s.grpcServer()
+	pb.RegisterAdminServiceServer(server, &adminService{
+		version: s.cfg.Version, started: time.Now(),
+		client: s.client, upstream: s.upstream, readiness: s.readiness, batcher: s.batcher,
+	})
+	p.serveHTTP(adminHandler(server, g.handler(s.cfg.MaxMessageBytes)), g, server)
+	closeHTTP := p.close
+	p.close = func(ctx context.Context) {
+		closeHTTP(ctx)
+		server.Stop() // GracefulStop can't be used with what ServeHTTP serves (grpc-go 1.85)
+	}
+	return p, nil
+}
+
+// Limits of gRPC connections.
+const (
+	maxStreams      = 4096             // of one connection; a load generator has a few hundred
+	pingEvery       = time.Minute      // finds callers that vanished, whose requests then leave the queue
+	pingTimeout     = 20 * time.Second // grpc's own default
+	clientPingEvery = 10 * time.Second // as often as a client may ping; grpc's default of 5 min cuts common settings off
+)
+
+// grpcServer is a gRPC server with health and reflection.
+func (s *Server) grpcServer() *grpc.Server {
+	server := grpc.NewServer(
+		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingEvery, PermitWithoutStream: true}),
+		grpc.ChainStreamInterceptor(endStreams(s.stopping)),
+		grpc.WaitForHandlers(true),
+	)
+	healthpb.RegisterHealthServer(server, s.readiness.health)
+	reflection.Register(server)
+	return server
+}
+
+// Addr is the address of gRPC, with the port that was bound.
+func (s *Server) Addr() string { return s.data.addr() }
+
+// HTTPAddr is the address of REST; empty without one.
+func (s *Server) HTTPAddr() string { return s.rest.addr() }
+
+// AdminAddr is the address of AdminService; empty without one.
+func (s *Server) AdminAddr() string { return s.admin.addr() }
+
+// Pending is how many requests have been accepted and not answered. It may be
+// called at any time.
+func (s *Server) Pending() int {
+	stats := s.batcher.Stats()
+	return stats.Queued + stats.InFlightRequests
+}
+
+// Run serves until ctx ends, then drains: health says NOT_SERVING, new requests
+// are refused, and everything accepted is answered. It returns within
+// Config.DrainTimeout, with an error if requests had to be cut or a listener
+// failed. It may be called once and closes everything New opened.
+func (s *Server) Run(ctx context.Context) error {
+	s.log.Info("listening", "grpc", s.Addr(), "http", s.HTTPAddr(), "admin", s.AdminAddr(),
+		"upstream", s.client.URL(), "version", s.cfg.Version) // before the watch reports
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { s.upstream.watch(watching) })
+	failed := make(chan error, 1)
+	for _, p := range s.ports() {
+		p.serve(&running, failed)
+	}
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	err = errors.Join(err, s.shutDown())
+	stopWatching()
+	running.Wait()
+	return err
+}
+
+// drainShare is the part of DrainTimeout in which answers may still come; the
+// rest is for sending what was answered or cut.
+const drainShare = 0.9
+
+func (s *Server) shutDown() error {
+	total, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	s.readiness.stop()
+	err := s.drain(time.Duration(drainShare * float64(s.cfg.DrainTimeout)))
+	s.stop()
+	if s.rest != nil {
+		s.rest.close(total) // before gRPC, which it calls
+	}
+	s.data.close(total)
+	if s.admin != nil {
+		s.admin.close(total)
+	}
+	s.dispatcher.wait()
+	s.client.CloseIdle()
+	return err
+}
+
+// drain ends everything accepted: with its answer, or at the timeout without.
+func (s *Server) drain(timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if pending := s.Pending(); pending > 0 {
+		s.log.Info("draining", "pending", pending, "timeout", s.cfg.DrainTimeout)
+	}
+	err := s.batcher.Drain(ctx)
+	pending := s.Pending()
+	s.batcher.Close()
+	if err != nil {
+		return fmt.Errorf("drain: %d requests were cut after %v", pending, timeout)
+	}
+	return nil
+}
+
+func (s *Server) ports() []*port {
+	var all []*port
+	for _, p := range []*port{s.data, s.rest, s.admin} {
+		if p != nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// closePorts undoes open, before anything is served.
+func (s *Server) closePorts() error {
+	ended, end := context.WithCancel(context.Background())
+	end()
+	var errs []error
+	for _, p := range s.ports() {
+		errs = append(errs, p.listener.Close())
+		p.close(ended)
+	}
+	s.stop()
+	return errors.Join(errs...)
+}

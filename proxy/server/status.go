@@ -1,0 +1,123 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+	"paceline/sglang"
+)
+
+// When to try again, told as RetryInfo.
+const (
+	retryFull     = time.Second     // a queue that is full holds more than this much work
+	retryBusy     = time.Second     // SGLang's own queue, likewise
+	retryAway     = 2 * time.Second // two checks of the watch
+	retryDraining = 5 * time.Second // time for whoever routes requests to see NOT_SERVING
+)
+
+// notReadyError refuses a request because SGLang is away.
+type notReadyError struct{ reason string }
+
+func (e *notReadyError) Error() string { return e.reason }
+
+// statusOf is the one place where an error becomes a gRPC status. An error that
+// it does not know becomes INTERNAL without its text, which might hold anything.
+func statusOf(err error) *status.Status {
+	var (
+		field    *fieldError
+		setting  *batcher.SettingError
+		full     *batcher.FullError
+		notReady *notReadyError
+		upstream *sglang.Error
+	)
+	switch {
+	case errors.As(err, &field):
+		return badRequest(field)
+	case errors.As(err, &setting):
+		return badRequest(&fieldError{"settings." + setting.Field, setting.Problem})
+	case errors.As(err, &full):
+		return retryLater(codes.ResourceExhausted, retryFull, "the queue is full: "+full.Error())
+	case errors.As(err, &notReady):
+		return retryLater(codes.Unavailable, retryAway, notReady.reason)
+	case errors.As(err, &upstream):
+		return upstreamStatus(upstream)
+	}
+	return plainStatus(err)
+}
+
+func plainStatus(err error) *status.Status {
+	switch {
+	case errors.Is(err, batcher.ErrDraining), errors.Is(err, batcher.ErrClosed):
+		return retryLater(codes.Unavailable, retryDraining, "the proxy is draining and takes no new requests")
+	case errors.Is(err, batcher.ErrResumed):
+		return status.New(codes.Aborted, "the drain was undone")
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.New(codes.DeadlineExceeded, "the deadline came before the answer")
+	case errors.Is(err, context.Canceled):
+		return status.New(codes.Canceled, "the caller gave up")
+	}
+	return status.New(codes.Internal, "the proxy failed to answer")
+}
+
+// upstreamStatus maps what went wrong at SGLang. Its messages hold no prompt
+// text: package sglang cuts them.
+func upstreamStatus(e *sglang.Error) *status.Status {
+	switch e.Kind {
+	case sglang.KindBusy:
+		return retryLater(codes.Unavailable, retryBusy, "SGLang is busy: "+e.Message)
+	case sglang.KindUnreachable:
+		return retryLater(codes.Unavailable, retryAway, "SGLang can't be reached: "+e.Message)
+	case sglang.KindAborted:
+		return status.New(codes.Canceled, "the request was aborted at SGLang")
+	case sglang.KindAuth:
+		return status.New(codes.Internal, "SGLang refused the proxy's key")
+	case sglang.KindRejected:
+		return status.New(codes.InvalidArgument, "SGLang refused the request: "+e.Message)
+	case sglang.KindProtocol:
+		return status.New(codes.Internal, "SGLang's answer can't be understood: "+e.Message)
+	}
+	return status.New(codes.Internal, "SGLang failed: "+e.Message)
+}
+
+func badRequest(e *fieldError) *status.Status {
+	return detailed(codes.InvalidArgument, e.Error(), &errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: e.field, Description: e.problem}},
+	})
+}
+
+func retryLater(code codes.Code, after time.Duration, message string) *status.Status {
+	return detailed(code, message, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+}
+
+func detailed(code codes.Code, message string, detail protoadapt.MessageV1) *status.Status {
+	s := status.New(code, message)
+	if with, err := s.WithDetails(detail); err == nil {
+		return with
+	}
+	return s
+}
+
+// retryAfter is the delay of a status' RetryInfo; 0 where it has none.
+func retryAfter(s *status.Status) time.Duration {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			return info.GetRetryDelay().AsDuration()
+		}
+	}
+	return 0
+}
+
+// streamError is a status as it stands inside a stream.
+func streamError(s *status.Status) *pb.Error {
+	p := s.Proto()
+	return &pb.Error{Code: p.GetCode(), Message: p.GetMessage(), Details: p.GetDetails()}
+}

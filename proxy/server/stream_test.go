@@ -1,0 +1,173 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "paceline/proto/paceline/v1"
+)
+
+func (r *running) stream(ctx context.Context) pb.PrefillService_PrefillStreamClient {
+	s, err := r.prefill.PrefillStream(ctx)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+func say(t *testing.T, s pb.PrefillService_PrefillStreamClient, req *pb.PrefillRequest) {
+	t.Helper()
+	if err := s.Send(&pb.PrefillStreamRequest{Request: req}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hear reads every reply until the stream ends well.
+func hear(t *testing.T, s pb.PrefillService_PrefillStreamClient) map[string]*pb.PrefillStreamResponse {
+	t.Helper()
+	all := map[string]*pb.PrefillStreamResponse{}
+	for {
+		m, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[m.GetRequestId()] = m
+	}
+}
+
+func TestAStreamAnswersEachRequestUnderItsIDAndFailsBadOnesAlone(t *testing.T) {
+	r := start(t, newFake(t), nil)
+	s := r.stream(r.context())
+	for i := range 40 {
+		say(t, s, &pb.PrefillRequest{RequestId: strconv.Itoa(i), TokenIds: make([]int32, i+1)})
+	}
+	say(t, s, &pb.PrefillRequest{RequestId: "bad", TokenIds: []int32{-1}})
+	say(t, s, &pb.PrefillRequest{Text: "without an id"})
+	say(t, s, nil)
+	if err := s.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	replies := hear(t, s)
+	for i := range 40 {
+		if got := replies[strconv.Itoa(i)].GetResponse(); got.GetPromptTokens() != uint32(i+1) || got.GetRequestId() != strconv.Itoa(i) {
+			t.Errorf("%d: got %v", i, got)
+		}
+	}
+	for _, id := range []string{"bad", ""} {
+		if e := replies[id].GetError(); codes.Code(e.GetCode()) != codes.InvalidArgument || len(e.GetDetails()) != 1 {
+			t.Errorf("%q: %v", id, replies[id])
+		}
+	}
+	if len(replies) != 42 {
+		t.Errorf("%d ids", len(replies))
+	}
+}
+
+func TestAnIDIsFreeAgainOnceItIsAnswered(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, nil)
+	s := r.stream(r.context())
+	say(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
+	<-f.entered
+	say(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
+	m, err := s.Recv()
+	if err != nil || m.GetRequestId() != "x" || codes.Code(m.GetError().GetCode()) != codes.InvalidArgument {
+		t.Fatalf("duplicate: %v, %v", m, err)
+	}
+	close(f.hold)
+	for range 3 {
+		m, err := s.Recv()
+		if err != nil || m.GetResponse() == nil {
+			t.Fatalf("got %v, %v", m, err)
+		}
+		say(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
+	}
+}
+
+func TestAStreamIsNotReadFromBeyondItsWindow(t *testing.T) {
+	const requests = 3 * streamWindow
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, func(c *Config) { c.Settings.BatchSize = 64 })
+	var most atomic.Int64
+	f.look = func() { most.Store(max(most.Load(), int64(r.Pending()))) }
+	s := r.stream(r.context())
+	sent := make(chan error, 1)
+	go func() {
+		for i := range requests {
+			if err := s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: strconv.Itoa(i), Text: "a"}}); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- s.CloseSend()
+	}()
+	await(t, "the window is full", func() bool { return r.Pending() == streamWindow })
+	close(f.hold)
+	if n := len(hear(t, s)); n != requests {
+		t.Errorf("%d replies", n)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	if n := most.Load(); n > streamWindow {
+		t.Errorf("%d requests of one stream at once", n)
+	}
+}
+
+func TestACancelledStreamCancelsItsRequests(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, func(c *Config) { c.Settings.BatchSize, c.Settings.MaxInFlight, c.Settings.MaxWait = 2, 1, time.Minute })
+	ctx, cancel := context.WithCancel(r.context())
+	s := r.stream(ctx)
+	for i := range 3 {
+		say(t, s, &pb.PrefillRequest{RequestId: fmt.Sprint(i), Text: "a"})
+	}
+	await(t, "all are accepted", func() bool { return r.Pending() == 3 })
+	rids := <-f.entered
+	cancel()
+	for range rids {
+		<-f.aborted
+	}
+	await(t, "nothing is pending", func() bool { return r.Pending() == 0 })
+	if _, err := s.Recv(); status.Code(err) != codes.Canceled {
+		t.Errorf("got %v", err)
+	}
+	if stats := r.batcher.Stats(); stats.Cancelled != 3 || len(f.seen()) != 1 {
+		t.Errorf("%+v, %d calls", stats, len(f.seen()))
+	}
+}
+
+func TestTheEndOfTheProcessAnswersAStreamFirst(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, nil)
+	s := r.stream(r.context())
+	say(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
+	<-f.entered
+	r.stop()
+	close(f.hold)
+	if m, err := s.Recv(); err != nil || m.GetResponse() == nil {
+		t.Errorf("got %v, %v", m, err)
+	}
+	if _, err := s.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("then %v", err)
+	}
+	if <-r.ended; r.err != nil {
+		t.Error(r.err)
+	}
+}

@@ -1,0 +1,215 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"paceline/sglang"
+)
+
+// How often SGLang is asked whether it is ready. /ready only reads a flag
+// (sglang 0.5.23), unlike /health, which costs a forward pass and a second.
+const (
+	firstRetry    = 100 * time.Millisecond // after the first failure, doubled up to awayInterval
+	awayInterval  = time.Second            // a model takes longer to load than anybody notices this
+	thereInterval = 5 * time.Second        // failing calls report a loss sooner, see suspect
+	checkTimeout  = 5 * time.Second        // of one check: a server that can't read a flag in this time is not ready
+)
+
+// notAsked is the reason before the first check.
+const notAsked = "SGLang has not been asked yet"
+
+// limits is what a request is validated against. 0 means unknown.
+type limits struct {
+	vocabSize       int
+	maxPromptTokens int
+}
+
+// upstreamState is what is known of SGLang at one moment. What it said of
+// itself stays when it goes away.
+type upstreamState struct {
+	asked  bool // false only before the first check
+	ready  bool
+	reason string // the last reason it was not ready
+	info   sglang.ServerInfo
+	limits limits
+}
+
+// model is the name to show for what SGLang serves.
+func (s *upstreamState) model() string {
+	if s.info.ServedModelName != "" {
+		return s.info.ServedModelName
+	}
+	return s.info.ModelPath
+}
+
+// upstream watches one SGLang.
+type upstream struct {
+	client    *sglang.Client
+	vocabSize int // as configured; 0 finds it out
+	log       *slog.Logger
+	changed   func(ready bool, reason string)
+
+	suspicion chan struct{} // buffered, at most one
+	current   atomic.Pointer[upstreamState]
+}
+
+func newUpstream(c *sglang.Client, vocabSize int, log *slog.Logger, changed func(bool, string)) *upstream {
+	u := &upstream{
+		client: c, vocabSize: vocabSize, log: log, changed: changed,
+		suspicion: make(chan struct{}, 1),
+	}
+	u.current.Store(&upstreamState{reason: notAsked, limits: limits{vocabSize: vocabSize}})
+	return u
+}
+
+// state is what is known now; it is never changed afterwards.
+func (u *upstream) state() *upstreamState { return u.current.Load() }
+
+// suspect asks for a check now, because a call found SGLang away. It never
+// blocks.
+func (u *upstream) suspect() {
+	select {
+	case u.suspicion <- struct{}{}:
+	default:
+	}
+}
+
+// watch checks SGLang until ctx ends. It is the one periodic thing of the proxy:
+// SGLang has no way to call when it comes or goes.
+func (u *upstream) watch(ctx context.Context) {
+	defer u.client.CloseIdle()
+	suspected := false
+	for failures := 0; ; {
+		ready := u.check(ctx, suspected)
+		if ctx.Err() != nil {
+			return
+		}
+		wait := thereInterval
+		if !ready {
+			wait = min(firstRetry<<min(failures, 10), awayInterval)
+			failures++
+		} else {
+			failures = 0
+		}
+		var err error
+		if suspected, err = u.pause(ctx, wait, ready); err != nil {
+			return
+		}
+	}
+}
+
+// pause waits for the next check and says whether suspect asked for it. While
+// SGLang is away suspicions tell nothing new.
+func (u *upstream) pause(ctx context.Context, wait time.Duration, listen bool) (suspected bool, err error) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	suspicion := u.suspicion
+	if !listen {
+		suspicion = nil
+	}
+	select {
+	case <-timer.C:
+		return false, nil
+	case <-suspicion:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// check asks SGLang once and publishes what it finds. What SGLang serves is asked
+// again where it may have been away since: it may serve another model now.
+func (u *upstream) check(ctx context.Context, suspected bool) (ready bool) {
+	before := u.state()
+	next := *before
+	err := u.ask(ctx, suspected || !before.ready, &next)
+	if ctx.Err() != nil {
+		return false
+	}
+	next.asked, next.ready = true, err == nil
+	if err != nil {
+		next.reason = err.Error()
+	}
+	u.current.Store(&next)
+	u.announce(before, &next)
+	return next.ready
+}
+
+// ask asks whether SGLang is ready and, with learn, what it is.
+func (u *upstream) ask(ctx context.Context, learn bool, s *upstreamState) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := u.client.Ready(ctx); err != nil {
+		return u.absence(err)
+	}
+	if !learn {
+		return nil
+	}
+	info, err := u.client.ServerInfo(ctx)
+	if err != nil {
+		return u.absence(err)
+	}
+	s.info = info
+	s.limits = u.learnLimits(ctx, info)
+	return nil
+}
+
+// absence says in words of this package why SGLang does not count as ready.
+func (u *upstream) absence(err error) error {
+	var e *sglang.Error
+	switch {
+	case !errors.As(err, &e):
+		return fmt.Errorf("SGLang at %s does not answer: %w", u.client.URL(), err)
+	case e.Kind == sglang.KindUnreachable:
+		return fmt.Errorf("SGLang at %s can't be reached: %s", u.client.URL(), e.Message)
+	case e.Kind == sglang.KindAuth:
+		return fmt.Errorf("SGLang at %s refused the proxy's key", u.client.URL())
+	}
+	return fmt.Errorf("SGLang at %s is not ready: %w", u.client.URL(), err)
+}
+
+// learnLimits finds the limits of what SGLang serves. None of them is needed to
+// serve text, so a limit that can't be had is unknown and no error.
+func (u *upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) limits {
+	l := limits{vocabSize: u.vocabSize, maxPromptTokens: info.MaxReqInputLen}
+	if l.vocabSize == 0 {
+		l.vocabSize = findVocabSize(info)
+	}
+	if l.maxPromptTokens == 0 {
+		l.maxPromptTokens = u.contextLimit(ctx)
+	}
+	return l
+}
+
+// contextReserve is how many tokens of its context SGLang keeps for itself:
+// 2,042 of 2,048 were accepted (sglang 0.5.23).
+const contextReserve = 6
+
+// contextLimit is the prompt limit that follows from the context length in
+// /v1/models, or 0.
+func (u *upstream) contextLimit(ctx context.Context) int {
+	models, err := u.client.Models(ctx)
+	if err != nil || len(models) == 0 {
+		return 0
+	}
+	return max(0, models[0].MaxModelLen-contextReserve)
+}
+
+// announce tells health of every check, and the log of the first one and of
+// each turn.
+func (u *upstream) announce(before, now *upstreamState) {
+	u.changed(now.ready, now.reason)
+	switch {
+	case now.ready && !before.ready:
+		u.log.Info("ready", "model", now.model(), "sglang", now.info.Version, "upstream", u.client.URL(),
+			"simulated", now.info.Simulator != nil, "vocab_size", now.limits.vocabSize,
+			"max_prompt_tokens", now.limits.maxPromptTokens)
+	case !now.ready && (before.ready || !before.asked):
+		u.log.Warn("not ready: " + now.reason)
+	}
+}
