@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/trajectory"
+)
+
+// newReport fills in everything that is known before the first run.
+func newReport(o options, l load, s *stack) report.Report {
+	up := s.status.GetUpstream()
+	r := report.Report{
+		FormatVersion: report.FormatVersion,
+		CreatedAt:     time.Now(),
+		Version:       version(),
+		Simulated:     up.GetSimulated(),
+		Environment: report.Environment{
+			GoVersion: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Args: o.args,
+		},
+		Source: l.source,
+		Server: report.Server{
+			URL: up.GetUrl(), Version: up.GetVersion(), Model: up.GetModel(), Device: up.GetDevice(), LoadSeconds: up.LoadSeconds,
+			MaxPromptTokens: up.GetMaxPromptTokens(), KVCacheTokens: up.GetKvCacheTokens(),
+			ChunkedPrefillTokens: up.GetChunkedPrefillTokens(), SchedulePolicy: up.GetSchedulePolicy(),
+		},
+		Config: report.Config{
+			Concurrency: o.concurrency, MaxInFlight: o.maxInFlight, MaxWaitSeconds: o.maxWait.Seconds(),
+			MaxNewTokens: int(o.maxNewTokens), Repeats: o.repeats, Seed: o.seed,
+		},
+		EnvExec: l.envExec,
+	}
+	if s.simulation != nil {
+		r.Simulation = &report.Simulation{Profile: s.simulation.Name, Origin: s.simulation.Origin, Speed: o.simSpeed}
+	}
+	return r
+}
+
+// envExec sums the execution times of the trajectories; nil where no trajectory
+// has a step.
+func envExec(trajectories []trajectory.Trajectory) *report.EnvExec {
+	const few = 5
+	e := &report.EnvExec{}
+	for _, t := range trajectories {
+		if len(t.Steps) == 0 {
+			continue
+		}
+		e.Trajectories++
+		e.Steps += len(t.Steps)
+		e.TotalSeconds += t.EnvExecSeconds(0)
+		e.FirstFiveTotal += t.EnvExecSeconds(few)
+	}
+	if e.Trajectories == 0 {
+		return nil
+	}
+	e.MeanSeconds = e.TotalSeconds / float64(e.Trajectories)
+	e.FirstFiveMean = e.FirstFiveTotal / float64(e.Trajectories)
+	e.MeanSecondsAStep = e.TotalSeconds / float64(e.Steps)
+	return e
+}
+
+// announce says on the terminal what is about to be measured.
+func announce(r report.Report, out string) {
+	server := fmt.Sprintf("SGLang %s at %s, model %s on %s", r.Server.Version, r.Server.URL, r.Server.Model, r.Server.Device)
+	if r.Simulated {
+		server = "SIMULATED SGLang"
+		if sim := r.Simulation; sim != nil {
+			server += fmt.Sprintf(", profile %s (%s), %g simulated seconds a real one", sim.Profile, sim.Origin, sim.Speed)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%s\n%d prompts, %d callers, at most %d batches in flight, %d repeat(s); writing to %s\n\n",
+		server, r.Source.Count, r.Config.Concurrency, r.Config.MaxInFlight, r.Config.Repeats, out)
+}

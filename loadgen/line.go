@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/sweep"
+)
+
+// line shows where a sweep is: one line that renews itself on a terminal, and
+// one line for each finished run everywhere.
+type line struct {
+	out      *os.File
+	terminal bool
+	progress *sweep.Progress
+}
+
+func newLine(out *os.File, p *sweep.Progress) *line {
+	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p}
+}
+
+// show renews the line until ctx ends. It does nothing without a terminal.
+func (l *line) show(ctx context.Context) {
+	if !l.terminal {
+		return
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			l.clear()
+			return
+		case <-tick.C:
+			if run := l.progress.Run(); run != nil {
+				l.clear()
+				fmt.Fprint(l.out, l.cut(describe(run)))
+			}
+		}
+	}
+}
+
+func describe(r *sweep.RunProgress) string {
+	elapsed := time.Since(r.Started)
+	text := fmt.Sprintf("run %d/%d  batch %s, %s, repeat %d  %d/%d answered  %.0f/s",
+		r.Number, r.Of, r.Setting.Name(), r.Phase, r.Repeat, r.Answered(), r.Total,
+		float64(r.Answered())/elapsed.Seconds())
+	if failed := r.Failed(); failed > 0 {
+		text += fmt.Sprintf("  %d FAILED", failed)
+	}
+	return text
+}
+
+// cut keeps the line within the terminal, or renewing it would scroll.
+func (l *line) cut(text string) string {
+	if width, _, err := term.GetSize(int(l.out.Fd())); err == nil && len(text) >= width && width > 1 {
+		return text[:width-1]
+	}
+	return text
+}
+
+func (l *line) clear() {
+	if l.terminal {
+		fmt.Fprint(l.out, "\r\x1b[K")
+	}
+}
+
+// measured prints a finished run.
+func (l *line) measured(r report.Run) {
+	l.clear()
+	printRun(l.out, r)
+}
+
+func printRun(w io.Writer, r report.Run) {
+	var marks strings.Builder
+	if r.Failed > 0 {
+		fmt.Fprintf(&marks, "  %d failed", r.Failed)
+	}
+	if !r.Complete {
+		marks.WriteString("  INCOMPLETE")
+	}
+	fmt.Fprintf(w, "batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
+		r.Setting, r.Phase, r.Repeat, r.Completed, r.Total, r.WallSeconds, r.RequestThroughput,
+		100*share(r.CachedTokens, r.PromptTokens), r.EffectiveBatchSize, marks.String())
+}
+
+func share(part, whole int64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}

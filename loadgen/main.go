@@ -1,0 +1,67 @@
+// Command loadgen replays agent trajectories through a batching proxy and
+// reports the throughput at each batch setting.
+//
+// Without arguments it needs nothing: it starts a simulated SGLang and a proxy
+// in this process, with real gRPC and HTTP on loopback between them.
+//
+// Read it in the order of its work: options.go (flags), load.go (trajectories to
+// prompts), stack.go (proxy, server, simulator), run.go (the sweep and its
+// report), line.go (the live line).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit statuses.
+const (
+	exitOK          = 0
+	exitFailed      = 1   // a server away, a request failed
+	exitBadInput    = 2   // a flag or a file
+	exitInterrupted = 130 // 128 + SIGINT, as shells count
+)
+
+// inputError is an error in what the user gave: a flag or a file.
+type inputError struct{ error }
+
+func (e inputError) Unwrap() error { return e.error }
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+func run(args []string) int {
+	o, err := parseOptions(args, os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return fail(inputError{err})
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	return fail(execute(ctx, o))
+}
+
+// fail prints an error in one line and returns the exit status that fits it.
+func fail(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(os.Stderr, "loadgen:", err)
+	var bad inputError
+	switch {
+	case errors.As(err, &bad):
+		return exitBadInput
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	return exitFailed
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"paceline/loadgen/sweep"
+)
+
+// options is the command line.
+type options struct {
+	prompts int
+	sizes   string
+
+	unbatched, direct bool
+
+	repeats, concurrency, maxInFlight int
+	maxWait, timeout                  time.Duration
+	maxNewTokens                      uint
+	seed                              uint64
+
+	trajectories, problems, system, instance string
+
+	target, targetAdmin, sglang, sglangKeyFile string
+	simProfile                                 string
+	simSpeed                                   float64
+
+	out  string
+	args []string // as given, for the report
+}
+
+// The defaults, each with its reason.
+const (
+	defaultPrompts     = 500 // the benchmark of record
+	defaultSizes       = "1,2,4,8,16"
+	defaultRepeats     = 3                    // the least that shows a spread
+	defaultConcurrency = 64                   // four full batches of the largest size
+	defaultMaxInFlight = 2                    // the proxy's own default
+	defaultMaxWait     = 5 * time.Millisecond // the proxy's own default
+	defaultTimeout     = 10 * time.Minute     // longer than any pass ought to queue
+	defaultProfile     = "h100-qwen2.5-7b"
+	defaultSimSpeed    = 3 // an H100 needs 14.5 s for one cold pass; faster clocks let the real cost of a call show (5 % at 3)
+)
+
+const usage = `loadgen replays agent trajectories through a batching proxy and reports the
+throughput at each batch setting.
+
+  go run ./loadgen                                 simulated SGLang, embedded proxy, full sweep
+  go run ./loadgen -sglang http://127.0.0.1:30000  a running SGLang behind an embedded proxy
+  go run ./loadgen -target 127.0.0.1:50051 -target-admin 127.0.0.1:9090
+                                                   a running proxy; its settings are put back afterwards
+  go run ./loadgen -problems swe.jsonl -n 100      prompts from problem statements
+  go run ./loadgen -trajectories run.jsonl         prompts from R2E-Gym trajectories
+
+Ctrl-C stops the sweep and still writes what was measured.
+Exit status: 0 all answered, 1 something failed, 2 bad input, 130 interrupted.
+
+Flags:
+`
+
+// parseOptions reads the command line. errors say which flag is wrong and what
+// was expected; flag.ErrHelp means that help was printed to w.
+func parseOptions(args []string, w io.Writer) (options, error) {
+	o := options{args: args}
+	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // one message, ours
+	f.IntVar(&o.prompts, "n", defaultPrompts, "how many trajectories to send; fewer if the file holds fewer")
+	f.StringVar(&o.sizes, "sizes", defaultSizes, "batch sizes to measure, separated by commas")
+	f.BoolVar(&o.unbatched, "unbatched", true, "measure single calls too: no waiting, no in-flight cap")
+	f.BoolVar(&o.direct, "direct", true, "with -sglang, measure straight to SGLang too, without a proxy")
+	f.IntVar(&o.repeats, "repeats", defaultRepeats, "how often each setting is measured")
+	f.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "callers in the closed loop, the same at every setting")
+	f.IntVar(&o.maxInFlight, "max-in-flight", defaultMaxInFlight, "batches at SGLang at once, the same at every batch size")
+	f.DurationVar(&o.maxWait, "max-wait", defaultMaxWait, "longest wait for a batch to fill")
+	f.DurationVar(&o.timeout, "timeout", defaultTimeout, "limit of one request")
+	f.UintVar(&o.maxNewTokens, "max-new-tokens", 0, "tokens to generate for each prompt: 0 or 1")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of the generated trajectories and of the order of settings")
+	f.StringVar(&o.trajectories, "trajectories", "", "`file` of R2E-Gym trajectories, JSON lines (default: 500 generated ones)")
+	f.StringVar(&o.problems, "problems", "", "`file` of problem statements, JSON lines with problem_statement")
+	f.StringVar(&o.system, "system", "", "`file` with the system prompt (default: our own)")
+	f.StringVar(&o.instance, "instance", "", "`file` with the instance prompt, holding {problem_statement} (default: our own)")
+	f.StringVar(&o.target, "target", "", "`host:port` of a running proxy (default: one in this process)")
+	f.StringVar(&o.targetAdmin, "target-admin", "", "`host:port` of the running proxy's admin listener, to set batch sizes and flush")
+	f.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: a simulator in this process)")
+	f.StringVar(&o.sglangKeyFile, "sglang-key-file", "", "`file` with SGLang's API key")
+	f.StringVar(&o.simProfile, "sim-profile", defaultProfile, "simulated server: a profile's name, or a JSON `file` with one")
+	f.Float64Var(&o.simSpeed, "sim-speed", defaultSimSpeed, "simulated seconds per real second")
+	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
+	err := f.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(w, usage)
+		f.SetOutput(w)
+		f.PrintDefaults()
+		return o, err
+	}
+	if err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
+	}
+	return o, o.validate()
+}
+
+func (o options) validate() error {
+	switch {
+	case o.prompts < 1:
+		return fmt.Errorf("-n: must be at least 1, got %d", o.prompts)
+	case o.maxNewTokens > 1:
+		return fmt.Errorf("-max-new-tokens: must be 0 or 1, got %d", o.maxNewTokens)
+	case o.trajectories != "" && o.problems != "":
+		return fmt.Errorf("-trajectories and -problems: give one, not both")
+	case o.target != "" && o.targetAdmin == "":
+		return fmt.Errorf("-target: needs -target-admin too, to set batch sizes and flush the cache")
+	case o.target == "" && o.targetAdmin != "":
+		return fmt.Errorf("-target-admin: needs -target too")
+	case o.simSpeed <= 0 || o.simSpeed > 1000:
+		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
+	}
+	plan, err := o.plan()
+	if err != nil {
+		return err
+	}
+	return plan.Validate()
+}
+
+// simulated says whether the simulator in this process is used.
+func (o options) simulated() bool { return o.target == "" && o.sglang == "" }
+
+// plan is the sweep that the flags ask for.
+func (o options) plan() (sweep.Plan, error) {
+	p := sweep.Plan{
+		Repeats: o.repeats, Concurrency: o.concurrency, MaxInFlight: o.maxInFlight,
+		MaxWait: o.maxWait, Timeout: o.timeout, Seed: o.seed, Speed: 1,
+	}
+	if o.simulated() {
+		p.Speed = o.simSpeed
+	}
+	seen := map[int]bool{}
+	for field := range strings.SplitSeq(o.sizes, ",") {
+		field = strings.TrimSpace(field)
+		if field == "" {
+			continue
+		}
+		size, err := strconv.Atoi(field)
+		if err != nil {
+			return p, fmt.Errorf("-sizes: %q is not a whole number", field)
+		}
+		if !seen[size] {
+			seen[size] = true
+			p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeFixed, BatchSize: size})
+		}
+	}
+	if o.unbatched {
+		p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeUnbatched})
+	}
+	if o.direct && o.sglang != "" {
+		p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeDirect})
+	}
+	return p, nil
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/sweep"
+)
+
+// execute does the whole job: prompts, stack, sweep, report. When the sweep is
+// cut short it still writes the report of what was measured, and returns why.
+func execute(ctx context.Context, o options) error {
+	l, err := readLoad(o)
+	if err != nil {
+		return err
+	}
+	out, err := makeOutput(o.out)
+	if err != nil {
+		return inputError{err}
+	}
+	log, closeLog, err := openLog(out)
+	if err != nil {
+		return inputError{err}
+	}
+	defer closeLog()
+	log.Info("start", "version", version(), "args", o.args, "prompts", len(l.prompts), "source", l.source.Kind)
+
+	s, err := buildStack(ctx, o, log)
+	if err != nil {
+		log.Error("start failed", "error", err)
+		return err
+	}
+	r := newReport(o, l, s)
+	announce(r, out)
+	r.Runs, err = measure(ctx, o, l, s, log)
+	if closeErr := s.Close(); closeErr != nil {
+		log.Warn("stop", "error", closeErr)
+	}
+	if err != nil {
+		r.Partial, r.PartialReason = true, partialReason(err)
+		log.Error("sweep cut short", "error", err)
+	}
+	return errors.Join(err, conclude(r, out, log))
+}
+
+// measure runs the sweep, showing its progress.
+func measure(ctx context.Context, o options, l load, s *stack, log *slog.Logger) ([]report.Run, error) {
+	plan, err := o.plan()
+	if err != nil {
+		return nil, inputError{err}
+	}
+	progress := new(sweep.Progress)
+	line := newLine(os.Stderr, progress)
+	sw := &sweep.Sweep{
+		Plan: plan, Prompts: l.prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters,
+		Progress: progress, Measured: line.measured, Log: log,
+	}
+	before, err := s.proxy.CurrentSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		// A proxy that was running before goes on as it was.
+		if err := s.proxy.Apply(context.WithoutCancel(ctx), before); err != nil {
+			log.Warn("the proxy's settings could not be put back", "error", err)
+		}
+	}()
+	showing, stop := context.WithCancel(ctx)
+	shown := make(chan struct{})
+	go func() { defer close(shown); line.show(showing) }()
+	defer func() { stop(); <-shown }()
+
+	if err := sw.WarmUp(ctx); err != nil {
+		return nil, err
+	}
+	return sw.Run(ctx)
+}
+
+// conclude writes the report and prints its summary. The error says what the
+// figures suffer from, so that it reaches the exit status.
+func conclude(r report.Report, out string, log *slog.Logger) error {
+	r.Files = []string{"report.md", "results.json", "run.log"}
+	for _, f := range []struct {
+		name  string
+		write func(f *os.File) error
+	}{
+		{"report.md", func(f *os.File) error { return report.WriteMarkdown(f, r) }},
+		{"results.json", func(f *os.File) error { return report.WriteJSON(f, r) }},
+	} {
+		if err := writeFile(filepath.Join(out, f.name), f.write); err != nil {
+			return err
+		}
+	}
+	if err := report.WriteTerminal(os.Stdout, r); err != nil {
+		return err
+	}
+	fmt.Printf("\nreport: %s\n", filepath.Join(out, "report.md"))
+	failed := 0
+	for _, run := range r.Runs {
+		failed += run.Failed
+	}
+	log.Info("end", "runs", len(r.Runs), "failed_requests", failed, "partial", r.Partial)
+	if failed > 0 && !r.Partial {
+		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
+	}
+	return nil
+}
+
+func partialReason(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
+	return err.Error()
+}
+
+// makeOutput makes the directory of the report; by default one named after the
+// time, so that no run overwrites another.
+func makeOutput(dir string) (string, error) {
+	if dir == "" {
+		dir = filepath.Join("results", time.Now().Format("20060102-150405"))
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("-out: %w", err)
+	}
+	return dir, nil
+}
+
+func openLog(dir string) (*slog.Logger, func(), error) {
+	f, err := os.Create(filepath.Join(dir, "run.log"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("-out: %w", err)
+	}
+	return slog.New(slog.NewTextHandler(f, nil)), func() { _ = f.Close() }, nil
+}
+
+func writeFile(path string, write func(*os.File) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("-out: %w", err)
+	}
+	if err := errors.Join(write(f), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package stats
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestDifferenceByChanceHasKnownAnswers(t *testing.T) {
+	cases := []struct {
+		a, b []float64
+		want float64
+	}{
+		{[]float64{1, 2, 3}, []float64{4, 5, 6}, 2.0 / 20}, // only this split and its mirror
+		{[]float64{4, 5, 6}, []float64{1, 2, 3}, 2.0 / 20},
+		{[]float64{1, 1, 1}, []float64{1, 1, 1}, 1},
+		{[]float64{1, 2, 3, 4}, []float64{5, 6, 7, 8}, 2.0 / 70},
+		{[]float64{1, 2, 6}, []float64{3, 4, 5}, 14.0 / 20},
+		{[]float64{1, 1, 2}, []float64{2, 3, 3}, 4.0 / 20}, // either 2 may be the one that is left
+		{[]float64{1, 2, 3, 4, 5}, []float64{6, 7, 8, 9, 10}, 2.0 / 252},
+	}
+	for _, c := range cases {
+		if got, ok := DifferenceByChance(c.a, c.b); !ok || math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%v and %v: %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestTwoValuesSayNothing(t *testing.T) {
+	if _, ok := DifferenceByChance([]float64{1, 2}, []float64{3, 4, 5}); ok {
+		t.Error("two values were compared")
+	}
+	if _, ok := DifferenceByChance([]float64{1, 2, 3}, nil); ok {
+		t.Error("nothing was compared")
+	}
+}
+
+func TestOneDisturbedValueDoesNotDecide(t *testing.T) {
+	slow := []float64{100, 101, 102, 103, 104}
+	fast := []float64{110, 111, 112, 113, 114}
+	far, _ := DifferenceByChance(slow, []float64{110, 111, 112, 113, 1e9})
+	near, _ := DifferenceByChance(slow, fast)
+	if far != near {
+		t.Errorf("how far off one value is changed %v to %v", near, far)
+	}
+}
+
+func TestLargeSamplesAreComparedToo(t *testing.T) {
+	a, b := make([]float64, 30), make([]float64, 30)
+	for i := range a {
+		a[i], b[i] = float64(i), float64(i)+100
+	}
+	if p, ok := DifferenceByChance(a, b); !ok || p > 0.001 {
+		t.Errorf("far apart: %v", p)
+	}
+	if p, ok := DifferenceByChance(a, a); !ok || p < 0.99 {
+		t.Errorf("the same: %v", p)
+	}
+}
+
+func TestRandomSplitsAgreeWithAllSplits(t *testing.T) {
+	ranks := doubledRanks([]float64{1, 3, 4, 8, 9, 12, 2, 5, 6, 7, 10, 11})
+	test := splitTest{ranks: ranks, take: 6, middle: 6 * 13}
+	test.seen = test.distance(sum(ranks[:6]))
+	if exact, estimate := test.exact(), test.random(fixedRandom()); math.Abs(exact-estimate) > 0.02 {
+		t.Errorf("all splits say %v, random ones %v", exact, estimate)
+	}
+}
+
+func TestDifferenceByChanceIsAShareAndSymmetric(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.Float64Range(1, 1000)
+		a := rapid.SliceOfN(value, 3, 6).Draw(t, "a")
+		b := rapid.SliceOfN(value, 3, 6).Draw(t, "b")
+		beforeA := slices.Clone(a)
+		p, ok := DifferenceByChance(a, b)
+		q, _ := DifferenceByChance(b, a)
+		if !ok || p <= 0 || p > 1 || math.Abs(p-q) > 1e-9 || !slices.Equal(a, beforeA) {
+			t.Fatalf("%v and %v", p, q)
+		}
+		// A change of unit changes nothing; doubling is exact.
+		for i := range a {
+			a[i] *= 2
+		}
+		for i := range b {
+			b[i] *= 2
+		}
+		if r, _ := DifferenceByChance(a, b); r != p {
+			t.Fatalf("%v in one unit, %v in another", p, r)
+		}
+	})
+}

@@ -1,0 +1,78 @@
+package sweep
+
+import (
+	"time"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
+)
+
+// measurement is what one run left behind, in real time.
+type measurement struct {
+	setting     Setting
+	phase       Phase
+	repeat      int
+	started     time.Time
+	samples     []sample
+	wall        time.Duration
+	speed       float64
+	cause       func(error) string
+	interrupted bool
+	server      *serverWork
+}
+
+type serverWork struct {
+	uncachedTokens int64
+	busySeconds    float64
+}
+
+// report turns the measurement into the figures of the report: only answers
+// received in full count, tokens are the server's count, and times are
+// multiplied by the speed of the simulated clock.
+func (m measurement) report() report.Run {
+	run := report.Run{
+		Setting: m.setting.Name(), Mode: string(m.setting.Mode), BatchSize: m.setting.BatchSize,
+		Phase: string(m.phase), Repeat: m.repeat, StartedAt: m.started,
+		Total: len(m.samples), WallSeconds: m.seconds(m.wall),
+		Errors: map[string]int{}, ReleaseReasons: map[string]int{},
+	}
+	var latency, queueWait []float64
+	batches := map[string]string{} // id to release reason
+	for _, s := range m.samples {
+		switch {
+		case !s.sent:
+			continue
+		case s.err != nil:
+			run.Failed++
+			run.Errors[m.cause(s.err)]++
+			continue
+		}
+		run.Completed++
+		run.PromptTokens += int64(s.answer.PromptTokens)
+		run.CachedTokens += int64(s.answer.CachedTokens)
+		latency = append(latency, m.seconds(s.latency))
+		if s.answer.BatchID != "" {
+			batches[s.answer.BatchID] = s.answer.ReleaseReason
+			queueWait = append(queueWait, m.seconds(s.answer.QueueWait))
+		}
+	}
+	for _, reason := range batches {
+		run.ReleaseReasons[reason]++
+	}
+	run.Batches = len(batches)
+	if run.Batches > 0 {
+		run.EffectiveBatchSize = float64(run.Completed) / float64(run.Batches)
+	}
+	if run.WallSeconds > 0 {
+		run.RequestThroughput = float64(run.Completed) / run.WallSeconds
+		run.InputTokenThroughput = float64(run.PromptTokens) / run.WallSeconds
+	}
+	run.Latency, run.QueueWait = stats.Summarize(latency), stats.Summarize(queueWait)
+	if m.server != nil {
+		run.ServerUncachedTokens, run.ServerBusySeconds = &m.server.uncachedTokens, &m.server.busySeconds
+	}
+	run.Complete = run.Completed == run.Total && !m.interrupted
+	return run
+}
+
+func (m measurement) seconds(d time.Duration) float64 { return d.Seconds() * m.speed }

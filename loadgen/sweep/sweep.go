@@ -1,0 +1,150 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/target"
+)
+
+// flushTimeout is how long SGLang may take to end what still runs before its
+// cache is emptied; a run leaves nothing behind, so it is far more than enough.
+const flushTimeout = 30 * time.Second
+
+// Sweep is a plan with all it needs.
+type Sweep struct {
+	Plan     Plan
+	Prompts  []target.Prompt
+	Proxy    *target.Proxy  // for fixed and unbatched settings, and for flushing
+	Direct   *target.Direct // for direct settings; nil without one
+	Counters Counters       // SGLang's own account; nil where it can't be reached
+	Progress *Progress
+	Log      *slog.Logger
+
+	// Measured is called after each run, in order.
+	Measured func(report.Run)
+}
+
+// ErrNothingAnswered stops a sweep in which a whole run had no answer: the
+// server is gone or refuses this load, and further runs would only say so
+// again.
+var ErrNothingAnswered = errors.New("no request of the run was answered")
+
+// Run measures every cell of the plan. It returns what it measured, also when
+// ctx ends or an error stops it midway; the run that was cut short is then the
+// last, and marked.
+func (s *Sweep) Run(ctx context.Context) ([]report.Run, error) {
+	var runs []report.Run
+	cells := s.Plan.order()
+	for i, c := range cells {
+		for j, phase := range []Phase{Cold, Warm} {
+			at := &RunProgress{
+				Setting: c.setting, Phase: phase, Repeat: c.repeat,
+				Number: 2*i + j + 1, Of: 2 * len(cells), Total: len(s.Prompts),
+			}
+			run, err := s.run(ctx, c, phase, at)
+			if run != nil {
+				runs = append(runs, *run)
+				s.Measured(*run)
+			}
+			if err != nil {
+				return runs, err
+			}
+		}
+	}
+	return runs, nil
+}
+
+// run measures one pass. Its report.Run is nil when nothing was sent.
+func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (*report.Run, error) {
+	what := fmt.Sprintf("batch setting %s, %s, repeat %d", c.setting.Name(), phase, c.repeat)
+	if err := s.prepare(ctx, c.setting, phase); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	before, beforeErr := s.count(ctx)
+	started := time.Now()
+	at.Started = started
+	s.Progress.run.Store(at)
+	samples, wall := pass(ctx, s.sender(c.setting), s.Prompts, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), at.ended)
+	after, afterErr := s.count(context.WithoutCancel(ctx))
+
+	m := measurement{
+		setting: c.setting, phase: phase, repeat: c.repeat,
+		started: started, samples: samples, wall: wall, speed: s.Plan.Speed,
+		cause: s.sender(c.setting).Cause, interrupted: ctx.Err() != nil,
+	}
+	if s.Counters != nil && beforeErr == nil && afterErr == nil {
+		m.server = &serverWork{after.UncachedTokens - before.UncachedTokens, after.BusySeconds - before.BusySeconds}
+	}
+	run := m.report()
+	s.Log.Info("run measured", "setting", run.Setting, "phase", run.Phase, "repeat", run.Repeat,
+		"completed", run.Completed, "total", run.Total, "failed", run.Failed,
+		"wall_seconds", run.WallSeconds, "request_throughput", run.RequestThroughput,
+		"prompt_tokens", run.PromptTokens, "cached_tokens", run.CachedTokens, "errors", run.Errors)
+	switch {
+	case ctx.Err() != nil:
+		return &run, ctx.Err()
+	case run.Completed == 0:
+		return &run, fmt.Errorf("%s: %w: %w", what, ErrNothingAnswered, firstError(samples))
+	}
+	return &run, nil
+}
+
+// prepare puts the setting in force and, for a cold run, empties the cache.
+func (s *Sweep) prepare(ctx context.Context, c Setting, phase Phase) error {
+	if c.Mode != ModeDirect {
+		err := s.Proxy.Apply(ctx, target.Settings{
+			Unbatched: c.Mode == ModeUnbatched, BatchSize: c.BatchSize,
+			MaxInFlight: s.Plan.MaxInFlight, MaxWait: s.Plan.real(s.Plan.MaxWait),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if phase == Cold {
+		return s.Proxy.Flush(ctx, flushTimeout)
+	}
+	return nil
+}
+
+// WarmUp sends a few of the prompts once, unmeasured: connections are made and
+// the server's first-call work is done.
+func (s *Sweep) WarmUp(ctx context.Context) error {
+	if err := s.prepare(ctx, s.Plan.Settings[0], Cold); err != nil {
+		return err
+	}
+	few := s.Prompts[:min(len(s.Prompts), warmUpPrompts)]
+	samples, _ := pass(ctx, s.sender(s.Plan.Settings[0]), few, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), func(error) {})
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, one := range samples {
+		if one.err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("warm-up: %w: %w", ErrNothingAnswered, firstError(samples))
+}
+
+// warmUpPrompts is one batch of the largest default size.
+const warmUpPrompts = 16
+
+func (s *Sweep) sender(c Setting) target.Sender {
+	if c.Mode == ModeDirect {
+		return s.Direct
+	}
+	return s.Proxy
+}
+
+func firstError(samples []sample) error {
+	for _, one := range samples {
+		if one.err != nil {
+			return one.err
+		}
+	}
+	return nil
+}

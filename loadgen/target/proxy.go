@@ -1,0 +1,153 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	pb "paceline/proto/paceline/v1"
+)
+
+const maxMessageBytes = 64 << 20 // as the proxy takes
+
+// Proxy sends through a Paceline proxy and steers it.
+type Proxy struct {
+	data, admin  *grpc.ClientConn
+	prefill      pb.PrefillServiceClient
+	control      pb.AdminServiceClient
+	MaxNewTokens uint32 // of every prompt: 0 or 1
+}
+
+// DialProxy makes a Proxy for the data and admin addresses (host:port) of a
+// proxy. Nothing is sent yet.
+func DialProxy(addr, adminAddr string) (*Proxy, error) {
+	data, err := dial(addr)
+	if err != nil {
+		return nil, fmt.Errorf("proxy address %q: %w", addr, err)
+	}
+	admin, err := dial(adminAddr)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("proxy admin address %q: %w", adminAddr, err), data.Close())
+	}
+	return &Proxy{
+		data: data, prefill: pb.NewPrefillServiceClient(data),
+		admin: admin, control: pb.NewAdminServiceClient(admin),
+	}, nil
+}
+
+func dial(addr string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(addr,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry(), // a retry would hide a failure and time two sends as one
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
+	)
+}
+
+// Close closes the connections.
+func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close()) }
+
+// Send implements Sender.
+func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
+	reply, err := p.prefill.Prefill(ctx, &pb.PrefillRequest{
+		Text:         prompt.Text,
+		MaxNewTokens: p.MaxNewTokens,
+	})
+	if err != nil {
+		return Answer{}, err
+	}
+	r := reply.GetReceipt()
+	return Answer{
+		PromptTokens:  int(reply.GetPromptTokens()),
+		CachedTokens:  int(reply.GetCachedTokens()),
+		BatchID:       r.GetBatchId(),
+		BatchSize:     int(r.GetBatchSize()),
+		ReleaseReason: reasonName(r.GetReleaseReason()),
+		QueueWait:     time.Duration(r.GetQueueWaitSeconds() * float64(time.Second)),
+	}, nil
+}
+
+// Cause implements Sender.
+func (p *Proxy) Cause(err error) string { return Cause(err) }
+
+// Cause names a gRPC error by its code.
+func Cause(err error) string {
+	c := status.Code(err)
+	if errors.Is(err, context.Canceled) {
+		c = codes.Canceled
+	}
+	return c.String()
+}
+
+func reasonName(r pb.ReleaseReason) string {
+	return strings.ToLower(strings.TrimPrefix(r.String(), "RELEASE_REASON_"))
+}
+
+// Settings is what a sweep sets on the proxy before a run.
+type Settings struct {
+	Unbatched   bool
+	BatchSize   int // used unless Unbatched
+	MaxInFlight int
+	MaxWait     time.Duration // real time
+}
+
+// Apply puts settings in force.
+func (p *Proxy) Apply(ctx context.Context, s Settings) error {
+	want := &pb.Settings{
+		Mode:        pb.BatchMode_BATCH_MODE_FIXED,
+		BatchSize:   uint32(s.BatchSize),
+		MaxWait:     durationpb.New(s.MaxWait),
+		MaxInFlight: uint32(s.MaxInFlight),
+	}
+	mask := []string{"mode", "max_wait", "max_in_flight"}
+	if s.Unbatched {
+		want.Mode = pb.BatchMode_BATCH_MODE_UNBATCHED
+	} else {
+		mask = append(mask, "batch_size")
+	}
+	_, err := p.control.UpdateSettings(ctx, &pb.UpdateSettingsRequest{
+		Settings: want, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask},
+	})
+	if err != nil {
+		return fmt.Errorf("set the proxy's batching settings: %w", err)
+	}
+	return nil
+}
+
+// CurrentSettings answers the settings in force, to be put back after a sweep.
+func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
+	reply, err := p.control.GetSettings(ctx, &pb.GetSettingsRequest{})
+	if err != nil {
+		return Settings{}, fmt.Errorf("read the proxy's batching settings: %w", err)
+	}
+	s := reply.GetSettings()
+	return Settings{
+		Unbatched:   s.GetMode() == pb.BatchMode_BATCH_MODE_UNBATCHED,
+		BatchSize:   int(s.GetBatchSize()),
+		MaxInFlight: int(s.GetMaxInFlight()),
+		MaxWait:     s.GetMaxWait().AsDuration(),
+	}, nil
+}
+
+// Flush empties SGLang's prefix cache through the proxy, waiting up to timeout
+// for running work to end.
+func (p *Proxy) Flush(ctx context.Context, timeout time.Duration) error {
+	_, err := p.control.FlushCache(ctx, &pb.FlushCacheRequest{Timeout: durationpb.New(timeout)})
+	if err != nil {
+		return fmt.Errorf("flush SGLang's cache through the proxy: %w", err)
+	}
+	return nil
+}
+
+// Status answers the proxy's status.
+func (p *Proxy) Status(ctx context.Context) (*pb.GetStatusResponse, error) {
+	return p.control.GetStatus(ctx, &pb.GetStatusRequest{})
+}

@@ -1,0 +1,39 @@
+// Package target is where loadgen sends its prompts: through a proxy
+// (Proxy) or straight to SGLang (Direct). Both answer with the same facts, as
+// the server counted them.
+//
+// It never measures time: that is package sweep's work.
+package target
+
+import (
+	"context"
+	"time"
+)
+
+// Prompt is one prompt to be read.
+type Prompt struct {
+	ID   string // name of the trajectory it comes from
+	Text string
+}
+
+// Answer is what came back for one prompt. A target answers only when the
+// server's reply has been received in full.
+type Answer struct {
+	PromptTokens int // as the server counted
+	CachedTokens int // of these, from its prefix cache
+
+	// From the proxy's receipt; zero when there is no proxy.
+	BatchID       string
+	BatchSize     int
+	ReleaseReason string
+	QueueWait     time.Duration // real time, not simulated
+}
+
+// Sender sends prompts. It is safe for concurrent use.
+type Sender interface {
+	// Send sends one prompt and waits for its answer.
+	Send(ctx context.Context, p Prompt) (Answer, error)
+	// Cause names an error of Send in one word for counting, without any
+	// text of the prompt: UNAVAILABLE, DEADLINE_EXCEEDED…
+	Cause(err error) string
+}
