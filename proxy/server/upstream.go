@@ -132,8 +132,11 @@ func (u *upstream) check(ctx context.Context, suspected bool) (ready bool) {
 		return false
 	}
 	next.asked, next.ready = true, err == nil
-	if err != nil {
+	switch {
+	case err != nil:
 		next.reason = err.Error()
+	case !before.asked:
+		next.reason = "" // it never was not ready
 	}
 	u.current.Store(&next)
 	u.announce(before, &next)
@@ -200,10 +203,10 @@ func (u *upstream) contextLimit(ctx context.Context) int {
 	return max(0, models[0].MaxModelLen-contextReserve)
 }
 
-// announce tells health of every check, and the log of the first one and of
-// each turn.
+// announce tells the log of the first check and of each turn, and then health of
+// every check.
 func (u *upstream) announce(before, now *upstreamState) {
-	u.changed(now.ready, now.reason)
+	defer u.changed(now.ready, now.reason)
 	switch {
 	case now.ready && !before.ready:
 		u.log.Info("ready", "model", now.model(), "sglang", now.info.Version, "upstream", u.client.URL(),
