@@ -41,7 +41,7 @@ func (l *line) show(ctx context.Context) {
 		case <-tick.C:
 			if run := l.progress.Run(); run != nil {
 				l.clear()
-				fmt.Fprint(l.out, l.cut(describe(run)))
+				l.write(l.cut(describe(run)))
 			}
 		}
 	}
@@ -68,17 +68,21 @@ func (l *line) cut(text string) string {
 
 func (l *line) clear() {
 	if l.terminal {
-		fmt.Fprint(l.out, "\r\x1b[K")
+		l.write("\r\x1b[K")
 	}
 }
+
+// write shows text. A terminal that can't be written to is no reason to stop
+// measuring.
+func (l *line) write(text string) { _, _ = io.WriteString(l.out, text) }
 
 // measured prints a finished run.
 func (l *line) measured(r report.Run) {
 	l.clear()
-	printRun(l.out, r)
+	l.write(runLine(r))
 }
 
-func printRun(w io.Writer, r report.Run) {
+func runLine(r report.Run) string {
 	var marks strings.Builder
 	if r.Failed > 0 {
 		fmt.Fprintf(&marks, "  %d failed", r.Failed)
@@ -86,7 +90,7 @@ func printRun(w io.Writer, r report.Run) {
 	if !r.Complete {
 		marks.WriteString("  INCOMPLETE")
 	}
-	fmt.Fprintf(w, "batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
+	return fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
 		r.Setting, r.Phase, r.Repeat, r.Completed, r.Total, r.WallSeconds, r.RequestThroughput,
 		100*share(r.CachedTokens, r.PromptTokens), r.EffectiveBatchSize, marks.String())
 }

@@ -55,13 +55,19 @@ func fail(err error) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(os.Stderr, "loadgen:", err)
 	var bad inputError
 	switch {
 	case errors.As(err, &bad):
+		tell(err)
 		return exitBadInput
 	case errors.Is(err, context.Canceled):
+		tell(errors.New("interrupted: the report holds what was measured until then"))
 		return exitInterrupted
 	}
+	tell(err)
 	return exitFailed
+}
+
+func tell(err error) {
+	_, _ = fmt.Fprintln(os.Stderr, "loadgen:", err) // nowhere else to say so
 }

@@ -93,7 +93,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(w, usage)
+		_, _ = io.WriteString(w, usage)
 		f.SetOutput(w)
 		f.PrintDefaults()
 		return o, err

@@ -136,7 +136,7 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the connection drops, as when the process dies
 	}
 	defer s.unclaim(c)
-	jobs := s.handOver(r.Context(), c, arrived)
+	jobs := s.handOver(c, arrived)
 	switch {
 	case c.stream:
 		s.stream(w, r, c, jobs)
@@ -171,7 +171,7 @@ func (s *Server) unclaim(c *call) {
 // handOver takes a call through the front end to the scheduler. Ids arrive there
 // as one message; text is tokenized and handed over prompt by prompt, so that a
 // forward may begin with the first of a list (sglang 0.5.23).
-func (s *Server) handOver(ctx context.Context, c *call, arrived time.Time) []*job {
+func (s *Server) handOver(c *call, arrived time.Time) []*job {
 	jobs := make([]*job, len(c.prompts))
 	for i, p := range c.prompts {
 		jobs[i] = &job{rid: p.rid, space: p.space, tokens: p.tokens, newToks: p.newTokens, arrived: arrived, finished: make(chan struct{})}

@@ -40,10 +40,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call, jobs []
 		if c.list {
 			e.Index = &i
 		}
-		fmt.Fprintf(w, "data: %s\n\n", marshal(e))
+		_, _ = fmt.Fprintf(w, "data: %s\n\n", marshal(e))
 		_ = flusher.Flush() // an error means that the client has gone: noticed above
 	}
-	fmt.Fprint(w, "data: [DONE]\n\n")
+	_, _ = fmt.Fprint(w, "data: [DONE]\n\n")
 }
 
 // streamError reports an error in a stream: under status 200, as SGLang does.
@@ -55,7 +55,7 @@ func streamError(w http.ResponseWriter, ref *refusal) {
 	}
 	_ = json.Unmarshal(ref.body, &shape) // other shapes have no message to carry
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-	fmt.Fprintf(w, "data: %s\n\ndata: [DONE]\n\n", marshal(map[string]any{"error": map[string]any{
+	_, _ = fmt.Fprintf(w, "data: %s\n\ndata: [DONE]\n\n", marshal(map[string]any{"error": map[string]any{
 		"message": shape.Error.Message, "type": "invalid_request_error", "code": ref.status, "retryable": false,
 	}}))
 }

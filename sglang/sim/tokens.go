@@ -1,9 +1,6 @@
 package sim
 
-import (
-	"unicode"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // tokenize cuts text into pseudo token ids below vocab. It follows the shape of
 // Qwen2.5's pattern (a word with the space before it, single digits, runs of
@@ -35,7 +32,7 @@ func pieceLen(s string) int {
 	case c >= utf8.RuneSelf:
 		_, n := utf8.DecodeRuneInString(s)
 		return n
-	case c >= '0' && c <= '9':
+	case isDigit(c):
 		return 1
 	case isLetter(c):
 		return wordLen(s, 0)
@@ -92,9 +89,10 @@ func punctLen(s string, start int) int {
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-func isPunct(c byte) bool {
-	return c < utf8.RuneSelf && unicode.IsPrint(rune(c)) && !isLetter(c) && c != ' ' && !(c >= '0' && c <= '9')
-}
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// isPunct says whether c is printable and none of the others.
+func isPunct(c byte) bool { return c > ' ' && c < 0x7f && !isLetter(c) && !isDigit(c) }
 
 func isCamelHump(before, c byte) bool { return before >= 'a' && c <= 'Z' }
 

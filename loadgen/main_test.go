@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"paceline/loadgen/report"
+	"paceline/sglang/sim"
+)
+
+// TestMain lets the test binary be loadgen: the tests below run it as a user
+// would, with its exit status and its output.
+func TestMain(m *testing.M) {
+	if os.Getenv("PACELINE_TEST_AS_LOADGEN") == "1" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+type ending struct {
+	status         int
+	stdout, stderr string
+}
+
+func start(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "PACELINE_TEST_AS_LOADGEN=1")
+	cmd.Dir = t.TempDir()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, &stdout, &stderr
+}
+
+func loadgen(t *testing.T, args ...string) ending {
+	t.Helper()
+	cmd, stdout, stderr := start(t, args...)
+	return ending{wait(t, cmd), stdout.String(), stderr.String()}
+}
+
+func wait(t *testing.T, cmd *exec.Cmd) int {
+	t.Helper()
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+func readReport(t *testing.T, dir string) report.Report {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := report.ReadJSON(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "input.jsonl")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWithoutArgumentsButASmallerLoadTheWholeWayIsMeasured(t *testing.T) {
+	out := t.TempDir()
+	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-repeats", "1", "-sim-speed", "50", "-out", out)
+	if e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	r := readReport(t, out)
+	if !r.Simulated || len(r.Runs) != 6 || r.Partial || r.EnvExec == nil {
+		t.Fatalf("%d runs, %+v", len(r.Runs), r)
+	}
+	for _, run := range r.Runs {
+		if run.Completed != 20 || run.Total != 20 || run.WallSeconds <= 0 || run.PromptTokens == 0 {
+			t.Errorf("got %+v", run)
+		}
+		if run.Phase == "warm" && run.CachedShare() < 0.99 {
+			t.Errorf("warm run with %.2f cached", run.CachedShare())
+		}
+		if run.Setting == "4" && run.EffectiveBatchSize != 4 {
+			t.Errorf("batches of %v", run.EffectiveBatchSize)
+		}
+	}
+	for _, file := range []string{"report.md", "results.json", "run.log"} {
+		if info, err := os.Stat(filepath.Join(out, file)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	if !strings.Contains(e.stdout, "(simulated)") {
+		t.Errorf("the summary does not say that it is simulated: %s", e.stdout)
+	}
+}
+
+func TestBadInputIsNamedInOneLine(t *testing.T) {
+	refused := closedPort(t)
+	cases := []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"size 0", []string{"-sizes", "0"}, 2, "-sizes: a batch size must be from 1 to 4096, got 0"},
+		{"a size that is no number", []string{"-sizes", "1,x"}, 2, `-sizes: "x" is not a whole number`},
+		{"no prompts", []string{"-n", "0"}, 2, "-n: must be at least 1, got 0"},
+		{"no callers", []string{"-concurrency", "0"}, 2, "-concurrency: must be at least 1"},
+		{"nothing to measure", []string{"-sizes", "", "-unbatched=false"}, 2, "-sizes: names no setting"},
+		{"unknown flag", []string{"-nope"}, 2, "-nope"},
+		{"argument", []string{"x"}, 2, `unexpected argument "x"`},
+		{"missing file", []string{"-trajectories", "missing.jsonl"}, 2, "missing.jsonl"},
+		{"missing problems", []string{"-problems", "missing.jsonl"}, 2, "missing.jsonl"},
+		{"broken line", []string{"-trajectories", write(t, `{"problem_statement":"a"}`+"\n"+`{"problem_`+"\n")}, 2, "line 2"},
+		{"missing field", []string{"-problems", write(t, `{"instance_id":"a"}`+"\n")}, 2, "problem_statement"},
+		{"instance prompt without its place", []string{"-instance", write(t, "no place")}, 2, "{problem_statement}"},
+		{"unknown profile", []string{"-sim-profile", "nope"}, 2, "h100-qwen2.5-7b"},
+		{"both sources", []string{"-problems", "a", "-trajectories", "b"}, 2, "one, not both"},
+		{"target without admin", []string{"-target", "127.0.0.1:1"}, 2, "needs -target-admin"},
+		{"no server", []string{"-n", "1", "-sglang", "http://" + refused}, 1, "no SGLang is ready at http://" + refused},
+		{"no proxy", []string{"-n", "1", "-target", refused, "-target-admin", refused}, 1, "no proxy answers at its admin address " + refused},
+		{"not a URL", []string{"-n", "1", "-sglang", "127.0.0.1:1"}, 2, "-sglang"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			e := loadgen(t, c.args...)
+			if e.status != c.status || !strings.Contains(e.stderr, c.want) {
+				t.Errorf("status %d, want %d: %s", e.status, c.status, e.stderr)
+			}
+			if strings.Contains(e.stderr, "goroutine") || strings.Count(e.stderr, "\n") != 1 {
+				t.Errorf("not one line: %s", e.stderr)
+			}
+		})
+	}
+}
+
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestHelpTeachesByExample(t *testing.T) {
+	e := loadgen(t, "-h")
+	if e.status != 0 || !strings.Contains(e.stdout, "go run ./loadgen -sglang") || !strings.Contains(e.stdout, "-sizes") {
+		t.Errorf("status %d: %s%s", e.status, e.stdout, e.stderr)
+	}
+}
+
+func TestInterruptWritesWhatWasMeasured(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no interrupt to send to another process")
+	}
+	out := t.TempDir()
+	cmd, stdout, stderr := start(t, "-n", "200", "-sizes", "4", "-repeats", "50", "-sim-speed", "20", "-out", out)
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(logOf(out), "run measured"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was measured")
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if status := wait(t, cmd); status != 130 {
+		t.Errorf("status %d, want 130: %s", status, stderr)
+	}
+	r := readReport(t, out)
+	if !r.Partial || r.PartialReason != "interrupted" || len(r.Runs) == 0 {
+		t.Errorf("partial %v (%s), %d runs", r.Partial, r.PartialReason, len(r.Runs))
+	}
+	if !strings.Contains(stdout.String(), "(partial)") || strings.Contains(stderr.String(), "goroutine") {
+		t.Errorf("%s\n%s", stdout, stderr)
+	}
+}
+
+func logOf(dir string) string {
+	data, _ := os.ReadFile(filepath.Join(dir, "run.log"))
+	return string(data)
+}
+
+// TestServerThatDiesMidwayEndsTheSweepWithAReport closes the simulator under a
+// running sweep.
+func TestServerThatDiesMidwayEndsTheSweepWithAReport(t *testing.T) {
+	profile, err := sim.ProfileNamed("cpu-tiny-qwen2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile.ContextLength, profile.KVCacheTokens = 32768, 1_000_000
+	s, err := sim.New(sim.Options{Profile: profile, Speed: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, err := s.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	cmd, _, stderr := start(t, "-n", "50", "-sizes", "4", "-repeats", "500", "-sglang", url, "-out", out)
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(logOf(out), "run measured"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was measured: " + stderr.String())
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if status := wait(t, cmd); status != 1 {
+		t.Errorf("status %d, want 1: %s", status, stderr)
+	}
+	if r := readReport(t, out); !r.Partial || len(r.Runs) == 0 {
+		t.Errorf("partial %v, %d runs", r.Partial, len(r.Runs))
+	}
+}
+
+func TestFilesOfRealTrajectoriesAreReplayed(t *testing.T) {
+	path, err := filepath.Abs(filepath.Join("..", "..", "shared", "data", "r2egym_trajectories_15.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("the real trajectories are not beside the checkout: ", err)
+	}
+	out := t.TempDir()
+	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
+	if e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	r := readReport(t, out)
+	if r.Source.Count != 15 || r.EnvExec == nil || r.EnvExec.Steps != 342 {
+		t.Errorf("got %+v, %+v", r.Source, r.EnvExec)
+	}
+}
