@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"paceline/loadgen/report"
+	"paceline/loadgen/sweep"
 	"paceline/loadgen/trajectory"
 )
 
 // newReport fills in everything that is known before the first run.
-func newReport(o options, l load, s *stack) report.Report {
+func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 	up := s.status.GetUpstream()
 	r := report.Report{
 		FormatVersion: report.FormatVersion,
@@ -32,6 +33,9 @@ func newReport(o options, l load, s *stack) report.Report {
 			MaxNewTokens: int(o.maxNewTokens), Repeats: o.repeats, Seed: o.seed,
 		},
 		EnvExec: l.envExec,
+	}
+	for _, setting := range plan.Settings {
+		r.Config.Settings = append(r.Config.Settings, setting.Name())
 	}
 	if s.simulation != nil {
 		r.Simulation = &report.Simulation{Profile: s.simulation.Name, Origin: s.simulation.Origin, Speed: o.simSpeed}

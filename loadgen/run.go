@@ -16,6 +16,10 @@ import (
 // execute does the whole job: prompts, stack, sweep, report. When the sweep is
 // cut short it still writes the report of what was measured, and returns why.
 func execute(ctx context.Context, o options) error {
+	plan, err := o.plan()
+	if err != nil {
+		return inputError{err}
+	}
 	l, err := readLoad(o)
 	if err != nil {
 		return err
@@ -36,9 +40,9 @@ func execute(ctx context.Context, o options) error {
 		log.Error("start failed", "error", err)
 		return err
 	}
-	r := newReport(o, l, s)
+	r := newReport(o, plan, l, s)
 	announce(r, out)
-	r.Runs, err = measure(ctx, o, l, s, log)
+	r.Runs, err = measure(ctx, plan, l, s, log)
 	if closeErr := s.Close(); closeErr != nil {
 		log.Warn("stop", "error", closeErr)
 	}
@@ -50,11 +54,7 @@ func execute(ctx context.Context, o options) error {
 }
 
 // measure runs the sweep, showing its progress.
-func measure(ctx context.Context, o options, l load, s *stack, log *slog.Logger) ([]report.Run, error) {
-	plan, err := o.plan()
-	if err != nil {
-		return nil, inputError{err}
-	}
+func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, log *slog.Logger) ([]report.Run, error) {
 	progress := new(sweep.Progress)
 	line := newLine(os.Stderr, progress)
 	sw := &sweep.Sweep{

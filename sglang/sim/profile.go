@@ -9,7 +9,8 @@ import (
 
 // Profile is a simulated server: what its work costs and how much it holds.
 // One call of k prompts with u uncached tokens that fits one forward takes
-// CallSeconds + k·RequestSeconds + ForwardSeconds + u·TokenSeconds.
+// CallSeconds + k·RequestSeconds + ForwardSeconds + k·SequenceSeconds +
+// u·TokenSeconds.
 type Profile struct {
 	Name   string `json:"name"`
 	Device string `json:"device"`
@@ -21,6 +22,7 @@ type Profile struct {
 	TokenizeSecondsPerByte float64 `json:"tokenize_seconds_per_byte"` // front end, for text; none for ids
 	TokenSeconds           float64 `json:"token_seconds"`             // c: device, for each uncached token
 	ForwardSeconds         float64 `json:"forward_seconds"`           // d: device, for each forward
+	SequenceSeconds        float64 `json:"sequence_seconds"`          // device, for each prompt in a forward: above 0 where cached context is dear to attend to
 
 	ChunkedPrefillSize int     `json:"chunked_prefill_size"` // tokens in one forward
 	MaxRunningRequests int     `json:"max_running_requests"`
@@ -93,7 +95,7 @@ func (p Profile) Validate() error {
 		value float64
 	}{
 		{"call_seconds", p.CallSeconds}, {"request_seconds", p.RequestSeconds}, {"token_seconds", p.TokenSeconds},
-		{"forward_seconds", p.ForwardSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds},
+		{"forward_seconds", p.ForwardSeconds}, {"sequence_seconds", p.SequenceSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds},
 	} {
 		if !(f.value >= 0 && f.value < 3600) {
 			return fmt.Errorf("%s: must be from 0 to 3600, got %v", f.name, f.value)

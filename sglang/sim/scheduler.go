@@ -183,7 +183,8 @@ func (s *scheduler) plan(deviceFree time.Time) ([]part, float64, time.Time) {
 	for _, p := range batch {
 		uncached += p.tokens
 	}
-	return batch, s.profile.ForwardSeconds + float64(uncached)*s.profile.TokenSeconds, start
+	p := s.profile
+	return batch, p.ForwardSeconds + float64(len(batch))*p.SequenceSeconds + float64(uncached)*p.TokenSeconds, start
 }
 
 // admit makes room for a job and finds what of it is cached: at most all but

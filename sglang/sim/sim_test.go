@@ -102,6 +102,18 @@ func TestOneCallTakesTheSumOfItsCosts(t *testing.T) {
 	})
 }
 
+func TestEachPromptOfAForwardMayCostTheDeviceTime(t *testing.T) {
+	p := small()
+	p.SequenceSeconds = 0.02
+	bubble(t, p, func(t *testing.T, s *Server) {
+		start := time.Now()
+		read(t, s, [][]int32{ids(100, 0, 1), ids(100, 0, 2)})
+		if took, want := time.Since(start), 12*time.Millisecond+100*time.Millisecond+2*20*time.Millisecond+20*time.Millisecond; took != want {
+			t.Errorf("took %v, want %v", took, want)
+		}
+	})
+}
+
 func TestFrontEndAndDeviceWorkAtTheSameTime(t *testing.T) {
 	bubble(t, small(), func(t *testing.T, s *Server) {
 		start := time.Now()
