@@ -32,6 +32,7 @@ func readLoad(o options) (load, error) {
 	}
 	source.Template = templateText(o, trajectories)
 	var l load
+	texts := make([]string, 0, len(trajectories))
 	for _, t := range trajectories {
 		own, err := template.For(t.SystemPrompt, t.InstancePrompt)
 		if err != nil {
@@ -40,7 +41,9 @@ func readLoad(o options) (load, error) {
 		text := prompt.Render(prompt.Qwen25, own.FirstTurn(t.Problem, t.MaxSteps))
 		l.prompts = append(l.prompts, target.Prompt{ID: t.ID, Text: text})
 		source.PromptBytesTotal += int64(len(text))
+		texts = append(texts, text)
 	}
+	source.SharedBytes = report.SharedPrefixBytes(texts)
 	source.Count = len(l.prompts)
 	l.source = source
 	l.envExec = envExec(trajectories)

@@ -87,7 +87,7 @@ func write(t *testing.T, text string) string {
 
 func TestWithoutArgumentsButASmallerLoadTheWholeWayIsMeasured(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-repeats", "1", "-sim-speed", "50", "-out", out)
+	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-repeats", "1", "-sim-speed", "50", "-max-wait", "60s", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}

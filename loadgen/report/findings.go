@@ -1,219 +1,228 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 )
 
 // findings are sentences that follow from the figures of one phase.
-func (r Report) findings(phase string) []string {
-	cells := r.cells(phase)
-	sized := bySize(cells)
+func (p phase) findings(cfg Config) []string {
+	sized := p.sized()
 	var out []string
 	if len(sized) >= 2 {
-		out = append(out, trend(sized))
+		out = append(out, course(sized), saturation(sized))
 	}
-	for _, other := range []struct{ setting, what string }{
-		{"unbatched", "single calls through the proxy, without waiting or an in-flight cap"},
-		{"direct", "single calls straight to SGLang"},
-	} {
-		if base, ok := find(cells, other.setting); ok && len(sized) > 0 {
-			out = append(out, against(base, best(sized), other.what))
-		}
+	if len(sized) > 0 {
+		out = append(out, p.againstUnbatched(fastest(sized))...)
+	}
+	out = append(out, p.proxyCost()...)
+	if len(sized) > 0 {
+		out = append(out, serverLimit(fastest(sized))...)
 	}
 	for _, c := range sized {
-		if c.effective > 0 && c.effective < 0.9*float64(c.batchSize) {
-			out = append(out, fmt.Sprintf("At batch size %d the batches held %.2f requests on average: %s.", c.batchSize, c.effective, whyNotFull(c, r.Config)))
-		}
+		out = append(out, notFull(c, cfg)...)
 	}
 	return out
 }
 
-// trend says how throughput follows the size.
-func trend(sized []cell) string {
+// course says how throughput follows the size, step by step.
+func course(sized []cell) string {
 	first, last := sized[0], sized[len(sized)-1]
-	text := fmt.Sprintf("From batch size %d to %d the throughput goes from %s to %s requests/s (%s)",
-		first.batchSize, last.batchSize, rate(first.throughput), rate(last.throughput), percent(last.throughput/first.throughput-1))
-	rising := slices.IsSortedFunc(sized, func(a, b cell) int { return sign(a.throughput - b.throughput) })
-	falling := slices.IsSortedFunc(sized, func(a, b cell) int { return sign(b.throughput - a.throughput) })
-	switch {
-	case rising:
-		text += ", rising at every step"
-	case falling:
-		text += ", falling at every step"
-	default:
-		b := best(sized)
-		text += fmt.Sprintf(", with the highest figure at %d", b.batchSize)
+	text := fmt.Sprintf("From batch size %d to %d, throughput goes from %s to %s requests/s (%s)%s.",
+		first.batchSize, last.batchSize, rate(first.throughput), rate(last.throughput), change(first, last), monotony(sized))
+	if len(sized) == 2 {
+		return text + certainty(first, last)
 	}
-	if knee, ok := kneeOf(sized); ok {
-		text += fmt.Sprintf("; from size %d on, larger batches add less than 5 %%", knee)
-	}
-	return text + "."
-}
-
-// kneeOf is the smallest size within 5 % of the best, if it is not the largest.
-func kneeOf(sized []cell) (int, bool) {
-	top := best(sized).throughput
-	for _, c := range sized[:len(sized)-1] {
-		if c.throughput >= top/1.05 {
-			return c.batchSize, true
+	steps := make([]string, len(sized)-1)
+	unsure := false
+	for i := range steps {
+		a, b := sized[i], sized[i+1]
+		steps[i] = fmt.Sprintf("%d→%d %s", a.batchSize, b.batchSize, change(a, b))
+		switch compare(a, b) {
+		case alike:
+			steps[i] += " (not told apart)"
+		case tooFewRepeats:
+			unsure = true
 		}
 	}
-	return 0, false
-}
-
-func best(cells []cell) cell {
-	return slices.MaxFunc(cells, func(a, b cell) int { return sign(a.throughput - b.throughput) })
-}
-
-func against(base, b cell, what string) string {
-	text := fmt.Sprintf("%s (%s) reach %s requests/s; batch size %d reaches %s, %s: ",
-		upperFirst(what), base.setting, rate(base.throughput), b.batchSize, rate(b.throughput), percent(b.throughput/base.throughput-1))
-	switch compare(base, b) {
-	case differ:
-		return text + "the repeats tell them apart."
-	case alike:
-		return text + "the repeats do not tell them apart."
-	}
-	return text + "too few repeats to tell them apart."
-}
-
-// whyNotFull is the arithmetic behind batches that were not full.
-func whyNotFull(c cell, cfg Config) string {
-	reasons := map[string]int{}
-	total := 0
-	for _, r := range c.runs {
-		for reason, n := range r.ReleaseReasons {
-			reasons[reason] += n
-			total += n
-		}
-	}
-	if total == 0 {
-		return "the receipts name no reason"
-	}
-	if room := cfg.Concurrency; room < c.batchSize {
-		return fmt.Sprintf("only %d callers send at once", room)
-	}
-	return fmt.Sprintf("%.0f %% of them were released because the oldest request had waited its %s s",
-		100*float64(reasons["wait"])/float64(total), short(cfg.MaxWaitSeconds))
-}
-
-// conclusion is the recommendation, as far as the figures carry one.
-func (r Report) conclusion() []string {
-	var out []string
-	for _, phase := range r.phases() {
-		cells := r.cells(phase)
-		sized := bySize(cells)
-		if len(sized) == 0 {
-			out = append(out, fmt.Sprintf("%s: no batch size has a figure, so there is nothing to recommend.", upperFirst(phase)))
-			continue
-		}
-		out = append(out, upperFirst(phase)+": "+recommend(cells, sized))
-	}
-	if r.Partial {
-		out = append(out, "The sweep was cut short: settings that are missing above were not measured, and any of them may be better.")
-	}
-	if r.Simulated {
-		out = append(out, "No model ran. The figures are those of the simulated server named above; they show how batching meets such costs, and are no measurement of that device.")
-	}
-	return out
-}
-
-func recommend(cells, sized []cell) string {
-	top := best(sized)
-	var equal []cell
-	few := false
-	for _, c := range sized {
-		switch {
-		case c.setting == top.setting:
-			equal = append(equal, c)
-		case compare(c, top) == alike:
-			equal = append(equal, c)
-		case compare(c, top) == tooFewRepeats:
-			few = true
-		}
-	}
-	var text string
-	switch {
-	case few:
-		text = fmt.Sprintf("batch size %d has the highest figure, %s requests/s, but there are fewer than three repeats, so how certain that is can't be said.", top.batchSize, rate(top.throughput))
-	case len(equal) > 1:
-		text = fmt.Sprintf("batch sizes %s can't be told apart; take %d, the smallest of them: its requests wait least for a batch.", sizes(equal), equal[0].batchSize)
-	case len(sized) == 1:
-		text = fmt.Sprintf("only batch size %d was measured, at %s requests/s.", top.batchSize, rate(top.throughput))
-	default:
-		text = fmt.Sprintf("batch size %d is best, at %s requests/s (%s to %s over the repeats).", top.batchSize, rate(top.throughput), rate(top.low), rate(top.high))
-	}
-	if base, ok := find(cells, "unbatched"); ok && base.throughput > top.throughput && compare(base, top) == differ {
-		text += fmt.Sprintf(" Single calls without batching are faster here, at %s requests/s: on this server batching of this kind costs more than it saves.", rate(base.throughput))
+	text += " Steps: " + strings.Join(steps, ", ") + "."
+	if unsure {
+		text += " There are not enough repeats to tell which steps are real."
 	}
 	return text
 }
 
-func sizes(cells []cell) string {
-	names := make([]string, len(cells))
-	for i, c := range cells {
-		names[i] = c.setting
+// monotony says whether the figures rise or fall throughout.
+func monotony(sized []cell) string {
+	var ups, downs int
+	for i := 1; i < len(sized); i++ {
+		switch {
+		case sized[i].throughput > sized[i-1].throughput:
+			ups++
+		case sized[i].throughput < sized[i-1].throughput:
+			downs++
+		}
 	}
-	if len(names) < 2 {
-		return strings.Join(names, "")
+	switch {
+	case ups == 0 && downs == 0:
+		return ", the same at every size"
+	case downs == 0:
+		return ", never falling"
+	case ups == 0:
+		return ", never rising"
 	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+	return fmt.Sprintf(", not steadily: the highest figure is at %d, the lowest at %d", fastest(sized).batchSize, slowest(sized).batchSize)
 }
 
-// notes say what the figures suffer from, and how they were taken.
-func (r Report) notes() []string {
-	out := []string{
-		"Only answers received in full count; a run lasts from its first send to its last end.",
-		"Tokens are those that the server counted. The cached share is of prompt tokens.",
-		"Each figure is the median of its repeats; the range beside it is their lowest and highest. Settings share a rank when " +
-			"a permutation test finds that chance makes such a difference more often than one time in ten; three repeats are the least that can tell.",
-		"Cold: SGLang's cache was flushed just before the run. Warm: the run before sent the same prompts at the same setting. " +
-			"A few unmeasured prompts went first, before the first flush.",
-	}
-	if r.Config.Repeats < 3 {
-		out = append(out, fmt.Sprintf("%d repeat(s): not enough to tell settings apart. Ranks only follow the figures.", r.Config.Repeats))
-	}
-	if r.Source.Kind == "generated" {
-		out = append(out, "The trajectories are generated: their lengths follow measured distributions, their words mean nothing.")
-	}
-	if r.Source.Kind == "problems" {
-		out = append(out, "The source holds problem statements without trajectories: it knows no execution times.")
-	}
-	failures := map[string]int{}
-	unsent := 0
-	for _, run := range r.Runs {
-		for cause, n := range run.Errors {
-			failures[cause] += n
-		}
-		unsent += run.Total - run.Completed - run.Failed
-	}
-	for _, cause := range slices.Sorted(keys(failures)) {
-		out = append(out, fmt.Sprintf("%d requests failed with %s; they are in no throughput.", failures[cause], cause))
-	}
-	if unsent > 0 {
-		out = append(out, fmt.Sprintf("%d prompts were not sent because the sweep was cut short.", unsent))
-	}
-	return append(out, r.coldWarmNote()...)
+func slowest(cells []cell) cell {
+	return slices.MinFunc(cells, func(a, b cell) int { return cmp.Compare(a.throughput, b.throughput) })
 }
 
-// coldWarmNote warns where warm runs were not warm.
-func (r Report) coldWarmNote() []string {
-	share := func(phase string) (float64, bool) {
-		var p, c int64
-		for _, run := range r.Runs {
-			if run.Phase == phase {
-				p, c = p+run.PromptTokens, c+run.CachedTokens
-			}
+// flat is the gain in throughput that counts as no more gain.
+const flat = 0.05
+
+// saturation says from which size on larger ones add little, or that the
+// largest still does.
+func saturation(sized []cell) string {
+	top := fastest(sized)
+	for _, c := range sized[:len(sized)-1] {
+		if c.throughput*(1+flat) >= top.throughput {
+			return fmt.Sprintf("Throughput saturates at batch size %d: no larger one is more than %.0f %% faster%s.", c.batchSize, 100*flat, caveat(sized))
 		}
-		return Run{PromptTokens: p, CachedTokens: c}.CachedShare(), p > 0
 	}
-	cold, okCold := share("cold")
-	warm, okWarm := share("warm")
-	if !okCold || !okWarm || warm > 0.9 {
+	last, before := sized[len(sized)-1], sized[len(sized)-2]
+	return fmt.Sprintf("No saturation in sight: %d, the largest size measured, is still %s against %d%s. Larger sizes may be faster.",
+		last.batchSize, change(before, last), before.batchSize, certaintyClause(before, last))
+}
+
+// caveat marks a sentence that rests on the figures alone.
+func caveat(cells []cell) string {
+	if slices.ContainsFunc(cells, tooFew) {
+		return ", as far as figures of so few repeats can say"
+	}
+	return ""
+}
+
+// againstUnbatched sets the single calls beside the best size.
+func (p phase) againstUnbatched(best cell) []string {
+	var out []string
+	for _, other := range []struct{ setting, what string }{
+		{"unbatched", "Single calls through the proxy, without waiting or in-flight cap (unbatched),"},
+		{"direct", "Single calls straight to SGLang (direct)"},
+	} {
+		if single, ok := p.find(other.setting); ok {
+			out = append(out, fmt.Sprintf("%s reach %s requests/s; batch size %d, the best, reaches %s (%s).%s",
+				other.what, rate(single.throughput), best.batchSize, rate(best.throughput), change(single, best), certainty(single, best)))
+		}
+	}
+	return out
+}
+
+// proxyCost is what the way through the proxy costs single calls.
+func (p phase) proxyCost() []string {
+	direct, ok := p.find("direct")
+	unbatched, both := p.find("unbatched")
+	if !ok || !both {
 		return nil
 	}
-	return []string{fmt.Sprintf("Only %.0f %% of the prompt tokens were cached in warm runs (%.0f %% in cold ones): SGLang's cache (%d tokens) does not hold all prompts of a run, so warm is not fully warm.",
-		100*warm, 100*cold, r.Server.KVCacheTokens)}
+	return []string{fmt.Sprintf("The proxy itself: single calls through it make %s against those straight to SGLang.%s", change(direct, unbatched), certainty(direct, unbatched))}
+}
+
+// serverLimit says whether the server computed all the time. Then no way of
+// sending can be much faster.
+func serverLimit(best cell) []string {
+	busy, ok := best.busyShare()
+	if !ok {
+		return nil
+	}
+	text := fmt.Sprintf("At batch size %d SGLang computed for %.0f %% of the time, by its own clock", best.batchSize, 100*busy)
+	switch {
+	case busy >= 0.9:
+		text += ": its computing is the limit, and batching can only save what is done beside it."
+	case busy < 0.5:
+		text += ": most of the time went elsewhere (tokenizing and scheduling, the proxy, the network or the load generator)."
+	default:
+		text += "."
+	}
+	return []string{text}
+}
+
+// wellFilled is the share of the set size below which a finding says why.
+const wellFilled = 0.9
+
+// notFull explains batches that held fewer than the set size.
+func notFull(c cell, cfg Config) []string {
+	if c.effective <= 0 || c.effective >= wellFilled*float64(c.batchSize) {
+		return nil
+	}
+	return []string{fmt.Sprintf("At batch size %d the batches held %.2f requests on average: %s.", c.batchSize, c.effective, whyNotFull(c, cfg))}
+}
+
+func whyNotFull(c cell, cfg Config) string {
+	if cfg.Concurrency > 0 && cfg.Concurrency < c.batchSize {
+		return fmt.Sprintf("only %d callers send at once", cfg.Concurrency)
+	}
+	why := releasedEarly(c, cfg)
+	// With every in-flight place taken by a full batch, who is left to fill one more?
+	if left := cfg.Concurrency - cfg.MaxInFlight*c.batchSize; cfg.Concurrency > 0 && left < c.batchSize {
+		why += fmt.Sprintf("; of %d callers, %d full batches in flight leave %d to fill the next", cfg.Concurrency, cfg.MaxInFlight, max(0, left))
+	}
+	return why
+}
+
+// releasedEarly counts the reasons other than a full batch.
+func releasedEarly(c cell, cfg Config) string {
+	counts := map[string]int{}
+	total := 0
+	for _, r := range c.runs {
+		for reason, n := range r.ReleaseReasons {
+			counts[reason] += n
+			total += n
+		}
+	}
+	delete(counts, "full")
+	if total == 0 || len(counts) == 0 {
+		return "the receipts name no reason"
+	}
+	meaning := map[string]string{
+		"wait":     fmt.Sprintf("its oldest request had waited %s s", given(cfg.MaxWaitSeconds)),
+		"budget":   "its tokens or bytes reached the budget",
+		"deadline": "a request's deadline was near",
+		"idle":     "a place in flight was free and nothing may wait",
+		"drain":    "the proxy was draining",
+	}
+	var parts []string
+	for _, reason := range sortedKeys(counts) {
+		text := meaning[reason]
+		if text == "" {
+			text = "reason " + reason
+		}
+		parts = append(parts, fmt.Sprintf("%.0f %% were released because %s", 100*float64(counts[reason])/float64(total), text))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// change is b's throughput against a's: +12.3 %.
+func change(a, b cell) string { return percent(b.throughput, a.throughput) }
+
+func certainty(a, b cell) string {
+	switch compare(a, b) {
+	case differ:
+		return " The repeats tell them apart."
+	case alike:
+		return " The repeats do not tell them apart."
+	}
+	return " There are not enough repeats to tell them apart."
+}
+
+func certaintyClause(a, b cell) string {
+	switch compare(a, b) {
+	case differ:
+		return " (told apart)"
+	case alike:
+		return " (not told apart)"
+	}
+	return " (not enough repeats to tell)"
 }

@@ -2,58 +2,65 @@ package report
 
 import (
 	"fmt"
-	"iter"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// rate writes a throughput with three or more significant digits.
-func rate(v float64) string { return significant(v, 3) }
+// rate writes a throughput: four digits, so that neighbours in a ranking that
+// differ little still differ in the table.
+func rate(v float64) string { return significant(v, 4) }
 
-// short writes a number of seconds in few digits.
+// short writes a measured number of seconds in few digits.
 func short(v float64) string { return significant(v, 3) }
 
-// significant writes v with at least n significant digits and no exponent.
+// given writes a number as somebody set it: 5, 0.005.
+func given(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// significant writes v with at least n significant digits and no exponent; all
+// digits before the point are kept, and at most nine after it.
 func significant(v float64, n int) string {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return "0"
 	}
 	before := int(math.Floor(math.Log10(math.Abs(v)))) + 1
-	return strconv.FormatFloat(v, 'f', min(9, max(0, n-before)), 64)
+	text := strconv.FormatFloat(v, 'f', min(9, max(0, n-before)), 64)
+	if strings.Trim(text, "-0.") == "" {
+		return "0"
+	}
+	return text
 }
 
-// percent writes a change with its sign: +12.3 %.
-func percent(share float64) string {
-	if math.IsNaN(share) || math.IsInf(share, 0) {
+// percent writes how far v is from base, with its sign: +12.3 %.
+func percent(v, base float64) string {
+	if base <= 0 {
 		return "no figure"
 	}
-	return fmt.Sprintf("%+.1f %%", 100*share)
-}
-
-func upperFirst(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
-	return string(unicode.ToUpper(r)) + s[n:]
-}
-
-func sign(v float64) int {
-	switch {
-	case v < 0:
-		return -1
-	case v > 0:
-		return 1
+	text := fmt.Sprintf("%+.1f %%", 100*(v/base-1))
+	if text == "-0.0 %" {
+		return "+0.0 %"
 	}
-	return 0
+	return text
 }
 
-func keys(m map[string]int) iter.Seq[string] { return maps.Keys(m) }
+// ratio writes v as a multiple of base: 1.08×.
+func ratio(v, base float64) string {
+	if base <= 0 {
+		return "no figure"
+	}
+	return significant(v/base, 3) + "×"
+}
+
+// shareText writes a share of 0 to 1: 44.7 %.
+func shareText(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
 // thousands groups digits: 1,234,567.
 func thousands[T int | int64 | uint64](n T) string {
-	digits := fmt.Sprint(n)
+	digits, negative := strings.CutPrefix(fmt.Sprint(n), "-")
 	var b strings.Builder
 	for i, d := range digits {
 		if i > 0 && (len(digits)-i)%3 == 0 {
@@ -61,5 +68,50 @@ func thousands[T int | int64 | uint64](n T) string {
 		}
 		b.WriteRune(d)
 	}
+	if negative {
+		return "-" + b.String()
+	}
 	return b.String()
+}
+
+// counted writes a number of things: 1 prompt, 2 prompts.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return thousands(n) + " " + thing + "s"
+}
+
+// joined writes a list in a sentence: a, b and c.
+func joined(items []string) string {
+	if len(items) < 2 {
+		return strings.Join(items, "")
+	}
+	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
+}
+
+func upperFirst(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
+func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
+
+// settingName names a setting in a sentence.
+func settingName(setting string) string {
+	switch setting {
+	case "unbatched", "direct":
+		return setting
+	}
+	return "batch size " + setting
+}
+
+func trajectoriesText(n int) string {
+	if n == 1 {
+		return "1 trajectory"
+	}
+	return thousands(n) + " trajectories"
 }

@@ -6,22 +6,26 @@ import (
 	"io"
 )
 
-// WriteJSON writes the report as results.json.
+// WriteJSON writes the report as results.json. Every number in it is finite.
 func WriteJSON(w io.Writer, r Report) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(r)
+	if err := e.Encode(r.settled()); err != nil {
+		return fmt.Errorf("results.json: %w", err)
+	}
+	return nil
 }
 
-// ReadJSON reads a results.json of this version.
+// ReadJSON reads a results.json of this version. Fields it doesn't know are
+// ignored: a later loadgen may have added them.
 func ReadJSON(rd io.Reader) (Report, error) {
 	var r Report
 	if err := json.NewDecoder(rd).Decode(&r); err != nil {
-		return r, fmt.Errorf("results.json: %w", err)
+		return Report{}, fmt.Errorf("results.json: %w", err)
 	}
 	if r.FormatVersion != FormatVersion {
-		return r, fmt.Errorf("results.json: format_version is %d, expected %d", r.FormatVersion, FormatVersion)
+		return Report{}, fmt.Errorf("results.json: format_version is %d, expected %d", r.FormatVersion, FormatVersion)
 	}
 	return r, nil
 }

@@ -3,277 +3,188 @@ package report
 import (
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 )
 
 // WriteMarkdown writes the report as report.md.
 func WriteMarkdown(w io.Writer, r Report) error {
+	r = r.settled()
+	phases := r.phases()
 	d := &document{}
 	d.title(r)
 	d.overview(r)
-	for _, phase := range r.phases() {
-		d.phase(r, phase)
+	for _, p := range phases {
+		d.phase(p, r.Config)
 	}
+	d.coldAndWarm(r, phases)
 	d.envExec(r)
-	d.details(r)
-	d.list("Conclusion", r.conclusion())
-	d.list("Data notes", r.notes())
-	d.list("Files", r.Files)
-	_, err := io.WriteString(w, d.b.String())
-	return err
+	d.details(r, phases)
+	d.section("Conclusion", r.conclusion(phases))
+	d.section("Data notes", r.notes(phases))
+	d.section("Files", r.Files)
+	if _, err := io.WriteString(w, d.b.String()); err != nil {
+		return fmt.Errorf("report.md: %w", err)
+	}
+	return nil
 }
 
-type document struct{ b strings.Builder }
-
-func (d *document) line(format string, args ...any) { fmt.Fprintf(&d.b, format+"\n", args...) }
-
-func (d *document) table(head []string, rows [][]string) {
-	d.line("| %s |", strings.Join(head, " | "))
-	d.line("|%s", strings.Repeat("---|", len(head)))
-	for _, row := range rows {
-		d.line("| %s |", strings.Join(row, " | "))
-	}
-	d.line("")
-}
-
-func (d *document) list(title string, items []string) {
-	d.line("## %s\n", title)
-	for _, item := range items {
-		d.line("- %s", item)
-	}
-	d.line("")
-}
-
-// Title is the report's title.
-func (r Report) Title() string {
-	title := "Prefill throughput by batch size"
-	if r.Simulated {
-		title += " (simulated)"
-	}
-	if r.Partial {
-		title += " (partial)"
-	}
-	return title
+func (d *document) section(title string, items []string) {
+	d.heading(2, title)
+	d.bullets(items)
 }
 
 func (d *document) title(r Report) {
-	d.line("# %s\n", r.Title())
-	if r.Simulated && r.Simulation != nil {
-		d.line("**Simulated:** no model ran. Profile `%s`: %s. All seconds are simulated seconds; the clock ran at %s simulated seconds a real one.\n",
-			r.Simulation.Profile, r.Simulation.Origin, short(r.Simulation.Speed))
+	d.heading(1, r.Title())
+	if r.Simulated {
+		text := "**Simulated:** no model ran. All seconds are simulated seconds unless they say that they are real."
+		if sim := r.Simulation; sim != nil {
+			text += fmt.Sprintf(" Profile `%s`: %s. The clock ran at %s simulated seconds per real second.", oneLine(sim.Profile), oneLine(sim.Origin), given(sim.Speed))
+		}
+		d.line("%s\n", text)
 	}
 	if r.Partial {
-		d.line("**Partial:** the sweep was cut short (%s). What follows is what was measured until then.\n", r.PartialReason)
+		d.line("**Partial:** the sweep was cut short (%s). What follows is what was measured until then.\n", oneLine(r.PartialReason))
 	}
 }
 
-func (d *document) overview(r Report) {
-	d.line("## Test overview\n")
-	s, c := r.Server, r.Config
-	load := "not told by the server"
-	if s.LoadSeconds != nil {
-		load = short(*s.LoadSeconds) + " s"
-		if r.Simulated {
-			load += " (the profile's)"
-		}
-	}
-	rows := [][]string{
-		{"Test time", r.CreatedAt.UTC().Format("2006-01-02 15:04:05 UTC")},
-		{"Model", told(s.Model)},
-		{"Device", told(s.Device)},
-		{"Server", fmt.Sprintf("SGLang %s, %s tokens a forward, %s tokens of KV cache, longest prompt %s tokens, policy %s",
-			told(s.Version), thousands(s.ChunkedPrefillTokens), thousands(s.KVCacheTokens), thousands(s.MaxPromptTokens), told(s.SchedulePolicy))},
-		{"Model load time", load},
-		{"Trajectories", fmt.Sprintf("%d, the first turn of each", r.Source.Count)},
-		{"Source", r.sourceText()},
-		{"Prompts", fmt.Sprintf("%s bytes in all, %s on average; %s", thousands(r.Source.PromptBytesTotal), thousands(r.meanBytes()), r.Source.Template)},
-		{"Load", fmt.Sprintf("closed loop, %d callers, %d new tokens, %d repeat(s) in random order (seed %d)", c.Concurrency, c.MaxNewTokens, c.Repeats, c.Seed)},
-		{"Batching", fmt.Sprintf("at most %d batches in flight and %s s of waiting, at every batch size; `unbatched` has neither", c.MaxInFlight, short(c.MaxWaitSeconds))},
-		{"Configuration", r.configuration()},
-		{"Load generator", fmt.Sprintf("%s, %s, %s/%s, %d CPUs", r.Version, r.Environment.GoVersion, r.Environment.OS, r.Environment.Arch, r.Environment.CPUs)},
-	}
-	d.table([]string{"", ""}, rows)
+// rankingHead begins with the user's columns; what makes them true follows.
+var rankingHead = []string{
+	"batch size", "time for all (s)", "throughput (requests/s)", "seconds per item", "rank",
+	"told apart from the row above", "range of throughput (requests/s)", "runs", "effective batch size", "cached share of prompt tokens", "prompt tokens per run", "answered",
 }
 
-func told(s string) string {
-	if s == "" {
-		return "not told"
-	}
-	return s
-}
-
-func (r Report) sourceText() string {
-	switch r.Source.Kind {
-	case "generated":
-		return fmt.Sprintf("generated, seed %d", r.Source.Seed)
-	case "problems":
-		return "problem statements of " + r.Source.File
-	}
-	return "R2E-Gym trajectories of " + r.Source.File
-}
-
-func (r Report) configuration() string {
-	if len(r.Environment.Args) == 0 {
-		return "no file; all flags at their defaults"
-	}
-	return "no file; flags `" + strings.Join(r.Environment.Args, " ") + "`"
-}
-
-func (r Report) meanBytes() int64 {
-	if r.Source.Count == 0 {
-		return 0
-	}
-	return r.Source.PromptBytesTotal / int64(r.Source.Count)
-}
-
-func (d *document) phase(r Report, phase string) {
-	what := map[string]string{"cold": "Cold: cache flushed before each run", "warm": "Warm: the same prompts again"}[phase]
-	d.line("## %s\n", what)
-	cells := r.cells(phase)
+func (d *document) phase(p phase, cfg Config) {
+	what := map[string]string{"cold": "Cold: cache flushed before each run", "warm": "Warm: the same prompts again"}[p.name]
+	d.heading(2, what)
 	var rows [][]string
-	for _, c := range cells {
-		if len(c.runs) == 0 {
-			rows = append(rows, []string{c.setting, "–", "–", "–", "–", "–", "–", "–", "–", fmt.Sprintf("0/%d", c.total)})
-			continue
-		}
-		name := c.setting
-		if !c.complete {
-			name += " (incomplete)"
-		}
-		rows = append(rows, []string{
-			name, significant(c.wall, 4), rate(c.throughput), rate(c.low) + " – " + rate(c.high), significant(c.perItem, 3), fmt.Sprint(c.rank),
-			effective(c), fmt.Sprintf("%.1f %%", 100*c.cachedShare), thousands(promptTokens(c)), fmt.Sprintf("%d/%d", c.completed, c.total),
-		})
+	marked := false
+	for i, c := range p.cells {
+		rows = append(rows, rankingRow(c, p.toldFromAbove(i)))
+		marked = marked || c.marked()
 	}
-	d.table([]string{"batch size", "time for all (s)", "throughput (requests/s)", "range over repeats", "seconds per item", "rank",
-		"effective batch size", "cached tokens", "prompt tokens a run", "answered"}, rows)
-	d.improvement(cells)
-	if f := r.findings(phase); len(f) > 0 {
+	d.table(rankingHead, rows)
+	if marked {
+		d.line("\\* Not all prompts were answered: the figures are of fewer, or some runs are left out. See the data notes.\n")
+	}
+	d.improvement(p)
+	if found := p.findings(cfg); len(found) > 0 {
 		d.line("Findings:\n")
-		for _, one := range f {
-			d.line("- %s", one)
-		}
-		d.line("")
+		d.bullets(found)
 	}
 }
 
-func effective(c cell) string {
+// marked says whether the row stands for fewer than all prompts of all runs.
+func (c cell) marked() bool { return c.partial || len(c.runs) < len(c.all) || c.completed < c.total }
+
+func (c cell) label() string {
+	name := map[string]string{"unbatched": "unbatched (single calls)", "direct": "direct (single calls, no proxy)"}[c.setting]
+	if name == "" {
+		name = c.setting
+	}
+	if c.marked() {
+		name += " *"
+	}
+	return name
+}
+
+func rankingRow(c cell, toldFromAbove string) []string {
+	answered := fmt.Sprintf("%d/%d", c.completed, c.total)
+	if len(c.runs) == 0 {
+		return []string{c.label(), "–", "–", "–", "–", "–", "–", "0", "–", "–", "–", answered}
+	}
+	return []string{
+		c.label(), significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(),
+		toldFromAbove, c.rangeText(), fmt.Sprint(len(c.runs)), c.effectiveText(), shareText(c.cachedShare), c.tokensText(), answered,
+	}
+}
+
+// toldFromAbove says whether a row of the ranking really differs from the one
+// above it.
+func (p phase) toldFromAbove(i int) string {
+	if i == 0 || !p.cells[i].ranked {
+		return "–"
+	}
+	return compare(p.cells[i-1], p.cells[i]).String()
+}
+
+func (c cell) rankText() string {
+	if !c.ranked {
+		return "–"
+	}
+	return fmt.Sprint(c.rank)
+}
+
+func (c cell) rangeText() string {
+	if len(c.runs) < 2 {
+		return "–"
+	}
+	return rate(c.low) + " – " + rate(c.high)
+}
+
+func (c cell) effectiveText() string {
 	if c.effective == 0 {
 		return "–"
 	}
 	return fmt.Sprintf("%.2f", c.effective)
 }
 
-func promptTokens(c cell) int64 {
-	var most int64
-	for _, r := range c.runs {
-		most = max(most, r.PromptTokens)
-	}
-	return most
+func (c cell) tokensText() string {
+	return thousands(int64(c.median(func(r Run) float64 { return float64(r.PromptTokens) })))
 }
 
-func (d *document) improvement(cells []cell) {
-	one, ok := find(cells, "1")
+func (d *document) improvement(p phase) {
+	one, ok := p.find("1")
 	if !ok {
-		d.line("Batch size 1 has no figure, so there is no improvement against it to show.\n")
+		d.line("Improvement against batch size 1: not shown, because batch size 1 has no figure over all prompts here.\n")
+		return
+	}
+	var rows [][]string
+	for _, c := range p.cells {
+		if c.setting != "1" && c.ranked {
+			rows = append(rows, []string{c.label(), change(one, c), ratio(c.throughput, one.throughput), compare(one, c).String()})
+		}
+	}
+	if len(rows) == 0 {
+		d.line("Improvement against batch size 1: no other setting has a figure over all prompts here.\n")
 		return
 	}
 	d.line("Improvement against batch size 1:\n")
-	var rows [][]string
-	for _, c := range cells {
-		if c.setting == "1" || len(c.runs) == 0 {
-			continue
-		}
-		said := map[verdict]string{differ: "yes", alike: "no", tooFewRepeats: "too few repeats"}[compare(one, c)]
-		rows = append(rows, []string{c.setting, percent(c.throughput/one.throughput - 1), fmt.Sprintf("%.2f×", c.throughput/one.throughput), said})
+	d.table([]string{"batch size", "throughput (change)", "throughput (ratio)", "told apart by the repeats"}, rows)
+}
+
+// coldAndWarm sets the phases side by side; it needs both.
+func (d *document) coldAndWarm(r Report, phases []phase) {
+	if len(phases) < 2 {
+		return
 	}
-	d.table([]string{"batch size", "throughput", "ratio", "told apart by the repeats"}, rows)
+	var rows [][]string
+	for _, setting := range settingsOf(r.Runs) {
+		c, cold := phases[0].find(setting)
+		w, warm := phases[1].find(setting)
+		if cold && warm {
+			rows = append(rows, []string{c.label(), rate(c.throughput), rate(w.throughput), ratio(w.throughput, c.throughput), shareText(c.cachedShare), shareText(w.cachedShare)})
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	d.heading(2, "Warm against cold")
+	d.table([]string{"batch size", "cold (requests/s)", "warm (requests/s)", "ratio", "cached share, cold", "cached share, warm"}, rows)
+	if found := r.warmth(phases); len(found) > 0 {
+		d.bullets(found)
+	}
 }
 
 func (d *document) envExec(r Report) {
-	d.line("## Environment execution time (env_exec_time)\n")
+	d.heading(2, "Environment execution time (env_exec_time)")
 	e := r.EnvExec
 	if e == nil {
 		d.line("The source knows none.\n")
 		return
 	}
-	d.line("Part of the trajectories, not of this load: how long their environments took for the agent's actions.\n")
+	d.line("Part of the trajectories' data and not of this load: how long their environments took for the agent's actions.\n")
 	d.table([]string{"steps covered", "mean per trajectory (s)", "total (s)"}, [][]string{
-		{fmt.Sprintf("all %s of %d trajectories", thousands(e.Steps), e.Trajectories), fmt.Sprintf("%.4f", e.MeanSeconds), fmt.Sprintf("%.2f", e.TotalSeconds)},
+		{fmt.Sprintf("all %s of %s", counted(e.Steps, "step"), trajectoriesText(e.Trajectories)), fmt.Sprintf("%.4f", e.MeanSeconds), fmt.Sprintf("%.2f", e.TotalSeconds)},
 		{"the first 5 of each", fmt.Sprintf("%.4f", e.FirstFiveMean), fmt.Sprintf("%.2f", e.FirstFiveTotal)},
 	})
 	d.line("Mean of a step: %.4f s.\n", e.MeanSecondsAStep)
-}
-
-func (d *document) details(r Report) {
-	d.line("## Detail by batch size\n")
-	for _, setting := range r.settings() {
-		d.line("### %s\n", settingTitle(setting))
-		for _, phase := range r.phases() {
-			c, ok := find(r.cells(phase), setting)
-			if !ok {
-				d.line("%s: no answers.\n", upperFirst(phase))
-				continue
-			}
-			d.detail(c, r.Config.Repeats)
-		}
-	}
-}
-
-// settings lists the settings: sizes first, by size, then the others.
-func (r Report) settings() []string {
-	var names []string
-	for _, phase := range r.phases() {
-		cells := r.cells(phase)
-		for _, c := range append(bySize(cells), cells...) {
-			if !slices.Contains(names, c.setting) {
-				names = append(names, c.setting)
-			}
-		}
-	}
-	return names
-}
-
-func settingTitle(setting string) string {
-	switch setting {
-	case "unbatched":
-		return "Unbatched: single calls through the proxy, no waiting, no in-flight cap"
-	case "direct":
-		return "Direct: single calls straight to SGLang"
-	}
-	return "Batch size " + setting
-}
-
-func (d *document) detail(c cell, repeats int) {
-	d.line("%s: success rate %.1f %% (%d/%d over %d of %d repeat(s)).\n", upperFirst(c.phase), 100*float64(c.completed)/float64(c.total), c.completed, c.total, len(c.runs), repeats)
-	var rows [][]string
-	for _, run := range c.runs {
-		rows = append(rows, []string{
-			fmt.Sprint(run.Repeat), fmt.Sprintf("%d/%d", run.Completed, run.Total), significant(run.WallSeconds, 4), rate(run.RequestThroughput),
-			thousands(int64(run.InputTokenThroughput)), thousands(run.CachedTokens),
-			short(run.Latency.Mean), short(run.Latency.P50), short(run.Latency.P90), short(run.Latency.P95), short(run.Latency.P99),
-			short(run.QueueWait.P50), reasonsText(run.ReleaseReasons), serverText(run),
-		})
-	}
-	d.table([]string{"repeat", "answered", "time (s)", "requests/s", "input tokens/s", "cached tokens",
-		"latency mean (s)", "P50", "P90", "P95", "P99", "queue wait P50 (s)", "batches by release reason", "server's own account"}, rows)
-}
-
-func reasonsText(m map[string]int) string {
-	var parts []string
-	for _, reason := range slices.Sorted(keys(m)) {
-		parts = append(parts, fmt.Sprintf("%s %d", reason, m[reason]))
-	}
-	if len(parts) == 0 {
-		return "–"
-	}
-	return strings.Join(parts, ", ")
-}
-
-func serverText(r Run) string {
-	if r.ServerUncachedTokens == nil || r.ServerBusySeconds == nil {
-		return "–"
-	}
-	return fmt.Sprintf("%s tokens in %s s", thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds))
 }

@@ -1,32 +1,57 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
-// WriteTerminal writes a summary for the end of a run: a table for each phase
+// WriteTerminal writes a summary for the end of a sweep: a table for each phase
 // and the conclusion.
 func WriteTerminal(w io.Writer, r Report) error {
-	fmt.Fprintf(w, "\n%s\n", r.Title())
-	for _, phase := range r.phases() {
-		fmt.Fprintf(w, "\n%s\n", upperFirst(phase))
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(t, "batch size\ttime (s)\trequests/s\trange\ts per item\trank\teffective\tcached\tanswered\t")
-		for _, c := range r.cells(phase) {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s – %s\t%s\t%d\t%s\t%.1f %%\t%d/%d\t\n", c.setting, significant(c.wall, 4), rate(c.throughput),
-				rate(c.low), rate(c.high), significant(c.perItem, 3), c.rank, effective(c), 100*c.cachedShare, c.completed, c.total)
-		}
-		if err := t.Flush(); err != nil {
+	r = r.settled()
+	phases := r.phases()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "\n%s\n", r.Title())
+	for _, p := range phases {
+		fmt.Fprintf(&b, "\n%s\n", upperFirst(p.name))
+		if err := writeTable(&b, p); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintln(w)
-	for _, sentence := range r.conclusion() {
-		if _, err := fmt.Fprintln(w, sentence); err != nil {
-			return err
-		}
+	b.WriteByte('\n')
+	for _, sentence := range r.conclusion(phases) {
+		fmt.Fprintln(&b, sentence)
 	}
-	return nil
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func writeTable(w io.Writer, p phase) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, "batch size\ttime (s)\trequests/s\ts per item\trank\trange\teffective\tcached\tanswered\t")
+	marked := false
+	for _, c := range p.cells {
+		marked = marked || c.marked()
+		name := c.setting
+		if c.marked() {
+			name += " *"
+		}
+		figures := []string{"–", "–", "–", "–", "–", "–", "–"}
+		if len(c.runs) > 0 {
+			figures = []string{significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(), c.rangeText(), c.effectiveText(), shareText(c.cachedShare)}
+		}
+		fmt.Fprintf(&b, "%s\t%s\t%d/%d\t\n", name, strings.Join(figures, "\t"), c.completed, c.total)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if _, err := io.WriteString(t, b.String()); err != nil {
+		return err
+	}
+	if err := t.Flush(); err != nil || !marked {
+		return err
+	}
+	_, err := io.WriteString(w, "* not all prompts were answered\n")
+	return err
 }

@@ -1,0 +1,134 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"paceline/loadgen/stats"
+)
+
+// conclusion is the recommendation, as far as the figures carry one.
+func (r Report) conclusion(phases []phase) []string {
+	var out []string
+	for _, p := range phases {
+		out = append(out, upperFirst(p.name)+": "+p.recommendation())
+	}
+	if len(phases) == 0 {
+		out = append(out, "Nothing was measured, so there is nothing to recommend.")
+	}
+	if r.Partial {
+		text := "The sweep was cut short; what it did not measure may be better"
+		if missing := r.missing(phases); len(missing) > 0 {
+			text += " (" + strings.Join(missing, "; ") + ")"
+		}
+		out = append(out, text+".")
+	}
+	if r.Simulated {
+		out = append(out, "No model ran: these are figures of the simulated server named above. They show how batching meets such costs and are no measurement of that device.")
+	}
+	return out
+}
+
+// missing names the planned settings without a comparable figure, by phase.
+func (r Report) missing(phases []phase) []string {
+	var out []string
+	for _, name := range []string{"cold", "warm"} {
+		var without []string
+		i := slices.IndexFunc(phases, func(p phase) bool { return p.name == name })
+		for _, s := range r.Config.Settings {
+			measured := false
+			if i >= 0 {
+				_, measured = phases[i].find(s)
+			}
+			if !measured {
+				without = append(without, s)
+			}
+		}
+		if len(without) > 0 {
+			out = append(out, name+": "+strings.Join(without, ", "))
+		}
+	}
+	return out
+}
+
+func (p phase) recommendation() string {
+	sized := p.sized()
+	switch len(sized) {
+	case 0:
+		return "no batch size has a figure over all prompts, so there is nothing to recommend."
+	case 1:
+		return fmt.Sprintf("only batch size %d has a figure, %s requests/s, so there is nothing to choose from.", sized[0].batchSize, rate(sized[0].throughput)) + p.worthBatching(sized[0])
+	}
+	text, take := choose(sized)
+	return text + p.worthBatching(take)
+}
+
+// choose recommends one of the sizes, and says which.
+func choose(sized []cell) (string, cell) {
+	top := fastest(sized)
+	if slices.ContainsFunc(sized, tooFew) {
+		return fmt.Sprintf("batch size %d has the highest figure, %s requests/s, but there are not enough repeats to tell whether it is really the fastest; %d of each are the least.",
+			top.batchSize, rate(top.throughput), stats.FewestToCompare), top
+	}
+	equal := leaders(sized)
+	if len(equal) > 1 {
+		return fmt.Sprintf("batch sizes %s can't be told apart (%s requests/s); take %d, the smallest: it needs the fewest callers to fill, so it waits less when there are fewer than here.",
+			sizesText(equal), ratesText(equal), equal[0].batchSize), equal[0]
+	}
+	next := rankCells(slices.Clone(sized))[1]
+	text := fmt.Sprintf("take batch size %d: %s requests/s, and the repeats tell it apart from the next, %d (%s requests/s).",
+		top.batchSize, rate(top.throughput), next.batchSize, rate(next.throughput))
+	if small, ok := cheaper(sized, top); ok {
+		text += fmt.Sprintf(" Size %d gives up only %.1f %% and fills with fewer callers.", small.batchSize, 100*(1-small.throughput/top.throughput))
+	}
+	return text, top
+}
+
+// cheap is the loss of throughput that is worth naming beside a winner.
+const cheap = 0.02
+
+// cheaper is the smallest size that gives up little against the best.
+func cheaper(sized []cell, top cell) (cell, bool) {
+	for _, c := range sized {
+		if c.batchSize < top.batchSize && c.throughput >= (1-cheap)*top.throughput {
+			return c, true
+		}
+	}
+	return cell{}, false
+}
+
+// worthBatching holds the recommended size against not batching at all.
+func (p phase) worthBatching(take cell) string {
+	single, ok := p.find("unbatched")
+	if !ok {
+		return ""
+	}
+	verdict := compare(single, take)
+	gain := change(single, take)
+	switch {
+	case verdict == tooFewRepeats:
+		return fmt.Sprintf(" Against single calls (unbatched) it makes %s, without enough repeats to tell.", gain)
+	case verdict == alike:
+		return fmt.Sprintf(" It can't be told apart from single calls without batching (unbatched, %s requests/s): batching brings no measurable throughput here.", rate(single.throughput))
+	case single.throughput > take.throughput:
+		return fmt.Sprintf(" Single calls without batching (unbatched) are faster still, %s requests/s: here batching costs throughput.", rate(single.throughput))
+	}
+	return fmt.Sprintf(" Against single calls (unbatched) it makes %s.", gain)
+}
+
+func sizesText(cells []cell) string {
+	names := make([]string, len(cells))
+	for i, c := range cells {
+		names[i] = c.setting
+	}
+	return joined(names)
+}
+
+func ratesText(cells []cell) string {
+	texts := make([]string, len(cells))
+	for i, c := range cells {
+		texts[i] = rate(c.throughput)
+	}
+	return joined(texts)
+}

@@ -1,0 +1,63 @@
+package report
+
+import "testing"
+
+func TestRecommendationFollowsFiguresAndSpread(t *testing.T) {
+	one := repeats("1", "cold", 0, 20, 20.1, 20.2)
+	cases := map[string]struct {
+		runs [][]Run
+		want string
+	}{
+		"of equal sizes the smallest": {
+			[][]Run{one, repeats("8", "cold", 0, 10, 10.2, 10.4), repeats("16", "cold", 0, 10.1, 10.3, 9.9)},
+			"batch sizes 8 and 16 can't be told apart (49.02 and 49.50 requests/s); take 8, the smallest",
+		},
+		"a real winner": {
+			[][]Run{one, repeats("8", "cold", 0, 10, 10.2, 10.4)},
+			"take batch size 8: 49.02 requests/s, and the repeats tell it apart from the next, 1 (24.88 requests/s).",
+		},
+		"a winner by very little": {
+			[][]Run{repeats("8", "cold", 0, 10.1, 10.11, 10.12), repeats("16", "cold", 0, 10.0, 10.01, 10.02)},
+			"Size 8 gives up only 1.0 %",
+		},
+		"too few repeats": {
+			[][]Run{repeats("1", "cold", 0, 20), repeats("8", "cold", 0, 10)},
+			"batch size 8 has the highest figure, 50.00 requests/s, but there are not enough repeats",
+		},
+		"one size only":       {[][]Run{one}, "only batch size 1 has a figure"},
+		"no size":             {[][]Run{repeats("unbatched", "cold", 0, 10, 10, 10)}, "nothing to recommend"},
+		"batching costs":      {[][]Run{one, repeats("unbatched", "cold", 0, 10, 10.1, 10.2)}, "here batching costs throughput"},
+		"batching is no gain": {[][]Run{one, repeats("unbatched", "cold", 0, 19.9, 20.15, 20.3)}, "batching brings no measurable throughput here"},
+		"batching gains":      {[][]Run{one, repeats("unbatched", "cold", 0, 40, 40.1, 40.2)}, "Against single calls (unbatched) it makes +99.5 %."},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := of(c.runs...)
+			contains(t, r.conclusion(r.phases()), c.want)
+		})
+	}
+}
+
+func TestAFasterModeDoesNotMakeTwoSizesAlike(t *testing.T) {
+	r := of(
+		repeats("unbatched", "cold", 0, 8, 10.05, 14), // so spread that both sizes share its rank
+		repeats("4", "cold", 0, 10.1, 10.2, 10.3),
+		repeats("8", "cold", 0, 10.4, 10.5, 10.6),
+	)
+	if got := names(r.phases()[0].cells); got != "unbatched:1 4:1 8:1 " {
+		t.Fatalf("ranks %s", got)
+	}
+	contains(t, r.conclusion(r.phases()), "take batch size 4", "tell it apart from the next, 8")
+}
+
+func TestPartialConclusionNamesWhatIsMissing(t *testing.T) {
+	r := cutShort()
+	contains(t, r.conclusion(r.phases()), "cold: 32, unbatched, direct; warm: 16, 32, unbatched, direct")
+}
+
+func TestNothingMeasuredIsSaid(t *testing.T) {
+	r := of()
+	r.Partial = true
+	r.Config.Settings = []string{"1"}
+	contains(t, r.conclusion(r.phases()), "Nothing was measured", "cold: 1; warm: 1")
+}

@@ -1,0 +1,193 @@
+package report
+
+import (
+	"fmt"
+
+	"paceline/loadgen/stats"
+)
+
+// notes are what a reader of the figures must know about the data.
+func (r Report) notes(phases []phase) []string {
+	out := []string{
+		"Only answers received in full count. A run lasts from its first send to its last end; throughput is the answers divided by that time.",
+		"Prompt and cached tokens are as the server counted them. Input tokens/s counts cached tokens too.",
+		fmt.Sprintf("Each figure is the median of its repeats. Settings share a rank when a permutation test finds that chance alone sets their repeats so far apart more often than %.0f times in 100. "+
+			"With many settings one pair may still be told apart by chance.", 100*byChance),
+		"Cold: SGLang's cache was flushed just before the run. Warm: the run before sent the same prompts at the same setting.",
+	}
+	out = append(out, r.repeatNotes(phases)...)
+	out = append(out, r.sourceNotes()...)
+	out = append(out, r.failureNotes()...)
+	out = append(out, comparableNotes(phases)...)
+	out = append(out, r.cacheNotes()...)
+	out = append(out, r.loadNotes()...)
+	for _, run := range r.Runs {
+		for _, note := range run.Notes {
+			out = append(out, runName(run)+": "+note+".")
+		}
+	}
+	return out
+}
+
+func runName(r Run) string {
+	return fmt.Sprintf("%s, %s, repeat %d", upperFirst(settingName(r.Setting)), r.Phase, r.Repeat)
+}
+
+func (r Report) repeatNotes(phases []phase) []string {
+	for _, p := range phases {
+		for _, c := range p.cells {
+			if c.ranked && tooFew(c) {
+				return []string{fmt.Sprintf("Not enough repeats to tell: some settings have fewer than %d comparable runs. Their ranks only follow the figures.", stats.FewestToCompare)}
+			}
+		}
+	}
+	return nil
+}
+
+func (r Report) sourceNotes() []string {
+	var out []string
+	switch r.Source.Kind {
+	case "generated":
+		out = append(out, "The trajectories are generated: their lengths follow measured distributions, their words mean nothing.")
+	case "problems":
+		out = append(out, "The source holds problem statements without trajectories: it knows no execution times.")
+	}
+	if r.Simulated {
+		out = append(out, "Repeats of a simulated sweep differ only by the timing of the machine that simulates: their spread is no real server's.")
+	}
+	return out
+}
+
+// failureNotes counts what has no answer, by cause.
+func (r Report) failureNotes() []string {
+	failures := map[string]int{}
+	unsent := 0
+	for _, run := range r.Runs {
+		for cause, n := range run.Errors {
+			failures[cause] += n
+		}
+		unsent += max(0, run.Total-run.Completed-run.Failed)
+	}
+	var out []string
+	for _, cause := range sortedKeys(failures) {
+		out = append(out, fmt.Sprintf("%s failed with %s%s; none of them is in a throughput.", counted(failures[cause], "request"), cause, r.causeMeaning(cause)))
+	}
+	if unsent > 0 {
+		out = append(out, fmt.Sprintf("Never sent, because the sweep was cut short: %s.", counted(unsent, "prompt")))
+	}
+	return out
+}
+
+// causeMeaning explains the gRPC codes that the load itself brings about.
+func (r Report) causeMeaning(cause string) string {
+	switch cause {
+	case "InvalidArgument":
+		if r.Server.MaxPromptTokens > 0 {
+			return fmt.Sprintf(" (refused as they are; one cause is a prompt longer than the %s tokens that the server accepts)", thousands(r.Server.MaxPromptTokens))
+		}
+		return " (refused as they are, for example as longer than the model's context)"
+	case "ResourceExhausted":
+		return " (the proxy's queue was full)"
+	case "DeadlineExceeded":
+		return " (no answer within the time limit of a request)"
+	case "Canceled":
+		return " (cut off by the interruption)"
+	}
+	return ""
+}
+
+// comparableNotes names the runs that count for less than the others.
+func comparableNotes(phases []phase) []string {
+	var out []string
+	for _, p := range phases {
+		for _, c := range p.cells {
+			name := fmt.Sprintf("%s, %s", upperFirst(settingName(c.setting)), p.name)
+			switch left := len(c.all) - len(c.runs); {
+			case len(c.runs) == 0:
+				out = append(out, name+": no prompt was answered, so there is no figure.")
+			case !c.ranked:
+				out = append(out, name+": cut short or with too few answers to be compared, so it has no rank; its figures are of the answered prompts.")
+			case left > 0:
+				out = append(out, fmt.Sprintf("%s: %d of %d runs left out of the figures, cut short or with too few answers to be compared.", name, left, len(c.all)))
+			}
+		}
+	}
+	return out
+}
+
+// cacheMargin is how far the cached share of tokens may be from the shared
+// share of bytes: a start of the prompts has another number of bytes per token
+// than the rest.
+const cacheMargin = 0.05
+
+// cacheNotes hold the cold runs' cached share against what prompts share.
+func (r Report) cacheNotes() []string {
+	if r.Source.SharedBytes <= 0 || r.Source.PromptBytesTotal <= 0 {
+		return nil
+	}
+	shared := share(r.Source.SharedBytes, r.Source.PromptBytesTotal)
+	var above []string
+	cold := 0
+	for _, run := range r.Runs {
+		if run.Phase != "cold" || run.PromptTokens == 0 {
+			continue
+		}
+		cold++
+		if run.CachedShare() > shared+cacheMargin {
+			above = append(above, fmt.Sprintf("%s repeat %d (%s)", settingName(run.Setting), run.Repeat, shareText(run.CachedShare())))
+		}
+	}
+	if cold == 0 {
+		return nil
+	}
+	out := fmt.Sprintf("Prompts begin alike: %s of their bytes repeat the start of another prompt, which is what a cold run can find in the cache.", shareText(shared))
+	if len(above) > 0 {
+		out += " More was cached in " + joined(above) + ": the cache was not empty there, so these runs are not really cold."
+	}
+	return []string{out}
+}
+
+const (
+	// saturatedShare of all CPUs in loadgen's own process: then it may wait for
+	// itself and not for the server.
+	saturatedShare = 0.9
+	// accountMargin is how far the server's count of computed tokens may be
+	// from that of the answers.
+	accountMargin = 0.02
+)
+
+// loadNotes say where the generator, or somebody else's load, may be in the
+// figures.
+func (r Report) loadNotes() []string {
+	var busy, off []string
+	for _, run := range r.Runs {
+		if cpu := run.ProcessCPUSeconds; cpu != nil && r.Environment.CPUs > 0 && *cpu > saturatedShare*run.WallClockSeconds*float64(r.Environment.CPUs) {
+			busy = append(busy, runLabel(run))
+		}
+		if run.strangeAccount() {
+			off = append(off, runLabel(run))
+		}
+	}
+	var out []string
+	if len(busy) > 0 {
+		out = append(out, fmt.Sprintf("Loadgen's process used over %.0f %% of all CPUs in %s: these figures may be its own limit and not the server's.", 100*saturatedShare, joined(busy)))
+	}
+	if len(off) > 0 {
+		out = append(out, fmt.Sprintf("The server computed another number of tokens than the answers account for in %s: other clients, or failed or repeated requests.", joined(off)))
+	}
+	return out
+}
+
+// strangeAccount says whether the server's own count of computed tokens is not
+// that of the answers.
+func (r Run) strangeAccount() bool {
+	if r.ServerUncachedTokens == nil || r.PromptTokens == 0 {
+		return false
+	}
+	off := *r.ServerUncachedTokens - (r.PromptTokens - r.CachedTokens)
+	return float64(max(off, -off)) > accountMargin*float64(r.PromptTokens)
+}
+
+func runLabel(r Run) string {
+	return fmt.Sprintf("%s %s repeat %d", settingName(r.Setting), r.Phase, r.Repeat)
+}

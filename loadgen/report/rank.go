@@ -1,0 +1,97 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+
+	"paceline/loadgen/stats"
+)
+
+// byChance is the share of chance below which two settings are taken to differ.
+// With three repeats each it is reached exactly when every run of one is faster
+// than every run of the other.
+const byChance = 0.10
+
+// verdict is what the repeats can say of two cells.
+type verdict int
+
+const (
+	tooFewRepeats verdict = iota
+	alike                 // chance makes such a difference too often
+	differ
+)
+
+// String answers the question whether two cells are told apart.
+func (v verdict) String() string {
+	switch v {
+	case alike:
+		return "no"
+	case differ:
+		return "yes"
+	}
+	return "not enough repeats to tell"
+}
+
+func compare(a, b cell) verdict {
+	p, ok := stats.DifferenceByChance(a.throughputs(), b.throughputs())
+	switch {
+	case !ok:
+		return tooFewRepeats
+	case p <= byChance+1e-9:
+		return differ
+	}
+	return alike
+}
+
+// tooFew says whether a cell has too few repeats to be told apart from another.
+func tooFew(c cell) bool { return len(c.runs) < stats.FewestToCompare }
+
+// shareRank says whether b, the slower of the two, gets a's rank: they can't be
+// told apart, or there is no difference at all.
+func shareRank(a, b cell) bool {
+	return compare(a, b) == alike || a.throughput == b.throughput
+}
+
+// rankCells sorts by throughput and ranks. A cell shares the rank of the fastest
+// of the group before it when the two can't be told apart; comparing with the
+// fastest and not with the neighbour keeps a chain of small steps from ending in
+// one rank for all. With too few repeats, ranks only follow the figures.
+func rankCells(cells []cell) []cell {
+	slices.SortStableFunc(cells, func(a, b cell) int {
+		return cmp.Or(cmp.Compare(group(a), group(b)), cmp.Compare(b.throughput, a.throughput), cmp.Compare(place(a.mode, a.batchSize), place(b.mode, b.batchSize)))
+	})
+	first := 0 // of the group
+	for i := range cells {
+		if !cells[i].ranked {
+			break
+		}
+		if i > 0 && !shareRank(cells[first], cells[i]) {
+			first = i
+		}
+		cells[i].rank = first + 1
+	}
+	return cells
+}
+
+// group puts cells without a comparable figure behind all others.
+func group(c cell) int {
+	if c.ranked {
+		return 0
+	}
+	return 1
+}
+
+// fastest is the cell with the highest figure; cells must not be empty.
+func fastest(cells []cell) cell {
+	return slices.MaxFunc(cells, func(a, b cell) int { return cmp.Compare(a.throughput, b.throughput) })
+}
+
+// leaders are the cells that share the first rank among these alone, smallest
+// batch first. Others that share a rank with a faster mode are no reason to
+// call two sizes alike.
+func leaders(cells []cell) []cell {
+	ranked := rankCells(slices.Clone(cells))
+	ranked = slices.DeleteFunc(ranked, func(c cell) bool { return c.rank != 1 })
+	slices.SortFunc(ranked, func(a, b cell) int { return cmp.Compare(a.batchSize, b.batchSize) })
+	return ranked
+}
