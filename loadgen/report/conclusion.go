@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,6 +73,10 @@ func choose(sized []cell) (string, cell) {
 			top.batchSize, rate(top.throughput), stats.FewestToCompare), top
 	}
 	equal := leaders(sized)
+	if front := inFront(equal, sized); len(equal) > 1 && len(front) < len(equal) {
+		return fmt.Sprintf("batch sizes %s can't be told apart among themselves (%s requests/s); take %d, the smallest of rank %d in the table, where the others rank lower.",
+			sizesText(equal), ratesText(equal), front[0].batchSize, front[0].rank), front[0]
+	}
 	if len(equal) > 1 {
 		return fmt.Sprintf("batch sizes %s can't be told apart (%s requests/s); take %d, the smallest: it needs the fewest callers to fill, so it waits less when there are fewer than here.",
 			sizesText(equal), ratesText(equal), equal[0].batchSize), equal[0]
@@ -83,6 +88,23 @@ func choose(sized []cell) (string, cell) {
 		text += fmt.Sprintf(" Size %d gives up only %.1f %% and fills with fewer callers.", small.batchSize, 100*(1-small.throughput/top.throughput))
 	}
 	return text, top
+}
+
+// inFront keeps those of equal sizes that rank highest among all settings: a
+// size that a faster mode leaves behind is no choice beside one that it doesn't.
+func inFront(equal, sized []cell) []cell {
+	rank := map[int]int{}
+	for _, c := range sized {
+		rank[c.batchSize] = c.rank
+	}
+	best := slices.MinFunc(equal, func(a, b cell) int { return cmp.Compare(rank[a.batchSize], rank[b.batchSize]) })
+	var front []cell
+	for _, c := range equal {
+		if c.rank = rank[c.batchSize]; c.rank == rank[best.batchSize] {
+			front = append(front, c)
+		}
+	}
+	return front
 }
 
 // cheap is the loss of throughput that is worth naming beside a winner.
