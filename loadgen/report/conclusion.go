@@ -90,8 +90,9 @@ func choose(sized []cell) (string, cell) {
 	return text, top
 }
 
-// inFront keeps those of equal sizes that rank highest among all settings: a
-// size that a faster mode leaves behind is no choice beside one that it doesn't.
+// inFront keeps those of equal sizes that rank highest among all settings, or
+// give up little against them: a size that a faster mode leaves behind is no
+// choice beside one that it doesn't.
 func inFront(equal, sized []cell) []cell {
 	rank := map[int]int{}
 	for _, c := range sized {
@@ -100,7 +101,8 @@ func inFront(equal, sized []cell) []cell {
 	best := slices.MinFunc(equal, func(a, b cell) int { return cmp.Compare(rank[a.batchSize], rank[b.batchSize]) })
 	var front []cell
 	for _, c := range equal {
-		if c.rank = rank[c.batchSize]; c.rank == rank[best.batchSize] {
+		c.rank = rank[c.batchSize]
+		if c.rank == rank[best.batchSize] || c.throughput >= (1-cheap)*best.throughput {
 			front = append(front, c)
 		}
 	}

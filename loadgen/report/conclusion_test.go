@@ -61,6 +61,15 @@ func TestASizeThatAFasterModeLeavesBehindIsNotRecommended(t *testing.T) {
 	contains(t, r.conclusion(r.phases()), "batch sizes 4 and 8 can't be told apart among themselves", "take 8, the smallest of rank 1")
 }
 
+func TestASizeIsNotPassedOverForNextToNothing(t *testing.T) {
+	r := of(
+		repeats("unbatched", "cold", 0, 14.600, 14.601, 14.602),
+		repeats("16", "cold", 0, 14.600, 14.610, 14.630),
+		repeats("8", "cold", 0, 14.610, 14.611, 14.620),
+	)
+	contains(t, r.conclusion(r.phases()), "batch sizes 8 and 16 can't be told apart", "take 8, the smallest: it needs")
+}
+
 func TestPartialConclusionNamesWhatIsMissing(t *testing.T) {
 	r := cutShort()
 	contains(t, r.conclusion(r.phases()), "cold: 32, unbatched, direct; warm: 16, 32, unbatched, direct")
