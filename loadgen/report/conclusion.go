@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -122,6 +123,9 @@ func cheaper(sized []cell, top cell) (cell, bool) {
 	return cell{}, false
 }
 
+// nothing is a difference that nobody would act on, however surely it is there.
+const nothing = 0.005
+
 // worthBatching holds the recommended size against not batching at all.
 func (p phase) worthBatching(take cell) string {
 	single, ok := p.find("unbatched")
@@ -135,6 +139,8 @@ func (p phase) worthBatching(take cell) string {
 		return fmt.Sprintf(" Against single calls (unbatched) it makes %s, without enough repeats to tell.", gain)
 	case verdict == alike:
 		return fmt.Sprintf(" It can't be told apart from single calls without batching (unbatched, %s requests/s): batching brings no measurable throughput here.", rate(single.throughput))
+	case math.Abs(take.throughput/single.throughput-1) < nothing:
+		return fmt.Sprintf(" Against single calls without batching (unbatched, %s requests/s) the difference is %s: too small to matter.", rate(single.throughput), gain)
 	case single.throughput > take.throughput:
 		return fmt.Sprintf(" Single calls without batching (unbatched) are faster still, %s requests/s: here batching costs throughput.", rate(single.throughput))
 	}

@@ -67,7 +67,7 @@ func TestASizeIsNotPassedOverForNextToNothing(t *testing.T) {
 		repeats("16", "cold", 0, 14.600, 14.610, 14.630),
 		repeats("8", "cold", 0, 14.610, 14.611, 14.620),
 	)
-	contains(t, r.conclusion(r.phases()), "batch sizes 8 and 16 can't be told apart", "take 8, the smallest: it needs")
+	contains(t, r.conclusion(r.phases()), "batch sizes 8 and 16 can't be told apart", "take 8, the smallest: it needs", "too small to matter")
 }
 
 func TestPartialConclusionNamesWhatIsMissing(t *testing.T) {
