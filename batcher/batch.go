@@ -25,10 +25,34 @@ type Batch[Q, R any] struct {
 	live     int // members whose caller still waits; guarded by owner.mu
 }
 
+// member is one prompt of a batch: one request, or several that ask for the same.
 type member[Q, R any] struct {
 	value Q
 	ctx   context.Context
-	entry *entry[Q, R] // nil once ended; guarded by owner.mu
+	left  context.CancelFunc // ends ctx; nil where ctx is the only caller's own
+	entry *entry[Q, R]       // nil once ended; guarded by owner.mu
+}
+
+// join makes e, with its twins, member i of n. It requires owner.mu.
+func (b *Batch[Q, R]) join(i int, e *entry[Q, R], n int, now time.Time) {
+	m := member[Q, R]{value: e.req.Value, ctx: e.ctx, entry: e}
+	merged := 0
+	if e.twins != nil {
+		m.ctx, m.left = context.WithCancel(context.WithoutCancel(e.ctx))
+		for t := e.twins; t != nil; t = t.prev {
+			merged++
+		}
+	}
+	board := func(e *entry[Q, R]) {
+		e.batch = b
+		e.receipt = Receipt{b.id, n, i, b.reason, now.Sub(e.accepted), merged}
+		b.live++
+	}
+	board(e)
+	for t := e.twins; t != nil; t = t.prev {
+		board(t)
+	}
+	b.members[i] = m
 }
 
 // ID numbers the batches of one Batcher from 1.
@@ -38,20 +62,22 @@ func (b *Batch[Q, R]) ID() uint64 { return b.id }
 func (b *Batch[Q, R]) Reason() Reason { return b.reason }
 
 // Len is the number of members at release; members that end stay counted.
+// Requests that ask for the same are one member.
 func (b *Batch[Q, R]) Len() int { return len(b.members) }
 
 // Value returns what member i submitted.
 func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].value }
 
-// Context returns the context of member i's caller: it is done when that caller
-// has gone. It carries the caller's values, such as its trace.
+// Context returns the context of member i's caller: it is done when that caller,
+// or the last of several, has gone. It carries the (first) caller's values, such
+// as its trace.
 func (b *Batch[Q, R]) Context(i int) context.Context { return b.members[i].ctx }
 
 // Answer ends member i with a result. It does nothing if the member has ended.
 func (b *Batch[Q, R]) Answer(i int, result R) {
 	b.owner.mu.Lock()
 	defer b.owner.mu.Unlock()
-	if e := b.take(i); e != nil {
+	for e := b.take(i); e != nil; e = b.take(i) {
 		e.result = result
 		b.owner.stats.Answered++
 		e.ended <- struct{}{}
@@ -67,23 +93,50 @@ func (b *Batch[Q, R]) Fail(i int, err error) {
 
 // fail requires owner.mu.
 func (b *Batch[Q, R]) fail(i int, err error) {
-	if e := b.take(i); e != nil {
+	for e := b.take(i); e != nil; e = b.take(i) {
 		e.err = err
 		b.owner.stats.Failed++
 		e.ended <- struct{}{}
 	}
 }
 
-// take parts member i's entry from the batch, or returns nil if it has ended.
-// It requires owner.mu.
+// take parts one request of member i from the batch, or returns nil if all of
+// them have ended. It requires owner.mu.
 func (b *Batch[Q, R]) take(i int) *entry[Q, R] {
-	e := b.members[i].entry
-	if e == nil {
+	first := b.members[i].entry
+	if first == nil {
 		return nil
 	}
-	b.members[i].entry = nil
+	e := first
+	if first.twins != nil {
+		e = first.twins
+	}
+	b.part(i, e)
+	return e
+}
+
+// part parts the request e of member i from the batch. The place of a first is
+// taken by its oldest twin. It requires owner.mu.
+func (b *Batch[Q, R]) part(i int, e *entry[Q, R]) {
+	m := &b.members[i]
+	switch {
+	case e.first != nil:
+		e.first.unhang(e)
+	case e.twins != nil:
+		heir := e.oldestTwin()
+		e.unhang(heir)
+		heir.twins, e.twins = e.twins, nil
+		for t := heir.twins; t != nil; t = t.prev {
+			t.first = heir
+		}
+		m.entry = heir
+	default:
+		m.entry = nil
+		if m.left != nil {
+			m.left()
+		}
+	}
 	e.batch = nil
 	b.live--
 	b.owner.stats.InFlightRequests--
-	return e
 }

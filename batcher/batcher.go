@@ -12,7 +12,16 @@ type Request[Q any] struct {
 	Bytes  int    // size of the prompt, counted against QueueBytes
 	Tokens int    // prompt tokens, 0 where unknown
 	Key    string // only requests of equal key share a batch
+
+	// Same is equal for requests whose answer is the same: those that wait
+	// together are sent as one prompt, and each caller gets the answer. Zero is
+	// the same as no other.
+	Same Identity
 }
+
+// Identity names what a request asks for, all options included: 128 bits that
+// nobody outside can choose to collide.
+type Identity [2]uint64
 
 // Receipt tells how a request travelled. It is zero for a request that was
 // never released.
@@ -22,6 +31,7 @@ type Receipt struct {
 	Position  int           // place in it, from 0
 	Reason    Reason        // why it was released
 	QueueWait time.Duration // from being accepted to the release
+	Merged    int           // other requests that the same prompt answered
 }
 
 // Batcher batches requests of type Q to results of type R. Its methods may be
@@ -55,6 +65,7 @@ func New[Q, R any](dispatch Dispatch[Q, R], s Settings) (*Batcher[Q, R], error) 
 	b := &Batcher[Q, R]{dispatch: dispatch, settings: s}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.queue.byKey = make(map[string]*lane[Q, R])
+	b.queue.same = make(map[Identity]*entry[Q, R])
 	b.entries.New = func() any { return &entry[Q, R]{ended: make(chan struct{}, 1)} }
 	return b, nil
 }
@@ -97,7 +108,7 @@ func (b *Batcher[Q, R]) admit(e *entry[Q, R]) error {
 	}
 	b.stats.Accepted++
 	e.accepted = time.Now()
-	b.queue.push(e)
+	b.queue.push(e, b.settings.MergeIdentical)
 	b.release(e.accepted)
 	return nil
 }
@@ -124,12 +135,12 @@ func (b *Batcher[Q, R]) abandon(e *entry[Q, R]) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case e.lane != nil:
-		b.queue.remove(e)
+	case e.lane != nil || e.first != nil && e.batch == nil:
+		b.queue.leave(e)
 		b.settle()
 	case e.batch != nil:
 		batch := e.batch
-		batch.take(e.receipt.Position)
+		batch.part(e.receipt.Position, e)
 		if batch.live == 0 {
 			batch.cancel()
 		}
@@ -152,35 +163,59 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 	for b.queue.count > 0 {
 		b.view = b.view[:0]
 		for _, l := range b.queue.lanes {
-			b.view = append(b.view, laneView{count: l.count, oldest: l.first.accepted})
+			b.view = append(b.view, laneView{count: l.count, tokens: l.tokens, bytes: l.bytes, oldest: l.first.since})
 		}
 		d := decide(b.view, b.settings, b.stats.InFlight, b.draining, now)
 		if d.take == 0 {
 			b.wakeUp(d.wake, now)
 			return
 		}
-		b.start(b.queue.lanes[d.lane], d.take, d.reason, now)
+		l := b.queue.lanes[d.lane]
+		n := withinBudget(l, d.take, b.settings)
+		if n < d.take {
+			d.reason = ReasonBudget
+		}
+		b.start(l, n, d.reason, now)
 	}
+}
+
+// withinBudget is how many of the first n requests of a lane fit the budgets of
+// one batch; a request above a budget alone goes alone.
+func withinBudget[Q, R any](l *lane[Q, R], n int, s Settings) int {
+	if s.BatchTokens == 0 && s.BatchBytes == 0 {
+		return n
+	}
+	var tokens, bytes int64
+	e := l.first
+	for i := range n {
+		tokens += int64(e.req.Tokens)
+		bytes += int64(e.req.Bytes)
+		over := s.BatchTokens > 0 && tokens > s.BatchTokens || s.BatchBytes > 0 && bytes > s.BatchBytes
+		if over && i > 0 {
+			return i
+		}
+		e = e.next
+	}
+	return n
 }
 
 // start takes n requests from the front of a lane and dispatches them as one
 // batch. It requires mu.
 func (b *Batcher[Q, R]) start(l *lane[Q, R], n int, reason Reason, now time.Time) {
 	b.batches++
-	batch := &Batch[Q, R]{owner: b, id: b.batches, reason: reason, released: now, live: n}
+	batch := &Batch[Q, R]{owner: b, id: b.batches, reason: reason, released: now}
 	batch.ctx, batch.cancel = context.WithCancel(b.ctx)
 	batch.members = make([]member[Q, R], n)
 	for i := range batch.members {
 		e := l.first
 		b.queue.remove(e)
-		e.batch = batch
-		e.receipt = Receipt{batch.id, n, i, reason, now.Sub(e.accepted)}
-		batch.members[i] = member[Q, R]{e.req.Value, e.ctx, e}
+		batch.join(i, e, n, now)
 	}
 	b.stats.InFlight++
-	b.stats.InFlightRequests += n
+	b.stats.InFlightRequests += batch.live
 	b.stats.Releases[reason].Batches++
-	b.stats.Releases[reason].Requests += uint64(n)
+	b.stats.Releases[reason].Requests += uint64(batch.live)
+	b.stats.Merged += uint64(batch.live - n)
 	b.running.Go(func() { b.run(batch) })
 }
 

@@ -462,3 +462,138 @@ func TestCloseEndsEveryRequest(t *testing.T) {
 }
 
 func asSettingError(err error, target **SettingError) bool { return errors.As(err, target) }
+
+// ask submits a request that is the same as others of its value.
+func ask(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome {
+	out := make(chan outcome, 1)
+	start := time.Now()
+	go func() {
+		v, r, err := b.Submit(ctx, Request[int]{Value: value, Same: Identity{uint64(value), 1}})
+		out <- outcome{v, r, err, time.Since(start)}
+	}()
+	synctest.Wait()
+	return out
+}
+
+func TestRequestsThatAskForTheSameAreOnePromptAndEachIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(2, time.Minute, 1))
+		outs := []<-chan outcome{ask(t.Context(), b, 7), ask(t.Context(), b, 7), ask(t.Context(), b, 7)}
+		time.Sleep(time.Second)
+		outs = append(outs, ask(t.Context(), b, 8)) // the second prompt: now the batch is full
+		for i, out := range outs {
+			o := <-out
+			if o.err != nil || o.value != []int{7, 7, 7, 8}[i] || o.receipt.Size != 2 || o.receipt.Reason != ReasonFull {
+				t.Errorf("request %d: %+v", i, o)
+			}
+			if merged := []int{2, 2, 2, 0}[i]; o.receipt.Merged != merged {
+				t.Errorf("request %d: merged with %d, want %d", i, o.receipt.Merged, merged)
+			}
+		}
+		if !slices.EqualFunc(u.seen, [][]int{{7, 8}}, slices.Equal) {
+			t.Errorf("dispatched %v", u.seen)
+		}
+		if st := b.Stats(); st.Accepted != 4 || st.Answered != 4 || st.Merged != 2 || st.QueuedBytes != 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestTheFirstOfSeveralMayLeaveAndTheOthersKeepItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(8, 10*time.Millisecond, 1))
+		ctx, cancel := context.WithCancel(t.Context())
+		first := ask(ctx, b, 7)
+		time.Sleep(4 * time.Millisecond)
+		second := ask(t.Context(), b, 7)
+		third := ask(t.Context(), b, 7)
+		cancel()
+		if o := <-first; !errors.Is(o.err, context.Canceled) || o.took != 4*time.Millisecond {
+			t.Errorf("first: %+v", o)
+		}
+		o := <-second
+		if o.err != nil || o.took != 6*time.Millisecond+time.Second || o.receipt.QueueWait != 6*time.Millisecond || o.receipt.Merged != 1 {
+			t.Errorf("second waited for its own window: %+v", o)
+		}
+		<-third
+		wantConserved(t, b.Stats())
+	})
+}
+
+func TestAPromptInFlightIsGivenUpOnlyWhenAllWhoAskedHaveGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := make(chan struct{})
+		b := newBatcher(t, func(ctx context.Context, batch *Batch[int, int]) error {
+			context.AfterFunc(batch.Context(0), func() { close(gone) })
+			<-ctx.Done()
+			return ctx.Err()
+		}, settings(8, time.Millisecond, 1))
+		firstCtx, leaveFirst := context.WithCancel(t.Context())
+		secondCtx, leaveSecond := context.WithCancel(t.Context())
+		first, second := ask(firstCtx, b, 7), ask(secondCtx, b, 7)
+		time.Sleep(time.Second)
+		leaveFirst()
+		<-first
+		synctest.Wait()
+		select {
+		case <-gone:
+			t.Error("given up while one still waits")
+		default:
+		}
+		leaveSecond()
+		<-second
+		<-gone
+		synctest.Wait()
+		if st := b.Stats(); st.Cancelled != 2 || st.InFlight != 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestARequestThatComesAfterTheReleaseIsAPromptOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(1, 0, 2))
+		first, second := ask(t.Context(), b, 7), ask(t.Context(), b, 7)
+		<-first
+		<-second
+		if len(u.seen) != 2 {
+			t.Errorf("dispatched %v", u.seen)
+		}
+	})
+}
+
+func TestABatchKeepsToItsBudgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := settings(16, time.Millisecond, 1)
+		s.BatchTokens = 100
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, s)
+		var outs []<-chan outcome
+		for _, tokens := range []int{500, 40, 40, 40, 10} {
+			out := make(chan outcome, 1)
+			go func() {
+				_, r, err := b.Submit(t.Context(), Request[int]{Value: tokens, Tokens: tokens})
+				out <- outcome{receipt: r, err: err}
+			}()
+			synctest.Wait()
+			outs = append(outs, out)
+		}
+		var reasons []Reason
+		for _, out := range outs {
+			o := <-out
+			if o.err != nil {
+				t.Error(o.err)
+			}
+			reasons = append(reasons, o.receipt.Reason)
+		}
+		if !slices.EqualFunc(u.seen, [][]int{{500}, {40, 40}, {40, 10}}, slices.Equal) {
+			t.Errorf("dispatched %v: one above the budget goes alone, the others share it", u.seen)
+		}
+		if !slices.Equal(reasons, []Reason{ReasonBudget, ReasonBudget, ReasonBudget, ReasonWait, ReasonWait}) {
+			t.Errorf("reasons %v", reasons)
+		}
+	})
+}

@@ -50,7 +50,7 @@ func (b *Batcher[Q, R]) Close() {
 	b.closed = true
 	for b.queue.count > 0 {
 		e := b.queue.lanes[0].first
-		b.queue.remove(e)
+		b.queue.leave(e)
 		e.err = ErrClosed
 		b.stats.Failed++
 		e.ended <- struct{}{}

@@ -5,8 +5,10 @@ import "time"
 // laneView is what the policy sees of one lane. A lane holds, in order of
 // arrival, the waiting requests that may share a batch.
 type laneView struct {
-	count  int       // waiting requests, at least 1
-	oldest time.Time // when its first request was accepted
+	count  int       // waiting prompts, at least 1
+	tokens int64     // in them
+	bytes  int64     // in them
+	oldest time.Time // when the place of its first was taken
 }
 
 // decision is what to do now: release take requests from the front of the
@@ -48,6 +50,8 @@ func due(l laneView, s Settings, draining bool, now time.Time) Reason {
 		return ReasonUnbatched
 	case l.count >= s.BatchSize:
 		return ReasonFull
+	case s.BatchTokens > 0 && l.tokens >= s.BatchTokens, s.BatchBytes > 0 && l.bytes >= s.BatchBytes:
+		return ReasonBudget
 	case draining:
 		return ReasonDrain
 	case s.MaxWait == 0:

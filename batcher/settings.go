@@ -34,6 +34,15 @@ type Settings struct {
 	// BatchSize is the most requests in a batch.
 	BatchSize int
 
+	// BatchTokens is the most prompt tokens in a batch, and BatchBytes the most
+	// prompt bytes; 0 sets no bound. A request above one alone goes alone.
+	BatchTokens int64
+	BatchBytes  int64
+
+	// MergeIdentical sends requests of one Identity that wait together as one
+	// prompt.
+	MergeIdentical bool
+
 	// MaxWait is the longest time the oldest request waits for its batch to
 	// fill. At 0 whatever is queued is released as soon as a slot is free.
 	MaxWait time.Duration
@@ -59,12 +68,13 @@ const (
 // DefaultSettings returns the defaults.
 func DefaultSettings() Settings {
 	return Settings{
-		Mode:          ModeFixed,
-		BatchSize:     16,                   // the largest size of the benchmark of record
-		MaxWait:       5 * time.Millisecond, // below one forward of any model worth serving
-		MaxInFlight:   2,                    // one is computed while the next is parsed
-		QueueRequests: 10_000,               // minutes of work: more would only miss its deadlines
-		QueueBytes:    256 << 20,            // 10,000 prompts of 26 KiB
+		Mode:           ModeFixed,
+		BatchSize:      16,                   // the largest size of the benchmark of record
+		MaxWait:        5 * time.Millisecond, // below one forward of any model worth serving
+		MaxInFlight:    2,                    // one is computed while the next is parsed
+		MergeIdentical: true,                 // it saves a whole prompt, always
+		QueueRequests:  10_000,               // minutes of work: more would only miss its deadlines
+		QueueBytes:     256 << 20,            // 10,000 prompts of 26 KiB
 	}
 }
 
@@ -85,6 +95,10 @@ func (s Settings) Validate() error {
 		return &SettingError{"mode", fmt.Sprintf("must be fixed or unbatched, got %v", s.Mode)}
 	case s.BatchSize < 1 || s.BatchSize > MaxBatchSize:
 		return outOfRange("batch_size", 1, MaxBatchSize, s.BatchSize)
+	case s.BatchTokens < 0:
+		return &SettingError{"batch_tokens", fmt.Sprintf("must be at least 0, got %d", s.BatchTokens)}
+	case s.BatchBytes < 0:
+		return &SettingError{"batch_bytes", fmt.Sprintf("must be at least 0, got %d", s.BatchBytes)}
 	case s.MaxWait < 0 || s.MaxWait > LongestMaxWait:
 		return outOfRange("max_wait", "0s", LongestMaxWait, s.MaxWait)
 	case s.MaxInFlight < 1 || s.MaxInFlight > MostInFlight:

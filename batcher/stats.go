@@ -12,6 +12,7 @@ type Stats struct {
 	Answered  uint64 // ended with a result
 	Failed    uint64 // ended with an error that is not their caller's
 	Cancelled uint64 // ended because their context did
+	Merged    uint64 // of those released: requests that needed no prompt of their own
 	Refused   uint64 // never accepted: queue full, draining or closed
 
 	Releases [NumReasons]Released // batches released so far, by reason

@@ -16,6 +16,7 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 		Failed:           s.Failed,
 		Cancelled:        s.Cancelled,
 		Refused:          s.Refused,
+		Merged:           s.Merged,
 	}
 	for reason, r := range s.Releases {
 		if r.Batches > 0 {

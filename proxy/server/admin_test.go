@@ -35,7 +35,7 @@ func TestAnUpdateChangesTheNamedSettingsAndNoOthers(t *testing.T) {
 	}
 	want := &pb.Settings{
 		Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: 3, MaxWait: durationpb.New(time.Second),
-		MaxInFlight: 2, QueueRequests: 10000, QueueBytes: 268435456,
+		MaxInFlight: 2, QueueRequests: 10000, QueueBytes: 268435456, MergeIdentical: true,
 	}
 	if d := cmp.Diff(want, got.GetSettings(), protocmp.Transform()); d != "" {
 		t.Error(d)

@@ -19,8 +19,8 @@ func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 		c.Settings.BatchSize, c.Settings.MaxInFlight, c.Settings.MaxWait = 2, 1, time.Minute
 	})
 	var ends []<-chan outcome
-	for range 5 { // two in flight, two queued, and one that would wait a minute for a neighbour
-		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: "a"}))
+	for i := range 5 { // two in flight, two queued, and one that would wait a minute for a neighbour
+		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{TokenIds: []int32{int32(i)}}))
 	}
 	await(t, "all are accepted", func() bool { return r.Pending() == 5 })
 	<-f.entered

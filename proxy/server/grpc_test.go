@@ -45,7 +45,7 @@ func TestAnAnswerComesWithItsReceiptInReplyAndTrailer(t *testing.T) {
 
 func TestRequestsThatCanNotShareACallDoNot(t *testing.T) {
 	f := newFake(t)
-	r := start(t, f, func(c *Config) { c.Settings.BatchSize, c.Settings.MaxWait = 2, time.Minute })
+	r := start(t, f, func(c *Config) { c.Settings.BatchSize, c.Settings.MaxWait, c.Settings.MergeIdentical = 2, time.Minute, false })
 	kinds := []*pb.PrefillRequest{
 		{Text: "plain"}, {TokenIds: []int32{1}}, {Text: "one", MaxNewTokens: 1},
 		{Text: "zero", Priority: proto.Int32(0)}, {Text: "low", Priority: proto.Int32(-5)}, {Text: "adapted", Lora: "x"},
@@ -91,6 +91,33 @@ func TestAFieldThatIsWrongIsNamedInTheDetails(t *testing.T) {
 	}
 	if len(f.seen()) != 0 {
 		t.Error("it reached SGLang")
+	}
+}
+
+func TestRequestsThatAskForTheSameTravelAsOnePrompt(t *testing.T) {
+	f := newFake(t)
+	r := start(t, f, func(c *Config) { c.Settings.BatchSize, c.Settings.MaxWait = 2, time.Minute })
+	var ends []<-chan outcome
+	for range 3 {
+		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: "same"}))
+	}
+	await(t, "all are accepted", func() bool { return r.Pending() == 3 })
+	ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: "other"}))
+	for i, end := range ends {
+		o := <-end
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		if merged := o.reply.GetReceipt().GetMergedRequests(); merged != []uint32{2, 2, 2, 0}[i] {
+			t.Errorf("request %d: merged with %d others", i, merged)
+		}
+	}
+	if calls := f.seen(); len(calls) != 1 || len(calls[0].Text) != 2 {
+		t.Errorf("SGLang saw %v", calls)
+	}
+	status, err := r.admin.GetStatus(r.context(), &pb.GetStatusRequest{})
+	if err != nil || status.GetBatcher().GetMerged() != 2 {
+		t.Errorf("status %v, %v", status.GetBatcher(), err)
 	}
 }
 

@@ -13,10 +13,12 @@ import (
 type prefillService struct {
 	pb.UnimplementedPrefillServiceServer
 
-	upstream *upstream
-	batcher  *batcher.Batcher[prompt, answer]
-	receipts receipts
-	stopping context.Context // ends idle streams when the process does
+	upstream   *upstream
+	batcher    *batcher.Batcher[prompt, answer]
+	receipts   receipts
+	lengths    lengths
+	identities identities
+	stopping   context.Context // ends idle streams when the process does
 }
 
 // Prefill implements PrefillServiceServer.
@@ -45,12 +47,14 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 	a, receipt, err := p.batcher.Submit(ctx, batcher.Request[prompt]{
 		Value:  value,
 		Bytes:  len(value.request.Text) + 4*len(value.request.InputIDs),
-		Tokens: len(value.request.InputIDs),
+		Tokens: p.lengths.tokens(value.request),
 		Key:    batchKey(value),
+		Same:   p.identities.of(value),
 	})
 	if err != nil {
 		return nil, err
 	}
+	p.lengths.learn(value.request, a.Meta.PromptTokens)
 	return reply(req, a, p.receipts.write(receipt, a)), nil
 }
 

@@ -38,6 +38,7 @@ func (r receipts) write(b batcher.Receipt, a answer) *pb.Receipt {
 		QueueWaitSeconds: b.QueueWait.Seconds(),
 		UpstreamSeconds:  a.upstream.Seconds(),
 		Attempts:         uint32(a.attempts),
+		MergedRequests:   uint32(b.Merged),
 	}
 }
 

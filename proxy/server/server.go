@@ -83,7 +83,7 @@ func (s *Server) openData() (*port, error) {
 	}
 	s.grpc = s.grpcServer()
 	pb.RegisterPrefillServiceServer(s.grpc, &prefillService{
-		upstream: s.upstream, batcher: s.batcher, receipts: newReceipts(), stopping: s.stopping,
+		upstream: s.upstream, batcher: s.batcher, receipts: newReceipts(), identities: newIdentities(), stopping: s.stopping,
 	})
 	p.serveGRPC(s.grpc)
 	return p, nil

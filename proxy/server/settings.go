@@ -14,12 +14,15 @@ func settingsMessage(s batcher.Settings) *pb.Settings {
 		mode = pb.BatchMode_BATCH_MODE_UNBATCHED
 	}
 	return &pb.Settings{
-		Mode:          mode,
-		BatchSize:     uint32(s.BatchSize),
-		MaxWait:       durationpb.New(s.MaxWait),
-		MaxInFlight:   uint32(s.MaxInFlight),
-		QueueRequests: uint32(min(s.QueueRequests, 1<<32-1)),
-		QueueBytes:    uint64(s.QueueBytes),
+		Mode:           mode,
+		BatchSize:      uint32(s.BatchSize),
+		MaxWait:        durationpb.New(s.MaxWait),
+		MaxInFlight:    uint32(s.MaxInFlight),
+		QueueRequests:  uint32(min(s.QueueRequests, 1<<32-1)),
+		QueueBytes:     uint64(s.QueueBytes),
+		BatchTokens:    uint64(s.BatchTokens),
+		BatchBytes:     uint64(s.BatchBytes),
+		MergeIdentical: s.MergeIdentical,
 	}
 }
 
@@ -57,6 +60,12 @@ func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
 		s.QueueRequests = int(m.GetQueueRequests())
 	case "queue_bytes":
 		s.QueueBytes = int64(min(m.GetQueueBytes(), 1<<63-1))
+	case "batch_tokens":
+		s.BatchTokens = int64(min(m.GetBatchTokens(), 1<<63-1))
+	case "batch_bytes":
+		s.BatchBytes = int64(min(m.GetBatchBytes(), 1<<63-1))
+	case "merge_identical":
+		s.MergeIdentical = m.GetMergeIdentical()
 	default:
 		return wrongField("update_mask", "names %.64q, which is no setting", path)
 	}

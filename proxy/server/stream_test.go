@@ -108,7 +108,7 @@ func TestAStreamIsNotReadFromBeyondItsWindow(t *testing.T) {
 	sent := make(chan error, 1)
 	go func() {
 		for i := range requests {
-			if err := s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: strconv.Itoa(i), Text: "a"}}); err != nil {
+			if err := s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: strconv.Itoa(i), Text: strconv.Itoa(i)}}); err != nil {
 				sent <- err
 				return
 			}
@@ -135,7 +135,7 @@ func TestACancelledStreamCancelsItsRequests(t *testing.T) {
 	ctx, cancel := context.WithCancel(r.context())
 	s := r.stream(ctx)
 	for i := range 3 {
-		say(t, s, &pb.PrefillRequest{RequestId: fmt.Sprint(i), Text: "a"})
+		say(t, s, &pb.PrefillRequest{RequestId: fmt.Sprint(i), Text: fmt.Sprint(i)})
 	}
 	await(t, "all are accepted", func() bool { return r.Pending() == 3 })
 	rids := <-f.entered

@@ -96,9 +96,19 @@ type Settings struct {
 	QueueRequests uint32 `protobuf:"varint,5,opt,name=queue_requests,json=queueRequests,proto3" json:"queue_requests,omitempty"`
 	// Most prompt bytes waiting in the queue (a token id counts 4), at least 1;
 	// beyond it a request is refused at once. Default 268435456 (256 MiB).
-	QueueBytes    uint64 `protobuf:"varint,6,opt,name=queue_bytes,json=queueBytes,proto3" json:"queue_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	QueueBytes uint64 `protobuf:"varint,6,opt,name=queue_bytes,json=queueBytes,proto3" json:"queue_bytes,omitempty"`
+	// Most prompt tokens in a batch; a text's tokens are estimated from its bytes
+	// and what earlier replies counted. A prompt above it alone goes alone. 0
+	// (default) sets no bound.
+	BatchTokens uint64 `protobuf:"varint,7,opt,name=batch_tokens,json=batchTokens,proto3" json:"batch_tokens,omitempty"`
+	// Most prompt bytes in a batch (a token id counts 4). A prompt above it alone
+	// goes alone. 0 (default) sets no bound.
+	BatchBytes uint64 `protobuf:"varint,8,opt,name=batch_bytes,json=batchBytes,proto3" json:"batch_bytes,omitempty"`
+	// Whether requests that wait together and ask for exactly the same, with 0
+	// new tokens or greedily, are sent as one prompt. Default true.
+	MergeIdentical bool `protobuf:"varint,9,opt,name=merge_identical,json=mergeIdentical,proto3" json:"merge_identical,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -171,6 +181,27 @@ func (x *Settings) GetQueueBytes() uint64 {
 		return x.QueueBytes
 	}
 	return 0
+}
+
+func (x *Settings) GetBatchTokens() uint64 {
+	if x != nil {
+		return x.BatchTokens
+	}
+	return 0
+}
+
+func (x *Settings) GetBatchBytes() uint64 {
+	if x != nil {
+		return x.BatchBytes
+	}
+	return 0
+}
+
+func (x *Settings) GetMergeIdentical() bool {
+	if x != nil {
+		return x.MergeIdentical
+	}
+	return false
 }
 
 // GetSettingsRequest asks for the settings in force.
@@ -758,7 +789,9 @@ type BatcherStatus struct {
 	// Requests refused because the queue was full or the proxy drained; never accepted.
 	Refused uint64 `protobuf:"varint,9,opt,name=refused,proto3" json:"refused,omitempty"`
 	// Batches released since the start, by reason.
-	Releases      []*ReleaseCount `protobuf:"bytes,10,rep,name=releases,proto3" json:"releases,omitempty"`
+	Releases []*ReleaseCount `protobuf:"bytes,10,rep,name=releases,proto3" json:"releases,omitempty"`
+	// Requests that were answered by the prompt of another since the start.
+	Merged        uint64 `protobuf:"varint,11,opt,name=merged,proto3" json:"merged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -861,6 +894,13 @@ func (x *BatcherStatus) GetReleases() []*ReleaseCount {
 		return x.Releases
 	}
 	return nil
+}
+
+func (x *BatcherStatus) GetMerged() uint64 {
+	if x != nil {
+		return x.Merged
+	}
+	return 0
 }
 
 // ReleaseCount counts the batches released for one reason.
@@ -1095,7 +1135,7 @@ var File_paceline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xf7\x01\n" +
+	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xe4\x02\n" +
 	"\bSettings\x12*\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x16.paceline.v1.BatchModeR\x04mode\x12\x1d\n" +
 	"\n" +
@@ -1104,7 +1144,11 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12%\n" +
 	"\x0equeue_requests\x18\x05 \x01(\rR\rqueueRequests\x12\x1f\n" +
 	"\vqueue_bytes\x18\x06 \x01(\x04R\n" +
-	"queueBytes\"\x14\n" +
+	"queueBytes\x12!\n" +
+	"\fbatch_tokens\x18\a \x01(\x04R\vbatchTokens\x12\x1f\n" +
+	"\vbatch_bytes\x18\b \x01(\x04R\n" +
+	"batchBytes\x12'\n" +
+	"\x0fmerge_identical\x18\t \x01(\bR\x0emergeIdentical\"\x14\n" +
 	"\x12GetSettingsRequest\"H\n" +
 	"\x13GetSettingsResponse\x121\n" +
 	"\bsettings\x18\x01 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\"\x87\x01\n" +
@@ -1131,7 +1175,7 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x121\n" +
 	"\bsettings\x18\x06 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\x124\n" +
 	"\abatcher\x18\a \x01(\v2\x1a.paceline.v1.BatcherStatusR\abatcher\x127\n" +
-	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\"\xf4\x02\n" +
+	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\"\x8c\x03\n" +
 	"\rBatcherStatus\x12'\n" +
 	"\x0fqueued_requests\x18\x01 \x01(\x04R\x0equeuedRequests\x12!\n" +
 	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12*\n" +
@@ -1143,7 +1187,8 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\tcancelled\x18\b \x01(\x04R\tcancelled\x12\x18\n" +
 	"\arefused\x18\t \x01(\x04R\arefused\x125\n" +
 	"\breleases\x18\n" +
-	" \x03(\v2\x19.paceline.v1.ReleaseCountR\breleases\"x\n" +
+	" \x03(\v2\x19.paceline.v1.ReleaseCountR\breleases\x12\x16\n" +
+	"\x06merged\x18\v \x01(\x04R\x06merged\"x\n" +
 	"\fReleaseCount\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\x06reason\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x04R\abatches\x12\x1a\n" +

@@ -745,7 +745,8 @@ type Receipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the batch, unique to this proxy process and searchable in its traces.
 	BatchId string `protobuf:"bytes,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
-	// How many requests the batch carried when it was released.
+	// How many prompts the batch carried when it was released; requests that ask
+	// for the same are one prompt.
 	BatchSize uint32 `protobuf:"varint,2,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
 	// This request's place in the batch, from 0.
 	Position uint32 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
@@ -757,9 +758,12 @@ type Receipt struct {
 	// over all attempts.
 	UpstreamSeconds float64 `protobuf:"fixed64,6,opt,name=upstream_seconds,json=upstreamSeconds,proto3" json:"upstream_seconds,omitempty"`
 	// How many calls to SGLang this request took part in; 1 when nothing failed.
-	Attempts      uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Attempts uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// How many other requests the same prompt answered, because they waited
+	// together and asked for exactly the same.
+	MergedRequests uint32 `protobuf:"varint,8,opt,name=merged_requests,json=mergedRequests,proto3" json:"merged_requests,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
@@ -837,6 +841,13 @@ func (x *Receipt) GetUpstreamSeconds() float64 {
 func (x *Receipt) GetAttempts() uint32 {
 	if x != nil {
 		return x.Attempts
+	}
+	return 0
+}
+
+func (x *Receipt) GetMergedRequests() uint32 {
+	if x != nil {
+		return x.MergedRequests
 	}
 	return 0
 }
@@ -1112,7 +1123,7 @@ const file_paceline_v1_prefill_proto_rawDesc = "" +
 	"\x06prompt\x18\x01 \x03(\v2\x1a.paceline.v1.TokenLogprobsR\x06prompt\x12:\n" +
 	"\n" +
 	"completion\x18\x02 \x03(\v2\x1a.paceline.v1.TokenLogprobsR\n" +
-	"completion\"\x97\x02\n" +
+	"completion\"\xc0\x02\n" +
 	"\aReceipt\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x1d\n" +
 	"\n" +
@@ -1121,7 +1132,8 @@ const file_paceline_v1_prefill_proto_rawDesc = "" +
 	"\x0erelease_reason\x18\x04 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\rreleaseReason\x12,\n" +
 	"\x12queue_wait_seconds\x18\x05 \x01(\x01R\x10queueWaitSeconds\x12)\n" +
 	"\x10upstream_seconds\x18\x06 \x01(\x01R\x0fupstreamSeconds\x12\x1a\n" +
-	"\battempts\x18\a \x01(\rR\battempts\"M\n" +
+	"\battempts\x18\a \x01(\rR\battempts\x12'\n" +
+	"\x0fmerged_requests\x18\b \x01(\rR\x0emergedRequests\"M\n" +
 	"\x14PrefillStreamRequest\x125\n" +
 	"\arequest\x18\x01 \x01(\v2\x1b.paceline.v1.PrefillRequestR\arequest\"\xa8\x01\n" +
 	"\x15PrefillStreamResponse\x12\x1d\n" +

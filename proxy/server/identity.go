@@ -1,0 +1,80 @@
+package server
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"maps"
+	"math"
+	"slices"
+
+	"paceline/batcher"
+)
+
+// identities names what requests ask for, so that those whose answer must be
+// the same can share a prompt. The two seeds are this process's own: nobody
+// outside can choose prompts that collide.
+type identities struct{ seeds [2]maphash.Seed }
+
+func newIdentities() identities {
+	return identities{[2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+}
+
+// of is the identity of a prompt with all its options, or zero where the answer
+// to the same question may differ: a token that is sampled.
+func (n identities) of(p prompt) batcher.Identity {
+	r := p.request
+	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && t != nil && *t > 0 {
+		return batcher.Identity{}
+	}
+	options := optionBytes(p)
+	var id batcher.Identity
+	for i, seed := range n.seeds {
+		var h maphash.Hash
+		h.SetSeed(seed)
+		_, _ = h.Write(options)
+		_, _ = h.WriteString(r.Text)
+		var word [4]byte
+		for _, token := range r.InputIDs {
+			binary.LittleEndian.PutUint32(word[:], uint32(token))
+			_, _ = h.Write(word[:])
+		}
+		id[i] = h.Sum64() | 1 // never zero
+	}
+	return id
+}
+
+// optionBytes writes everything but the prompt itself, each part so that it
+// can't run into the next.
+func optionBytes(p prompt) []byte {
+	r := p.request
+	b := make([]byte, 0, 128)
+	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	number := func(v int64) { b = binary.AppendVarint(b, v) }
+	text(batchKey(p))
+	text(r.CacheSalt)
+	number(int64(len(r.Text)))
+	number(int64(len(r.InputIDs)))
+	if o := r.Logprobs; o != nil {
+		number(int64(o.TopK) + 1)
+		number(optional(o.PromptStart))
+		for _, id := range o.TokenIDs {
+			number(int64(id))
+		}
+	}
+	number(-1)
+	if r.MaxNewTokens == 0 {
+		return b // how the token is chosen has no effect
+	}
+	for _, token := range slices.Sorted(maps.Keys(r.Sampling.LogitBias)) {
+		number(int64(token))
+		number(int64(math.Float32bits(r.Sampling.LogitBias[token])))
+	}
+	return b
+}
+
+func optional(v *int) int64 {
+	if v == nil {
+		return -1
+	}
+	return int64(*v)
+}

@@ -1,0 +1,96 @@
+package server
+
+import (
+	"testing"
+
+	"paceline/batcher"
+	"paceline/sglang"
+)
+
+func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
+	hot, cold, three := float32(0.7), float32(0), 3
+	priority := int32(1)
+	base := func() prompt {
+		return prompt{request: sglang.Request{RID: sglang.NewRID(), Text: "ab"}}
+	}
+	n := newIdentities()
+	same := map[string]func(*prompt){
+		"another rid":                       func(*prompt) {},
+		"sampling that has no effect at 0":  func(p *prompt) { p.request.Sampling.TopP = &hot },
+		"a temperature that has none there": func(p *prompt) { p.request.Sampling.Temperature = &hot },
+	}
+	for name, change := range same {
+		p := base()
+		change(&p)
+		if n.of(p) != n.of(base()) {
+			t.Errorf("%s: another identity", name)
+		}
+	}
+	different := map[string]func(*prompt){
+		"text":         func(p *prompt) { p.request.Text = "ac" },
+		"ids":          func(p *prompt) { p.request.Text, p.request.InputIDs = "", []int32{1} },
+		"new tokens":   func(p *prompt) { p.request.MaxNewTokens = 1 },
+		"salt":         func(p *prompt) { p.request.CacheSalt = "s" },
+		"adapter":      func(p *prompt) { p.lora = "l" },
+		"priority":     func(p *prompt) { p.priority = &priority },
+		"logprobs":     func(p *prompt) { p.request.Logprobs = &sglang.LogprobOptions{} },
+		"their start":  func(p *prompt) { p.request.Logprobs = &sglang.LogprobOptions{PromptStart: &three} },
+		"their number": func(p *prompt) { p.request.Logprobs = &sglang.LogprobOptions{TopK: 3} },
+		"their ids":    func(p *prompt) { p.request.Logprobs = &sglang.LogprobOptions{TokenIDs: []int32{3}} },
+		"bias": func(p *prompt) {
+			p.request.MaxNewTokens, p.request.Sampling.LogitBias = 1, map[int32]float32{3: 1}
+		},
+		"another bias": func(p *prompt) {
+			p.request.MaxNewTokens, p.request.Sampling.LogitBias = 1, map[int32]float32{3: 2}
+		},
+		"text and salt that run together": func(p *prompt) { p.request.Text, p.request.CacheSalt = "b", "a" },
+	}
+	seen := map[batcher.Identity]string{n.of(base()): "the first"}
+	for name, change := range different {
+		p := base()
+		change(&p)
+		id := n.of(p)
+		if other, taken := seen[id]; taken {
+			t.Errorf("%s has the identity of %s", name, other)
+		}
+		seen[id] = name
+	}
+	sampled := base()
+	sampled.request.MaxNewTokens, sampled.request.Sampling.Temperature = 1, &hot
+	if n.of(sampled) != (batcher.Identity{}) {
+		t.Error("a sampled token has an identity")
+	}
+	greedy, plain := base(), base()
+	greedy.request.MaxNewTokens, greedy.request.Sampling.Temperature = 1, &cold
+	plain.request.MaxNewTokens = 1
+	if n.of(greedy) != n.of(plain) {
+		t.Error("greedy said and greedy by default differ")
+	}
+}
+
+func TestTheLengthOfATextFollowsWhatSGLangCounts(t *testing.T) {
+	var l lengths
+	text := sglang.Request{Text: string(make([]byte, 900))}
+	if got := l.tokens(text); got != 225 {
+		t.Errorf("at first %d, want 225", got)
+	}
+	for range 200 {
+		l.learn(text, 300)
+	}
+	if got := l.tokens(text); got < 299 || got > 301 {
+		t.Errorf("after 200 answers %d, want 300", got)
+	}
+	if got := l.tokens(sglang.Request{InputIDs: make([]int32, 7)}); got != 7 {
+		t.Errorf("ids: %d", got)
+	}
+}
+
+func BenchmarkIdentity(b *testing.B) {
+	n := newIdentities()
+	p := prompt{request: sglang.Request{Text: string(make([]byte, 8<<10))}}
+	b.SetBytes(8 << 10)
+	b.ReportAllocs()
+	for b.Loop() {
+		n.of(p)
+	}
+}
