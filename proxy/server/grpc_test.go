@@ -45,7 +45,9 @@ func TestAnAnswerComesWithItsReceiptInReplyAndTrailer(t *testing.T) {
 
 func TestRequestsThatCanNotShareACallDoNot(t *testing.T) {
 	f := newFake(t)
-	r := start(t, f, func(c *Config) { c.Settings.BatchSize, c.Settings.MaxWait, c.Settings.MergeIdentical = 2, time.Minute, false })
+	r := start(t, f, func(c *Config) {
+		c.Settings.BatchSize, c.Settings.MaxWait, c.Settings.MergeIdentical = 2, time.Minute, false
+	})
 	kinds := []*pb.PrefillRequest{
 		{Text: "plain"}, {TokenIds: []int32{1}}, {Text: "one", MaxNewTokens: 1},
 		{Text: "zero", Priority: proto.Int32(0)}, {Text: "low", Priority: proto.Int32(-5)}, {Text: "adapted", Lora: "x"},
