@@ -48,10 +48,8 @@ func (l *line) show(ctx context.Context) {
 }
 
 func describe(r *sweep.RunProgress) string {
-	elapsed := time.Since(r.Started)
 	text := fmt.Sprintf("run %d/%d  batch %s, %s, repeat %d  %d/%d answered  %.0f/s",
-		r.Number, r.Of, r.Setting.Name(), r.Phase, r.Repeat, r.Answered(), r.Total,
-		float64(r.Answered())/elapsed.Seconds())
+		r.Number, r.Of, r.Setting.Name(), r.Phase, r.Repeat, r.Answered(), r.Total, r.Throughput())
 	if failed := r.Failed(); failed > 0 {
 		text += fmt.Sprintf("  %d FAILED", failed)
 	}

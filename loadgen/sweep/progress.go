@@ -20,6 +20,7 @@ type RunProgress struct {
 	Of      int // runs in the sweep
 	Total   int // prompts in this run
 	Started time.Time
+	Speed   float64 // seconds of the report per real second
 
 	answered, failed atomic.Int64
 }
@@ -32,6 +33,11 @@ func (r *RunProgress) Failed() int { return int(r.failed.Load()) }
 
 // Run returns the run at work, or nil before the first.
 func (p *Progress) Run() *RunProgress { return p.run.Load() }
+
+// Throughput is the answers so far per second of the report.
+func (r *RunProgress) Throughput() float64 {
+	return float64(r.Answered()) / (time.Since(r.Started).Seconds() * r.Speed)
+}
 
 func (r *RunProgress) ended(err error) {
 	if err != nil {

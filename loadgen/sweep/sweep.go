@@ -44,7 +44,7 @@ func (s *Sweep) Run(ctx context.Context) ([]report.Run, error) {
 		for j, phase := range []Phase{Cold, Warm} {
 			at := &RunProgress{
 				Setting: c.setting, Phase: phase, Repeat: c.repeat,
-				Number: 2*i + j + 1, Of: 2 * len(cells), Total: len(s.Prompts),
+				Number: 2*i + j + 1, Of: 2 * len(cells), Total: len(s.Prompts), Speed: s.Plan.Speed,
 			}
 			run, err := s.run(ctx, c, phase, at)
 			if run != nil {
