@@ -40,13 +40,30 @@ type frontEnd struct {
 	free time.Time // when all reserved work is done
 }
 
-// reserve takes the next d of the front end and returns when that ends.
-func (f *frontEnd) reserve(now time.Time, d time.Duration) time.Time {
+// restart forgets all reserved work.
+func (f *frontEnd) restart() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.free.Before(now) {
-		f.free = now
+	f.free = time.Time{}
+}
+
+// reserve takes the next pieces of the front end's time, one after the other with
+// nothing of another call between them, and returns when each ends.
+func (f *frontEnd) reserve(now time.Time, pieces ...time.Duration) []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.free = later(f.free, now)
+	ends := make([]time.Time, len(pieces))
+	for i, d := range pieces {
+		f.free = f.free.Add(d)
+		ends[i] = f.free
 	}
-	f.free = f.free.Add(d)
-	return f.free
+	return ends
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -10,21 +10,26 @@ import (
 )
 
 func (s *Server) controlRoutes() {
-	for _, method := range []string{"GET", "POST"} {
-		s.mux.HandleFunc(method+" /flush_cache", s.flush)
-	}
-	s.mux.HandleFunc("POST /abort_request", s.abort)
+	s.route("/flush_cache", s.flush, "GET", "POST")
+	s.route("/abort_request", s.abort, "POST")
 }
+
+// longestFlush bounds ?timeout=, in simulated seconds; what is beyond is no time.
+const longestFlush = 1e6
 
 // flush empties the cache, unless anything runs until ?timeout= simulated
 // seconds have passed.
 func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 	timeout, err := strconv.ParseFloat(r.URL.Query().Get("timeout"), 64)
-	if err != nil || timeout < 0 {
+	if err != nil || !(timeout > 0 && timeout < longestFlush) { // NaN too
 		timeout = 0
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if !s.scheduler.flush(time.Now().Add(s.clock.real(timeout)), r.Context().Done()) {
+	flushed, err := s.scheduler.flush(time.Now().Add(s.clock.real(timeout)), r.Context().Done())
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if !flushed {
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(w, "Flush cache failed.\n")
 		return

@@ -12,8 +12,16 @@
 //
 // It never pretends to be real: /server_info names the profile and its origin.
 // Inputs that stop a real server (an empty prompt, ids outside the vocabulary)
-// stop this one too: every connection is dropped, the cache is lost, and it
-// serves again at once.
+// stop this one too: every call under way is dropped, the cache is lost, and it
+// serves again at once, where a real one has to be started again. Stats counts
+// these crashes and keeps its other counters.
 //
-// Read profile.go first, then scheduler.go and radix.go.
+// Not simulated: several answers a prompt (n above 1 is refused), one streamed
+// event for each token (there is one for each prompt), what generation takes
+// from prefill, host memory and storage behind the cache, and the routes that
+// neither the proxy nor loadgen uses.
+//
+// Read profile.go first, then scheduler.go and radix.go. generate.go and
+// sampling.go read a call, refusal.go knows how one is refused, reply.go and
+// stream.go answer.
 package sim

@@ -2,21 +2,23 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"paceline/sglang"
 )
 
 // generateBody is the body of /generate, as far as the simulator knows it;
 // other fields are ignored, as SGLang ignores them. Fields that may be one value
-// or a list stay raw.
+// or a list stay raw; text does not, because scanning it twice more was most of
+// the simulator's own cost.
 type generateBody struct {
-	Text         json.RawMessage `json:"text"`
+	Text         any             `json:"text"`
 	InputIDs     json.RawMessage `json:"input_ids"`
-	RID          json.RawMessage `json:"rid"`
+	RID          any             `json:"rid"`
 	Sampling     json.RawMessage `json:"sampling_params"`
 	Logprob      json.RawMessage `json:"return_logprob"`
 	LogprobStart json.RawMessage `json:"logprob_start_len"`
@@ -48,43 +50,13 @@ type prompt struct {
 	idLogprobs   []int32
 }
 
-// samplingParams is sampling_params; unknown fields are refused, as SGLang does.
-type samplingParams struct {
-	MaxNewTokens      *int            `json:"max_new_tokens"`
-	Temperature       *float64        `json:"temperature"`
-	TopP              *float64        `json:"top_p"`
-	TopK              *int            `json:"top_k"`
-	MinP              *float64        `json:"min_p"`
-	Seed              *int64          `json:"sampling_seed"`
-	IgnoreEOS         *bool           `json:"ignore_eos"`
-	N                 *int            `json:"n"`
-	LogitBias         json.RawMessage `json:"logit_bias"`
-	Stop              json.RawMessage `json:"stop"`
-	StopTokenIDs      json.RawMessage `json:"stop_token_ids"`
-	StopRegex         json.RawMessage `json:"stop_regex"`
-	FrequencyPenalty  *float64        `json:"frequency_penalty"`
-	PresencePenalty   *float64        `json:"presence_penalty"`
-	RepetitionPenalty *float64        `json:"repetition_penalty"`
-	MinNewTokens      *int            `json:"min_new_tokens"`
-	JSONSchema        json.RawMessage `json:"json_schema"`
-	Regex             json.RawMessage `json:"regex"`
-	EBNF              json.RawMessage `json:"ebnf"`
-	SkipSpecial       *bool           `json:"skip_special_tokens"`
-	Spaces            *bool           `json:"spaces_between_special_tokens"`
-	NoStopTrim        *bool           `json:"no_stop_trim"`
-	StreamInterval    *int            `json:"stream_interval"`
-	CustomParams      json.RawMessage `json:"custom_params"`
-}
-
-const defaultNewTokens = 128
-
 // parseCall reads a /generate body. Errors are *refusal, and beside one the call
 // is as far as it was read: whether it asks for a stream decides how the error
 // is answered.
 func parseCall(body []byte, p Profile) (*call, error) {
 	var b generateBody
 	if err := json.Unmarshal(body, &b); err != nil {
-		return new(call), malformed()
+		return new(call), undecodable(err)
 	}
 	c := &call{stream: b.Stream}
 	if err := c.readPrompts(b, p); err != nil {
@@ -100,8 +72,8 @@ func parseCall(body []byte, p Profile) (*call, error) {
 }
 
 func (c *call) readPrompts(b generateBody, p Profile) error {
-	if present(b.Text) { // text wins over ids
-		texts, list, err := oneOrMany[string](b.Text, "text", "str")
+	if b.Text != nil { // text wins over ids
+		texts, list, err := stringsOf(b.Text, "text")
 		if err != nil {
 			return err
 		}
@@ -114,65 +86,135 @@ func (c *call) readPrompts(b generateBody, p Profile) error {
 	if !present(b.InputIDs) {
 		return meaning("Either text, input_ids or input_embeds should be provided.")
 	}
-	var many [][]int32
-	if json.Unmarshal(b.InputIDs, &many) == nil && len(many) > 0 {
-		c.list = true
-		for _, ids := range many {
-			c.prompts = append(c.prompts, prompt{tokens: ids})
-		}
-		return nil
+	ids, list, err := idsOf(b.InputIDs)
+	if err != nil {
+		return err
 	}
-	ids, err := readIDs(b.InputIDs, p.VocabSize)
-	c.prompts = append(c.prompts, prompt{tokens: ids})
-	return err
+	c.list = list
+	for _, one := range ids {
+		c.prompts = append(c.prompts, prompt{tokens: narrow(one)})
+	}
+	return nil
 }
 
-// readIDs reads one list of ids. Ids beyond 32 bits are as deadly as all others
-// outside the vocabulary.
-func readIDs(raw json.RawMessage, vocab int) ([]int32, error) {
-	var wide []int64
-	if json.Unmarshal(raw, &wide) != nil {
-		return nil, validation("input_ids", "elements must be int or list")
+// stringsOf reads a field that holds one string or a list of them.
+func stringsOf(value any, field string) (values []string, list bool, err error) {
+	if one, ok := value.(string); ok {
+		return []string{one}, false, nil
 	}
-	if len(wide) == 0 {
-		return nil, meaning("input_ids cannot be empty.")
+	notOne := violation{kind: "string_type", place: fmt.Sprintf(", '%s', 'str'", field), msg: "Input should be a valid string", input: value}
+	elements, ok := value.([]any)
+	if !ok {
+		return nil, false, validation(notOne, violation{kind: "list_type", place: fmt.Sprintf(", '%s', 'list[str]'", field), msg: "Input should be a valid list", input: value})
 	}
+	wrong := []violation{notOne}
+	values = make([]string, len(elements))
+	for i, e := range elements {
+		s, ok := e.(string)
+		if !ok {
+			wrong = append(wrong, violation{kind: "string_type", place: fmt.Sprintf(", '%s', 'list[str]', %d", field, i), msg: "Input should be a valid string", input: e})
+		}
+		values[i] = s
+	}
+	if len(wrong) > 1 {
+		return nil, false, validation(wrong...)
+	}
+	return values, true, nil
+}
+
+// idsOf reads one list of ids or a list of lists.
+func idsOf(raw json.RawMessage) (ids [][]int64, list bool, err error) {
+	if bytes.Contains(raw, []byte("null")) { // encoding/json would read it as 0
+		return nil, false, notIDs(raw)
+	}
+	if json.Unmarshal(raw, &ids) == nil && len(ids) > 0 {
+		return ids, true, nil
+	}
+	var one []int64
+	if json.Unmarshal(raw, &one) != nil {
+		return nil, false, notIDs(raw)
+	}
+	if len(one) == 0 {
+		return nil, false, meaning("input_ids cannot be empty.")
+	}
+	return [][]int64{one}, false, nil
+}
+
+// notIDs refuses input_ids for the first element that is no id.
+func notIDs(raw json.RawMessage) *refusal {
+	var input any
+	_ = json.Unmarshal(raw, &input) // it was decoded once before: it is JSON
+	problem := "elements must be int or list; got " + firstNoID(input)
+	return validation(violation{kind: "value_error", place: ", 'input_ids'", msg: "Value error, " + problem, input: input, ctx: "ValueError('" + problem + "')"})
+}
+
+func firstNoID(v any) string {
+	elements, ok := v.([]any)
+	if !ok {
+		return pythonType(v)
+	}
+	for _, e := range elements {
+		if list, ok := e.([]any); ok {
+			if inner := firstNoID(list); inner != "list" {
+				return inner
+			}
+		} else if n, ok := e.(float64); !ok || n != float64(int64(n)) {
+			return pythonType(e)
+		}
+	}
+	return "list"
+}
+
+// reusable is how many of a prompt's leading tokens may come from the cache: all
+// but the last, and none whose log probability is asked for (sglang 0.5.23,
+// schedule_batch.py, _compute_max_prefix_len).
+func (p *prompt) reusable() int {
+	n := len(p.tokens) - 1
+	if p.logprob && p.logprobStart >= 0 {
+		n = min(n, p.logprobStart)
+	}
+	return n
+}
+
+// narrow makes the token ids of a prompt. One beyond 32 bits becomes -1: it is
+// as deadly as any other outside the vocabulary.
+func narrow(wide []int64) []int32 {
 	ids := make([]int32, len(wide))
 	for i, id := range wide {
-		if id < 0 || id >= int64(vocab) {
+		if id != int64(int32(id)) {
 			id = -1
 		}
 		ids[i] = int32(id)
 	}
-	return ids, nil
+	return ids
 }
 
-func (c *call) readRIDs(raw json.RawMessage) error {
-	var one string
-	var many []string
-	switch {
-	case !present(raw):
+func (c *call) readRIDs(value any) error {
+	if value == nil {
 		for i := range c.prompts {
 			c.prompts[i].rid = sglang.NewRID()
 		}
 		return nil
-	case json.Unmarshal(raw, &one) == nil:
+	}
+	rids, list, err := stringsOf(value, "rid")
+	switch {
+	case err != nil:
+		return err
+	case !list:
 		for i := range c.prompts {
-			c.prompts[i].rid = one
+			c.prompts[i].rid = rids[0]
 			if c.list {
-				c.prompts[i].rid = fmt.Sprintf("%s_%d", one, i)
+				c.prompts[i].rid = fmt.Sprintf("%s_%d", rids[0], i)
 			}
 		}
 		return nil
-	case json.Unmarshal(raw, &many) != nil:
-		return validation("rid", "Input should be a valid string")
-	case len(many) != len(c.prompts):
+	case len(rids) != len(c.prompts):
 		return meaning("The specified rids length mismatch with the batch_size for batch processing.")
 	}
 	seen := map[string]bool{}
-	for i, rid := range many {
+	for i, rid := range rids {
 		if seen[rid] {
-			return meaning(fmt.Sprintf("Duplicate request IDs detected within the request: ['%s']", rid))
+			return meaning("Duplicate request IDs detected within the request: ['%s']", rid)
 		}
 		seen[rid] = true
 		c.prompts[i].rid = rid
@@ -181,49 +223,52 @@ func (c *call) readRIDs(raw json.RawMessage) error {
 }
 
 func (c *call) readSampling(raw json.RawMessage) error {
-	params, err := perPrompt[json.RawMessage](c, raw, nil)
-	if err != nil {
-		return &refusal{status: 500, body: []byte("Internal Server Error"), plain: true} // measured
+	params := []json.RawMessage{raw}
+	perItem := len(raw) > 0 && raw[0] == '['
+	if perItem {
+		if json.Unmarshal(raw, &params) != nil || !c.list || len(params) != len(c.prompts) {
+			return internalError() // measured, for a list of another length and for one prompt
+		}
+	}
+	newTokens := make([]int, len(params))
+	for i := range params {
+		n, err := newTokensOf(params[i])
+		if err != nil {
+			return err
+		}
+		newTokens[i] = n
 	}
 	for i := range c.prompts {
-		n := defaultNewTokens
-		if present(params[i]) {
-			var s samplingParams
-			d := json.NewDecoder(bytes.NewReader(params[i]))
-			d.DisallowUnknownFields()
-			if err := d.Decode(&s); err != nil {
-				return unknownField(err)
-			}
-			if s.MaxNewTokens != nil {
-				n = *s.MaxNewTokens
-			}
+		c.prompts[i].newTokens = newTokens[0]
+		if perItem {
+			c.prompts[i].newTokens = newTokens[i]
 		}
-		if n < 0 {
-			return meaning(fmt.Sprintf("max_new_tokens must be at least 0, got %d.", n))
-		}
-		c.prompts[i].newTokens = n
 	}
 	return nil
 }
 
+// mostTopLogprobs bounds what a long prompt makes the simulator write.
+const mostTopLogprobs = 128
+
 func (c *call) readOptions(b generateBody) error {
-	logprob, err1 := perPrompt(c, b.Logprob, false)
-	start, err2 := perPrompt(c, b.LogprobStart, -1)
-	top, err3 := perPrompt(c, b.TopLogprobs, 0)
-	salt, err4 := perPrompt(c, b.CacheSalt, "")
-	lora, err5 := perPrompt(c, b.LoRA, "")
-	ids, err6 := perPromptIDs(c, b.IDLogprobs)
-	for i, err := range []error{err1, err2, err3, err4, err5, err6} {
-		if err != nil {
-			return validation([]string{"return_logprob", "logprob_start_len", "top_logprobs_num", "cache_salt", "lora_path", "token_ids_logprob"}[i], "Input should be of another type")
-		}
+	logprob, err1 := perPrompt(c, "return_logprob", b.Logprob, false)
+	start, err2 := perPrompt(c, "logprob_start_len", b.LogprobStart, -1)
+	top, err3 := perPrompt(c, "top_logprobs_num", b.TopLogprobs, 0)
+	salt, err4 := perPrompt(c, "cache_salt", b.CacheSalt, "")
+	lora, err5 := perPrompt(c, "lora_path", b.LoRA, "")
+	ids, err6 := perPromptIDs(c, "token_ids_logprob", b.IDLogprobs)
+	if err := cmp.Or(err1, err2, err3, err4, err5, err6); err != nil {
+		return err
 	}
 	for i := range c.prompts {
 		p := &c.prompts[i]
 		p.logprob, p.logprobStart, p.topLogprobs, p.idLogprobs = logprob[i], start[i], top[i], ids[i]
 		p.space = salt[i] + "\x00" + lora[i]
+		if p.topLogprobs > mostTopLogprobs {
+			return meaning("top_logprobs_num=%d: this is a simulator, and it makes up no more than %d.", p.topLogprobs, mostTopLogprobs)
+		}
 		if p.logprob && p.logprobStart > len(p.tokens) {
-			return meaning(fmt.Sprintf("req.logprob_start_len=%d is higher than the number of input tokens len(req.origin_input_ids)=%d. Please use a smaller logprob_start_len.", p.logprobStart, len(p.tokens)))
+			return meaning("req.logprob_start_len=%d is higher than the number of input tokens len(req.origin_input_ids)=%d. Please use a smaller logprob_start_len.", p.logprobStart, len(p.tokens))
 		}
 	}
 	return nil
@@ -231,24 +276,21 @@ func (c *call) readOptions(b generateBody) error {
 
 // perPrompt reads a field that may be absent, one value for all prompts, or a
 // list with one for each.
-func perPrompt[T any](c *call, raw json.RawMessage, absent T) ([]T, error) {
+func perPrompt[T any](c *call, field string, raw json.RawMessage, absent T) ([]T, error) {
 	values := slices.Repeat([]T{absent}, len(c.prompts))
 	if !present(raw) {
 		return values, nil
 	}
 	if raw[0] == '[' {
-		var many []T
-		if err := strictList(raw, &many); err != nil {
-			return nil, err
-		}
-		if !c.list || len(many) != len(values) {
-			return nil, fmt.Errorf("%d values for %d prompts", len(many), len(values))
+		many, err := strictList[T](raw)
+		if err != nil || !c.list || len(many) != len(values) {
+			return nil, wrongType(field, raw)
 		}
 		return many, nil
 	}
 	var one T
-	if err := json.Unmarshal(raw, &one); err != nil {
-		return nil, err
+	if json.Unmarshal(raw, &one) != nil {
+		return nil, wrongType(field, raw)
 	}
 	for i := range values {
 		values[i] = one
@@ -257,43 +299,30 @@ func perPrompt[T any](c *call, raw json.RawMessage, absent T) ([]T, error) {
 }
 
 // perPromptIDs reads a list of ids for all prompts, or a list of lists.
-func perPromptIDs(c *call, raw json.RawMessage) ([][]int32, error) {
+func perPromptIDs(c *call, field string, raw json.RawMessage) ([][]int32, error) {
 	var one []int32
 	if present(raw) && json.Unmarshal(raw, &one) == nil {
 		return slices.Repeat([][]int32{one}, len(c.prompts)), nil
 	}
-	return perPrompt[[]int32](c, raw, nil)
+	return perPrompt[[]int32](c, field, raw, nil)
 }
 
 // strictList refuses null elements, as SGLang does.
-func strictList[T any](raw json.RawMessage, to *[]T) error {
+func strictList[T any](raw json.RawMessage) ([]T, error) {
 	var elements []json.RawMessage
 	if err := json.Unmarshal(raw, &elements); err != nil {
-		return err
+		return nil, err
 	}
-	for _, e := range elements {
-		var v T
-		if string(e) == "null" {
-			return fmt.Errorf("null in a list")
+	values := make([]T, len(elements))
+	for i, e := range elements {
+		if !present(e) {
+			return nil, errors.New("null in a list")
 		}
-		if err := json.Unmarshal(e, &v); err != nil {
-			return err
+		if err := json.Unmarshal(e, &values[i]); err != nil {
+			return nil, err
 		}
-		*to = append(*to, v)
 	}
-	return nil
-}
-
-func oneOrMany[T any](raw json.RawMessage, field, kind string) (values []T, list bool, err error) {
-	var one T
-	if json.Unmarshal(raw, &one) == nil {
-		return []T{one}, false, nil
-	}
-	var many []T
-	if json.Unmarshal(raw, &many) == nil {
-		return many, true, nil
-	}
-	return nil, false, validation(field, "Input should be a valid "+kind)
+	return values, nil
 }
 
 func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
@@ -307,49 +336,12 @@ func (c *call) check(p Profile) (deadly bool, err error) {
 		deadly = deadly || n == 0 || slices.ContainsFunc(one.tokens, func(id int32) bool { return id < 0 || int(id) >= p.VocabSize })
 		switch {
 		case n >= p.ContextLength:
-			return false, meaning(fmt.Sprintf("The input (%d tokens) is longer than the model's context length (%d tokens).", n, p.ContextLength))
+			return false, meaning("The input (%d tokens) is longer than the model's context length (%d tokens).", n, p.ContextLength)
 		case n+one.newTokens > p.ContextLength:
-			return false, meaning(fmt.Sprintf("Requested token count exceeds the model's maximum context length of %d tokens. You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. Please reduce the number of tokens in the input messages or the completion to fit within the limit.", p.ContextLength, n+one.newTokens, n, one.newTokens))
+			return false, meaning("Requested token count exceeds the model's maximum context length of %d tokens. You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. Please reduce the number of tokens in the input messages or the completion to fit within the limit.", p.ContextLength, n+one.newTokens, n, one.newTokens)
 		case n > p.maxPromptTokens():
-			return false, meaning(fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens()))
+			return false, meaning("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
 		}
 	}
 	return deadly, nil
-}
-
-// refusal is an error answer, in one of SGLang's shapes.
-type refusal struct {
-	status int
-	body   []byte
-	plain  bool // not JSON
-}
-
-// Error implements error.
-func (r *refusal) Error() string { return string(r.body) }
-
-func meaning(message string) *refusal {
-	return &refusal{status: 400, body: marshal(map[string]any{"error": map[string]any{"message": message}})}
-}
-
-func validation(field, problem string) *refusal {
-	message := fmt.Sprintf("1 validation error:\n  {'type': 'value_error', 'loc': ('body', '%s'), 'msg': '%s'}", field, problem)
-	return &refusal{status: 400, body: marshal(map[string]any{"object": "error", "message": message, "type": "Bad Request", "param": nil, "code": 400})}
-}
-
-func malformed() *refusal {
-	message := "1 validation error:\n  {'type': 'json_invalid', 'loc': ('body', 0), 'msg': 'JSON decode error'}"
-	return &refusal{status: 400, body: marshal(map[string]any{"object": "error", "message": message, "type": "Bad Request", "param": nil, "code": 400})}
-}
-
-func unknownField(err error) *refusal {
-	message := strings.TrimPrefix(err.Error(), "json: ")
-	return &refusal{status: 400, body: marshal(map[string]any{"error": strings.ReplaceAll(message, `"`, "`")})}
-}
-
-func marshal(v any) []byte {
-	data, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // maps of strings and numbers
-	}
-	return data
 }

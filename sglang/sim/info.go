@@ -14,26 +14,33 @@ const version = "0.5.23"
 
 func (s *Server) infoRoutes() {
 	for _, path := range []string{"/ready", "/ping"} {
-		s.mux.HandleFunc("GET "+path, func(http.ResponseWriter, *http.Request) {})
+		s.route(path, func(http.ResponseWriter, *http.Request) {}, "GET")
 	}
 	for _, path := range []string{"/health", "/health_generate"} {
-		s.mux.HandleFunc("GET "+path, s.health)
+		s.route(path, s.health, "GET")
 	}
 	for _, path := range []string{"/model_info", "/get_model_info"} {
-		s.mux.HandleFunc("GET "+path, s.modelInfo)
+		s.route(path, s.modelInfo, "GET")
 	}
 	for _, path := range []string{"/server_info", "/get_server_info"} {
-		s.mux.HandleFunc("GET "+path, s.serverInfo)
+		s.route(path, s.serverInfo, "GET")
 	}
-	s.mux.HandleFunc("GET /v1/models", s.models)
-	s.mux.HandleFunc("GET /v1/loads", s.loads)
-	s.mux.HandleFunc("GET /metrics", s.metrics)
+	s.route("/v1/models", s.models, "GET")
+	s.route("/v1/loads", s.loads, "GET")
+	s.route("/metrics", s.metrics, "GET")
 }
 
 // health takes a second, as measured: a real server generates a token and looks
 // for it once a second.
 func (s *Server) health(_ http.ResponseWriter, r *http.Request) {
-	sleepUntil(time.Now().Add(s.clock.real(1)), r.Context().Done())
+	second := time.NewTimer(s.clock.real(1))
+	defer second.Stop()
+	select {
+	case <-second.C:
+	case <-r.Context().Done():
+	case <-s.scheduler.alive():
+		panic(http.ErrAbortHandler)
+	}
 }
 
 func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
@@ -49,7 +56,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 		Version: version, Status: "ready", ModelPath: "simulated", ServedModelName: p.Model, Device: p.Device,
 		Dtype: "bfloat16", SchedulePolicy: "fcfs",
 		MaxReqInputLen: p.maxPromptTokens(), MaxTotalNumTokens: p.KVCacheTokens,
-		ChunkedPrefillSize: p.ChunkedPrefillSize, MaxPrefillTokens: p.ChunkedPrefillSize, MaxRunningRequests: p.MaxRunningRequests,
+		ChunkedPrefillSize: p.ChunkedPrefillSize, MaxPrefillTokens: p.maxPrefillTokens(), MaxRunningRequests: p.MaxRunningRequests,
 		StartupTime: &sglang.StartupTime{LoadWeight: p.LoadSeconds},
 		Simulator:   &sglang.SimulatorInfo{Profile: p.Name, Origin: p.Origin, Speed: s.clock.speed, VocabSize: p.VocabSize},
 	})
@@ -81,18 +88,18 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	st, running, waiting := s.scheduler.snapshot()
 	var b strings.Builder
 	for _, m := range []struct {
-		name, kind string
-		value      int64
+		name, kind, labels string
+		value              int64
 	}{
-		{"prompt_tokens_total", "counter", st.PromptTokens},
-		{"cached_tokens_total", "counter", st.CachedTokens},
-		{"num_requests_total", "counter", st.Requests},
-		{"num_aborted_requests_total", "counter", st.Aborted},
-		{"evicted_tokens_total", "counter", st.EvictedTokens},
-		{"num_running_reqs", "gauge", int64(running)},
-		{"num_queue_reqs", "gauge", int64(waiting)},
+		{"prompt_tokens_total", "counter", "", st.PromptTokens},
+		{"cached_tokens_total", "counter", `cache_source="device",`, st.CachedTokens},
+		{"num_requests_total", "counter", "", st.Requests},
+		{"num_aborted_requests_total", "counter", "", st.Aborted},
+		{"evicted_tokens_total", "counter", "", st.EvictedTokens},
+		{"num_running_reqs", "gauge", "", int64(running)},
+		{"num_queue_reqs", "gauge", "", int64(waiting)},
 	} {
-		fmt.Fprintf(&b, "# TYPE sglang:%s %s\nsglang:%s{model_name=%q} %d\n", m.name, m.kind, m.name, s.profile.Model, m.value)
+		fmt.Fprintf(&b, "# TYPE sglang:%s %s\nsglang:%s{%smodel_name=%q} %d\n", m.name, m.kind, m.name, m.labels, s.profile.Model, m.value)
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	_, _ = fmt.Fprint(w, b.String())

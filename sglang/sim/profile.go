@@ -25,6 +25,7 @@ type Profile struct {
 	SequenceSeconds        float64 `json:"sequence_seconds"`          // device, for each prompt in a forward: above 0 where cached context is dear to attend to
 
 	ChunkedPrefillSize int     `json:"chunked_prefill_size"` // tokens in one forward
+	MaxPrefillTokens   int     `json:"max_prefill_tokens"`   // another bound on tokens in one forward; 0 means 16384, as SGLang's default
 	MaxRunningRequests int     `json:"max_running_requests"`
 	KVCacheTokens      int     `json:"kv_cache_tokens"`
 	ContextLength      int     `json:"context_length"` // tokens
@@ -115,8 +116,22 @@ func (p Profile) Validate() error {
 			return fmt.Errorf("%s: must be at least %d, got %d", f.name, f.least, f.value)
 		}
 	}
+	if p.MaxPrefillTokens < 0 {
+		return fmt.Errorf("max_prefill_tokens: must be at least 0, got %d", p.MaxPrefillTokens)
+	}
 	return nil
 }
+
+// maxPrefillTokens is MaxPrefillTokens, or SGLang's default for it.
+func (p Profile) maxPrefillTokens() int {
+	if p.MaxPrefillTokens == 0 {
+		return 16384
+	}
+	return p.MaxPrefillTokens
+}
+
+// forwardTokens is the most tokens that one forward computes.
+func (p Profile) forwardTokens() int { return min(p.ChunkedPrefillSize, p.maxPrefillTokens()) }
 
 // maxPromptTokens is the longest prompt taken: SGLang keeps six positions of the
 // context back (measured: 2042 of 2048).

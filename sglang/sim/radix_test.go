@@ -1,46 +1,111 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 )
 
 // TestRadixAgreesWithAPlainList holds the tree against the plainest model: a
-// list of everything inserted. Without eviction the match is the longest common
-// prefix; with it, the size stays within the capacity and a match is never
-// longer.
+// list of everything inserted and, once something had to go, of what the tree
+// still holds.
 func TestRadixAgreesWithAPlainList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		capacity := rapid.SampledFrom([]int{20, 60, 1 << 20}).Draw(t, "capacity")
 		r := newRadix(capacity)
-		var inserted [][]int32
-		token := rapid.Int32Range(0, 2)
+		inserted := map[string][][]int32{}
+		held := map[*node][]int32{}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			p := rapid.SliceOfN(token, 1, 15).Draw(t, "prompt")
-			longest := 0
-			for _, q := range inserted {
-				longest = max(longest, commonPrefix(p, q))
+			space := rapid.SampledFrom([]string{"", "salt"}).Draw(t, "space")
+			p := rapid.SliceOfN(rapid.Int32Range(0, 2), 1, 15).Draw(t, "prompt")
+			kept := pathsOf(r.root(space))
+			got, end := r.match(space, p)
+			if want := longestPrefix(kept, p); got != want {
+				t.Fatalf("matched %d of %v, the tree holds %d", got, p, want)
 			}
-			got, end := r.match("", p)
-			if got > longest || (capacity == 1<<20 && got != longest) {
-				t.Fatalf("matched %d of %v, want %d", got, p, longest)
+			if want := longestPrefix(inserted[space], p); got > want || r.evicted == 0 && got != want {
+				t.Fatalf("matched %d of %v, %d were inserted", got, p, want)
 			}
-			depth := 0
-			for n := end; n != nil; n = n.parent {
-				depth += len(n.tokens)
-			}
-			if depth != got {
+			if depth := len(pathTo(end)); depth != got {
 				t.Fatalf("the node lies at %d, the match at %d", depth, got)
 			}
-			r.makeRoom(capacity - len(p))
-			r.insert("", p)
-			inserted = append(inserted, p)
+			r.hold(end)
+			before, evicted := r.size, r.evicted
+			roomy := r.makeRoom(capacity - (len(p) - got))
+			if gone := int(r.evicted - evicted); before-gone != r.size {
+				t.Fatalf("%d tokens less %d evicted are %d", before, gone, r.size)
+			}
+			if roomy {
+				n := r.insert(space, p)
+				inserted[space] = append(inserted[space], p)
+				if held[n] == nil && len(held) < 2 && rapid.Bool().Draw(t, "hold") {
+					r.hold(n)
+					held[n] = p
+				}
+			}
+			r.release(end)
 			if size := sizeOf(r); size != r.size || size > capacity {
 				t.Fatalf("%d tokens in the tree, %d booked, capacity %d", size, r.size, capacity)
 			}
+			for n, p := range held {
+				if !slices.Equal(pathTo(n), p) {
+					t.Fatalf("held %v has become %v", p, pathTo(n))
+				}
+			}
+		}
+		for n := range held {
+			r.release(n)
+		}
+		if !r.makeRoom(0) || r.size != 0 || sizeOf(r) != 0 {
+			t.Fatalf("%d tokens can't be evicted", r.size)
 		}
 	})
+}
+
+func TestLeastRecentlyUsedLeavesGoFirst(t *testing.T) {
+	r := newRadix(100)
+	r.insert("", []int32{1, 2, 3})
+	r.insert("", []int32{1, 2, 4})
+	r.insert("salt", []int32{5, 6})
+	r.match("", []int32{1, 2, 3})
+	r.makeRoom(5)
+	for _, c := range []struct {
+		space  string
+		tokens []int32
+		want   int
+	}{{"", []int32{1, 2, 3}, 3}, {"", []int32{1, 2, 4}, 2}, {"salt", []int32{5, 6}, 2}} {
+		if got, _ := r.match(c.space, c.tokens); got != c.want {
+			t.Errorf("%q %v: %d are left, want %d", c.space, c.tokens, got, c.want)
+		}
+	}
+}
+
+func longestPrefix(of [][]int32, p []int32) int {
+	longest := 0
+	for _, q := range of {
+		longest = max(longest, commonPrefix(p, q))
+	}
+	return longest
+}
+
+// pathsOf returns the tokens from a root to each of its leaves.
+func pathsOf(n *node) [][]int32 {
+	if len(n.children) == 0 {
+		return [][]int32{pathTo(n)}
+	}
+	var paths [][]int32
+	for _, c := range n.children {
+		paths = append(paths, pathsOf(c)...)
+	}
+	return paths
+}
+
+func pathTo(n *node) []int32 {
+	if n == nil {
+		return nil
+	}
+	return append(pathTo(n.parent), n.tokens...)
 }
 
 func sizeOf(r *radix) int {

@@ -1,46 +1,42 @@
 package sim
 
 import (
-	"hash/fnv"
 	"math"
 
 	"paceline/sglang"
 )
 
-// reply is the answer to one prompt that has been read.
+// reply is the answer to one prompt whose job has ended.
 func (s *Server) reply(p prompt, j *job) sglang.Answer {
-	s.scheduler.mu.Lock()
-	cached, started, ready, firstDone, aborted := j.cached, j.started, j.ready, j.firstDone, j.aborted
-	s.scheduler.mu.Unlock()
-
-	meta := sglang.MetaInfo{
-		ID: p.rid, PromptTokens: len(p.tokens), CachedTokens: cached, WeightVersion: "default",
-		FinishReason: &sglang.FinishReason{Type: "length", Length: &p.newTokens},
-	}
-	if cached > 0 {
-		meta.CachedTokensDetails = &sglang.CachedDetails{Device: cached}
-	}
-	if !started.IsZero() {
-		meta.QueueTime = s.clock.simulated(started.Sub(ready))
-	}
-	if !firstDone.IsZero() {
-		meta.E2ELatency = s.clock.simulated(firstDone.Sub(j.arrived))
-	}
-	a := sglang.Answer{OutputIDs: []int32{}, Meta: meta}
-	if aborted {
-		a.Meta.FinishReason = &sglang.FinishReason{Type: "abort", Message: "Abort in waiting queue"}
-		return a
-	}
-	for i := range p.newTokens {
-		id := nextToken(p.tokens, i, s.profile.VocabSize)
-		a.OutputIDs = append(a.OutputIDs, id)
+	a := sglang.Answer{OutputIDs: generated(p.tokens, j.made, s.profile.VocabSize), Meta: sglang.MetaInfo{
+		ID: p.rid, CompletionTokens: j.made, WeightVersion: "default", FinishReason: finishReason(j),
+		E2ELatency: s.clock.simulated(j.ended.Sub(j.arrived)),
+	}}
+	for _, id := range a.OutputIDs {
 		a.Text += word(id)
 	}
-	a.Meta.CompletionTokens = p.newTokens
-	if p.logprob {
+	if j.started.IsZero() { // SGLang says no more of what it aborts in its queue (tokenizer_manager.py, _handle_abort_req)
+		return a
+	}
+	a.Meta.PromptTokens, a.Meta.CachedTokens = len(p.tokens), j.cached
+	a.Meta.QueueTime = s.clock.simulated(j.started.Sub(j.ready))
+	if j.cached > 0 {
+		a.Meta.CachedTokensDetails = &sglang.CachedDetails{Device: j.cached}
+	}
+	if p.logprob && !j.aborted {
 		s.logprobs(p, &a)
 	}
 	return a
+}
+
+func finishReason(j *job) *sglang.FinishReason {
+	switch {
+	case !j.aborted:
+		return &sglang.FinishReason{Type: "length", Length: &j.made}
+	case j.started.IsZero():
+		return &sglang.FinishReason{Type: "abort", Message: "Abort in waiting queue"}
+	}
+	return &sglang.FinishReason{Type: "abort", Message: "Aborted", StatusCode: []byte("null")}
 }
 
 // logprobs makes up log probabilities: the same for the same tokens, and
@@ -68,7 +64,7 @@ func (s *Server) logprobs(p prompt, a *sglang.Answer) {
 }
 
 func appendPlace(to [][]sglang.TokenLogprob, n, place int, known bool) [][]sglang.TokenLogprob {
-	if n == 0 {
+	if n <= 0 {
 		return to
 	}
 	if !known {
@@ -101,15 +97,23 @@ func fakeLogprob(id int32, place int) *float64 {
 	return &v
 }
 
-// nextToken is the made-up token after the prompt and n generated ones.
-func nextToken(tokens []int32, n, vocab int) int32 {
-	h := fnv.New32a()
-	var b [4]byte
-	for _, id := range tokens[max(0, len(tokens)-64):] {
-		b = [4]byte{byte(id), byte(id >> 8), byte(id >> 16), byte(n)}
-		_, _ = h.Write(b[:])
+// generated makes up n tokens after a prompt. They hang on all of it, so that an
+// answer given to the wrong prompt is not the right one by chance.
+func generated(tokens []int32, n, vocab int) []int32 {
+	ids := make([]int32, n)
+	if n == 0 {
+		return ids
 	}
-	return int32(h.Sum32() % uint32(vocab))
+	const prime = 1099511628211 // FNV-1a, a token at a time
+	h := uint64(14695981039346656037)
+	for _, id := range tokens {
+		h = (h ^ uint64(id)) * prime
+	}
+	for i := range ids {
+		h = (h ^ uint64(i)) * prime
+		ids[i] = int32((h >> 32) % uint64(vocab))
+	}
+	return ids
 }
 
 func word(id int32) string {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -8,22 +9,26 @@ import (
 
 // job is one prompt at the server, from the front end to its end.
 type job struct {
-	rid     string
-	space   string // cache salt and adapter
-	tokens  []int32
-	newToks int // tokens to generate
+	rid      string
+	space    string // cache salt and adapter
+	tokens   []int32
+	reusable int       // most leading tokens to take from the cache
+	newToks  int       // tokens to generate
+	arrived  time.Time // when its call came
+	ready    time.Time // when the front end handed it over
+	finished chan struct{}
 
-	state     state
-	arrived   time.Time // when its call came
-	ready     time.Time // when the front end handed it over
-	started   time.Time // when its first forward began
-	cached    int       // tokens found in the cache at its start
-	computed  int       // tokens cached or computed so far
-	node      *node     // end of what it holds in the cache
-	aborted   bool
-	crashed   bool
-	finished  chan struct{}
-	firstDone time.Time // when its prompt was read
+	// Set by the scheduler under its lock, and fixed once finished is closed.
+	state    state
+	started  time.Time // when its first forward began
+	read     time.Time // when its prompt was read
+	ended    time.Time
+	cached   int   // tokens found in the cache at its start
+	computed int   // tokens cached or computed so far
+	made     int   // tokens generated
+	node     *node // end of what it holds in the cache
+	aborted  bool
+	crashed  bool // ended without an answer
 }
 
 // state is where a job is.
@@ -67,7 +72,10 @@ type scheduler struct {
 	live     map[*job]struct{} // all jobs that have not ended, those at the front end too
 	cache    *radix
 	stats    Stats
+	blocked  bool            // what waits was not taken for want of room
+	over     bool            // closed: nothing is taken any more
 	idle     []chan struct{} // closed when nothing runs any more
+	life     chan struct{}   // closed at a crash, and then another
 	wake     chan struct{}   // buffered: something to do
 	closed   chan struct{}
 	ended    chan struct{}
@@ -76,27 +84,37 @@ type scheduler struct {
 func newScheduler(p Profile, c clock) *scheduler {
 	s := &scheduler{
 		profile: p, clock: c, cache: newRadix(p.KVCacheTokens),
-		live: map[*job]struct{}{}, wake: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
+		live: map[*job]struct{}{}, life: make(chan struct{}), wake: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go s.run()
 	return s
 }
 
-// close ends the loop and, with it, every job.
+// close ends every job, those still to come too, and the loop. It is to be
+// called once.
 func (s *scheduler) close() {
+	s.mu.Lock()
+	s.over = true
+	s.dropAll()
+	s.mu.Unlock()
 	close(s.closed)
 	<-s.ended
-	s.crash(false)
 }
 
-// enter takes jobs into account, as the front end begins with them.
-func (s *scheduler) enter(jobs []*job) {
+// enter takes jobs into account, as the front end begins with them, and returns
+// a channel that is closed when the server they came to dies.
+func (s *scheduler) enter(jobs []*job) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, j := range jobs {
 		s.live[j] = struct{}{}
 	}
 	s.stats.Requests += int64(len(jobs))
+	life := s.life
+	if s.over {
+		s.dropAll()
+	}
+	return life
 }
 
 // submit queues jobs at once, so that one forward can take them all. Jobs that
@@ -122,10 +140,10 @@ func (s *scheduler) poke() {
 
 func (s *scheduler) run() {
 	defer close(s.ended)
-	var deviceFree time.Time
+	var free time.Time // when the device was, or will be, done with its last forward
 	for {
-		batch, cost, start := s.plan(deviceFree)
-		if batch == nil {
+		f := s.plan(free)
+		if f == nil {
 			select {
 			case <-s.wake:
 				continue
@@ -133,15 +151,23 @@ func (s *scheduler) run() {
 				return
 			}
 		}
-		deviceFree = start.Add(s.clock.real(cost))
-		sleepUntil(deviceFree, s.closed)
+		free = f.start.Add(s.clock.real(f.cost))
+		sleepUntil(free, f.life)
 		select {
-		case <-s.closed:
-			return
+		case <-f.life: // it died with the server
+			free = time.Now()
 		default:
+			s.complete(f, free)
 		}
-		s.complete(batch, cost, deviceFree)
 	}
+}
+
+// forward is one pass of the device.
+type forward struct {
+	parts []part
+	cost  float64   // simulated seconds
+	start time.Time // when the device was free and the first job was there, not when the loop woke up
+	life  <-chan struct{}
 }
 
 // part is what a forward computes of one job.
@@ -150,47 +176,55 @@ type part struct {
 	tokens int
 }
 
-// plan chooses the next forward: its parts, its simulated seconds and its
-// start. The start is when the device was free and the first job was there, not
-// when this goroutine woke up.
-func (s *scheduler) plan(deviceFree time.Time) ([]part, float64, time.Time) {
+// plan chooses the next forward; nil when there is none to begin.
+func (s *scheduler) plan(free time.Time) *forward {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	start := deviceFree
+	f := &forward{start: free, life: s.life}
 	if s.chunked == nil {
 		if len(s.waiting) == 0 {
-			return nil, 0, start
+			return nil
 		}
-		if first := s.waiting[0].ready; first.After(start) {
-			start = first
-		}
+		f.start = later(f.start, s.waiting[0].ready)
 	}
-	budget := s.profile.ChunkedPrefillSize
-	var batch []part
+	if s.blocked { // the device stood still until something made room, just now
+		s.blocked, f.start = false, later(f.start, time.Now())
+	}
+	s.fill(f)
+	if len(f.parts) == 0 {
+		s.blocked = true
+		return nil
+	}
+	p := s.profile
+	uncached := 0
+	for _, part := range f.parts {
+		uncached += part.tokens
+	}
+	f.cost = p.ForwardSeconds + float64(len(f.parts))*p.SequenceSeconds + float64(uncached)*p.TokenSeconds
+	return f
+}
+
+// fill puts into a forward the job that was cut, and then what waits.
+func (s *scheduler) fill(f *forward) {
+	budget := s.profile.forwardTokens()
 	if j := s.chunked; j != nil {
-		batch = append(batch, s.takePart(j, &budget))
+		f.parts = append(f.parts, s.takePart(j, &budget))
 	}
 	for budget > 0 && s.chunked == nil && len(s.waiting) > 0 && s.running < s.profile.MaxRunningRequests {
 		j := s.waiting[0]
-		if j.ready.After(start) || !s.admit(j, start) {
-			break
+		if j.ready.After(f.start) || !s.admit(j, f.start) {
+			return
 		}
 		s.waiting[0] = nil
 		s.waiting = s.waiting[1:]
-		batch = append(batch, s.takePart(j, &budget))
+		f.parts = append(f.parts, s.takePart(j, &budget))
 	}
-	uncached := 0
-	for _, p := range batch {
-		uncached += p.tokens
-	}
-	p := s.profile
-	return batch, p.ForwardSeconds + float64(len(batch))*p.SequenceSeconds + float64(uncached)*p.TokenSeconds, start
 }
 
-// admit makes room for a job and finds what of it is cached: at most all but
-// its last token. It reports false when the cache is full of running work.
+// admit makes room for a job and finds what of it is cached. It reports false
+// when the cache is full of running work.
 func (s *scheduler) admit(j *job, start time.Time) bool {
-	matched, end := s.cache.match(j.space, j.tokens[:len(j.tokens)-1])
+	matched, end := s.cache.match(j.space, j.tokens[:j.reusable])
 	s.cache.hold(end)
 	need := len(j.tokens) - matched
 	if !s.cache.makeRoom(s.cache.capacity-s.reserved-need) && s.running > 0 {
@@ -218,13 +252,13 @@ func (s *scheduler) takePart(j *job, budget *int) part {
 
 // complete books a forward: what it computed is cached from now on, and jobs
 // that have been read to their end are answered.
-func (s *scheduler) complete(batch []part, cost float64, now time.Time) {
+func (s *scheduler) complete(f *forward, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Forwards++
-	s.stats.Sequences += int64(len(batch))
-	s.stats.BusySeconds += cost
-	for _, p := range batch {
+	s.stats.Sequences += int64(len(f.parts))
+	s.stats.BusySeconds += f.cost
+	for _, p := range f.parts {
 		j := p.job
 		if j.crashed {
 			continue // it was ended, and its cache is gone
@@ -237,9 +271,9 @@ func (s *scheduler) complete(batch []part, cost float64, now time.Time) {
 			if s.chunked == j {
 				s.chunked = nil
 			}
-			s.end(j)
+			s.end(j, now)
 		case s.chunked != j:
-			j.firstDone = now
+			j.read = now
 			s.stats.PromptTokens += int64(len(j.tokens))
 			s.stats.CachedTokens += int64(j.cached)
 			s.generate(j)
@@ -258,35 +292,46 @@ func (s *scheduler) keep(j *job) {
 // then ends the job. Generating doesn't hold up prefill here.
 func (s *scheduler) generate(j *job) {
 	if j.newToks <= 1 {
-		s.end(j)
+		j.made = j.newToks
+		s.end(j, j.read)
 		return
 	}
 	j.state = generates
-	last := j.firstDone.Add(s.clock.real(float64(j.newToks-1) * s.profile.ForwardSeconds))
+	last := j.read.Add(s.clock.real(float64(j.newToks-1) * s.profile.ForwardSeconds))
 	time.AfterFunc(time.Until(last), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if j.state == generates {
-			s.end(j)
+			j.made = j.newToks
+			s.end(j, last)
 		}
 	})
 }
 
+// madeBy is how many tokens a job has generated at a time before its last.
+func (s *scheduler) madeBy(j *job, now time.Time) int {
+	each := s.clock.real(s.profile.ForwardSeconds)
+	if each <= 0 {
+		return j.newToks
+	}
+	return min(1+int(now.Sub(j.read)/each), j.newToks)
+}
+
 // end gives up what a running job holds, and answers it.
-func (s *scheduler) end(j *job) {
+func (s *scheduler) end(j *job, now time.Time) {
 	s.cache.release(j.node)
 	s.running--
 	s.reserved -= len(j.tokens) - j.computed
 	s.cache.makeRoom(s.cache.capacity - s.reserved)
-	s.finish(j)
+	s.finish(j, now)
 	s.poke()
 }
 
-func (s *scheduler) finish(j *job) {
+func (s *scheduler) finish(j *job, now time.Time) {
 	if j.aborted {
 		s.stats.Aborted++
 	}
-	j.state = done
+	j.state, j.ended = done, now
 	delete(s.live, j)
 	close(j.finished)
 	if len(s.live) == 0 {
@@ -302,10 +347,13 @@ func (s *scheduler) tellIdle() {
 }
 
 // abort ends the jobs for which match holds: one that waits or generates at
-// once, one that is cut after its forward. A whole forward is not interrupted.
+// once, one that is cut or will generate after its forward. A forward is not
+// interrupted, and a prompt that is whole in it is answered as if nothing had
+// been said.
 func (s *scheduler) abort(match func(*job) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	for j := range s.live {
 		if !match(j) {
 			continue
@@ -314,65 +362,92 @@ func (s *scheduler) abort(match func(*job) bool) {
 		case j.state == waits:
 			s.waiting = slices.DeleteFunc(s.waiting, func(other *job) bool { return other == j })
 			j.aborted = true
-			s.finish(j)
+			s.finish(j, now)
 		case j.state == atFrontEnd:
 			j.aborted = true
-			s.finish(j)
+			s.finish(j, now)
 		case j.state == generates:
-			j.aborted = true
-			s.end(j)
-		case j == s.chunked:
+			j.aborted, j.made = true, s.madeBy(j, now)
+			s.end(j, now)
+		case j == s.chunked || j.newToks > 1:
 			j.aborted = true
 		}
 	}
 }
 
-// crash is the end of a real server: every job ends without an answer, and the
-// cache is lost.
-func (s *scheduler) crash(counted bool) {
+// crash is the end of a real server, which begins anew at once: every job ends
+// without an answer, and the cache is lost.
+func (s *scheduler) crash() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if counted {
-		s.stats.Crashes++
-	}
+	s.stats.Crashes++
+	s.dropAll()
+}
+
+// dropAll ends every job without an answer and loses the cache. The lock is
+// held.
+func (s *scheduler) dropAll() {
 	for j := range s.live {
 		j.crashed, j.state = true, done
 		close(j.finished)
 	}
 	clear(s.live)
-	s.waiting, s.chunked, s.running, s.reserved = nil, nil, 0, 0
+	s.waiting, s.chunked, s.running, s.reserved, s.blocked = nil, nil, 0, 0, false
 	s.stats.EvictedTokens += s.cache.evicted
 	s.cache = newRadix(s.profile.KVCacheTokens)
+	close(s.life)
+	s.life = make(chan struct{})
 	s.tellIdle()
 }
 
 // flush empties the cache once nothing runs, waiting for that until the
-// deadline, and reports whether it did.
-func (s *scheduler) flush(deadline time.Time, gone <-chan struct{}) bool {
+// deadline, and reports whether it did. An error says that the server died.
+func (s *scheduler) flush(deadline time.Time, gone <-chan struct{}) (bool, error) {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	life := s.alive()
 	for {
-		s.mu.Lock()
-		if len(s.live) == 0 {
-			s.cache.clear()
-			s.mu.Unlock()
-			return true
+		idle := s.flushIfIdle()
+		if idle == nil {
+			return true, nil
 		}
-		idle := make(chan struct{})
-		s.idle = append(s.idle, idle)
-		s.mu.Unlock()
-		wait := time.Until(deadline)
-		if wait <= 0 {
-			return false
-		}
-		timer := time.NewTimer(wait)
 		select {
 		case <-idle:
 		case <-timer.C:
+			return false, nil
 		case <-gone:
-			timer.Stop()
-			return false
+			return false, nil
+		case <-life:
 		}
-		timer.Stop()
+		select {
+		case <-life: // which makes it idle, too
+			return false, errDied
+		default:
+		}
 	}
+}
+
+var errDied = errors.New("the simulated server died")
+
+// flushIfIdle empties the cache, or returns a channel that is closed when
+// nothing runs any more.
+func (s *scheduler) flushIfIdle() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.live) == 0 {
+		s.cache.clear()
+		return nil
+	}
+	idle := make(chan struct{})
+	s.idle = append(s.idle, idle)
+	return idle
+}
+
+// alive returns a channel that is closed when the server dies.
+func (s *scheduler) alive() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.life
 }
 
 // snapshot returns the counters and how many prompts run and wait.

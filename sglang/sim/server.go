@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +34,7 @@ type Server struct {
 	rids   map[string]bool // in use
 	http   []*http.Server
 	served sync.WaitGroup
+	once   sync.Once // Close
 }
 
 // longestBody bounds what is read of a request; a list of long prompts fits.
@@ -59,12 +62,25 @@ func New(o Options) (*Server, error) {
 }
 
 func (s *Server) routes() {
-	s.mux.HandleFunc("POST /generate", s.generate)
-	s.mux.HandleFunc("PUT /generate", s.generate)
+	s.route("/generate", s.generate, "PUT", "POST")
 	s.controlRoutes()
 	s.infoRoutes()
+	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, "SGLang is running")
+	})
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
+	})
+}
+
+// route serves a path for the methods, and refuses all others.
+func (s *Server) route(path string, handle http.HandlerFunc, methods ...string) {
+	for _, method := range methods {
+		s.mux.HandleFunc(method+" "+path, handle)
+	}
+	s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
 	})
 }
 
@@ -91,7 +107,7 @@ func (s *Server) Listen(addr string) (string, error) {
 }
 
 // Close ends the server: its connections are closed and prompts that are being
-// read get no answer.
+// read get no answer. Calls after the first do nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	servers := s.http
@@ -101,7 +117,7 @@ func (s *Server) Close() error {
 	for _, h := range servers {
 		errs = append(errs, h.Close())
 	}
-	s.scheduler.close()
+	s.once.Do(s.scheduler.close)
 	s.served.Wait()
 	return errors.Join(errs...)
 }
@@ -129,20 +145,43 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err != nil:
+		s.passFrontEnd(r, arrived)
 		s.refuse(w, err, c)
 		return
 	case deadly:
-		s.scheduler.crash(true)
+		s.passFrontEnd(r, arrived)
+		s.crash()
 		panic(http.ErrAbortHandler) // the connection drops, as when the process dies
 	}
 	defer s.unclaim(c)
-	jobs := s.handOver(c, arrived)
-	switch {
-	case c.stream:
-		s.stream(w, r, c, jobs)
-	default:
-		s.answer(w, r, c, jobs)
+	notice := nonStreamNotice
+	if c.stream {
+		notice = streamNotice
 	}
+	jobs := c.jobs(arrived)
+	life := s.scheduler.enter(jobs)
+	stop := s.abortWhenGone(r.Context(), jobs, notice)
+	defer stop()
+	s.handOver(c, arrived, jobs, life)
+	if c.stream {
+		s.stream(w, c, jobs)
+		return
+	}
+	s.answer(w, c, jobs)
+}
+
+// passFrontEnd waits for the front end to get to a call that goes no further:
+// it queues like any other.
+func (s *Server) passFrontEnd(r *http.Request, arrived time.Time) {
+	ends := s.front.reserve(arrived, s.clock.real(s.profile.CallSeconds))
+	sleepUntil(ends[0], r.Context().Done())
+}
+
+// crash is what a deadly input does to a real server; this one begins anew at
+// once.
+func (s *Server) crash() {
+	s.front.restart()
+	s.scheduler.crash()
 }
 
 // claim takes the call's rids; one in use refuses the call.
@@ -151,7 +190,7 @@ func (s *Server) claim(c *call) error {
 	defer s.mu.Unlock()
 	for _, p := range c.prompts {
 		if s.rids[p.rid] {
-			return meaning("Duplicate request ID detected: " + p.rid)
+			return meaning("Duplicate request ID detected: %s", p.rid)
 		}
 	}
 	for _, p := range c.prompts {
@@ -168,45 +207,57 @@ func (s *Server) unclaim(c *call) {
 	}
 }
 
-// handOver takes a call through the front end to the scheduler. Ids arrive there
-// as one message; text is tokenized and handed over prompt by prompt, so that a
-// forward may begin with the first of a list (sglang 0.5.23).
-func (s *Server) handOver(c *call, arrived time.Time) []*job {
+// jobs are the prompts of a call, for the scheduler.
+func (c *call) jobs(arrived time.Time) []*job {
 	jobs := make([]*job, len(c.prompts))
-	for i, p := range c.prompts {
-		jobs[i] = &job{rid: p.rid, space: p.space, tokens: p.tokens, newToks: p.newTokens, arrived: arrived, finished: make(chan struct{})}
-	}
-	s.scheduler.enter(jobs)
-	s.front.reserve(arrived, s.clock.real(s.profile.CallSeconds))
-	ready := make([]time.Time, len(jobs))
-	for i, p := range c.prompts {
-		ready[i] = s.front.reserve(arrived, s.clock.real(s.profile.RequestSeconds+float64(p.bytes)*s.profile.TokenizeSecondsPerByte))
-	}
-	if len(jobs) == 0 {
-		return jobs
-	}
-	if !c.text {
-		last := ready[len(ready)-1]
-		for _, j := range jobs {
-			j.ready = last
+	for i := range c.prompts {
+		p := &c.prompts[i]
+		jobs[i] = &job{
+			rid: p.rid, space: p.space, tokens: p.tokens, reusable: p.reusable(), newToks: p.newTokens,
+			arrived: arrived, finished: make(chan struct{}),
 		}
-		sleepUntil(last, s.scheduler.closed)
-		s.scheduler.submit(jobs...)
-		return jobs
-	}
-	for i, j := range jobs {
-		j.ready = ready[i]
-		sleepUntil(j.ready, s.scheduler.closed)
-		s.scheduler.submit(j)
 	}
 	return jobs
 }
 
+// handOver takes a call through the front end to the scheduler, or returns when
+// the server dies. Ids arrive there as one message; text is tokenized and handed
+// over prompt by prompt, so that a forward may begin with the first of a list
+// (sglang 0.5.23).
+func (s *Server) handOver(c *call, arrived time.Time, jobs []*job, life <-chan struct{}) {
+	pieces := []time.Duration{s.clock.real(s.profile.CallSeconds)}
+	for _, p := range c.prompts {
+		pieces = append(pieces, s.clock.real(s.profile.RequestSeconds+float64(p.bytes)*s.profile.TokenizeSecondsPerByte))
+	}
+	ends := s.front.reserve(arrived, pieces...)
+	last := ends[len(jobs)]
+	if len(jobs) == 0 {
+		sleepUntil(last, life)
+		return
+	}
+	for i, j := range jobs {
+		j.ready = ends[i+1]
+	}
+	if c.text {
+		for _, j := range jobs {
+			sleepUntil(j.ready, life)
+			s.scheduler.submit(j)
+		}
+		return
+	}
+	for _, j := range jobs {
+		j.ready = last
+	}
+	sleepUntil(last, life)
+	s.scheduler.submit(jobs...)
+}
+
 // answer waits for all prompts of a call and writes the whole answer.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, c *call, jobs []*job) {
+func (s *Server) answer(w http.ResponseWriter, c *call, jobs []*job) {
 	answers := make([]sglang.Answer, len(jobs))
 	for i, j := range jobs {
-		s.await(r.Context(), j, nonStreamNotice)
+		<-j.finished
+		dropIfDead(j)
 		answers[i] = s.reply(c.prompts[i], j)
 	}
 	if c.list {
@@ -216,6 +267,13 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, c *call, jobs []
 	writeJSON(w, http.StatusOK, answers[0])
 }
 
+// dropIfDead drops the connection of a job that ended with the server.
+func dropIfDead(j *job) {
+	if j.crashed {
+		panic(http.ErrAbortHandler)
+	}
+}
+
 // How long SGLang takes to notice a closed connection, in simulated seconds
 // (measured).
 const (
@@ -223,19 +281,17 @@ const (
 	streamNotice    = 0.25
 )
 
-// await returns when the job has ended. When its client goes away the job is
-// aborted after the time SGLang takes to notice. A job that ended by a crash, or
-// by Close, drops the connection.
-func (s *Server) await(ctx context.Context, j *job, notice float64) {
-	select {
-	case <-j.finished:
-	case <-ctx.Done():
-		sleepUntil(time.Now().Add(s.clock.real(notice)), j.finished)
-		s.scheduler.abort(func(other *job) bool { return other == j })
-		<-j.finished
-	}
-	if j.crashed {
-		panic(http.ErrAbortHandler)
+// abortWhenGone aborts all jobs of a call whose client goes away, once SGLang
+// would have noticed, until stop is called.
+func (s *Server) abortWhenGone(ctx context.Context, jobs []*job, notice float64) (stop func()) {
+	stopped := make(chan struct{})
+	unwatch := context.AfterFunc(ctx, func() {
+		sleepUntil(time.Now().Add(s.clock.real(notice)), stopped)
+		s.scheduler.abort(func(j *job) bool { return slices.Contains(jobs, j) })
+	})
+	return func() {
+		unwatch()
+		close(stopped)
 	}
 }
 
@@ -243,7 +299,7 @@ func (s *Server) await(ctx context.Context, j *job, notice float64) {
 func (s *Server) refuse(w http.ResponseWriter, err error, c *call) {
 	var ref *refusal
 	if !errors.As(err, &ref) {
-		ref = &refusal{status: 500, body: []byte("Internal Server Error"), plain: true}
+		ref = internalError()
 	}
 	switch {
 	case ref.plain:

@@ -16,7 +16,7 @@ type event struct {
 
 // stream writes an event for each prompt as it ends, and then [DONE]. A real
 // server sends one for each token; for prefill that is the same.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call, jobs []*job) {
+func (s *Server) stream(w http.ResponseWriter, c *call, jobs []*job) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	flusher := http.NewResponseController(w)
 	ended := make(chan int, len(jobs))
@@ -24,24 +24,14 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call, jobs []
 		go func() { <-j.finished; ended <- i }()
 	}
 	for range jobs {
-		var i int
-		select {
-		case i = <-ended:
-		case <-r.Context().Done():
-			for _, j := range jobs {
-				s.await(r.Context(), j, streamNotice)
-			}
-			return
-		}
-		if jobs[i].crashed {
-			panic(http.ErrAbortHandler)
-		}
+		i := <-ended
+		dropIfDead(jobs[i])
 		e := event{Answer: s.reply(c.prompts[i], jobs[i])}
 		if c.list {
 			e.Index = &i
 		}
 		_, _ = fmt.Fprintf(w, "data: %s\n\n", marshal(e))
-		_ = flusher.Flush() // an error means that the client has gone: noticed above
+		_ = flusher.Flush() // an error means that the client has gone: all its prompts end soon
 	}
 	_, _ = fmt.Fprint(w, "data: [DONE]\n\n")
 }

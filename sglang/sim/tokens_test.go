@@ -23,7 +23,15 @@ func TestTokenCountsAreAboutQwens(t *testing.T) {
 	}
 	defer f.Close()
 	const vocab = 151_936
-	statements, n := 0, 0
+	read := func(file string) string {
+		text, err := os.ReadFile(filepath.Join(data, "prompts", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	system, instance := read("system.txt"), read("instance_r2egym_later.txt")
+	statements, firstTurns, n := 0, 0, 0
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -34,20 +42,19 @@ func TestTokenCountsAreAboutQwens(t *testing.T) {
 			t.Fatal(err)
 		}
 		statements += len(tokenize(row.Problem, vocab))
+		firstTurns += len(tokenize(system+"\n"+strings.ReplaceAll(instance, "{problem_statement}", row.Problem), vocab))
 		n++
 	}
 	about(t, "mean of the statements", float64(statements)/float64(n), 470.8, 0.03)
 	for file, want := range map[string]float64{"system.txt": 1249, "instance_r2egym_later.txt": 1177} {
-		text, err := os.ReadFile(filepath.Join(data, "prompts", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		about(t, file, float64(len(tokenize(string(text), vocab))), want, 0.08)
+		about(t, file, float64(len(tokenize(read(file), vocab))), want, 0.08)
 	}
+	about(t, "all first turns", float64(firstTurns), 1_448_498, 0.03)
 }
 
 func about(t *testing.T, what string, got, want, tolerance float64) {
 	t.Helper()
+	t.Logf("%s: %.1f tokens, %+.1f %%", what, got, 100*(got/want-1))
 	if math.Abs(got/want-1) > tolerance {
 		t.Errorf("%s: %.1f tokens, want %.1f within %.0f %%", what, got, want, 100*tolerance)
 	}

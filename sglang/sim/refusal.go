@@ -1,0 +1,139 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// refusal is an error answer, in one of the shapes measured on SGLang 0.5.23.
+type refusal struct {
+	status int
+	body   []byte
+	plain  bool // not JSON
+}
+
+// Error implements error.
+func (r *refusal) Error() string { return string(r.body) }
+
+// meaning refuses a well-formed call for what it asks.
+func meaning(format string, args ...any) *refusal {
+	return &refusal{status: 400, body: marshal(map[string]any{"error": map[string]any{"message": fmt.Sprintf(format, args...)}})}
+}
+
+// contract refuses a call as SGLang's JSON contract does.
+func contract(format string, args ...any) *refusal {
+	return &refusal{status: 400, body: marshal(map[string]any{"error": fmt.Sprintf(format, args...)})}
+}
+
+// internalError is what SGLang answers where it fails by itself.
+func internalError() *refusal {
+	return &refusal{status: 500, body: []byte("Internal Server Error"), plain: true}
+}
+
+// violation is one place of a body that validation refuses.
+type violation struct {
+	kind  string
+	place string // behind 'body', as in Python's tuple: ", 'text'"
+	msg   string
+	input any
+	ctx   string // "" for none
+}
+
+// String writes a violation as Pydantic does, with a copy of the input: a proxy
+// must keep that copy out of its own errors.
+func (v violation) String() string {
+	s := fmt.Sprintf("{'type': '%s', 'loc': ('body'%s), 'msg': '%s', 'input': %s", v.kind, v.place, v.msg, pythonRepr(v.input))
+	if v.ctx != "" {
+		s += ", 'ctx': {'error': " + v.ctx + "}"
+	}
+	return s + "}"
+}
+
+// validation refuses a body that is not of the expected form.
+func validation(violations ...violation) *refusal {
+	plural := "s"
+	if len(violations) == 1 {
+		plural = ""
+	}
+	all := make([]string, len(violations))
+	for i, v := range violations {
+		all[i] = v.String()
+	}
+	message := fmt.Sprintf("%d validation error%s:\n  %s\n\n  File \"simulated\", line 928, in generate_request\n    POST /generate [%s]",
+		len(all), plural, strings.Join(all, "\n  "), strings.Join(all, ", "))
+	return &refusal{status: 400, body: marshal(map[string]any{"object": "error", "message": message, "type": "Bad Request", "param": nil, "code": 400})}
+}
+
+// wrongType refuses a field of the wrong type.
+func wrongType(field string, raw json.RawMessage) *refusal {
+	var input any
+	_ = json.Unmarshal(raw, &input) // it was decoded once before: it is JSON
+	return validation(violation{kind: "value_error", place: ", '" + field + "'", msg: "Value error, not of the expected type", input: input})
+}
+
+// undecodable refuses a body for the error that encoding/json found in it.
+func undecodable(err error) *refusal {
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return validation(violation{kind: "value_error", place: ",", msg: "Value error, not of the expected type", input: map[string]any{}})
+	}
+	cause := "unexpected character"
+	if strings.HasPrefix(syntax.Error(), "unexpected end") {
+		cause = "unexpected end of data"
+	}
+	return validation(violation{
+		kind: "json_invalid", place: ", " + strconv.FormatInt(syntax.Offset, 10), msg: "JSON decode error", input: map[string]any{}, ctx: "'" + cause + "'",
+	})
+}
+
+// pythonRepr writes a decoded JSON value about as Python's repr does.
+func pythonRepr(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "None"
+	case bool:
+		if v {
+			return "True"
+		}
+		return "False"
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case string:
+		return "'" + v + "'"
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			parts[i] = pythonRepr(e)
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	return "{}"
+}
+
+// pythonType names the type of a decoded JSON value as Python does.
+func pythonType(v any) string {
+	switch v.(type) {
+	case nil:
+		return "NoneType"
+	case bool:
+		return "bool"
+	case float64:
+		return "float"
+	case string:
+		return "str"
+	case []any:
+		return "list"
+	}
+	return "dict"
+}
+
+func marshal(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // maps of strings and numbers
+	}
+	return data
+}

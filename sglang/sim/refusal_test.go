@@ -1,0 +1,80 @@
+package sim
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// The messages of this test are those that SGLang 0.5.23 gave; the path in its
+// trace is not.
+func TestRefusalsHaveSGLangsShapes(t *testing.T) {
+	long := strings.TrimSuffix(strings.Repeat("5,", 2047), ",")
+	cases := []struct {
+		name, body string
+		status     int
+		want       string
+	}{
+		{"negative new tokens", `{"text":"a","sampling_params":{"max_new_tokens":-1}}`, 400, `{"error":{"message":"max_new_tokens must be at least 0, got -1."}}`},
+		{"one bad element", `{"text":["a","b"],"sampling_params":[{"max_new_tokens":0},{"max_new_tokens":-1}]}`, 400, `{"error":{"message":"max_new_tokens must be at least 0, got -1."}}`},
+		{"over the context less six", `{"input_ids":[` + long + `],"sampling_params":{"max_new_tokens":0}}`, 400, `{"error":{"message":"Input length (2047 tokens) exceeds the maximum allowed length (2042 tokens). Use a shorter input or enable --allow-auto-truncate."}}`},
+		{"over the context", `{"input_ids":[[1],[` + long + `,5]],"sampling_params":{"max_new_tokens":0}}`, 400, `{"error":{"message":"The input (2048 tokens) is longer than the model's context length (2048 tokens)."}}`},
+		{"prompt and new tokens", `{"input_ids":[1,2],"sampling_params":{"max_new_tokens":3000}}`, 400, `total of 3002 tokens: 2 tokens from the input messages and 3000 tokens for the completion.`},
+		{"rid list of another length", `{"text":["a","b"],"rid":["x"]}`, 400, `{"error":{"message":"The specified rids length mismatch with the batch_size for batch processing."}}`},
+		{"rid twice", `{"text":["a","b"],"rid":["d","d"]}`, 400, `{"error":{"message":"Duplicate request IDs detected within the request: ['d']"}}`},
+		{"sampling list of another length", `{"text":["a","b"],"sampling_params":[{}]}`, 500, `Internal Server Error`},
+		{"sampling list for one prompt", `{"text":"a","sampling_params":[{}]}`, 500, `Internal Server Error`},
+		{"unknown sampling field", `{"text":"a","sampling_params":{"nonsense":1}}`, 400, `{"error":"unknown field ` + "`nonsense`, expected one of `max_new_tokens`, `stop`, `stop_token_ids`, `stop_regex`, `temperature`, `top_p`, `top_k`, `min_p`, `frequency_penalty`, `presence_penalty`, `repetition_penalty`, `min_new_tokens`, `n`, `json_schema`, `regex`, `ebnf`, `structural_tag`, `ignore_eos`, `skip_special_tokens`, `spaces_between_special_tokens`, `no_stop_trim`, `stream_interval`, `logit_bias`, `sampling_seed`, `custom_params`, `beam_width`, `watermark`, `choice`" + `"}`},
+		{"sampling field of another type", `{"text":"a","sampling_params":{"max_new_tokens":"secret"}}`, 400, `{"error":"invalid type: string \"secret\", expected i64"}`},
+		{"sampling field that is not whole", `{"text":"a","sampling_params":{"top_k":1.5}}`, 400, "invalid type: floating point `1.5`, expected i64"},
+		{"several answers a prompt: not simulated", `{"text":"a","sampling_params":{"n":2}}`, 400, `simulator`},
+		{"more top log probabilities than are simulated", `{"text":"a","return_logprob":true,"top_logprobs_num":1000000000000}`, 400, `simulator`},
+		{"text of another type", `{"text":5}`, 400, `"2 validation errors:\n  {'type': 'string_type', 'loc': ('body', 'text', 'str'), 'msg': 'Input should be a valid string', 'input': 5}\n  {'type': 'list_type', 'loc': ('body', 'text', 'list[str]'), 'msg': 'Input should be a valid list', 'input': 5}\n\n  File `},
+		{"null among texts", `{"text":["a",null,"b"]}`, 400, `'loc': ('body', 'text', 'str'), 'msg': 'Input should be a valid string', 'input': ['a', None, 'b']}\n  {'type': 'string_type', 'loc': ('body', 'text', 'list[str]', 1), 'msg': 'Input should be a valid string', 'input': None}`},
+		{"ids of another type", `{"input_ids":["a","b"]}`, 400, `"1 validation error:\n  {'type': 'value_error', 'loc': ('body', 'input_ids'), 'msg': 'Value error, elements must be int or list; got str', 'input': ['a', 'b'], 'ctx': {'error': ValueError('elements must be int or list; got str')}}\n\n  File `},
+		{"a bad id in a list of lists", `{"input_ids":[[1],[2,"a"]]}`, 400, `elements must be int or list; got str`},
+		{"null among ids", `{"input_ids":[[1],null]}`, 400, `elements must be int or list; got NoneType`},
+		{"null in a list", `{"text":["a","b"],"cache_salt":["x",null]}`, 400, `cache_salt`},
+		{"no prompt", `{"rid":"x"}`, 400, `{"error":{"message":"Either text, input_ids or input_embeds should be provided."}}`},
+		{"a lone empty list of ids", `{"input_ids":[]}`, 400, `{"error":{"message":"input_ids cannot be empty."}}`},
+		{"JSON that ends early", `{"text": `, 400, `"1 validation error:\n  {'type': 'json_invalid', 'loc': ('body', 9), 'msg': 'JSON decode error', 'input': {}, 'ctx': {'error': 'unexpected end of data'}}\n\n  File `},
+		{"logprobs from beyond the prompt", `{"text":"a","return_logprob":true,"logprob_start_len":9,"sampling_params":{"max_new_tokens":0}}`, 400, `logprob_start_len=9 is higher`},
+		{"in a stream, an event under 200", `{"text":"a","stream":true,"sampling_params":{"max_new_tokens":-1}}`, 200, `"code":400`},
+	}
+	bubble(t, small(), func(t *testing.T, s *Server) {
+		for _, c := range cases {
+			w := do(t.Context(), s, "POST", "/generate", c.body)
+			if w.Code != c.status || !strings.Contains(unescaped(w.Body.String()), c.want) {
+				t.Errorf("%s: %d %.900s", c.name, w.Code, w.Body)
+			}
+		}
+		if st := s.Stats(); st.Crashes != 0 {
+			t.Errorf("%d crashes", st.Crashes)
+		}
+	})
+}
+
+// unescaped undoes what encoding/json does to be safe in HTML.
+func unescaped(s string) string {
+	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(s)
+}
+
+func TestWhatSGLangTakesIsNotRefused(t *testing.T) {
+	bubble(t, small(), func(t *testing.T, s *Server) {
+		for name, body := range map[string]string{
+			"unknown fields":                      `{"text":"a","nonsense":1,"sampling_params":{"max_new_tokens":0}}`,
+			"text and ids":                        `{"text":"a","input_ids":[1],"sampling_params":{"max_new_tokens":0}}`,
+			"null for what is left out":           `{"text":null,"input_ids":[1],"rid":null,"sampling_params":{"max_new_tokens":1,"n":null}}`,
+			"sampling fields that change nothing": `{"text":"a","sampling_params":{"max_new_tokens":1,"n":1,"temperature":0,"structural_tag":null,"logit_bias":{"5":1.5},"choice":[]}}`,
+			"no top log probabilities":            `{"text":"a","return_logprob":true,"top_logprobs_num":-1,"sampling_params":{"max_new_tokens":1}}`,
+			"both 0 and 1 new tokens":             `{"text":["a","b"],"sampling_params":[{"max_new_tokens":0},{"max_new_tokens":1}]}`,
+		} {
+			if w := do(t.Context(), s, "POST", "/generate", body); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%s: %d %.300s", name, w.Code, w.Body)
+			}
+		}
+		if w := do(t.Context(), s, "POST", "/generate", `{"text":[]}`); w.Code != 200 || w.Body.String() != "[]" {
+			t.Errorf("empty list: %d %s", w.Code, w.Body)
+		}
+	})
+}
