@@ -67,7 +67,9 @@ func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, log *slog.L
 	}
 	defer func() {
 		// A proxy that was running before goes on as it was.
-		if err := s.proxy.Apply(context.WithoutCancel(ctx), before); err != nil {
+		restoring, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer done()
+		if err := s.proxy.Apply(restoring, before); err != nil {
 			log.Warn("the proxy's settings could not be put back", "error", err)
 		}
 	}()

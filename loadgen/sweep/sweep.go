@@ -70,7 +70,9 @@ func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (
 	at.Started = started
 	s.Progress.run.Store(at)
 	samples, wall := pass(ctx, s.sender(c.setting), s.Prompts, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), at.ended)
-	after, afterErr := s.count(context.WithoutCancel(ctx))
+	counting, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // a server that hangs must not keep the report
+	after, afterErr := s.count(counting)
+	done()
 
 	m := measurement{
 		setting: c.setting, phase: phase, repeat: c.repeat,

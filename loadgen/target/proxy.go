@@ -97,6 +97,11 @@ type Settings struct {
 	BatchSize   int // used unless Unbatched
 	MaxInFlight int
 	MaxWait     time.Duration // real time
+
+	// Zero in a sweep: a budget would cut a batch below its set size, and a
+	// merged prompt would count once for each of its copies.
+	BatchTokens, BatchBytes uint64
+	MergeIdentical          bool
 }
 
 // Apply puts settings in force.
@@ -106,8 +111,9 @@ func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 		BatchSize:   uint32(s.BatchSize),
 		MaxWait:     durationpb.New(s.MaxWait),
 		MaxInFlight: uint32(s.MaxInFlight),
+		BatchTokens: s.BatchTokens, BatchBytes: s.BatchBytes, MergeIdentical: s.MergeIdentical,
 	}
-	mask := []string{"mode", "max_wait", "max_in_flight"}
+	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "merge_identical"}
 	if s.Unbatched {
 		want.Mode = pb.BatchMode_BATCH_MODE_UNBATCHED
 	} else {
@@ -134,6 +140,7 @@ func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
 		BatchSize:   int(s.GetBatchSize()),
 		MaxInFlight: int(s.GetMaxInFlight()),
 		MaxWait:     s.GetMaxWait().AsDuration(),
+		BatchTokens: s.GetBatchTokens(), BatchBytes: s.GetBatchBytes(), MergeIdentical: s.GetMergeIdentical(),
 	}, nil
 }
 
