@@ -90,12 +90,5 @@ func runLine(r report.Run) string {
 	}
 	return fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
 		r.Setting, r.Phase, r.Repeat, r.Completed, r.Total, r.WallSeconds, r.RequestThroughput,
-		100*share(r.CachedTokens, r.PromptTokens), r.EffectiveBatchSize, marks.String())
-}
-
-func share(part, whole int64) float64 {
-	if whole == 0 {
-		return 0
-	}
-	return float64(part) / float64(whole)
+		100*r.CachedShare(), r.EffectiveBatchSize, marks.String())
 }
