@@ -60,8 +60,8 @@ func fail(err error) int {
 	case errors.As(err, &bad):
 		tell(err)
 		return exitBadInput
-	case errors.Is(err, context.Canceled):
-		tell(errors.New("interrupted: the report holds what was measured until then"))
+	case errors.Is(err, errInterrupted):
+		tell(err)
 		return exitInterrupted
 	}
 	tell(err)

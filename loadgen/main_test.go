@@ -13,7 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"paceline/batcher"
 	"paceline/loadgen/report"
+	"paceline/loadgen/target"
+	"paceline/proxy/server"
 	"paceline/sglang/sim"
 )
 
@@ -196,6 +202,72 @@ func TestInterruptWritesWhatWasMeasured(t *testing.T) {
 	}
 	if !strings.Contains(stdout.String(), "(partial)") || strings.Contains(stderr.String(), "goroutine") {
 		t.Errorf("%s\n%s", stdout, stderr)
+	}
+}
+
+func TestWhateverASignalBreaksOffIsAnInterrupt(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	broken := status.Error(codes.Canceled, "rpc error of a call between two passes")
+	if err := orInterrupted(ended, broken); !errors.Is(err, broken) {
+		t.Errorf("before the signal: %v", err)
+	}
+	end()
+	if err := orInterrupted(ended, broken); !errors.Is(err, errInterrupted) {
+		t.Errorf("after the signal: %v", err)
+	}
+}
+
+// TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack sends one prompt
+// many times, which merging would answer with a single one.
+func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
+	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := sim.New(sim.Options{Profile: profile, Speed: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	cfg := server.DefaultConfig()
+	if cfg.Upstream, err = s.Listen("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "", "127.0.0.1:0"
+	cfg.Settings.Mode = batcher.ModeUnbatched
+	cfg.Settings.BatchSize, cfg.Settings.BatchTokens, cfg.Settings.MaxWait = 7, 100, 3*time.Millisecond
+	p, err := server.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	defer func() { stop(); <-ended }()
+	proxy, err := target.DialProxy(p.Addr(), p.AdminAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	before, err := proxy.CurrentSettings(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	out := t.TempDir()
+	e := loadgen(t, "-target", p.Addr(), "-target-admin", p.AdminAddr(), "-out", out, "-sizes", "4", "-repeats", "1",
+		"-max-wait", "10s", "-problems", write(t, strings.Repeat(`{"problem_statement": "the same for all"}`+"\n", 24)))
+	if e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	for _, run := range readReport(t, out).Runs {
+		if want := 24 / max(1, run.BatchSize); run.Batches != want || run.Completed != 24 {
+			t.Errorf("setting %s: %d answers in %d batches, want 24 in %d", run.Setting, run.Completed, run.Batches, want)
+		}
+	}
+	after, err := proxy.CurrentSettings(ctx)
+	if err != nil || after != before {
+		t.Errorf("settings %+v (%v), were %+v", after, err, before)
 	}
 }
 

@@ -37,6 +37,7 @@ func execute(ctx context.Context, o options) error {
 
 	s, err := buildStack(ctx, o, log)
 	if err != nil {
+		err = orInterrupted(ctx, err)
 		log.Error("start failed", "error", err)
 		return err
 	}
@@ -47,10 +48,23 @@ func execute(ctx context.Context, o options) error {
 		log.Warn("stop", "error", closeErr)
 	}
 	if err != nil {
-		r.Partial, r.PartialReason = true, partialReason(err)
 		log.Error("sweep cut short", "error", err)
+		err = orInterrupted(ctx, err)
+		r.Partial, r.PartialReason = true, err.Error()
 	}
 	return errors.Join(err, conclude(r, out, log))
+}
+
+// errInterrupted is what a signal makes of whatever it broke off.
+var errInterrupted = errors.New("interrupted")
+
+// orInterrupted is errInterrupted once ctx has ended, because every call that
+// was under way then fails in words of its own, and else err.
+func orInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return err
 }
 
 // measure runs the sweep, showing its progress.
@@ -71,6 +85,7 @@ func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, log *slog.L
 		defer done()
 		if err := s.proxy.Apply(restoring, before); err != nil {
 			log.Warn("the proxy's settings could not be put back", "error", err)
+			tell(fmt.Errorf("the proxy's settings could not be put back: %w", err))
 		}
 	}()
 	showing, stop := context.WithCancel(ctx)
@@ -88,18 +103,17 @@ func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, log *slog.L
 // figures suffer from, so that it reaches the exit status.
 func conclude(r report.Report, out string, log *slog.Logger) error {
 	r.Files = []string{"report.md", "results.json", "run.log"}
-	for _, f := range []struct {
+	var errs []error
+	for _, f := range []struct { // the data first: everything else can be made from it
 		name  string
 		write func(f *os.File) error
 	}{
-		{"report.md", func(f *os.File) error { return report.WriteMarkdown(f, r) }},
 		{"results.json", func(f *os.File) error { return report.WriteJSON(f, r) }},
+		{"report.md", func(f *os.File) error { return report.WriteMarkdown(f, r) }},
 	} {
-		if err := writeFile(filepath.Join(out, f.name), f.write); err != nil {
-			return err
-		}
+		errs = append(errs, writeFile(filepath.Join(out, f.name), f.write))
 	}
-	if err := report.WriteTerminal(os.Stdout, r); err != nil {
+	if err := errors.Join(append(errs, report.WriteTerminal(os.Stdout, r))...); err != nil {
 		return err
 	}
 	fmt.Printf("\nreport: %s\n", filepath.Join(out, "report.md"))
@@ -112,13 +126,6 @@ func conclude(r report.Report, out string, log *slog.Logger) error {
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
 	}
 	return nil
-}
-
-func partialReason(err error) string {
-	if errors.Is(err, context.Canceled) {
-		return "interrupted"
-	}
-	return err.Error()
 }
 
 // makeOutput makes the directory of the report; by default one named after the

@@ -90,7 +90,7 @@ const fewestAnswered = 0.95
 // comparesWith says whether a run's figures may stand beside other settings': it
 // was not cut short, and answered about as much as any other.
 func comparesWith(r Run, most int) bool {
-	return r.Completed > 0 && r.WallSeconds > 0 && r.endedAll() && float64(r.Completed) >= fewestAnswered*float64(most)
+	return r.Completed > 0 && r.WallSeconds > 0 && !r.Interrupted && r.endedAll() && float64(r.Completed) >= fewestAnswered*float64(most)
 }
 
 func (c cell) throughputs() []float64 {

@@ -19,7 +19,9 @@ type Run struct {
 	Completed int            `json:"completed"`        // answers received in full
 	Failed    int            `json:"failed"`           // ended with an error; the rest was not sent
 	Errors    map[string]int `json:"errors,omitempty"` // failed, by gRPC code
-	Complete  bool           `json:"complete"`         // all were answered, and the run was not interrupted
+	Complete  bool           `json:"complete"`         // all were answered
+
+	Interrupted bool `json:"interrupted,omitempty"` // stopped midway: its figures are of a part and compare with nothing
 
 	WallSeconds          float64 `json:"wall_seconds"`           // from the first send to the last end
 	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same in real seconds; from wall_seconds and the speed if 0
@@ -30,7 +32,7 @@ type Run struct {
 	CachedTokens int64 `json:"cached_tokens"` // of these, from its prefix cache
 
 	Batches            int            `json:"batches"`                   // by the receipts; 0 for direct
-	EffectiveBatchSize float64        `json:"effective_batch_size"`      // completed / batches; 0 for direct
+	EffectiveBatchSize float64        `json:"effective_batch_size"`      // members a batch, by the receipts; 0 for direct
 	ReleaseReasons     map[string]int `json:"release_reasons,omitempty"` // batches, by why they were released
 
 	Latency   stats.Summary `json:"latency_seconds"`    // from send to answer: TTFT and E2E latency in one, at 0 or 1 new tokens

@@ -5,6 +5,7 @@ import (
 
 	"paceline/loadgen/report"
 	"paceline/loadgen/stats"
+	"paceline/loadgen/target"
 )
 
 // measurement is what one run left behind, in real time.
@@ -37,7 +38,7 @@ func (m measurement) report() report.Run {
 		Errors: map[string]int{}, ReleaseReasons: map[string]int{},
 	}
 	var latency, queueWait []float64
-	batches := map[string]string{} // id to release reason
+	batches := map[string]target.Answer{} // one answer of each
 	for _, s := range m.samples {
 		switch {
 		case !s.sent:
@@ -52,16 +53,18 @@ func (m measurement) report() report.Run {
 		run.CachedTokens += int64(s.answer.CachedTokens)
 		latency = append(latency, m.seconds(s.latency))
 		if s.answer.BatchID != "" {
-			batches[s.answer.BatchID] = s.answer.ReleaseReason
+			batches[s.answer.BatchID] = s.answer
 			queueWait = append(queueWait, m.seconds(s.answer.QueueWait))
 		}
 	}
-	for _, reason := range batches {
-		run.ReleaseReasons[reason]++
-	}
 	run.Batches = len(batches)
+	members := 0 // by the receipts: a batch may carry others' requests, and failed ones
+	for _, b := range batches {
+		run.ReleaseReasons[b.ReleaseReason]++
+		members += b.BatchSize
+	}
 	if run.Batches > 0 {
-		run.EffectiveBatchSize = float64(run.Completed) / float64(run.Batches)
+		run.EffectiveBatchSize = float64(members) / float64(run.Batches)
 	}
 	if run.WallSeconds > 0 {
 		run.RequestThroughput = float64(run.Completed) / run.WallSeconds
@@ -71,7 +74,8 @@ func (m measurement) report() report.Run {
 	if m.server != nil {
 		run.ServerUncachedTokens, run.ServerBusySeconds = &m.server.uncachedTokens, &m.server.busySeconds
 	}
-	run.Complete = run.Completed == run.Total && !m.interrupted
+	run.Interrupted = m.interrupted && run.Completed < run.Total
+	run.Complete = run.Completed == run.Total
 	return run
 }
 

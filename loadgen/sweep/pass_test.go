@@ -114,6 +114,19 @@ func TestInterruptedPassLeavesTheRestUnsent(t *testing.T) {
 	})
 }
 
+func TestRunCutMidwayIsMarkedThoughItsRequestsAllEnded(t *testing.T) {
+	failed := sample{sent: true, err: context.Canceled}
+	done := sample{sent: true, answer: target.Answer{PromptTokens: 1}}
+	run := measurement{samples: []sample{done, failed}, interrupted: true, speed: 1, cause: target.Cause}.report()
+	if !run.Interrupted || run.Complete {
+		t.Errorf("cut: %+v", run)
+	}
+	run = measurement{samples: []sample{done, done}, interrupted: true, speed: 1, cause: target.Cause}.report()
+	if run.Interrupted || !run.Complete {
+		t.Errorf("ended before the signal: %+v", run)
+	}
+}
+
 func TestRequestBeyondItsTimeoutFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		samples, wall := pass(t.Context(), &server{takes: time.Hour}, prompts(1), 1, time.Second, ignore)
@@ -140,7 +153,7 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 		if run.Total != 4 || run.Completed != 3 || run.Failed != 1 || run.Complete {
 			t.Errorf("got %+v", run)
 		}
-		if run.PromptTokens != 30 || run.CachedTokens != 12 || run.Batches != 3 || run.EffectiveBatchSize != 1 {
+		if run.PromptTokens != 30 || run.CachedTokens != 12 || run.Batches != 3 || run.EffectiveBatchSize != 2 {
 			t.Errorf("got %+v", run)
 		}
 		// Two seconds of this clock are ten of the simulated one.

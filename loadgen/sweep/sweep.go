@@ -107,10 +107,13 @@ func (s *Sweep) prepare(ctx context.Context, c Setting, phase Phase) error {
 			return err
 		}
 	}
-	if phase == Cold {
-		return s.Proxy.Flush(ctx, flushTimeout)
+	switch {
+	case phase != Cold:
+		return nil
+	case c.Mode == ModeDirect:
+		return s.Direct.Flush(ctx, flushTimeout)
 	}
-	return nil
+	return s.Proxy.Flush(ctx, flushTimeout)
 }
 
 // WarmUp sends a few of the prompts once, unmeasured: connections are made and

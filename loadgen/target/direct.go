@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"paceline/sglang"
 )
@@ -28,6 +29,15 @@ func (d *Direct) Send(ctx context.Context, p Prompt) (Answer, error) {
 	}
 	meta := results[0].Answer.Meta
 	return Answer{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens}, nil
+}
+
+// Flush empties SGLang's prefix cache, waiting up to timeout for running work
+// to end.
+func (d *Direct) Flush(ctx context.Context, timeout time.Duration) error {
+	if err := d.Client.FlushCache(ctx, timeout); err != nil {
+		return fmt.Errorf("flush SGLang's cache: %w", err)
+	}
+	return nil
 }
 
 // Cause implements Sender.

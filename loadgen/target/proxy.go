@@ -80,11 +80,13 @@ func (p *Proxy) Cause(err error) string { return Cause(err) }
 
 // Cause names a gRPC error by its code.
 func Cause(err error) string {
-	c := status.Code(err)
-	if errors.Is(err, context.Canceled) {
-		c = codes.Canceled
+	switch {
+	case errors.Is(err, context.Canceled):
+		return codes.Canceled.String()
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded.String()
 	}
-	return c.String()
+	return status.Code(err).String()
 }
 
 func reasonName(r pb.ReleaseReason) string {
@@ -94,7 +96,7 @@ func reasonName(r pb.ReleaseReason) string {
 // Settings is what a sweep sets on the proxy before a run.
 type Settings struct {
 	Unbatched   bool
-	BatchSize   int // used unless Unbatched
+	BatchSize   int // 0 leaves it as it is
 	MaxInFlight int
 	MaxWait     time.Duration // real time
 
@@ -116,7 +118,8 @@ func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "merge_identical"}
 	if s.Unbatched {
 		want.Mode = pb.BatchMode_BATCH_MODE_UNBATCHED
-	} else {
+	}
+	if s.BatchSize > 0 {
 		mask = append(mask, "batch_size")
 	}
 	_, err := p.control.UpdateSettings(ctx, &pb.UpdateSettingsRequest{
