@@ -2,6 +2,7 @@ package batcher
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 )
 
@@ -12,6 +13,13 @@ import (
 // while one caller still waits.
 type Dispatch[Q, R any] func(ctx context.Context, b *Batch[Q, R]) error
 
+// Usage is what the server says that a prompt came to. The zero value says
+// nothing.
+type Usage struct {
+	PromptTokens int
+	CachedTokens int // of these, from its prefix cache
+}
+
 // Batch is a released batch in the hands of Dispatch. Its methods may be called
 // from several goroutines.
 type Batch[Q, R any] struct {
@@ -19,10 +27,16 @@ type Batch[Q, R any] struct {
 	id       uint64
 	reason   Reason
 	released time.Time
+	cost     time.Duration // predicted: how long it occupies the server
+	expected time.Duration // predicted: until its answers
 	ctx      context.Context
 	cancel   context.CancelFunc
 	members  []member[Q, R]
-	live     int // members whose caller still waits; guarded by owner.mu
+	live     int // members whose caller still waits; guarded by owner.mu, as all below
+
+	answered  int // members with a usage
+	used      account
+	disturbed bool // a call of it failed
 }
 
 // member is one prompt of a batch: one request, or several that ask for the same.
@@ -30,29 +44,40 @@ type member[Q, R any] struct {
 	value Q
 	ctx   context.Context
 	left  context.CancelFunc // ends ctx; nil where ctx is the only caller's own
-	entry *entry[Q, R]       // nil once ended; guarded by owner.mu
+	entry *entry[Q, R]       // nil once ended; guarded by owner.mu, as all below
+
+	caller   *caller // to whom it is charged
+	prefix   Prefix
+	bytes    int
+	claim    *block  // its first new block; nil if there is none, or once it has ended
+	known    int     // blocks that were believed cached,
+	answers  uint64  // after so many answers
+	uncached float64 // tokens that it was expected to cost
 }
 
-// join makes e, with its twins, member i of n. It requires owner.mu.
-func (b *Batch[Q, R]) join(i int, e *entry[Q, R], n int, now time.Time) {
-	m := member[Q, R]{value: e.req.Value, ctx: e.ctx, entry: e}
+// board puts the request of member i, with its twins, into the batch. It
+// requires owner.mu.
+func (b *Batch[Q, R]) board(i int, now time.Time) {
+	m := &b.members[i]
+	m.ctx = m.entry.ctx
 	merged := 0
-	if e.twins != nil {
-		m.ctx, m.left = context.WithCancel(context.WithoutCancel(e.ctx))
-		for t := e.twins; t != nil; t = t.prev {
+	if m.entry.twins != nil {
+		m.ctx, m.left = context.WithCancel(context.WithoutCancel(m.ctx))
+		for t := m.entry.twins; t != nil; t = t.prev {
 			merged++
 		}
 	}
-	board := func(e *entry[Q, R]) {
+	for w := &m.entry.waiter; w != nil; {
+		e := w.entry.(*entry[Q, R])
 		e.batch = b
-		e.receipt = Receipt{b.id, n, i, b.reason, now.Sub(e.accepted), merged}
+		e.receipt = Receipt{b.id, len(b.members), i, b.reason, now.Sub(e.accepted), merged, b.expected, int(m.uncached)}
 		b.live++
+		if w.first == nil {
+			w = w.twins
+		} else {
+			w = w.prev
+		}
 	}
-	board(e)
-	for t := e.twins; t != nil; t = t.prev {
-		board(t)
-	}
-	b.members[i] = m
 }
 
 // ID numbers the batches of one Batcher from 1.
@@ -73,43 +98,148 @@ func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].value }
 // as its trace.
 func (b *Batch[Q, R]) Context(i int) context.Context { return b.members[i].ctx }
 
-// Answer ends member i with a result. It does nothing if the member has ended.
-func (b *Batch[Q, R]) Answer(i int, result R) {
-	b.owner.mu.Lock()
-	defer b.owner.mu.Unlock()
+// Answer ends member i with a result, and learns from its usage. It does nothing
+// if the member has ended.
+func (b *Batch[Q, R]) Answer(i int, result R, u Usage) {
+	o := b.owner
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	freed := b.learn(i, u)
 	for e := b.take(i); e != nil; e = b.take(i) {
 		e.result = result
-		b.owner.stats.Answered++
+		o.stats.Answered++
 		e.ended <- struct{}{}
+	}
+	if freed {
+		o.release(time.Now())
 	}
 }
 
 // Fail ends member i with an error. It does nothing if the member has ended.
 func (b *Batch[Q, R]) Fail(i int, err error) {
-	b.owner.mu.Lock()
-	defer b.owner.mu.Unlock()
-	b.fail(i, err)
+	o := b.owner
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if b.fail(i, err) {
+		o.release(time.Now())
+	}
 }
 
-// fail requires owner.mu.
-func (b *Batch[Q, R]) fail(i int, err error) {
+// fail reports whether requests that waited for this one can go now. It requires
+// owner.mu.
+func (b *Batch[Q, R]) fail(i int, err error) (freed bool) {
+	freed = b.unclaim(i)
 	for e := b.take(i); e != nil; e = b.take(i) {
 		e.err = err
 		b.owner.stats.Failed++
 		e.ended <- struct{}{}
 	}
+	return freed
+}
+
+// Succeeded notes a call that the server answered, be it with a refusal.
+func (b *Batch[Q, R]) Succeeded() {
+	b.owner.mu.Lock()
+	defer b.owner.mu.Unlock()
+	open := !b.owner.breaker.openUntil.IsZero()
+	b.owner.breaker.succeeded()
+	if open {
+		b.owner.release(time.Now())
+	}
+}
+
+// Split notes that the batch is sent again in parts, because one of its members
+// is bad.
+func (b *Batch[Q, R]) Split() {
+	b.owner.mu.Lock()
+	defer b.owner.mu.Unlock()
+	b.owner.stats.Splits++
+	b.disturbed = true
+}
+
+// Retry notes that the server failed a call of this batch, the attempt-th from
+// 1, and says whether to repeat it, after a pause: not when Settings.Retries or
+// the budget of repeats is used up, the breaker is open, or ctx ends.
+func (b *Batch[Q, R]) Retry(ctx context.Context, attempt int) bool {
+	pause, ok := b.owner.mayRetry(b, attempt)
+	if !ok {
+		return false
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (b *Batcher[Q, R]) mayRetry(batch *Batch[Q, R], attempt int) (time.Duration, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	batch.disturbed = true
+	b.breaker.failed(b.settings.BreakerFailures, now)
+	if attempt > b.settings.Retries || b.breaker.open(now) || !b.breaker.retry() {
+		return 0, false
+	}
+	b.stats.Retries++
+	return backoff(attempt, rand.Float64()), true
+}
+
+// learn takes what the server said of member i, if it has not ended before. It
+// requires owner.mu.
+func (b *Batch[Q, R]) learn(i int, u Usage) (freed bool) {
+	m := &b.members[i]
+	if u.PromptTokens > 0 && m.caller != nil {
+		uncached := float64(u.PromptTokens - u.CachedTokens)
+		b.owner.queue.callers.serve(m.caller, uncached-m.uncached)
+		b.answered++
+		b.used.uncached += uncached
+		b.used.tokens += float64(u.PromptTokens)
+		m.caller = nil
+		if len(m.prefix) > 0 {
+			// A block more or less is no contradiction: text has no fixed number of
+			// tokens in a block, and the last token is always computed.
+			cached := 0
+			if u.CachedTokens > 0 {
+				cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.bytes)/BlockBytes)
+			}
+			b.owner.queue.belief.learn(m.prefix, m.known, m.answers, min(cached, len(m.prefix)))
+		}
+	}
+	return b.unclaim(i)
+}
+
+// unclaim lets those go that waited for member i. It requires owner.mu.
+func (b *Batch[Q, R]) unclaim(i int) (freed bool) {
+	m := &b.members[i]
+	if m.claim == nil {
+		return false
+	}
+	freed = b.owner.queue.belief.end(m.claim)
+	m.claim = nil
+	return freed
+}
+
+// account is what the batch came to. It requires owner.mu.
+func (b *Batch[Q, R]) account() account {
+	a := b.used
+	a.batches, a.prompts, a.predicted, a.released = 1, len(b.members), b.cost, b.released
+	a.clean = !b.disturbed && b.answered == len(b.members)
+	return a
 }
 
 // take parts one request of member i from the batch, or returns nil if all of
 // them have ended. It requires owner.mu.
 func (b *Batch[Q, R]) take(i int) *entry[Q, R] {
-	first := b.members[i].entry
-	if first == nil {
+	e := b.members[i].entry
+	if e == nil {
 		return nil
 	}
-	e := first
-	if first.twins != nil {
-		e = first.twins
+	if e.twins != nil {
+		e = e.twins.entry.(*entry[Q, R])
 	}
 	b.part(i, e)
 	return e
@@ -121,7 +251,7 @@ func (b *Batch[Q, R]) part(i int, e *entry[Q, R]) {
 	m := &b.members[i]
 	switch {
 	case e.first != nil:
-		e.first.unhang(e)
+		e.first.unhang(&e.waiter)
 	case e.twins != nil:
 		heir := e.oldestTwin()
 		e.unhang(heir)
@@ -129,7 +259,7 @@ func (b *Batch[Q, R]) part(i int, e *entry[Q, R]) {
 		for t := heir.twins; t != nil; t = t.prev {
 			t.first = heir
 		}
-		m.entry = heir
+		m.entry = heir.entry.(*entry[Q, R])
 	default:
 		m.entry = nil
 		if m.left != nil {
@@ -139,4 +269,5 @@ func (b *Batch[Q, R]) part(i int, e *entry[Q, R]) {
 	e.batch = nil
 	b.live--
 	b.owner.stats.InFlightRequests--
+	b.owner.queue.callers.leave(e.caller)
 }

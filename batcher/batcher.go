@@ -2,6 +2,7 @@ package batcher
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -10,8 +11,20 @@ import (
 type Request[Q any] struct {
 	Value  Q      // handed to Dispatch as it is
 	Bytes  int    // size of the prompt, counted against QueueBytes
-	Tokens int    // prompt tokens, 0 where unknown
+	Tokens int    // prompt tokens, or an estimate; 0 where unknown
 	Key    string // only requests of equal key share a batch
+
+	// Priority orders the batches of different keys, higher first. Requests of
+	// one key have one priority.
+	Priority int
+
+	// Caller names who asks: callers share SGLang in proportion to their Weight
+	// (0 means 1), measured in tokens computed for them.
+	Caller string
+	Weight float64
+
+	// Prefix names the beginnings of the prompt; nil where nothing is known.
+	Prefix Prefix
 
 	// Same is equal for requests whose answer is the same: those that wait
 	// together are sent as one prompt, and each caller gets the answer. Zero is
@@ -32,6 +45,11 @@ type Receipt struct {
 	Reason    Reason        // why it was released
 	QueueWait time.Duration // from being accepted to the release
 	Merged    int           // other requests that the same prompt answered
+
+	// What was expected at the release: the time until the answer, 0 while too
+	// little was learned, and the tokens of this prompt that are not cached.
+	Predicted         time.Duration
+	PredictedUncached int
 }
 
 // Batcher batches requests of type Q to results of type R. Its methods may be
@@ -45,15 +63,37 @@ type Batcher[Q, R any] struct {
 
 	mu       sync.Mutex // guards all below, and the entries and batches
 	settings Settings
-	queue    queue[Q, R]
-	stats    Stats // Queued and QueuedBytes are filled in by Stats
+	server   Server
+	queue    queue
+	breaker  breaker
+	meter    meter
+	tuner    tuner
+	stats    Stats // what changes all the time is filled in by Stats
 	batches  uint64
+	aged     bool // the last batch was not for the oldest
 	draining bool
 	closed   bool
 	settled  chan struct{} // closed when a drain has nothing left, or is undone; nil without one
 	timer    *time.Timer   // runs wake at wakeAt
 	wakeAt   time.Time
 	view     []laneView // reused by release
+	taken    []*waiter  // reused by start
+}
+
+// entry is one accepted request, from Submit to its end. It is reachable from
+// exactly one place, the queue or a batch, and from none once it has ended; so
+// it can be reused as soon as Submit returns. Guarded by Batcher.mu, except that
+// the fields of the end belong to Submit once ended has been signalled.
+type entry[Q, R any] struct {
+	waiter
+	ctx   context.Context
+	value Q
+	batch *Batch[Q, R] // while in flight
+
+	ended   chan struct{} // one signal, buffered, when result or err is set
+	result  R
+	err     error
+	receipt Receipt
 }
 
 // New returns a batcher that sends its batches through dispatch. The error is a
@@ -62,27 +102,32 @@ func New[Q, R any](dispatch Dispatch[Q, R], s Settings) (*Batcher[Q, R], error) 
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	b := &Batcher[Q, R]{dispatch: dispatch, settings: s}
+	b := &Batcher[Q, R]{dispatch: dispatch, settings: s, breaker: newBreaker(), queue: newQueue(s.PrefixBlocks)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.queue.byKey = make(map[string]*lane[Q, R])
-	b.queue.same = make(map[Identity]*entry[Q, R])
-	b.entries.New = func() any { return &entry[Q, R]{ended: make(chan struct{}, 1)} }
+	b.entries.New = func() any {
+		e := &entry[Q, R]{ended: make(chan struct{}, 1)}
+		e.entry = e
+		return e
+	}
 	return b, nil
 }
 
 // Submit queues a request and waits for its end: the result, the error that
 // Dispatch failed it with, or ctx's error once ctx ends, whether it waits or is
-// in flight. A *FullError, ErrDraining or ErrClosed refuses it at once. A
-// request whose ctx ends while it waits leaves the queue and is never
-// dispatched.
+// in flight. A *FullError, *PausedError, *LateError, ErrDraining or ErrClosed
+// refuses it at once. A request whose ctx ends while it waits leaves the queue
+// and is never dispatched, as does one that can't be answered before its
+// deadline any more (*LateError).
 func (b *Batcher[Q, R]) Submit(ctx context.Context, req Request[Q]) (R, Receipt, error) {
 	var none R
 	if err := ctx.Err(); err != nil {
 		return none, Receipt{}, err
 	}
 	e := b.entries.Get().(*entry[Q, R])
-	e.ctx, e.req = ctx, req
-	if err := b.admit(e); err != nil {
+	e.ctx, e.value = ctx, req.Value
+	e.bytes, e.tokens, e.same, e.prefix = req.Bytes, req.Tokens, req.Same, req.Prefix
+	e.deadline, _ = ctx.Deadline()
+	if err := b.admit(e, &req); err != nil {
 		b.recycle(e)
 		return none, Receipt{}, err
 	}
@@ -99,22 +144,26 @@ func (b *Batcher[Q, R]) Submit(ctx context.Context, req Request[Q]) (R, Receipt,
 }
 
 // admit takes a request into the queue and releases what is due, or refuses it.
-func (b *Batcher[Q, R]) admit(e *entry[Q, R]) error {
+func (b *Batcher[Q, R]) admit(e *entry[Q, R], req *Request[Q]) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.refusal(e.req); err != nil {
+	e.accepted = time.Now()
+	if !b.settings.PrefixOrder {
+		e.prefix = nil
+	}
+	if err := b.refusal(&e.waiter); err != nil {
 		b.stats.Refused++
 		return err
 	}
 	b.stats.Accepted++
-	e.accepted = time.Now()
-	b.queue.push(e, b.settings.MergeIdentical)
+	e.caller = b.queue.callers.come(req.Caller, req.Weight)
+	b.queue.push(&e.waiter, req.Key, req.Priority, b.settings.MergeIdentical)
 	b.release(e.accepted)
 	return nil
 }
 
 // refusal is why a request can't be accepted now, or nil. It requires mu.
-func (b *Batcher[Q, R]) refusal(req Request[Q]) error {
+func (b *Batcher[Q, R]) refusal(w *waiter) error {
 	switch {
 	case b.closed:
 		return ErrClosed
@@ -122,10 +171,36 @@ func (b *Batcher[Q, R]) refusal(req Request[Q]) error {
 		return ErrDraining
 	case b.queue.count >= b.settings.QueueRequests:
 		return &FullError{"queue_requests", int64(b.settings.QueueRequests)}
-	case b.queue.bytes+int64(req.Bytes) > b.settings.QueueBytes:
+	case b.queue.bytes+int64(w.bytes) > b.settings.QueueBytes:
 		return &FullError{"queue_bytes", b.settings.QueueBytes}
+	case b.breaker.open(w.accepted):
+		return &PausedError{b.breaker.openUntil.Sub(w.accepted)}
+	}
+	return b.late(w, w.accepted)
+}
+
+// late is a *LateError if even a batch of its own would come too late for a
+// request, or nil. It requires mu.
+func (b *Batcher[Q, R]) late(w *waiter, now time.Time) error {
+	if w.deadline.IsZero() || !b.meter.cost.Ready() {
+		return nil
+	}
+	left := w.deadline.Sub(now)
+	needs := b.meter.cost.atLeast(b.meter.cost.Predict(1, b.uncached(w, b.queue.belief.known(w.prefix))))
+	if left < needs {
+		return &LateError{left, needs}
 	}
 	return nil
+}
+
+// uncached is how many tokens of a request SGLang is expected to compute, with
+// known blocks of it believed cached. It requires mu.
+func (b *Batcher[Q, R]) uncached(w *waiter, known int) float64 {
+	tokens := float64(w.tokens)
+	if len(w.prefix) == 0 || w.bytes == 0 {
+		return tokens * b.meter.uncachedShare()
+	}
+	return tokens * (1 - float64(known*BlockBytes)/float64(w.bytes))
 }
 
 // abandon ends a request whose context has ended, and reports whether it did:
@@ -136,7 +211,7 @@ func (b *Batcher[Q, R]) abandon(e *entry[Q, R]) bool {
 	defer b.mu.Unlock()
 	switch {
 	case e.lane != nil || e.first != nil && e.batch == nil:
-		b.queue.leave(e)
+		b.queue.leave(&e.waiter)
 		b.settle()
 	case e.batch != nil:
 		batch := e.batch
@@ -153,7 +228,7 @@ func (b *Batcher[Q, R]) abandon(e *entry[Q, R]) bool {
 }
 
 func (b *Batcher[Q, R]) recycle(e *entry[Q, R]) {
-	*e = entry[Q, R]{ended: e.ended}
+	*e = entry[Q, R]{ended: e.ended, waiter: waiter{entry: e}}
 	b.entries.Put(e)
 }
 
@@ -161,62 +236,156 @@ func (b *Batcher[Q, R]) recycle(e *entry[Q, R]) {
 // for what is due next. It requires mu.
 func (b *Batcher[Q, R]) release(now time.Time) {
 	for b.queue.count > 0 {
-		b.view = b.view[:0]
-		for _, l := range b.queue.lanes {
-			b.view = append(b.view, laneView{count: l.count, tokens: l.tokens, bytes: l.bytes, oldest: l.first.since})
-		}
-		d := decide(b.view, b.settings, b.stats.InFlight, b.draining, now)
+		s := b.effective()
+		b.look(s, now)
+		d := decide(b.view, s, moment{
+			now: now, inFlight: b.stats.InFlight, slots: b.slots(s, now), draining: b.draining, aged: b.aged,
+			busyUntil: b.tuner.wanted(b.meter.busyUntil()),
+		})
 		if d.take == 0 {
-			b.wakeUp(d.wake, now)
+			b.wakeUp(b.tryAgain(d.wake, now), now)
 			return
 		}
-		l := b.queue.lanes[d.lane]
-		n := withinBudget(l, d.take, b.settings)
-		if n < d.take {
-			d.reason = ReasonBudget
-		}
-		b.start(l, n, d.reason, now)
+		b.start(b.queue.lanes[d.lane], d, s, now)
 	}
 }
 
-// withinBudget is how many of the first n requests of a lane fit the budgets of
-// one batch; a request above a budget alone goes alone.
-func withinBudget[Q, R any](l *lane[Q, R], n int, s Settings) int {
-	if s.BatchTokens == 0 && s.BatchBytes == 0 {
-		return n
+// effective is the settings with what the mode decides by itself. It requires mu.
+func (b *Batcher[Q, R]) effective() Settings {
+	s := b.settings
+	if s.Mode == ModeAuto {
+		p := b.tuner.plan(b.queue.count+b.stats.InFlightPrompts, b.server, &b.meter)
+		s.BatchSize, s.MaxWait, s.MaxInFlight = p.BatchSize, p.MaxWait, p.MaxInFlight
+		s.BatchTokens = earliest(s.BatchTokens, p.BatchTokens)
 	}
-	var tokens, bytes int64
-	e := l.first
-	for i := range n {
-		tokens += int64(e.req.Tokens)
-		bytes += int64(e.req.Bytes)
-		over := s.BatchTokens > 0 && tokens > s.BatchTokens || s.BatchBytes > 0 && bytes > s.BatchBytes
-		if over && i > 0 {
-			return i
-		}
-		e = e.next
-	}
-	return n
+	return s
 }
 
-// start takes n requests from the front of a lane and dispatches them as one
-// batch. It requires mu.
-func (b *Batcher[Q, R]) start(l *lane[Q, R], n int, reason Reason, now time.Time) {
+// earliest is the smaller of two budgets, of which 0 is none.
+func earliest(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// look fills view. It requires mu.
+func (b *Batcher[Q, R]) look(s Settings, now time.Time) {
+	b.view = b.view[:0]
+	for _, l := range b.queue.lanes {
+		v := laneView{
+			count: l.count, open: l.open, tokens: l.tokens, bytes: l.bytes,
+			oldest: l.first.since, since: l.first.since, priority: l.priority, attained: l.attained(),
+		}
+		if l.open < l.count && l.released.After(v.since) {
+			v.since = l.released // the oldest may be held: the rest fills a batch of its own
+		}
+		if at := l.urgent.earliest(); !at.IsZero() && b.meter.cost.Ready() {
+			v.last = at.Add(-b.horizon(l, s, now))
+		}
+		b.view = append(b.view, v)
+	}
+}
+
+// horizon is the time within which a batch of the lane that goes now is answered,
+// at the most. It requires mu.
+func (b *Batcher[Q, R]) horizon(l *lane, s Settings, now time.Time) time.Duration {
+	n := min(l.open, takeLimit(s))
+	tokens := float64(l.tokens) / float64(l.count) * float64(n) * b.meter.uncachedShare()
+	return b.meter.cost.atMost(b.meter.backlog(now) + b.meter.cost.Predict(n, tokens))
+}
+
+// slots is the most batches in flight now. It requires mu.
+func (b *Batcher[Q, R]) slots(s Settings, now time.Time) int {
+	if s.Mode == ModeUnbatched {
+		return b.breaker.slots(math.MaxInt, now)
+	}
+	return b.breaker.slots(s.MaxInFlight, now)
+}
+
+// tryAgain adds the end of the breaker's pause to what there is to wake for. It
+// requires mu.
+func (b *Batcher[Q, R]) tryAgain(wake, now time.Time) time.Time {
+	if b.breaker.open(now) {
+		return b.breaker.openUntil
+	}
+	return wake
+}
+
+// start takes requests from a lane as decided and dispatches them as one batch.
+// It requires mu.
+func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
+	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now}
+	tokens := b.fill(batch, l, d, s, now)
+	if len(batch.members) == 0 {
+		return // all of them were too late
+	}
 	b.batches++
-	batch := &Batch[Q, R]{owner: b, id: b.batches, reason: reason, released: now}
+	batch.id = b.batches
 	batch.ctx, batch.cancel = context.WithCancel(b.ctx)
-	batch.members = make([]member[Q, R], n)
+	batch.cost, batch.expected = b.meter.sent(len(batch.members), tokens, b.stats.InFlight, now)
 	for i := range batch.members {
-		e := l.first
-		b.queue.remove(e)
-		batch.join(i, e, n, now)
+		batch.board(i, now)
 	}
+	b.aged = !d.fifo
+	l.released = now
 	b.stats.InFlight++
+	b.stats.InFlightPrompts += len(batch.members)
 	b.stats.InFlightRequests += batch.live
-	b.stats.Releases[reason].Batches++
-	b.stats.Releases[reason].Requests += uint64(batch.live)
-	b.stats.Merged += uint64(batch.live - n)
+	b.stats.Releases[batch.reason].Batches++
+	b.stats.Releases[batch.reason].Requests += uint64(batch.live)
+	b.stats.Merged += uint64(batch.live - len(batch.members))
 	b.running.Go(func() { b.run(batch) })
+}
+
+// fill moves requests from the lane into the batch: in order of arrival if so
+// decided; else first those whose deadline presses, then as the lane picks. It
+// returns the tokens that they are expected to cost. It requires mu.
+func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings, now time.Time) (uncached float64) {
+	var tokens, bytes int64
+	urgentBy := now.Add(b.horizon(l, s, now) + s.MaxWait)
+	batch.members = make([]member[Q, R], 0, d.take)
+	for len(batch.members) < d.take && l.count > 0 {
+		w := l.first
+		if !d.fifo {
+			if w = l.urgent.before(urgentBy); w == nil {
+				w = l.pick()
+			}
+		}
+		if w == nil {
+			break
+		}
+		if err := b.late(w, now); err != nil {
+			b.drop(w, err)
+			continue
+		}
+		tokens, bytes = tokens+int64(w.tokens), bytes+int64(w.bytes)
+		if len(batch.members) > 0 && (s.BatchTokens > 0 && tokens > s.BatchTokens || s.BatchBytes > 0 && bytes > s.BatchBytes) {
+			batch.reason = ReasonBudget
+			break
+		}
+		b.queue.remove(w)
+		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, prefix: w.prefix, bytes: w.bytes}
+		m.value = m.entry.value
+		m.claim, m.known = b.queue.belief.begin(w.prefix)
+		m.answers = b.queue.belief.answers
+		m.uncached = b.uncached(w, m.known)
+		b.queue.callers.serve(w.caller, m.uncached+1) // a cached prompt is not free either
+		uncached += m.uncached
+		batch.members = append(batch.members, m)
+	}
+	return uncached
+}
+
+// drop ends a waiting request that can't be answered in time, but not its twins,
+// which have deadlines of their own. It requires mu.
+func (b *Batcher[Q, R]) drop(w *waiter, err error) {
+	e := w.entry.(*entry[Q, R])
+	b.queue.leave(w)
+	e.err = err
+	b.stats.Cancelled++
+	e.ended <- struct{}{}
+	b.settle()
 }
 
 // run dispatches a batch and, after it, releases what its slot makes due.
@@ -234,8 +403,11 @@ func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
 	for i := range batch.members {
 		batch.fail(i, err)
 	}
+	now := time.Now()
 	b.stats.InFlight--
-	b.release(time.Now())
+	b.stats.InFlightPrompts -= len(batch.members)
+	b.meter.ended(batch.account(), b.stats.InFlight, now)
+	b.release(now)
 	b.settle()
 }
 
@@ -256,7 +428,43 @@ func (b *Batcher[Q, R]) wake() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.wakeAt = time.Time{}
-	b.release(time.Now())
+	if !b.closed {
+		b.release(time.Now())
+	}
+}
+
+// Server is what is known of the server that batches are sent to; 0 where it is
+// not known.
+type Server struct {
+	CacheTokens   int // tokens its prefix cache holds
+	ForwardTokens int // most tokens in one forward
+}
+
+// SetServer tells what the server is. If it may be another one than before, or
+// has been restarted, call Forget too.
+func (b *Batcher[Q, R]) SetServer(s Server) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.server = s
+	b.limitBelief()
+}
+
+// limitBelief bounds what is believed cached by the setting and by what the
+// server can hold. It requires mu.
+func (b *Batcher[Q, R]) limitBelief() {
+	limit := b.settings.PrefixBlocks
+	if b.server.CacheTokens > 0 {
+		limit = min(limit, max(1, b.server.CacheTokens/BlockTokens))
+	}
+	b.queue.belief.setLimit(limit)
+}
+
+// Forget drops what is believed to be in the server's prefix cache: it was
+// flushed, or the server restarted.
+func (b *Batcher[Q, R]) Forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.queue.belief.forget()
 }
 
 // Settings returns the settings in force.
@@ -276,6 +484,10 @@ func (b *Batcher[Q, R]) SetSettings(s Settings) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.settings = s
+	b.limitBelief()
+	if !s.PrefixOrder {
+		b.queue.belief.forget()
+	}
 	b.release(time.Now())
 	return nil
 }
@@ -284,7 +496,18 @@ func (b *Batcher[Q, R]) SetSettings(s Settings) error {
 func (b *Batcher[Q, R]) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := time.Now()
 	s := b.stats
 	s.Queued, s.QueuedBytes = b.queue.count, b.queue.bytes
+	for _, l := range b.queue.lanes {
+		s.Held += l.count - l.open
+	}
+	s.Callers = len(b.queue.callers.byName)
+	s.CachedBlocks = b.queue.belief.cached
+	s.Cost = b.meter.cost
+	s.BreakerOpen = b.breaker.open(now)
+	if b.settings.Mode == ModeAuto {
+		s.Plan = b.tuner.last
+	}
 	return s
 }

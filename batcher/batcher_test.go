@@ -38,7 +38,7 @@ func (u *upstream) dispatch(ctx context.Context, b *Batch[int, int]) error {
 		return ctx.Err()
 	}
 	for i, v := range values {
-		b.Answer(i, v)
+		b.Answer(i, v, Usage{})
 	}
 	return nil
 }
@@ -183,7 +183,7 @@ func TestRequestsOfDifferentKeysNeverShareABatch(t *testing.T) {
 				if batch.Value(i)%3 != batch.Value(0)%3 {
 					mixed++
 				}
-				batch.Answer(i, 0)
+				batch.Answer(i, 0, Usage{})
 			}
 			return nil
 		}, settings(4, time.Millisecond, 1))
@@ -313,8 +313,8 @@ func TestMembersEndEachInItsOwnWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := errors.New("bad item")
 		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
-			batch.Answer(0, 7)
-			batch.Answer(0, 8)
+			batch.Answer(0, 7, Usage{})
+			batch.Answer(0, 8, Usage{})
 			batch.Fail(0, bad)
 			batch.Fail(1, bad)
 			return nil
@@ -338,9 +338,9 @@ func TestMembersEndEachInItsOwnWay(t *testing.T) {
 func TestAnswerReachesItsCallerBeforeTheBatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
-			batch.Answer(0, 1)
+			batch.Answer(0, 1, Usage{})
 			time.Sleep(time.Minute)
-			batch.Answer(1, 2)
+			batch.Answer(1, 2, Usage{})
 			return nil
 		}, settings(2, time.Minute, 1))
 		first, second := submit(t.Context(), b, 0), submit(t.Context(), b, 0)

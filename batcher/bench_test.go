@@ -12,7 +12,7 @@ import (
 func BenchmarkSubmitToAnswer(b *testing.B) {
 	instant := func(_ context.Context, batch *Batch[int, int]) error {
 		for i := range batch.Len() {
-			batch.Answer(i, 0)
+			batch.Answer(i, 0, Usage{})
 		}
 		return nil
 	}

@@ -10,8 +10,13 @@ import (
 // when every accepted request has ended and every dispatch has returned. If ctx
 // ends first it returns ctx's error and the batcher goes on draining; if Resume
 // undoes the drain it returns ErrResumed. It may be called again.
-func (b *Batcher[Q, R]) Drain(ctx context.Context) error {
+func (b *Batcher[Q, R]) Drain(ctx context.Context) error { return b.BeginDrain()(ctx) }
+
+// BeginDrain is Drain in two steps: it refuses new requests from now on, and
+// what it returns waits for the end.
+func (b *Batcher[Q, R]) BeginDrain() (wait func(context.Context) error) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.draining = true
 	if b.settled == nil {
 		b.settled = make(chan struct{})
@@ -19,19 +24,19 @@ func (b *Batcher[Q, R]) Drain(ctx context.Context) error {
 	settled := b.settled
 	b.release(time.Now())
 	b.settle()
-	b.mu.Unlock()
-
-	select {
-	case <-settled:
-	case <-ctx.Done():
-		return ctx.Err()
+	return func(ctx context.Context) error {
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.draining {
+			return ErrResumed
+		}
+		return nil
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.draining {
-		return ErrResumed
-	}
-	return nil
 }
 
 // Resume undoes Drain: new requests are accepted again.
@@ -49,8 +54,9 @@ func (b *Batcher[Q, R]) Close() {
 	b.mu.Lock()
 	b.closed = true
 	for b.queue.count > 0 {
-		e := b.queue.lanes[0].first
-		b.queue.leave(e)
+		w := b.queue.lanes[0].first
+		b.queue.leave(w)
+		e := w.entry.(*entry[Q, R])
 		e.err = ErrClosed
 		b.stats.Failed++
 		e.ended <- struct{}{}

@@ -3,6 +3,7 @@ package batcher
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
@@ -25,4 +26,28 @@ type FullError struct {
 // Error implements error.
 func (e *FullError) Error() string {
 	return fmt.Sprintf("batcher: queue is full: %s is %d", e.Bound, e.Limit)
+}
+
+// PausedError refuses a request because the breaker is open: the server failed
+// every recent call.
+type PausedError struct {
+	For time.Duration // until it is tried again
+}
+
+// Error implements error.
+func (e *PausedError) Error() string {
+	return fmt.Sprintf("batcher: the server failed every recent call and is left alone for %v", e.For.Round(time.Millisecond))
+}
+
+// LateError ends a request that can't be answered before its deadline, before it
+// costs the server anything.
+type LateError struct {
+	Left  time.Duration // until the deadline
+	Needs time.Duration // that such a request takes at the least, as predicted
+}
+
+// Error implements error.
+func (e *LateError) Error() string {
+	return fmt.Sprintf("batcher: the deadline comes in %v, and an answer takes at least %v",
+		e.Left.Round(time.Millisecond), e.Needs.Round(time.Millisecond))
 }

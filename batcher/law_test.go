@@ -58,8 +58,13 @@ func law(t *rapid.T) {
 			case 0: // left for the error of the batch
 			case 1:
 				b.Fail(i, faulty)
+			case 2:
+				if b.Retry(ctx, 1) {
+					b.Succeeded()
+				}
+				b.Answer(i, v, Usage{PromptTokens: 300, CachedTokens: v % 300})
 			default:
-				b.Answer(i, v)
+				b.Answer(i, v, Usage{PromptTokens: 300, CachedTokens: v % 300})
 			}
 		}
 		return faulty
@@ -75,11 +80,21 @@ func law(t *rapid.T) {
 		counts = map[string]uint64{}
 	)
 	count := func(what string) { mu.Lock(); counts[what]++; mu.Unlock() }
-	send := func(v int, key string, same Identity, timeout time.Duration) {
-		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), keyOf{}, key), timeout)
+	send := func(req Request[int], timeout time.Duration) {
+		v := req.Value
+		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), keyOf{}, req.Key))
+		if hasDeadline(v) {
+			ctx, cancel = context.WithTimeout(ctx, timeout)
+		} else {
+			defer time.AfterFunc(timeout, cancel).Stop()
+		}
 		defer cancel()
-		got, receipt, err := b.Submit(ctx, Request[int]{Value: v, Bytes: v % 90, Tokens: v % 50, Key: key, Same: same})
-		var full *FullError
+		got, receipt, err := b.Submit(ctx, req)
+		var (
+			full   *FullError
+			late   *LateError
+			paused *PausedError
+		)
 		switch {
 		case err == nil:
 			count("answered")
@@ -88,9 +103,11 @@ func law(t *rapid.T) {
 			}
 		case errors.Is(err, faulty), errors.Is(err, ErrClosed) && receipt.BatchID != 0:
 			count("failed")
-		case errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 			count("cancelled")
-		case errors.As(err, &full), errors.Is(err, ErrDraining), errors.Is(err, ErrClosed):
+		case errors.As(err, &late):
+			count("late") // refused, or cancelled in the queue
+		case errors.As(err, &full), errors.As(err, &paused), errors.Is(err, ErrDraining), errors.Is(err, ErrClosed):
 			count("refused or closed in the queue")
 		default:
 			t.Errorf("request %d: unexpected %v", v, err)
@@ -107,7 +124,13 @@ func law(t *rapid.T) {
 			same[1] += uint64((key + "-")[0])
 			v = v/20*20 + shared
 		}
-		wg.Go(func() { send(v, key, same, timeout) })
+		req := Request[int]{Value: v, Bytes: v % 90, Tokens: v % 50, Key: key, Priority: len(key), Same: same}
+		if req.Same == (Identity{}) && !isPlain(v) {
+			req.Prefix = drawPrefix(t)
+			req.Bytes += BlockBytes * len(req.Prefix)
+			req.Caller = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "caller")
+		}
+		wg.Go(func() { send(req, timeout) })
 		synctest.Wait()
 		switch rapid.IntRange(0, 20).Draw(t, "then") {
 		case 0:
@@ -119,7 +142,10 @@ func law(t *rapid.T) {
 			_ = b.Drain(ctx)
 			cancel()
 			b.Resume()
-		case 2, 3, 4, 5, 6:
+		case 2:
+			b.Forget()
+			b.SetServer(Server{CacheTokens: BlockTokens * rapid.IntRange(0, 9).Draw(t, "cache")})
+		case 3, 4, 5, 6:
 			time.Sleep(time.Duration(rapid.IntRange(0, 4000).Draw(t, "pause")) * time.Microsecond)
 		}
 		if st := b.Stats(); st.Accepted != st.Answered+st.Failed+st.Cancelled+uint64(st.Queued)+uint64(st.InFlightRequests) {
@@ -136,19 +162,21 @@ func law(t *rapid.T) {
 	if st.Queued != 0 || st.QueuedBytes != 0 || st.InFlight != 0 || st.InFlightRequests != 0 {
 		t.Fatalf("something is left: %+v", st)
 	}
-	if st.Answered != counts["answered"] || st.Cancelled != counts["cancelled"] ||
-		st.Failed+st.Refused != counts["failed"]+counts["refused or closed in the queue"] {
+	if st.Answered != counts["answered"] ||
+		st.Failed+st.Refused+st.Cancelled != counts["failed"]+counts["cancelled"]+counts["late"]+counts["refused or closed in the queue"] ||
+		counts["late"] == 0 && st.Cancelled != counts["cancelled"] {
 		t.Fatalf("callers saw %v, the batcher counted %+v", counts, st)
 	}
 	if st.Accepted+st.Refused != uint64(n) {
 		t.Fatalf("%d requests, %+v", n, st)
 	}
+	checkEmpty(t, b)
 	slices.SortFunc(batches, func(a, b *sent) int { return cmp.Compare(a.id, b.id) })
 	last := map[string]int{}
 	for _, out := range batches {
 		for _, v := range out.values {
-			if v%20 == shared {
-				continue // several requests have this value
+			if !isPlain(v) {
+				continue // others may go before their turn
 			}
 			if before, ok := last[out.key]; ok && v < before {
 				t.Errorf("key %q: %d was released before %d, which came first", out.key, before, v)
@@ -163,6 +191,47 @@ func law(t *rapid.T) {
 
 type keyOf struct{}
 
+// isPlain says whether the request of a value has neither deadline nor prefix
+// nor others of its identity: among those of one lane order is that of arrival.
+func isPlain(v int) bool { return v%20 != shared && v%3 != 0 && !hasDeadline(v) }
+
+func hasDeadline(v int) bool { return v%4 == 0 }
+
+// drawPrefix draws one of a few prompts that share beginnings.
+func drawPrefix(t *rapid.T) Prefix {
+	var p Prefix
+	name := uint64(1)
+	for range rapid.IntRange(0, 4).Draw(t, "blocks") {
+		name = 10*name + uint64(rapid.IntRange(0, 1).Draw(t, "block"))
+		p = append(p, name)
+	}
+	return p
+}
+
+// checkEmpty checks that nothing is left of requests that have ended but what is
+// believed cached.
+func checkEmpty(t *rapid.T, b *Batcher[int, int]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := &b.queue
+	if len(q.lanes) != 0 || len(q.byKey) != 0 || len(q.same) != 0 {
+		t.Fatalf("left in the queue: %d lanes, %d identities", len(q.lanes), len(q.same))
+	}
+	for name, k := range q.belief.blocks {
+		if !k.cached || k.computing != 0 || k.nodes != nil {
+			t.Fatalf("block %d is left: %+v", name, *k)
+		}
+	}
+	if q.belief.cached != len(q.belief.blocks) || q.belief.cached > q.belief.limit {
+		t.Fatalf("%d blocks, %d cached, limit %d", len(q.belief.blocks), q.belief.cached, q.belief.limit)
+	}
+	for name, who := range q.callers.byName {
+		if who.present != 0 {
+			t.Fatalf("caller %q is still present %d times", name, who.present)
+		}
+	}
+}
+
 // shared is the value, of each twenty, that requests of one Identity have.
 const shared = 2
 
@@ -175,12 +244,16 @@ type sent struct {
 
 func drawSettings(t *rapid.T) Settings {
 	s := DefaultSettings()
-	s.Mode = rapid.SampledFrom([]Mode{ModeFixed, ModeFixed, ModeFixed, ModeUnbatched}).Draw(t, "mode")
+	s.Mode = rapid.SampledFrom([]Mode{ModeFixed, ModeFixed, ModeFixed, ModeAuto, ModeUnbatched}).Draw(t, "mode")
 	s.BatchSize = rapid.IntRange(1, 9).Draw(t, "batch_size")
 	s.MaxWait = time.Duration(rapid.IntRange(0, 6).Draw(t, "max_wait")) * time.Millisecond
 	s.BatchTokens = int64(rapid.SampledFrom([]int{0, 0, 60}).Draw(t, "batch_tokens"))
 	s.MaxInFlight = rapid.IntRange(1, 3).Draw(t, "max_in_flight")
 	s.QueueRequests = rapid.IntRange(1, 30).Draw(t, "queue_requests")
-	s.QueueBytes = int64(rapid.IntRange(50, 2000).Draw(t, "queue_bytes"))
+	s.QueueBytes = int64(rapid.IntRange(50, 9000).Draw(t, "queue_bytes"))
+	s.PrefixOrder = rapid.Bool().Draw(t, "prefix_order")
+	s.PrefixBlocks = rapid.IntRange(1, 20).Draw(t, "prefix_blocks")
+	s.MaxAge = time.Duration(rapid.IntRange(0, 30).Draw(t, "max_age")) * time.Millisecond
+	s.BreakerFailures = rapid.IntRange(1, 4).Draw(t, "breaker_failures")
 	return s
 }

@@ -5,61 +5,136 @@ import "time"
 // laneView is what the policy sees of one lane. A lane holds, in order of
 // arrival, the waiting requests that may share a batch.
 type laneView struct {
-	count  int       // waiting prompts, at least 1
-	tokens int64     // in them
-	bytes  int64     // in them
-	oldest time.Time // when the place of its first was taken
+	count    int       // waiting prompts, at least 1
+	open     int       // of these, not held for the sake of another's prefix
+	tokens   int64     // in all of them
+	bytes    int64     // in all of them
+	oldest   time.Time // when the place of its first was taken
+	since    time.Time // from when on its batch has been filling
+	last     time.Time // by when a batch must go for the earliest deadline; zero: none
+	priority int       // higher goes first
+	attained float64   // what its least served caller has got
 }
 
-// decision is what to do now: release take requests from the front of the
-// lane, or, when take is 0, look again at wake (zero: only when something
-// changes).
+// moment is what the policy sees of everything else.
+type moment struct {
+	now       time.Time
+	inFlight  int
+	slots     int // most batches in flight
+	draining  bool
+	aged      bool      // the next batch is the one for the oldest, if they are too old
+	busyUntil time.Time // auto: when the server needs the next batch
+}
+
+// decision is what to do now: release take requests of the lane, in order of
+// arrival if fifo, or, when take is 0, look again at wake (zero: only when
+// something changes).
 type decision struct {
 	lane   int
 	take   int
+	fifo   bool
 	reason Reason
 	wake   time.Time
 }
 
 // decide is the whole release policy: a pure function of the queue, the
-// settings, the batches in flight and the time. Among lanes that are due, the
-// one whose first request is oldest goes first.
-func decide(lanes []laneView, s Settings, inFlight int, draining bool, now time.Time) decision {
-	if s.Mode == ModeFixed && inFlight >= s.MaxInFlight {
+// settings, the batches in flight and the time. Among lanes that are due, that
+// of the highest priority goes first, then that of the least served caller, then
+// the oldest. But when the oldest request of all has waited MaxAge, every second
+// batch is for the oldest.
+func decide(lanes []laneView, s Settings, m moment) decision {
+	if m.inFlight >= m.slots {
 		return decision{} // the end of a batch is a change: nothing to wake for
 	}
 	var d decision
+	oldest := -1
 	for i, l := range lanes {
-		reason := due(l, s, draining, now)
+		if oldest < 0 || l.oldest.Before(lanes[oldest].oldest) {
+			oldest = i
+		}
+		reason, at := due(l, s, m)
 		switch {
 		case reason == ReasonNone:
-			if t := l.oldest.Add(s.MaxWait); d.wake.IsZero() || t.Before(d.wake) {
-				d.wake = t
-			}
-		case d.take == 0 || l.oldest.Before(lanes[d.lane].oldest):
-			d.lane, d.take, d.reason = i, min(l.count, takeLimit(s)), reason
+			d.wake = earlier(d.wake, at)
+		case d.take == 0 || before(l, lanes[d.lane]):
+			d.lane, d.take, d.reason = i, min(l.open, takeLimit(s)), reason
 		}
+	}
+	if oldest < 0 || s.Mode == ModeUnbatched {
+		return d
+	}
+	limit := lanes[oldest].oldest.Add(max(s.MaxAge, s.MaxWait))
+	switch {
+	case m.now.Before(limit):
+		if lanes[oldest].open < lanes[oldest].count {
+			d.wake = earlier(d.wake, limit) // held, but not for ever
+		}
+	case m.aged || d.take == 0:
+		l := lanes[oldest]
+		reason := ReasonWait
+		if l.count >= s.BatchSize {
+			reason = ReasonFull
+		}
+		return decision{lane: oldest, take: min(l.count, takeLimit(s)), fifo: true, reason: reason}
 	}
 	return d
 }
 
-// due is why the lane should be released now, or ReasonNone.
-func due(l laneView, s Settings, draining bool, now time.Time) Reason {
+// due is why the lane should be released now, or ReasonNone and when to look
+// again.
+func due(l laneView, s Settings, m moment) (Reason, time.Time) {
 	switch {
+	case l.open == 0:
+		return ReasonNone, time.Time{}
 	case s.Mode == ModeUnbatched:
-		return ReasonUnbatched
-	case l.count >= s.BatchSize:
-		return ReasonFull
-	case s.BatchTokens > 0 && l.tokens >= s.BatchTokens, s.BatchBytes > 0 && l.bytes >= s.BatchBytes:
-		return ReasonBudget
-	case draining:
-		return ReasonDrain
+		return ReasonUnbatched, time.Time{}
+	case l.open >= s.BatchSize:
+		return ReasonFull, time.Time{}
+	case spent(l.tokens, l, s.BatchTokens), spent(l.bytes, l, s.BatchBytes):
+		return ReasonBudget, time.Time{}
+	case m.draining:
+		return ReasonDrain, time.Time{}
+	case !l.last.IsZero() && !m.now.Before(l.last):
+		return ReasonDeadline, time.Time{}
 	case s.MaxWait == 0:
-		return ReasonIdle
-	case now.Sub(l.oldest) >= s.MaxWait:
-		return ReasonWait
+		return ReasonIdle, time.Time{}
 	}
-	return ReasonNone
+	at := l.since.Add(s.MaxWait)
+	if s.Mode == ModeAuto && m.busyUntil.After(at) {
+		at = m.busyUntil
+	}
+	if !m.now.Before(at) {
+		if s.Mode == ModeAuto {
+			return ReasonIdle, time.Time{}
+		}
+		return ReasonWait, time.Time{}
+	}
+	return ReasonNone, earlier(at, l.last)
+}
+
+// spent says whether the requests of a lane that can go reach a budget, as far
+// as the sum over all of them tells.
+func spent(sum int64, l laneView, budget int64) bool {
+	return budget > 0 && sum*int64(l.open)/int64(l.count) >= budget
+}
+
+// before says whether lane a goes before lane b.
+func before(a, b laneView) bool {
+	switch {
+	case a.priority != b.priority:
+		return a.priority > b.priority
+	case a.attained != b.attained:
+		return a.attained < b.attained
+	}
+	return a.oldest.Before(b.oldest)
+}
+
+// earlier is the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func takeLimit(s Settings) int {

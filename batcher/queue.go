@@ -1,104 +1,122 @@
 package batcher
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
-// entry is one accepted request, from Submit to its end. It is reachable from
-// exactly one place, a lane or a batch, and from none once it has ended; so it
-// can be reused as soon as Submit returns. Guarded by Batcher.mu, except that
-// the fields of the end belong to Submit once ended has been signalled.
-//
-// Requests that ask for the same are one prompt to the server: the first stands
-// in the lane, or in the batch, and the others, its twins, hang on it.
-type entry[Q, R any] struct {
-	ctx      context.Context
-	req      Request[Q]
+// waiter is a request as the queue sees it, without its value. Requests that ask
+// for the same are one prompt: the first stands in the queue, and the others,
+// its twins, hang on it.
+type waiter struct {
+	entry    any // the *entry that it is part of
+	bytes    int
+	tokens   int
+	same     Identity
+	prefix   Prefix
+	caller   *caller
 	accepted time.Time
+	deadline time.Time // zero: none
 
-	lane       *lane[Q, R]  // while queued, of a first
-	since      time.Time    // when its place in the lane was taken
-	prev, next *entry[Q, R] // neighbours in the lane, or among the twins
-	first      *entry[Q, R] // of a twin: the entry it hangs on
-	twins      *entry[Q, R] // of a first: its youngest twin
-	batch      *Batch[Q, R] // while in flight
+	lane       *lane     // while queued, of a first
+	since      time.Time // when its place in the lane was taken
+	prev, next *waiter   // neighbours in the lane, or among the twins
+	first      *waiter   // of a twin: the one it hangs on
+	twins      *waiter   // of a first: its youngest twin
 
-	ended   chan struct{} // one signal, buffered, when result or err is set
-	result  R
-	err     error
-	receipt Receipt
+	group         *group // of a first: where it stands in order of release
+	node          *node
+	before, after *waiter // neighbours at the node
+	urgency       int     // 1 + its index in lane.urgent; 0: not there
 }
 
-// lane is a queue of requests that may share a batch, in order of arrival, as
-// a linked list so that a request in the middle leaves at once.
-type lane[Q, R any] struct {
+// lane is the waiting requests that may share a batch, in order of arrival: a
+// linked list, so that a request in the middle leaves at once.
+type lane struct {
 	key         string
+	priority    int
 	index       int // in queue.lanes
 	count       int // prompts: twins count as one
+	open        int // of these, not held for the sake of another's prefix
 	tokens      int64
 	bytes       int64
-	first, last *entry[Q, R]
+	first, last *waiter
+	released    time.Time // when a batch was last taken from it
+	urgent      urgent    // those with a deadline
+	groups      []*group  // by caller
+	latest      *group    // used last
 }
 
 // queue is every waiting request, by lane. Lanes without requests don't exist.
-type queue[Q, R any] struct {
-	byKey map[string]*lane[Q, R]
-	same  map[Identity]*entry[Q, R] // the first of each identity that waits
-	lanes []*lane[Q, R]
-	spare *lane[Q, R] // the lane emptied last: one-lane traffic allocates none
-	count int
-	bytes int64
+type queue struct {
+	byKey   map[string]*lane
+	same    map[Identity]*waiter // the first of each identity that waits
+	lanes   []*lane
+	spare   *lane // the lane emptied last: one-lane traffic allocates none
+	count   int
+	bytes   int64
+	belief  belief
+	callers callers
+}
+
+func newQueue(prefixBlocks int) queue {
+	return queue{
+		byKey: make(map[string]*lane), same: make(map[Identity]*waiter), belief: newBelief(prefixBlocks),
+		callers: callers{byName: make(map[string]*caller)},
+	}
 }
 
 // push puts a request at the end of its lane, or hangs it on one that asks for
 // the same, if merge says so.
-func (q *queue[Q, R]) push(e *entry[Q, R], merge bool) {
+func (q *queue) push(w *waiter, key string, priority int, merge bool) {
 	q.count++
-	q.bytes += int64(e.req.Bytes)
-	if merge && e.req.Same != (Identity{}) {
-		if first := q.same[e.req.Same]; first != nil {
-			first.hang(e)
+	q.bytes += int64(w.bytes)
+	if merge && w.same != (Identity{}) {
+		if first := q.same[w.same]; first != nil {
+			first.hang(w)
 			return
 		}
-		q.same[e.req.Same] = e
+		q.same[w.same] = w
 	}
-	l := q.lane(e.req.Key)
-	e.lane, e.since, e.prev, e.next = l, e.accepted, l.last, nil
+	l := q.lane(key, priority)
+	w.lane, w.since, w.prev, w.next = l, w.accepted, l.last, nil
 	if l.last == nil {
-		l.first = e
+		l.first = w
 	} else {
-		l.last.next = e
+		l.last.next = w
 	}
-	l.last = e
+	l.last = w
 	l.count++
-	l.tokens += int64(e.req.Tokens)
-	l.bytes += int64(e.req.Bytes)
+	l.tokens += int64(w.tokens)
+	l.bytes += int64(w.bytes)
+	w.group = l.group(w.caller)
+	w.group.add(w, &q.belief)
+	l.urgent.add(w)
 }
 
 // leave takes one request out of the queue. Its twins stay: the oldest takes
-// over its place in the lane.
-func (q *queue[Q, R]) leave(e *entry[Q, R]) {
+// over its place.
+func (q *queue) leave(w *waiter) {
 	switch {
-	case e.first != nil:
-		e.first.unhang(e)
+	case w.first != nil:
+		w.first.unhang(w)
 		q.count--
-		q.bytes -= int64(e.req.Bytes)
-	case e.twins != nil:
-		heir := e.oldestTwin()
-		e.unhang(heir)
+		q.bytes -= int64(w.bytes)
+		q.callers.leave(w.caller)
+	case w.twins != nil:
+		heir := w.oldestTwin()
+		w.unhang(heir)
 		q.count--
-		q.bytes -= int64(e.req.Bytes)
-		q.inherit(heir, e)
+		q.bytes -= int64(w.bytes)
+		q.inherit(heir, w)
+		q.callers.leave(w.caller)
 	default:
-		q.remove(e)
+		q.remove(w)
+		q.callers.leave(w.caller)
 	}
 }
 
 // inherit puts a twin in the place of its first.
-func (q *queue[Q, R]) inherit(heir, e *entry[Q, R]) {
-	l := e.lane
-	heir.lane, heir.since, heir.prev, heir.next, heir.twins = l, e.since, e.prev, e.next, e.twins
+func (q *queue) inherit(heir, w *waiter) {
+	l := w.lane
+	heir.lane, heir.since, heir.prev, heir.next, heir.twins = l, w.since, w.prev, w.next, w.twins
 	for t := heir.twins; t != nil; t = t.prev {
 		t.first = heir
 	}
@@ -112,90 +130,170 @@ func (q *queue[Q, R]) inherit(heir, e *entry[Q, R]) {
 	} else {
 		heir.next.prev = heir
 	}
-	q.same[heir.req.Same] = heir
-	e.lane, e.prev, e.next, e.twins = nil, nil, nil, nil
+	l.tokens += int64(heir.tokens - w.tokens)
+	l.bytes += int64(heir.bytes - w.bytes)
+	q.same[heir.same] = heir
+	heir.group = w.group
+	w.replace(heir)
+	l.urgent.remove(w)
+	l.urgent.add(heir)
+	w.lane, w.group, w.prev, w.next, w.twins = nil, nil, nil, nil, nil
 }
 
-// remove takes a first, and its twins with it, out of the queue.
-func (q *queue[Q, R]) remove(e *entry[Q, R]) {
-	l := e.lane
-	if q.same[e.req.Same] == e {
-		delete(q.same, e.req.Same)
+// remove takes a first, and its twins with it, out of the queue. Their callers
+// stay present.
+func (q *queue) remove(w *waiter) {
+	l := w.lane
+	if q.same[w.same] == w {
+		delete(q.same, w.same)
 	}
-	for t := e.twins; t != nil; t = t.prev {
+	for t := w.twins; t != nil; t = t.prev {
 		q.count--
-		q.bytes -= int64(t.req.Bytes)
+		q.bytes -= int64(t.bytes)
 	}
-	if e.prev == nil {
-		l.first = e.next
+	if w.prev == nil {
+		l.first = w.next
 	} else {
-		e.prev.next = e.next
+		w.prev.next = w.next
 	}
-	if e.next == nil {
-		l.last = e.prev
+	if w.next == nil {
+		l.last = w.prev
 	} else {
-		e.next.prev = e.prev
+		w.next.prev = w.prev
 	}
-	e.lane, e.prev, e.next = nil, nil, nil
+	l.urgent.remove(w)
+	g := w.group
+	g.remove(w, &q.belief)
+	w.lane, w.group, w.prev, w.next = nil, nil, nil, nil
 	l.count--
-	l.tokens -= int64(e.req.Tokens)
-	l.bytes -= int64(e.req.Bytes)
+	l.tokens -= int64(w.tokens)
+	l.bytes -= int64(w.bytes)
 	q.count--
-	q.bytes -= int64(e.req.Bytes)
+	q.bytes -= int64(w.bytes)
 	if l.count == 0 {
 		q.drop(l)
+	} else if g.root.all == 0 {
+		l.dropGroup(g)
 	}
+}
+
+// pick is the request of a lane that should go next: of the caller who got
+// least, the next in the walk through its prefixes. It is nil if all are held.
+func (l *lane) pick() *waiter {
+	var best *group
+	for _, g := range l.groups {
+		if g.root.open > 0 && (best == nil || g.caller.attained < best.caller.attained) {
+			best = g
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	return best.next()
+}
+
+// attained is what the least served caller with open requests here has got.
+func (l *lane) attained() float64 {
+	if len(l.groups) == 1 {
+		return l.groups[0].caller.attained
+	}
+	least, any := 0.0, false
+	for _, g := range l.groups {
+		if g.root.open > 0 && (!any || g.caller.attained < least) {
+			least, any = g.caller.attained, true
+		}
+	}
+	return least
 }
 
 // lane returns the lane of key, making it where there is none.
-func (q *queue[Q, R]) lane(key string) *lane[Q, R] {
+func (q *queue) lane(key string, priority int) *lane {
 	if l := q.byKey[key]; l != nil {
 		return l
 	}
 	l := q.spare
 	if l == nil {
-		l = new(lane[Q, R])
+		l = new(lane)
 	}
 	q.spare = nil
-	l.key, l.index = key, len(q.lanes)
+	l.key, l.priority, l.index, l.released = key, priority, len(q.lanes), time.Time{}
 	q.lanes = append(q.lanes, l)
 	q.byKey[key] = l
 	return l
 }
 
-func (q *queue[Q, R]) drop(l *lane[Q, R]) {
+// drop forgets an empty lane. Its one group is kept for the next that comes.
+func (q *queue) drop(l *lane) {
 	last := len(q.lanes) - 1
 	q.lanes[l.index] = q.lanes[last]
 	q.lanes[l.index].index = l.index
 	q.lanes[last] = nil
 	q.lanes = q.lanes[:last]
 	delete(q.byKey, l.key)
+	for len(l.groups) > 1 {
+		l.dropGroup(l.groups[len(l.groups)-1])
+	}
 	q.spare = l
 }
 
-// hang makes e a twin of first.
-func (first *entry[Q, R]) hang(e *entry[Q, R]) {
-	e.first, e.prev, e.next = first, first.twins, nil
-	if first.twins != nil {
-		first.twins.next = e
+// group returns the group of a caller, making it where there is none.
+func (l *lane) group(who *caller) *group {
+	if l.latest != nil && l.latest.caller == who {
+		return l.latest
 	}
-	first.twins = e
+	for _, g := range l.groups {
+		if g.caller == who {
+			l.latest = g
+			return g
+		}
+	}
+	var g *group
+	if len(l.groups) == 1 && l.groups[0].root.all == 0 { // left by the lane's last use
+		g = l.groups[0]
+		g.caller = who
+	} else {
+		g = &group{caller: who, lane: l, index: len(l.groups), nodes: make(map[uint64]*node)}
+		g.root.group = g
+		l.groups = append(l.groups, g)
+	}
+	l.latest = g
+	return g
+}
+
+func (l *lane) dropGroup(g *group) {
+	last := len(l.groups) - 1
+	l.groups[g.index] = l.groups[last]
+	l.groups[g.index].index = g.index
+	l.groups[last] = nil
+	l.groups = l.groups[:last]
+	if l.latest == g {
+		l.latest = nil
+	}
+}
+
+// hang makes w a twin of first.
+func (first *waiter) hang(w *waiter) {
+	w.first, w.prev, w.next = first, first.twins, nil
+	if first.twins != nil {
+		first.twins.next = w
+	}
+	first.twins = w
 }
 
 // unhang takes a twin off first.
-func (first *entry[Q, R]) unhang(e *entry[Q, R]) {
-	if e.prev != nil {
-		e.prev.next = e.next
+func (first *waiter) unhang(w *waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
 	}
-	if e.next != nil {
-		e.next.prev = e.prev
+	if w.next != nil {
+		w.next.prev = w.prev
 	} else {
-		first.twins = e.prev
+		first.twins = w.prev
 	}
-	e.first, e.prev, e.next = nil, nil, nil
+	w.first, w.prev, w.next = nil, nil, nil
 }
 
-func (first *entry[Q, R]) oldestTwin() *entry[Q, R] {
+func (first *waiter) oldestTwin() *waiter {
 	t := first.twins
 	for t.prev != nil {
 		t = t.prev

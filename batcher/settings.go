@@ -14,17 +14,31 @@ const (
 	// ModeUnbatched sends each request alone and at once: no waiting, no cap on
 	// batches in flight. It is the baseline that batching is measured against.
 	ModeUnbatched
+	// ModeAuto chooses size, wait and batches in flight from what it learns of
+	// the server; BatchSize, MaxWait and MaxInFlight have no effect.
+	ModeAuto
+
+	numModes
 )
+
+var modeNames = [numModes]string{"fixed", "unbatched", "auto"}
 
 // String is the mode's name in flags and reports.
 func (m Mode) String() string {
-	switch m {
-	case ModeFixed:
-		return "fixed"
-	case ModeUnbatched:
-		return "unbatched"
+	if m < numModes {
+		return modeNames[m]
 	}
 	return fmt.Sprintf("Mode(%d)", uint8(m))
+}
+
+// ModeNamed is the inverse of String.
+func ModeNamed(name string) (Mode, error) {
+	for m, n := range modeNames {
+		if n == name {
+			return Mode(m), nil
+		}
+	}
+	return 0, &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %q", name)}
 }
 
 // Settings are the batching settings. All can be changed while requests wait.
@@ -39,10 +53,6 @@ type Settings struct {
 	BatchTokens int64
 	BatchBytes  int64
 
-	// MergeIdentical sends requests of one Identity that wait together as one
-	// prompt.
-	MergeIdentical bool
-
 	// MaxWait is the longest time the oldest request waits for its batch to
 	// fill. At 0 whatever is queued is released as soon as a slot is free.
 	MaxWait time.Duration
@@ -50,31 +60,69 @@ type Settings struct {
 	// MaxInFlight is the most batches dispatched at once.
 	MaxInFlight int
 
+	// PrefixOrder releases requests in depth-first order of their prefixes, and
+	// of those that share a new prefix one first, the others after its answer.
+	PrefixOrder bool
+
+	// PrefixBlocks is the most blocks (BlockBytes each) of prompts that are
+	// remembered as cached; also bounded by what SGLang's cache holds.
+	PrefixBlocks int
+
+	// MaxAge bounds what order costs: once a request has waited so long, every
+	// second batch is taken strictly in order of arrival. So nobody waits longer
+	// than MaxAge (or MaxWait, if that is longer) and twice what it would have
+	// waited first come, first served.
+	MaxAge time.Duration
+
+	// MergeIdentical sends requests of one Identity that wait together as one
+	// prompt.
+	MergeIdentical bool
+
 	// QueueRequests is the most requests waiting; beyond it Submit refuses.
 	QueueRequests int
 
 	// QueueBytes is the most prompt bytes waiting; beyond it Submit refuses.
 	QueueBytes int64
+
+	// Retries is how often a call that the server failed is repeated at most; a
+	// tenth of all calls may be repeats.
+	Retries int
+
+	// BreakerFailures is how many calls in a row the server must fail for the
+	// breaker to open: nothing is sent then for a second or more, and new
+	// requests are refused.
+	BreakerFailures int
 }
 
 // Bounds of the settings. They keep a slip of the finger from becoming an
 // outage; none of them is a tuning advice.
 const (
-	MaxBatchSize   = 4096        // links of one batch trace and elements of one list stay printable
-	LongestMaxWait = time.Minute // far beyond any window that could pay
-	MostInFlight   = 4096        // each holds a connection to the server
+	MaxBatchSize     = 4096        // links of one batch trace and elements of one list stay printable
+	LongestMaxWait   = time.Minute // far beyond any window that could pay
+	MostInFlight     = 4096        // each holds a connection to the server
+	MostPrefixBlocks = 1 << 24     // 1 billion tokens; some 2 GB
+	LongestMaxAge    = time.Hour
+	MostRetries      = 10
+	MostFailures     = 1000
 )
 
 // DefaultSettings returns the defaults.
 func DefaultSettings() Settings {
 	return Settings{
-		Mode:           ModeFixed,
-		BatchSize:      16,                   // the largest size of the benchmark of record
-		MaxWait:        5 * time.Millisecond, // below one forward of any model worth serving
-		MaxInFlight:    2,                    // one is computed while the next is parsed
-		MergeIdentical: true,                 // it saves a whole prompt, always
-		QueueRequests:  10_000,               // minutes of work: more would only miss its deadlines
-		QueueBytes:     256 << 20,            // 10,000 prompts of 26 KiB
+		Mode:            ModeFixed,
+		BatchSize:       16,                   // the largest size of the benchmark of record
+		BatchTokens:     0,                    // a budget of one forward would cap long prompts at two a batch; auto has its own
+		BatchBytes:      0,                    // as BatchTokens
+		MaxWait:         5 * time.Millisecond, // below one forward of any model worth serving
+		MaxInFlight:     2,                    // one is computed while the next is parsed
+		PrefixOrder:     true,                 // where nothing is shared the order stays that of arrival
+		PrefixBlocks:    1 << 17,              // 8 million tokens, beyond most KV caches; some 16 MB
+		MaxAge:          10 * time.Second,     // well below what clients wait
+		MergeIdentical:  true,                 // it saves a whole prompt, always
+		QueueRequests:   10_000,               // minutes of work: more would only miss its deadlines
+		QueueBytes:      256 << 20,            // 10,000 prompts of 26 KiB
+		Retries:         2,                    // what two repeats don't cure is no hiccup
+		BreakerFailures: 5,                    // more than a restart of one worker shows
 	}
 }
 
@@ -90,27 +138,43 @@ func (e *SettingError) Error() string { return e.Field + ": " + e.Problem }
 // Validate returns a *SettingError naming the first setting that is out of
 // range, or nil.
 func (s Settings) Validate() error {
+	for _, f := range []struct {
+		field          string
+		low, high, got int64
+	}{
+		{"batch_size", 1, MaxBatchSize, int64(s.BatchSize)},
+		{"max_in_flight", 1, MostInFlight, int64(s.MaxInFlight)},
+		{"prefix_blocks", 1, MostPrefixBlocks, int64(s.PrefixBlocks)},
+		{"retries", 0, MostRetries, int64(s.Retries)},
+		{"breaker_failures", 1, MostFailures, int64(s.BreakerFailures)},
+	} {
+		if f.got < f.low || f.got > f.high {
+			return outOfRange(f.field, f.low, f.high, f.got)
+		}
+	}
 	switch {
-	case s.Mode != ModeFixed && s.Mode != ModeUnbatched:
-		return &SettingError{"mode", fmt.Sprintf("must be fixed or unbatched, got %v", s.Mode)}
-	case s.BatchSize < 1 || s.BatchSize > MaxBatchSize:
-		return outOfRange("batch_size", 1, MaxBatchSize, s.BatchSize)
+	case s.Mode >= numModes:
+		return &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %v", s.Mode)}
 	case s.BatchTokens < 0:
-		return &SettingError{"batch_tokens", fmt.Sprintf("must be at least 0, got %d", s.BatchTokens)}
+		return tooSmall("batch_tokens", 0, s.BatchTokens)
 	case s.BatchBytes < 0:
-		return &SettingError{"batch_bytes", fmt.Sprintf("must be at least 0, got %d", s.BatchBytes)}
+		return tooSmall("batch_bytes", 0, s.BatchBytes)
 	case s.MaxWait < 0 || s.MaxWait > LongestMaxWait:
 		return outOfRange("max_wait", "0s", LongestMaxWait, s.MaxWait)
-	case s.MaxInFlight < 1 || s.MaxInFlight > MostInFlight:
-		return outOfRange("max_in_flight", 1, MostInFlight, s.MaxInFlight)
+	case s.MaxAge < 0 || s.MaxAge > LongestMaxAge:
+		return outOfRange("max_age", "0s", LongestMaxAge, s.MaxAge)
 	case s.QueueRequests < 1:
-		return &SettingError{"queue_requests", fmt.Sprintf("must be at least 1, got %d", s.QueueRequests)}
+		return tooSmall("queue_requests", 1, int64(s.QueueRequests))
 	case s.QueueBytes < 1:
-		return &SettingError{"queue_bytes", fmt.Sprintf("must be at least 1, got %d", s.QueueBytes)}
+		return tooSmall("queue_bytes", 1, s.QueueBytes)
 	}
 	return nil
 }
 
 func outOfRange(field string, low, high, got any) error {
 	return &SettingError{field, fmt.Sprintf("must be from %v to %v, got %v", low, high, got)}
+}
+
+func tooSmall(field string, low, got int64) error {
+	return &SettingError{field, fmt.Sprintf("must be at least %d, got %d", low, got)}
 }

@@ -65,7 +65,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&c.Listen, "listen", c.Listen, "`host:port` of gRPC")
 	f.StringVar(&c.HTTP, "http", c.HTTP, "`host:port` of REST; empty turns it off")
 	f.StringVar(&c.Admin, "admin", c.Admin, "`host:port` of the admin service, loopback only; empty turns it off")
-	f.StringVar(&o.mode, "mode", c.Settings.Mode.String(), "fixed: batches of up to -batch-size; unbatched: single calls, no waiting, no in-flight cap")
+	f.StringVar(&o.mode, "mode", c.Settings.Mode.String(), "fixed: batches of up to -batch-size; auto: learn size, wait and batches in flight; unbatched: single calls, no waiting, no in-flight cap")
 	f.IntVar(&c.Settings.BatchSize, "batch-size", c.Settings.BatchSize, "most requests in a batch")
 	f.DurationVar(&c.Settings.MaxWait, "max-wait", c.Settings.MaxWait, "longest wait for a batch to fill; 0 waits only for a free slot")
 	f.IntVar(&c.Settings.MaxInFlight, "max-in-flight", c.Settings.MaxInFlight, "most batches at SGLang at once")
@@ -73,6 +73,11 @@ func (o *options) flags() *flag.FlagSet {
 	f.Int64Var(&c.Settings.BatchTokens, "batch-tokens", c.Settings.BatchTokens, "most prompt tokens in a batch; 0 sets no bound")
 	f.Int64Var(&c.Settings.BatchBytes, "batch-bytes", c.Settings.BatchBytes, "most prompt bytes in a batch; 0 sets no bound")
 	f.BoolVar(&c.Settings.MergeIdentical, "merge-identical", c.Settings.MergeIdentical, "send requests that wait together and ask for the same as one prompt")
+	f.BoolVar(&c.Settings.PrefixOrder, "prefix-order", c.Settings.PrefixOrder, "of requests that share a new prefix send one first and the others after its answer")
+	f.IntVar(&c.Settings.PrefixBlocks, "prefix-blocks", c.Settings.PrefixBlocks, "most blocks of 64 tokens remembered as cached at SGLang")
+	f.DurationVar(&c.Settings.MaxAge, "max-age", c.Settings.MaxAge, "once a request has waited so long, every second batch is first come, first served")
+	f.IntVar(&c.Settings.Retries, "retries", c.Settings.Retries, "how often a call that SGLang failed is repeated at most")
+	f.IntVar(&c.Settings.BreakerFailures, "breaker-failures", c.Settings.BreakerFailures, "failed calls in a row after which SGLang is left alone for a while")
 	f.Int64Var(&c.Settings.QueueBytes, "queue-bytes", c.Settings.QueueBytes, "most prompt bytes waiting; beyond it requests are refused")
 	f.IntVar(&c.VocabSize, "vocab-size", c.VocabSize, "token ids the model knows; 0 reads it from the model's config.json where that can be read")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "longest time from SIGTERM to the end")
@@ -83,18 +88,13 @@ func (o *options) flags() *flag.FlagSet {
 
 // finish turns what was parsed into a valid configuration.
 func (o *options) finish() error {
-	switch o.mode {
-	case batcher.ModeFixed.String():
-		o.config.Settings.Mode = batcher.ModeFixed
-	case batcher.ModeUnbatched.String():
-		o.config.Settings.Mode = batcher.ModeUnbatched
-	default:
-		return fmt.Errorf("-mode: must be fixed or unbatched, got %q", o.mode)
+	var err error
+	if o.config.Settings.Mode, err = batcher.ModeNamed(o.mode); err != nil {
+		return fmt.Errorf("-%w", err)
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		return fmt.Errorf("-log-format: must be text or json, got %q", o.logFormat)
 	}
-	var err error
 	if o.config.UpstreamKey, err = readKey(o.keyFile); err != nil {
 		return fmt.Errorf("-upstream-key-file: %w", err)
 	}

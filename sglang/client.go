@@ -94,7 +94,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, body []byte)
 	case err != nil:
 		return nil, nil, transportError(ctx, where, fmt.Errorf("the answer was cut short: %w", err))
 	case int64(len(data)) > c.limit:
-		return nil, nil, &Error{Where: where, Status: res.StatusCode, Kind: KindProtocol, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
+		return nil, nil, &Error{Where: where, Status: res.StatusCode, Kind: KindTooLong, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
 	case res.StatusCode != http.StatusOK:
 		return nil, nil, errorFromBody(where, res.StatusCode, data)
 	}

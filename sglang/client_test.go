@@ -68,7 +68,7 @@ func TestErrorShapesBecomeOneError(t *testing.T) {
 		{"busy", 503, `{"object":"error","message":"The request queue is full.","type":"503","param":null,"code":503}`, KindBusy, "The request queue is full."},
 		{"plain text", 500, "Internal Server Error", KindServer, "Internal Server Error"},
 		{"unauthorised", 401, `{"error":"Unauthorized"}`, KindAuth, "Unauthorized"},
-		{"no such path", 404, `{"detail":"Not Found"}`, KindRejected, "Not Found"},
+		{"no such path", 404, `{"detail":"Not Found"}`, KindProtocol, "Not Found"},
 		{"nothing at all", 502, ``, KindServer, "no message"},
 		{"another document", 500, `["SECRET"]`, KindServer, "no message"},
 		{"the contract, without the string it quotes", 400, `{"error":"invalid type: string \"SECRET \" SECRET\", expected a sequence"}`, KindRejected, `invalid type: string "…", expected a sequence`},
@@ -263,7 +263,7 @@ func TestAnswerBeyondTheLimitIsNotRead(t *testing.T) {
 	defer s.Close()
 	_, err := clientOf(t, s.URL, Options{MaxResponseBytes: 1000}).Generate(t.Context(), two())
 	var e *Error
-	if !errors.As(err, &e) || e.Kind != KindProtocol {
+	if !errors.As(err, &e) || e.Kind != KindTooLong {
 		t.Errorf("got %v", err)
 	}
 }

@@ -22,6 +22,7 @@ const (
 	KindUnreachable             // no whole answer came: refused, reset, cut short
 	KindProtocol                // an answer that can't be understood
 	KindAborted                 // the work was aborted at the server
+	KindTooLong                 // the answer is longer than Options.MaxResponseBytes
 )
 
 // Error is a failed call, or a failed item of a list.
@@ -30,6 +31,7 @@ type Error struct {
 	Status  int    // HTTP status; 0 if no answer came
 	Kind    Kind
 	Message string // what the server said, cut to what can't hold prompt text
+	Item    int    // 1 + index of the only item of the list that it names; 0: none
 	cause   error
 }
 
@@ -54,8 +56,10 @@ func kindOf(status int) Kind {
 	switch {
 	case status < 400: // a redirect, or a success without an answer: not SGLang's
 		return KindProtocol
-	case status < 500:
+	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge, status == http.StatusUnprocessableEntity:
 		return KindRejected
+	case status < 500: // no such path, or a proxy in between: not the request's fault
+		return KindProtocol
 	}
 	return KindServer
 }
@@ -68,7 +72,9 @@ func kindOf(status int) Kind {
 //	{"detail": "Not Found"}                           no such path
 //	Internal Server Error                             plain text
 func errorFromBody(where string, status int, body []byte) *Error {
-	return &Error{Where: where, Status: status, Kind: kindOf(status), Message: safe(messageOf(body))}
+	e := &Error{Where: where, Status: status, Kind: kindOf(status), Message: safe(messageOf(body))}
+	e.Item = itemNamed(e.Message)
+	return e
 }
 
 func messageOf(body []byte) string {
@@ -163,10 +169,13 @@ func validationSummary(message string) string {
 	if len(places) == 0 {
 		return "the request is not of the expected form"
 	}
-	return "not of the expected form: " + strings.Join(places, "; ")
+	return placesPrefix + strings.Join(places, "; ")
 }
 
-const mostPlaces = 8
+const (
+	mostPlaces   = 8
+	placesPrefix = "not of the expected form: "
+)
 
 // placeOf writes a quoted location such as ('body', 'text', 3) as body.text.3.
 // Words that are not in SGLang's own vocabulary become "…": the prompt may hold
@@ -184,6 +193,30 @@ func placeOf(quoted string) string {
 		}
 	}
 	return strings.Join(parts, ".")
+}
+
+// itemNamed is 1 + the index of the only list item among the places of a
+// validationSummary, or 0.
+func itemNamed(summary string) int {
+	places, ok := strings.CutPrefix(summary, placesPrefix)
+	if !ok {
+		return 0
+	}
+	item := 0
+	for place := range strings.SplitSeq(places, "; ") {
+		index := 0
+		for part := range strings.SplitSeq(place, ".") {
+			if n, err := strconv.ParseUint(part, 10, 16); err == nil {
+				index = int(n) + 1
+				break // further numbers are inside the item
+			}
+		}
+		if index != 0 && item != 0 && index != item {
+			return 0
+		}
+		item = max(item, index)
+	}
+	return item
 }
 
 func isIndex(s string) bool {

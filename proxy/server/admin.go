@@ -76,6 +76,7 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 	var e *sglang.Error
 	switch {
 	case err == nil:
+		a.batcher.Forget()
 		return &pb.FlushCacheResponse{}, nil
 	case errors.As(err, &e) && e.Kind == sglang.KindBusy:
 		return nil, status.Error(codes.FailedPrecondition, "SGLang is still working and does not flush")
@@ -85,8 +86,7 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 
 // Drain implements AdminServiceServer.
 func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.DrainResponse, error) {
-	a.readiness.drain()
-	if err := a.batcher.Drain(ctx); err != nil {
+	if err := a.readiness.drain(a.batcher.BeginDrain)(ctx); err != nil {
 		return nil, statusOf(err).Err()
 	}
 	return &pb.DrainResponse{}, nil

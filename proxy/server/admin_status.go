@@ -1,6 +1,8 @@
 package server
 
 import (
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
 )
@@ -17,6 +19,25 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 		Cancelled:        s.Cancelled,
 		Refused:          s.Refused,
 		Merged:           s.Merged,
+
+		HeldPrompts:          uint64(s.Held),
+		Callers:              uint64(s.Callers),
+		BelievedCachedTokens: uint64(s.CachedBlocks) * batcher.BlockTokens,
+		Splits:               s.Splits,
+		Retries:              s.Retries,
+		BreakerOpen:          s.BreakerOpen,
+	}
+	if c := s.Cost; c.Ready() {
+		out.Cost = &pb.CostModel{
+			SecondsPerBatch: c.PerBatch, SecondsPerPrompt: c.PerRequest, SecondsPerToken: c.PerToken,
+			Batches: uint64(c.Batches), MeanError: c.Error,
+		}
+	}
+	if p := s.Plan; p.BatchSize > 0 {
+		out.Auto = &pb.AutoPlan{
+			BatchSize: uint32(p.BatchSize), BatchTokens: uint64(p.BatchTokens), MaxWait: durationpb.New(p.MaxWait),
+			MaxInFlight: uint32(p.MaxInFlight), PrefixHold: p.PrefixHold, Reason: p.Why,
+		}
 	}
 	for reason, r := range s.Releases {
 		if r.Batches > 0 {
@@ -46,6 +67,9 @@ func upstreamStatusMessage(url string, s *upstreamState) *pb.UpstreamStatus {
 	}
 	if t := s.info.StartupTime; t != nil {
 		out.LoadSeconds = &t.LoadWeight
+	}
+	if sim := s.info.Simulator; sim != nil {
+		out.Simulator = &pb.SimulatorStatus{Profile: sim.Profile, Origin: sim.Origin, Speed: sim.Speed}
 	}
 	return out
 }

@@ -62,7 +62,7 @@ func DefaultConfig() Config {
 		HTTP:            "127.0.0.1:8080",
 		Admin:           "127.0.0.1:9090",
 		Settings:        batcher.DefaultSettings(),
-		DrainTimeout:    30 * time.Second, // Kubernetes' own termination grace period
+		DrainTimeout:    25 * time.Second, // within the 30 s that Kubernetes gives
 		MaxMessageBytes: 64 << 20,         // a prompt of 16 million token ids
 		Version:         "devel",
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,48 +65,121 @@ func (d *dispatcher) wait() { d.aborts.Wait() }
 // dispatch sends a batch as one call and answers each member. It is the
 // batcher's Dispatch.
 func (d *dispatcher) dispatch(ctx context.Context, b *batch) error {
-	f := &flight{dispatcher: d, batch: b, sent: time.Now(), attempts: make([]int, b.Len())}
+	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len())}
 	members := make([]int, b.Len())
 	for i := range members {
 		members[i] = i
 	}
-	return f.send(ctx, members)
+	if f.send(members) == batcher.Bad {
+		if len(members) == 1 {
+			f.blame(0)
+		} else {
+			b.Split()
+			batcher.Isolate(members, f.guilty(members), f.send, f.blame)
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // nobody waits any more, or the batcher closes
+	}
+	return f.err // of the members that are left
 }
 
 // flight is one batch on its way.
 type flight struct {
 	*dispatcher
 	batch    *batch
+	ctx      context.Context
 	sent     time.Time
 	attempts []int // by member
+	err      error // of the last call
 }
 
-// send sends some members as one call. A list that SGLang rejects is halved and
-// its halves are sent again, one after the other, until the culprit is alone:
-// SGLang fails the whole list with one message that names no index, and to
-// repeat a prefill changes nothing.
-func (f *flight) send(ctx context.Context, members []int) error {
-	members = f.present(members)
-	if len(members) == 0 {
-		return nil
+// send sends some members as one call. A call that SGLang itself failed is
+// repeated whole, for prefill is safe to repeat, as far as the batcher allows;
+// Bad means that one of the members is to blame.
+func (f *flight) send(members []int) batcher.Outcome {
+	for attempt := 1; ; attempt++ {
+		members = f.present(members)
+		if len(members) == 0 {
+			return batcher.Good
+		}
+		var results []sglang.Result
+		results, f.err = f.call(members)
+		if f.ctx.Err() != nil {
+			return batcher.Stop
+		}
+		switch judge(f.err) {
+		case fine:
+			f.batch.Succeeded()
+			f.deliver(members, results)
+			return batcher.Good
+		case itemsFault:
+			f.batch.Succeeded()
+			return batcher.Bad
+		case final:
+			f.report()
+			return batcher.Stop
+		}
+		f.report()
+		if f.batch.Retry(f.ctx, attempt) {
+			continue
+		}
+		if perhapsItemsFault(f.err) {
+			return batcher.Bad
+		}
+		return batcher.Stop
 	}
-	results, err := f.call(ctx, members)
+}
+
+// fault is what a call's error says.
+type fault uint8
+
+const (
+	fine       fault = iota
+	itemsFault       // one of the prompts is to blame
+	passing          // SGLang failed, and may not the next time
+	final            // SGLang fails whatever is sent
+)
+
+// duplicateID is how SGLang refuses an id that it still holds, of a call that
+// was repeated; the next one has new ids.
+const duplicateID = "Duplicate request ID"
+
+func judge(err error) fault {
+	var e *sglang.Error
 	switch {
 	case err == nil:
-		f.deliver(members, results)
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err() // nobody waits any more, or the batcher closes
-	case kindOf(err) == sglang.KindRejected && len(members) > 1:
-		half := len(members) / 2
-		return errors.Join(f.send(ctx, members[:half]), f.send(ctx, members[half:]))
+		return fine
+	case !errors.As(err, &e):
+		return final
+	case e.Kind == sglang.KindRejected && strings.Contains(e.Message, duplicateID):
+		return passing
+	case e.Kind == sglang.KindRejected, e.Kind == sglang.KindTooLong:
+		return itemsFault
+	case e.Kind == sglang.KindServer, e.Kind == sglang.KindBusy, e.Kind == sglang.KindUnreachable, e.Kind == sglang.KindAborted:
+		return passing
 	}
-	f.report(err)
-	for _, i := range members {
-		f.fail(i, err)
-	}
-	return nil
+	return final
 }
+
+// perhapsItemsFault says whether a failure that repeating did not cure may come
+// from one of the prompts.
+func perhapsItemsFault(err error) bool {
+	var e *sglang.Error
+	return errors.As(err, &e) && e.Status == http.StatusInternalServerError
+}
+
+// guilty is the member that the error names, or -1.
+func (f *flight) guilty(members []int) int {
+	var e *sglang.Error
+	if errors.As(f.err, &e) && e.Item > 0 && e.Item <= len(members) {
+		return members[e.Item-1]
+	}
+	return -1
+}
+
+// blame ends a member with the error of the last call, which was about it.
+func (f *flight) blame(i int) { f.fail(i, f.err) }
 
 // present leaves out the members whose caller has gone.
 func (f *flight) present(members []int) []int {
@@ -119,7 +194,7 @@ func (f *flight) present(members []int) []int {
 
 // call is one call to SGLang. A caller that goes away meanwhile has its own
 // prompt aborted by rid; the call goes on for its neighbours.
-func (f *flight) call(ctx context.Context, members []int) ([]sglang.Result, error) {
+func (f *flight) call(members []int) ([]sglang.Result, error) {
 	first := f.batch.Value(members[0])
 	call := sglang.Call{
 		Requests: make([]sglang.Request, len(members)),
@@ -137,9 +212,13 @@ func (f *flight) call(ctx context.Context, members []int) ([]sglang.Result, erro
 		}
 		stops[k] = f.abortWhenGone(f.batch.Context(i), call.Requests[k].RID)
 	}
-	results, err := f.client.Generate(ctx, call)
-	for _, stop := range stops {
-		if stop() {
+	results, err := f.client.Generate(f.ctx, call)
+	for k, stop := range stops {
+		switch {
+		case !stop():
+		case f.ctx.Err() != nil: // the batcher closes: SGLang need not go on either
+			go f.abort(f.ctx, call.Requests[k].RID)
+		default:
 			f.aborts.Done()
 		}
 	}
@@ -150,18 +229,21 @@ func (f *flight) call(ctx context.Context, members []int) ([]sglang.Result, erro
 // returned function stops that before: then it returns true.
 func (d *dispatcher) abortWhenGone(caller context.Context, rid string) (stop func() bool) {
 	d.aborts.Add(1)
-	return context.AfterFunc(caller, func() {
-		defer d.aborts.Done()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), abortTimeout)
-		defer cancel()
-		select {
-		case d.slots <- struct{}{}:
-			defer func() { <-d.slots }()
-			// A failed abort costs SGLang some work and nobody an answer.
-			_ = d.client.Abort(ctx, rid)
-		case <-ctx.Done():
-		}
-	})
+	return context.AfterFunc(caller, func() { d.abort(caller, rid) })
+}
+
+// abort ends the work for rid at SGLang and calls aborts.Done.
+func (d *dispatcher) abort(caller context.Context, rid string) {
+	defer d.aborts.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), abortTimeout)
+	defer cancel()
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+		// A failed abort costs SGLang some work and nobody an answer.
+		_ = d.client.Abort(ctx, rid)
+	case <-ctx.Done():
+	}
 }
 
 // deliver hands out the results of a call, one for each member.
@@ -172,7 +254,9 @@ func (f *flight) deliver(members []int, results []sglang.Result) {
 			f.fail(i, err)
 			continue
 		}
-		f.batch.Answer(i, answer{results[k].Answer, spent, f.attempts[i]})
+		meta := &results[k].Answer.Meta
+		f.batch.Answer(i, answer{results[k].Answer, spent, f.attempts[i]},
+			batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
 	}
 }
 
@@ -186,21 +270,12 @@ func (f *flight) fail(i int, err error) {
 	f.batch.Fail(i, err)
 }
 
-// report tells of a call that failed through no fault of a prompt: to the watch
-// if SGLang seems away, else to the log.
-func (f *flight) report(err error) {
-	switch kindOf(err) {
-	case sglang.KindUnreachable:
-		f.suspect()
-	case sglang.KindServer, sglang.KindProtocol, sglang.KindAuth:
-		f.log.Warn("a call to SGLang failed", "batch", f.batch.ID(), "requests", f.batch.Len(), "error", err)
-	}
-}
-
-func kindOf(err error) sglang.Kind {
+// report tells of a call that failed through no fault of a prompt: to the log,
+// and to the watch if SGLang seems away.
+func (f *flight) report() {
+	f.log.Warn("a call to SGLang failed", "batch", f.batch.ID(), "requests", f.batch.Len(), "error", f.err)
 	var e *sglang.Error
-	if errors.As(err, &e) {
-		return e.Kind
+	if errors.As(f.err, &e) && e.Kind == sglang.KindUnreachable {
+		f.suspect()
 	}
-	return sglang.KindServer
 }

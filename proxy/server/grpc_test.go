@@ -149,8 +149,8 @@ func TestAPromptThatSGLangRejectsFailsAlone(t *testing.T) {
 			t.Errorf("culprit: %v", o.err)
 		}
 	}
-	if n := len(f.seen()); n != 7 {
-		t.Errorf("%d calls; halving 8 for one culprit takes 7", n)
+	if n := len(f.seen()); n > 6 {
+		t.Errorf("%d calls; to find one culprit of 8 takes at most 1 + 5", n)
 	}
 }
 
@@ -202,17 +202,19 @@ func TestACallerThatHasGoneIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestTroubleAtSGLangFailsTheBatchAndSaysWhenToTryAgain(t *testing.T) {
+func TestTroubleAtSGLangIsTriedAgainWhereThatMayHelp(t *testing.T) {
 	for _, c := range []struct {
 		http  int
 		body  string
 		code  codes.Code
 		retry bool
+		calls int
 	}{
-		{503, `{"object":"error","message":"The request queue is full.","code":503}`, codes.Unavailable, true},
-		{500, `Internal Server Error`, codes.Internal, false},
-		{401, `{"error":"Unauthorized"}`, codes.Internal, false},
-		{200, `what`, codes.Internal, false},
+		{503, `{"object":"error","message":"The request queue is full.","code":503}`, codes.Unavailable, true, 3},
+		{500, `Internal Server Error`, codes.Internal, false, 3},
+		{401, `{"error":"Unauthorized"}`, codes.Internal, false, 1},
+		{200, `what`, codes.Internal, false, 1},
+		{404, `{"detail":"Not Found"}`, codes.Internal, false, 1},
 	} {
 		f := newFake(t)
 		f.failing(c.http, c.body)
@@ -222,8 +224,8 @@ func TestTroubleAtSGLangFailsTheBatchAndSaysWhenToTryAgain(t *testing.T) {
 		if s.Code() != c.code || (retryAfter(s) > 0) != c.retry {
 			t.Errorf("%d: got %v", c.http, err)
 		}
-		if n := len(f.seen()); n != 1 {
-			t.Errorf("%d: %d calls", c.http, n)
+		if n := len(f.seen()); n != c.calls {
+			t.Errorf("%d: %d calls, want %d", c.http, n, c.calls)
 		}
 	}
 }

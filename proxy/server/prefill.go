@@ -45,17 +45,43 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 	}
 	value.request.RID = sglang.NewRID()
 	a, receipt, err := p.batcher.Submit(ctx, batcher.Request[prompt]{
-		Value:  value,
-		Bytes:  len(value.request.Text) + 4*len(value.request.InputIDs),
-		Tokens: p.lengths.tokens(value.request),
-		Key:    batchKey(value),
-		Same:   p.identities.of(value),
+		Value:    value,
+		Bytes:    len(value.request.Text) + 4*len(value.request.InputIDs),
+		Tokens:   p.lengths.tokens(value.request),
+		Key:      batchKey(value),
+		Priority: value.lanePriority(),
+		Caller:   callerOf(ctx),
+		Prefix:   value.prefix(),
+		Same:     p.identities.of(value),
 	})
 	if err != nil {
 		return nil, err
 	}
 	p.lengths.learn(value.request, a.Meta.PromptTokens)
 	return reply(req, a, p.receipts.write(receipt, a)), nil
+}
+
+// lanePriority orders what waits here as SGLang would order it.
+func (p prompt) lanePriority() int {
+	if p.priority == nil {
+		return 0
+	}
+	return int(*p.priority)
+}
+
+// prefix names the beginnings of the prompt. Nothing is shared across adapters
+// and salts. A prompt of which log probabilities are asked for from some position
+// on is computed from there whatever is cached.
+func (p prompt) prefix() batcher.Prefix {
+	r := p.request
+	if r.Logprobs != nil && r.Logprobs.PromptStart != nil {
+		return nil
+	}
+	space := p.lora + "\x00" + r.CacheSalt
+	if len(r.InputIDs) > 0 {
+		return batcher.PrefixOfTokens(r.InputIDs, space)
+	}
+	return batcher.PrefixOfText(r.Text, space)
 }
 
 // batchKey separates what can't or should not share a call: SGLang takes

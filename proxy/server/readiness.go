@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"sync"
 
 	"google.golang.org/grpc/health"
@@ -60,12 +61,15 @@ func (r *readiness) setUpstream(ready bool, reason string) {
 	r.publish()
 }
 
-// drain says that no new requests are taken.
-func (r *readiness) drain() {
+// drain says that no new requests are taken, which begin brings about, and
+// returns what begin does. Both happen under one lock, as in resume: what is
+// said is always what holds.
+func (r *readiness) drain(begin func() func(context.Context) error) (wait func(context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.draining = true
 	r.publish()
+	return begin()
 }
 
 // stop is drain for good.

@@ -30,7 +30,7 @@ func newReceipts() receipts {
 func (r receipts) batchID(id uint64) string { return r.prefix + "-" + strconv.FormatUint(id, 10) }
 
 func (r receipts) write(b batcher.Receipt, a answer) *pb.Receipt {
-	return &pb.Receipt{
+	out := &pb.Receipt{
 		BatchId:          r.batchID(b.BatchID),
 		BatchSize:        uint32(b.Size),
 		Position:         uint32(b.Position),
@@ -39,7 +39,14 @@ func (r receipts) write(b batcher.Receipt, a answer) *pb.Receipt {
 		UpstreamSeconds:  a.upstream.Seconds(),
 		Attempts:         uint32(a.attempts),
 		MergedRequests:   uint32(b.Merged),
+
+		PredictedUncachedTokens: uint32(max(0, b.PredictedUncached)),
 	}
+	if b.Predicted > 0 {
+		seconds := b.Predicted.Seconds()
+		out.PredictedSeconds = &seconds
+	}
+	return out
 }
 
 // sendReceipt puts a receipt into the trailers of the call of ctx.

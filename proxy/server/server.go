@@ -49,7 +49,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.logger(), client: client, readiness: newReadiness()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	s.upstream = newUpstream(client, cfg.VocabSize, s.log, s.readiness.setUpstream)
+	s.upstream = newUpstream(client, cfg.VocabSize, s.log, s.readiness.setUpstream, s.meet)
 	s.dispatcher = newDispatcher(client, s.upstream.suspect, s.log)
 	if s.batcher, err = batcher.New(s.dispatcher.dispatch, cfg.Settings); err != nil {
 		return nil, settingFlag(err)
@@ -58,6 +58,15 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.closePorts())
 	}
 	return s, nil
+}
+
+// meet tells the batcher of a server that may be another one than before: its
+// cache is its own.
+func (s *Server) meet(info sglang.ServerInfo) {
+	s.batcher.Forget()
+	s.batcher.SetServer(batcher.Server{
+		CacheTokens: max(0, info.MaxTotalNumTokens), ForwardTokens: max(0, info.ChunkedPrefillSize), // -1 turns chunking off
+	})
 }
 
 // open makes the ports.

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"paceline/batcher"
@@ -9,20 +11,21 @@ import (
 
 // settingsMessage is the batcher's settings in the contract's words.
 func settingsMessage(s batcher.Settings) *pb.Settings {
-	mode := pb.BatchMode_BATCH_MODE_FIXED
-	if s.Mode == batcher.ModeUnbatched {
-		mode = pb.BatchMode_BATCH_MODE_UNBATCHED
-	}
 	return &pb.Settings{
-		Mode:           mode,
-		BatchSize:      uint32(s.BatchSize),
-		MaxWait:        durationpb.New(s.MaxWait),
-		MaxInFlight:    uint32(s.MaxInFlight),
-		QueueRequests:  uint32(min(s.QueueRequests, 1<<32-1)),
-		QueueBytes:     uint64(s.QueueBytes),
-		BatchTokens:    uint64(s.BatchTokens),
-		BatchBytes:     uint64(s.BatchBytes),
-		MergeIdentical: s.MergeIdentical,
+		Mode:            modes[s.Mode],
+		BatchSize:       uint32(s.BatchSize),
+		MaxWait:         durationpb.New(s.MaxWait),
+		MaxInFlight:     uint32(s.MaxInFlight),
+		QueueRequests:   uint32(min(s.QueueRequests, 1<<32-1)),
+		QueueBytes:      uint64(s.QueueBytes),
+		BatchTokens:     uint64(s.BatchTokens),
+		BatchBytes:      uint64(s.BatchBytes),
+		MergeIdentical:  s.MergeIdentical,
+		PrefixOrder:     s.PrefixOrder,
+		PrefixBlocks:    uint32(s.PrefixBlocks),
+		MaxAge:          durationpb.New(s.MaxAge),
+		Retries:         uint32(s.Retries),
+		BreakerFailures: uint32(s.BreakerFailures),
 	}
 }
 
@@ -50,10 +53,7 @@ func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
 	case "batch_size":
 		s.BatchSize = int(m.GetBatchSize())
 	case "max_wait":
-		if m.GetMaxWait() != nil && !m.GetMaxWait().IsValid() {
-			return wrongField("settings.max_wait", "must be a valid duration")
-		}
-		s.MaxWait = m.GetMaxWait().AsDuration()
+		return updateDuration(&s.MaxWait, m.GetMaxWait(), path)
 	case "max_in_flight":
 		s.MaxInFlight = int(m.GetMaxInFlight())
 	case "queue_requests":
@@ -66,21 +66,46 @@ func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
 		s.BatchBytes = int64(min(m.GetBatchBytes(), 1<<63-1))
 	case "merge_identical":
 		s.MergeIdentical = m.GetMergeIdentical()
+	case "prefix_order":
+		s.PrefixOrder = m.GetPrefixOrder()
+	case "prefix_blocks":
+		s.PrefixBlocks = int(m.GetPrefixBlocks())
+	case "max_age":
+		return updateDuration(&s.MaxAge, m.GetMaxAge(), path)
+	case "retries":
+		s.Retries = int(m.GetRetries())
+	case "breaker_failures":
+		s.BreakerFailures = int(m.GetBreakerFailures())
 	default:
 		return wrongField("update_mask", "names %.64q, which is no setting", path)
 	}
 	return nil
 }
 
-func updateMode(s *batcher.Settings, m pb.BatchMode) error {
-	switch m {
-	case pb.BatchMode_BATCH_MODE_UNSPECIFIED: // leave as it is
-	case pb.BatchMode_BATCH_MODE_FIXED:
-		s.Mode = batcher.ModeFixed
-	case pb.BatchMode_BATCH_MODE_UNBATCHED:
-		s.Mode = batcher.ModeUnbatched
-	default:
-		return wrongField("settings.mode", "must be BATCH_MODE_FIXED or BATCH_MODE_UNBATCHED, got %d", m)
+func updateDuration(to *time.Duration, d *durationpb.Duration, name string) error {
+	if d != nil && !d.IsValid() {
+		return wrongField("settings."+name, "must be a valid duration")
 	}
+	*to = d.AsDuration()
 	return nil
+}
+
+// modes are the contract's words for the batcher's.
+var modes = map[batcher.Mode]pb.BatchMode{
+	batcher.ModeFixed:     pb.BatchMode_BATCH_MODE_FIXED,
+	batcher.ModeUnbatched: pb.BatchMode_BATCH_MODE_UNBATCHED,
+	batcher.ModeAuto:      pb.BatchMode_BATCH_MODE_AUTO,
+}
+
+func updateMode(s *batcher.Settings, m pb.BatchMode) error {
+	if m == pb.BatchMode_BATCH_MODE_UNSPECIFIED {
+		return nil // leave as it is
+	}
+	for mode, name := range modes {
+		if name == m {
+			s.Mode = mode
+			return nil
+		}
+	}
+	return wrongField("settings.mode", "must be BATCH_MODE_FIXED, BATCH_MODE_UNBATCHED or BATCH_MODE_AUTO, got %d", m)
 }

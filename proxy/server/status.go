@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -36,6 +37,8 @@ func statusOf(err error) *status.Status {
 		field    *fieldError
 		setting  *batcher.SettingError
 		full     *batcher.FullError
+		paused   *batcher.PausedError
+		late     *batcher.LateError
 		notReady *notReadyError
 		upstream *sglang.Error
 	)
@@ -46,6 +49,12 @@ func statusOf(err error) *status.Status {
 		return badRequest(&fieldError{"settings." + setting.Field, setting.Problem})
 	case errors.As(err, &full):
 		return retryLater(codes.ResourceExhausted, retryFull, "the queue is full: "+full.Error())
+	case errors.As(err, &paused):
+		return retryLater(codes.Unavailable, paused.For, "SGLang failed every recent call and is left alone for a while")
+	case errors.As(err, &late):
+		return status.New(codes.DeadlineExceeded, fmt.Sprintf(
+			"the deadline comes in %v and an answer takes at least %v, so it was not tried",
+			late.Left.Round(time.Millisecond), late.Needs.Round(time.Millisecond)))
 	case errors.As(err, &notReady):
 		return retryLater(codes.Unavailable, retryAway, notReady.reason)
 	case errors.As(err, &upstream):
@@ -77,11 +86,13 @@ func upstreamStatus(e *sglang.Error) *status.Status {
 	case sglang.KindUnreachable:
 		return retryLater(codes.Unavailable, retryAway, "SGLang can't be reached: "+e.Message)
 	case sglang.KindAborted:
-		return status.New(codes.Canceled, "the request was aborted at SGLang")
+		return status.New(codes.Aborted, "the request was aborted at SGLang")
 	case sglang.KindAuth:
 		return status.New(codes.Internal, "SGLang refused the proxy's key")
 	case sglang.KindRejected:
 		return status.New(codes.InvalidArgument, "SGLang refused the request: "+e.Message)
+	case sglang.KindTooLong:
+		return status.New(codes.ResourceExhausted, "SGLang's answer is too long: "+e.Message)
 	case sglang.KindProtocol:
 		return status.New(codes.Internal, "SGLang's answer can't be understood: "+e.Message)
 	}

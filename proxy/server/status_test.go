@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -36,7 +37,10 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		{upstream(sglang.KindServer), codes.Internal, false},
 		{upstream(sglang.KindProtocol), codes.Internal, false},
 		{upstream(sglang.KindAuth), codes.Internal, false},
-		{upstream(sglang.KindAborted), codes.Canceled, false},
+		{upstream(sglang.KindAborted), codes.Aborted, false},
+		{upstream(sglang.KindTooLong), codes.ResourceExhausted, false},
+		{&batcher.PausedError{For: time.Second}, codes.Unavailable, true},
+		{&batcher.LateError{Needs: time.Second}, codes.DeadlineExceeded, false},
 		{upstream(sglang.KindRejected), codes.InvalidArgument, false},
 	} {
 		s := statusOf(c.err)

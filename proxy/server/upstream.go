@@ -53,14 +53,17 @@ type upstream struct {
 	vocabSize int // as configured; 0 finds it out
 	log       *slog.Logger
 	changed   func(ready bool, reason string)
+	found     func(sglang.ServerInfo) // what it is, each time it may be another one than before
 
 	suspicion chan struct{} // buffered, at most one
 	current   atomic.Pointer[upstreamState]
 }
 
-func newUpstream(c *sglang.Client, vocabSize int, log *slog.Logger, changed func(bool, string)) *upstream {
+func newUpstream(
+	c *sglang.Client, vocabSize int, log *slog.Logger, changed func(bool, string), found func(sglang.ServerInfo),
+) *upstream {
 	u := &upstream{
-		client: c, vocabSize: vocabSize, log: log, changed: changed,
+		client: c, vocabSize: vocabSize, log: log, changed: changed, found: found,
 		suspicion: make(chan struct{}, 1),
 	}
 	u.current.Store(&upstreamState{reason: notAsked, limits: limits{vocabSize: vocabSize}})
@@ -159,6 +162,7 @@ func (u *upstream) ask(ctx context.Context, learn bool, s *upstreamState) error 
 	}
 	s.info = info
 	s.limits = u.learnLimits(ctx, info)
+	u.found(info)
 	return nil
 }
 

@@ -35,6 +35,9 @@ const (
 	// Send each request alone and at once: no waiting, no in-flight cap. The
 	// baseline that batching is measured against.
 	BatchMode_BATCH_MODE_UNBATCHED BatchMode = 2
+	// Choose size, wait and batches in flight from what is learned of SGLang;
+	// batch_size, max_wait and max_in_flight have no effect.
+	BatchMode_BATCH_MODE_AUTO BatchMode = 3
 )
 
 // Enum value maps for BatchMode.
@@ -43,11 +46,13 @@ var (
 		0: "BATCH_MODE_UNSPECIFIED",
 		1: "BATCH_MODE_FIXED",
 		2: "BATCH_MODE_UNBATCHED",
+		3: "BATCH_MODE_AUTO",
 	}
 	BatchMode_value = map[string]int32{
 		"BATCH_MODE_UNSPECIFIED": 0,
 		"BATCH_MODE_FIXED":       1,
 		"BATCH_MODE_UNBATCHED":   2,
+		"BATCH_MODE_AUTO":        3,
 	}
 )
 
@@ -107,8 +112,29 @@ type Settings struct {
 	// Whether requests that wait together and ask for exactly the same, with 0
 	// new tokens or greedily, are sent as one prompt. Default true.
 	MergeIdentical bool `protobuf:"varint,9,opt,name=merge_identical,json=mergeIdentical,proto3" json:"merge_identical,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whether requests are released in depth-first order of their prefixes, and
+	// of those that share a new prefix one first and the others after its answer:
+	// SGLang shares nothing new within one forward. Default true.
+	PrefixOrder bool `protobuf:"varint,10,opt,name=prefix_order,json=prefixOrder,proto3" json:"prefix_order,omitempty"`
+	// Most blocks of 64 tokens (256 bytes of text) of prompts that are remembered
+	// as cached at SGLang, 1 to 16777216; some 128 bytes of memory each. SGLang's
+	// own cache size bounds them too. Default 131072.
+	PrefixBlocks uint32 `protobuf:"varint,11,opt,name=prefix_blocks,json=prefixBlocks,proto3" json:"prefix_blocks,omitempty"`
+	// Once a request has waited so long, every second batch is taken strictly in
+	// order of arrival: so no order (prefix, priority, fairness) makes anybody
+	// wait longer than this and twice first come, first served. 0 to 1 h; at
+	// least max_wait has effect. Default 10 s.
+	MaxAge *durationpb.Duration `protobuf:"bytes,12,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// How often a call that SGLang failed (busy, reset, 5xx) is repeated at most,
+	// 0 to 10, with a growing pause; over time a tenth of all calls may be
+	// repeats. Default 2.
+	Retries uint32 `protobuf:"varint,13,opt,name=retries,proto3" json:"retries,omitempty"`
+	// How many calls in a row SGLang must fail for the circuit breaker to open, 1
+	// to 1000: then nothing is sent for 1 to 15 s, new requests are refused with
+	// UNAVAILABLE, and one batch is sent to try. Default 5.
+	BreakerFailures uint32 `protobuf:"varint,14,opt,name=breaker_failures,json=breakerFailures,proto3" json:"breaker_failures,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -202,6 +228,41 @@ func (x *Settings) GetMergeIdentical() bool {
 		return x.MergeIdentical
 	}
 	return false
+}
+
+func (x *Settings) GetPrefixOrder() bool {
+	if x != nil {
+		return x.PrefixOrder
+	}
+	return false
+}
+
+func (x *Settings) GetPrefixBlocks() uint32 {
+	if x != nil {
+		return x.PrefixBlocks
+	}
+	return 0
+}
+
+func (x *Settings) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *Settings) GetRetries() uint32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *Settings) GetBreakerFailures() uint32 {
+	if x != nil {
+		return x.BreakerFailures
+	}
+	return 0
 }
 
 // GetSettingsRequest asks for the settings in force.
@@ -791,7 +852,23 @@ type BatcherStatus struct {
 	// Batches released since the start, by reason.
 	Releases []*ReleaseCount `protobuf:"bytes,10,rep,name=releases,proto3" json:"releases,omitempty"`
 	// Requests that were answered by the prompt of another since the start.
-	Merged        uint64 `protobuf:"varint,11,opt,name=merged,proto3" json:"merged,omitempty"`
+	Merged uint64 `protobuf:"varint,11,opt,name=merged,proto3" json:"merged,omitempty"`
+	// Prompts that wait for another's answer, to find their common tokens cached.
+	HeldPrompts uint64 `protobuf:"varint,12,opt,name=held_prompts,json=heldPrompts,proto3" json:"held_prompts,omitempty"`
+	// Callers with work here now, or who lately had more than their share.
+	Callers uint64 `protobuf:"varint,13,opt,name=callers,proto3" json:"callers,omitempty"`
+	// Tokens believed to be in SGLang's prefix cache (estimated for text).
+	BelievedCachedTokens uint64 `protobuf:"varint,14,opt,name=believed_cached_tokens,json=believedCachedTokens,proto3" json:"believed_cached_tokens,omitempty"`
+	// Batches, or parts of one, that were sent again in parts to find a bad member.
+	Splits uint64 `protobuf:"varint,15,opt,name=splits,proto3" json:"splits,omitempty"`
+	// Calls repeated because SGLang failed them.
+	Retries uint64 `protobuf:"varint,16,opt,name=retries,proto3" json:"retries,omitempty"`
+	// Whether the circuit breaker is open: nothing is sent to SGLang now.
+	BreakerOpen bool `protobuf:"varint,17,opt,name=breaker_open,json=breakerOpen,proto3" json:"breaker_open,omitempty"`
+	// What a batch costs SGLang, as learned; absent while too little is known.
+	Cost *CostModel `protobuf:"bytes,18,opt,name=cost,proto3" json:"cost,omitempty"`
+	// What BATCH_MODE_AUTO has chosen; absent in other modes.
+	Auto          *AutoPlan `protobuf:"bytes,19,opt,name=auto,proto3" json:"auto,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -903,6 +980,236 @@ func (x *BatcherStatus) GetMerged() uint64 {
 	return 0
 }
 
+func (x *BatcherStatus) GetHeldPrompts() uint64 {
+	if x != nil {
+		return x.HeldPrompts
+	}
+	return 0
+}
+
+func (x *BatcherStatus) GetCallers() uint64 {
+	if x != nil {
+		return x.Callers
+	}
+	return 0
+}
+
+func (x *BatcherStatus) GetBelievedCachedTokens() uint64 {
+	if x != nil {
+		return x.BelievedCachedTokens
+	}
+	return 0
+}
+
+func (x *BatcherStatus) GetSplits() uint64 {
+	if x != nil {
+		return x.Splits
+	}
+	return 0
+}
+
+func (x *BatcherStatus) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *BatcherStatus) GetBreakerOpen() bool {
+	if x != nil {
+		return x.BreakerOpen
+	}
+	return false
+}
+
+func (x *BatcherStatus) GetCost() *CostModel {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
+func (x *BatcherStatus) GetAuto() *AutoPlan {
+	if x != nil {
+		return x.Auto
+	}
+	return nil
+}
+
+// CostModel is what a batch costs SGLang: seconds_per_batch + prompts ×
+// seconds_per_prompt + uncached tokens × seconds_per_token.
+type CostModel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seconds for a batch, whatever is in it.
+	SecondsPerBatch float64 `protobuf:"fixed64,1,opt,name=seconds_per_batch,json=secondsPerBatch,proto3" json:"seconds_per_batch,omitempty"`
+	// Seconds for each prompt.
+	SecondsPerPrompt float64 `protobuf:"fixed64,2,opt,name=seconds_per_prompt,json=secondsPerPrompt,proto3" json:"seconds_per_prompt,omitempty"`
+	// Seconds for each prompt token that was not cached.
+	SecondsPerToken float64 `protobuf:"fixed64,3,opt,name=seconds_per_token,json=secondsPerToken,proto3" json:"seconds_per_token,omitempty"`
+	// Batches it was learned from.
+	Batches uint64 `protobuf:"varint,4,opt,name=batches,proto3" json:"batches,omitempty"`
+	// Mean relative error of recent predictions, 0.1 for 10 %.
+	MeanError     float64 `protobuf:"fixed64,5,opt,name=mean_error,json=meanError,proto3" json:"mean_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CostModel) Reset() {
+	*x = CostModel{}
+	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CostModel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CostModel) ProtoMessage() {}
+
+func (x *CostModel) ProtoReflect() protoreflect.Message {
+	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CostModel.ProtoReflect.Descriptor instead.
+func (*CostModel) Descriptor() ([]byte, []int) {
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CostModel) GetSecondsPerBatch() float64 {
+	if x != nil {
+		return x.SecondsPerBatch
+	}
+	return 0
+}
+
+func (x *CostModel) GetSecondsPerPrompt() float64 {
+	if x != nil {
+		return x.SecondsPerPrompt
+	}
+	return 0
+}
+
+func (x *CostModel) GetSecondsPerToken() float64 {
+	if x != nil {
+		return x.SecondsPerToken
+	}
+	return 0
+}
+
+func (x *CostModel) GetBatches() uint64 {
+	if x != nil {
+		return x.Batches
+	}
+	return 0
+}
+
+func (x *CostModel) GetMeanError() float64 {
+	if x != nil {
+		return x.MeanError
+	}
+	return 0
+}
+
+// AutoPlan is what BATCH_MODE_AUTO has chosen.
+type AutoPlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most prompts in a batch.
+	BatchSize uint32 `protobuf:"varint,1,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
+	// Most prompt tokens in a batch; 0 sets no bound.
+	BatchTokens uint64 `protobuf:"varint,2,opt,name=batch_tokens,json=batchTokens,proto3" json:"batch_tokens,omitempty"`
+	// Longest wait for a batch to fill while SGLang has nothing to do.
+	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
+	// Most batches at SGLang at once.
+	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
+	// Whether requests that share a new prefix wait for the first of them.
+	PrefixHold bool `protobuf:"varint,5,opt,name=prefix_hold,json=prefixHold,proto3" json:"prefix_hold,omitempty"`
+	// Why, for people.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AutoPlan) Reset() {
+	*x = AutoPlan{}
+	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AutoPlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AutoPlan) ProtoMessage() {}
+
+func (x *AutoPlan) ProtoReflect() protoreflect.Message {
+	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AutoPlan.ProtoReflect.Descriptor instead.
+func (*AutoPlan) Descriptor() ([]byte, []int) {
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AutoPlan) GetBatchSize() uint32 {
+	if x != nil {
+		return x.BatchSize
+	}
+	return 0
+}
+
+func (x *AutoPlan) GetBatchTokens() uint64 {
+	if x != nil {
+		return x.BatchTokens
+	}
+	return 0
+}
+
+func (x *AutoPlan) GetMaxWait() *durationpb.Duration {
+	if x != nil {
+		return x.MaxWait
+	}
+	return nil
+}
+
+func (x *AutoPlan) GetMaxInFlight() uint32 {
+	if x != nil {
+		return x.MaxInFlight
+	}
+	return 0
+}
+
+func (x *AutoPlan) GetPrefixHold() bool {
+	if x != nil {
+		return x.PrefixHold
+	}
+	return false
+}
+
+func (x *AutoPlan) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // ReleaseCount counts the batches released for one reason.
 type ReleaseCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -918,7 +1225,7 @@ type ReleaseCount struct {
 
 func (x *ReleaseCount) Reset() {
 	*x = ReleaseCount{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1237,7 @@ func (x *ReleaseCount) String() string {
 func (*ReleaseCount) ProtoMessage() {}
 
 func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1250,7 @@ func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseCount.ProtoReflect.Descriptor instead.
 func (*ReleaseCount) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReleaseCount) GetReason() ReleaseReason {
@@ -998,14 +1305,16 @@ type UpstreamStatus struct {
 	// requests with token_ids are refused.
 	VocabSize uint64 `protobuf:"varint,13,opt,name=vocab_size,json=vocabSize,proto3" json:"vocab_size,omitempty"`
 	// Seconds SGLang took to load the model's weights; absent where it doesn't tell.
-	LoadSeconds   *float64 `protobuf:"fixed64,14,opt,name=load_seconds,json=loadSeconds,proto3,oneof" json:"load_seconds,omitempty"`
+	LoadSeconds *float64 `protobuf:"fixed64,14,opt,name=load_seconds,json=loadSeconds,proto3,oneof" json:"load_seconds,omitempty"`
+	// How the simulator simulates, where the server is one and says so.
+	Simulator     *SimulatorStatus `protobuf:"bytes,15,opt,name=simulator,proto3" json:"simulator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpstreamStatus) Reset() {
 	*x = UpstreamStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1326,7 @@ func (x *UpstreamStatus) String() string {
 func (*UpstreamStatus) ProtoMessage() {}
 
 func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1339,7 @@ func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamStatus.ProtoReflect.Descriptor instead.
 func (*UpstreamStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UpstreamStatus) GetUrl() string {
@@ -1131,11 +1440,82 @@ func (x *UpstreamStatus) GetLoadSeconds() float64 {
 	return 0
 }
 
+func (x *UpstreamStatus) GetSimulator() *SimulatorStatus {
+	if x != nil {
+		return x.Simulator
+	}
+	return nil
+}
+
+// SimulatorStatus is what a simulated SGLang says of itself.
+type SimulatorStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of its profile.
+	Profile string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Where the profile's numbers come from.
+	Origin string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Simulated seconds per real second.
+	Speed         float64 `protobuf:"fixed64,3,opt,name=speed,proto3" json:"speed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SimulatorStatus) Reset() {
+	*x = SimulatorStatus{}
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SimulatorStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SimulatorStatus) ProtoMessage() {}
+
+func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SimulatorStatus.ProtoReflect.Descriptor instead.
+func (*SimulatorStatus) Descriptor() ([]byte, []int) {
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SimulatorStatus) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *SimulatorStatus) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *SimulatorStatus) GetSpeed() float64 {
+	if x != nil {
+		return x.Speed
+	}
+	return 0
+}
+
 var File_paceline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xe4\x02\n" +
+	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xa5\x04\n" +
 	"\bSettings\x12*\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x16.paceline.v1.BatchModeR\x04mode\x12\x1d\n" +
 	"\n" +
@@ -1148,7 +1528,13 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\fbatch_tokens\x18\a \x01(\x04R\vbatchTokens\x12\x1f\n" +
 	"\vbatch_bytes\x18\b \x01(\x04R\n" +
 	"batchBytes\x12'\n" +
-	"\x0fmerge_identical\x18\t \x01(\bR\x0emergeIdentical\"\x14\n" +
+	"\x0fmerge_identical\x18\t \x01(\bR\x0emergeIdentical\x12!\n" +
+	"\fprefix_order\x18\n" +
+	" \x01(\bR\vprefixOrder\x12#\n" +
+	"\rprefix_blocks\x18\v \x01(\rR\fprefixBlocks\x122\n" +
+	"\amax_age\x18\f \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x18\n" +
+	"\aretries\x18\r \x01(\rR\aretries\x12)\n" +
+	"\x10breaker_failures\x18\x0e \x01(\rR\x0fbreakerFailures\"\x14\n" +
 	"\x12GetSettingsRequest\"H\n" +
 	"\x13GetSettingsResponse\x121\n" +
 	"\bsettings\x18\x01 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\"\x87\x01\n" +
@@ -1175,7 +1561,7 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x121\n" +
 	"\bsettings\x18\x06 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\x124\n" +
 	"\abatcher\x18\a \x01(\v2\x1a.paceline.v1.BatcherStatusR\abatcher\x127\n" +
-	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\"\x8c\x03\n" +
+	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\"\xab\x05\n" +
 	"\rBatcherStatus\x12'\n" +
 	"\x0fqueued_requests\x18\x01 \x01(\x04R\x0equeuedRequests\x12!\n" +
 	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12*\n" +
@@ -1188,11 +1574,35 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\arefused\x18\t \x01(\x04R\arefused\x125\n" +
 	"\breleases\x18\n" +
 	" \x03(\v2\x19.paceline.v1.ReleaseCountR\breleases\x12\x16\n" +
-	"\x06merged\x18\v \x01(\x04R\x06merged\"x\n" +
+	"\x06merged\x18\v \x01(\x04R\x06merged\x12!\n" +
+	"\fheld_prompts\x18\f \x01(\x04R\vheldPrompts\x12\x18\n" +
+	"\acallers\x18\r \x01(\x04R\acallers\x124\n" +
+	"\x16believed_cached_tokens\x18\x0e \x01(\x04R\x14believedCachedTokens\x12\x16\n" +
+	"\x06splits\x18\x0f \x01(\x04R\x06splits\x12\x18\n" +
+	"\aretries\x18\x10 \x01(\x04R\aretries\x12!\n" +
+	"\fbreaker_open\x18\x11 \x01(\bR\vbreakerOpen\x12*\n" +
+	"\x04cost\x18\x12 \x01(\v2\x16.paceline.v1.CostModelR\x04cost\x12)\n" +
+	"\x04auto\x18\x13 \x01(\v2\x15.paceline.v1.AutoPlanR\x04auto\"\xca\x01\n" +
+	"\tCostModel\x12*\n" +
+	"\x11seconds_per_batch\x18\x01 \x01(\x01R\x0fsecondsPerBatch\x12,\n" +
+	"\x12seconds_per_prompt\x18\x02 \x01(\x01R\x10secondsPerPrompt\x12*\n" +
+	"\x11seconds_per_token\x18\x03 \x01(\x01R\x0fsecondsPerToken\x12\x18\n" +
+	"\abatches\x18\x04 \x01(\x04R\abatches\x12\x1d\n" +
+	"\n" +
+	"mean_error\x18\x05 \x01(\x01R\tmeanError\"\xdf\x01\n" +
+	"\bAutoPlan\x12\x1d\n" +
+	"\n" +
+	"batch_size\x18\x01 \x01(\rR\tbatchSize\x12!\n" +
+	"\fbatch_tokens\x18\x02 \x01(\x04R\vbatchTokens\x124\n" +
+	"\bmax_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12\"\n" +
+	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12\x1f\n" +
+	"\vprefix_hold\x18\x05 \x01(\bR\n" +
+	"prefixHold\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"x\n" +
 	"\fReleaseCount\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\x06reason\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x04R\abatches\x12\x1a\n" +
-	"\brequests\x18\x03 \x01(\x04R\brequests\"\xde\x03\n" +
+	"\brequests\x18\x03 \x01(\x04R\brequests\"\x9a\x04\n" +
 	"\x0eUpstreamStatus\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\x12\x14\n" +
@@ -1210,12 +1620,18 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\x0fschedule_policy\x18\f \x01(\tR\x0eschedulePolicy\x12\x1d\n" +
 	"\n" +
 	"vocab_size\x18\r \x01(\x04R\tvocabSize\x12&\n" +
-	"\fload_seconds\x18\x0e \x01(\x01H\x00R\vloadSeconds\x88\x01\x01B\x0f\n" +
-	"\r_load_seconds*W\n" +
+	"\fload_seconds\x18\x0e \x01(\x01H\x00R\vloadSeconds\x88\x01\x01\x12:\n" +
+	"\tsimulator\x18\x0f \x01(\v2\x1c.paceline.v1.SimulatorStatusR\tsimulatorB\x0f\n" +
+	"\r_load_seconds\"Y\n" +
+	"\x0fSimulatorStatus\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x16\n" +
+	"\x06origin\x18\x02 \x01(\tR\x06origin\x12\x14\n" +
+	"\x05speed\x18\x03 \x01(\x01R\x05speed*l\n" +
 	"\tBatchMode\x12\x1a\n" +
 	"\x16BATCH_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10BATCH_MODE_FIXED\x10\x01\x12\x18\n" +
-	"\x14BATCH_MODE_UNBATCHED\x10\x022\xdc\x03\n" +
+	"\x14BATCH_MODE_UNBATCHED\x10\x02\x12\x13\n" +
+	"\x0fBATCH_MODE_AUTO\x10\x032\xdc\x03\n" +
 	"\fAdminService\x12J\n" +
 	"\tGetStatus\x12\x1d.paceline.v1.GetStatusRequest\x1a\x1e.paceline.v1.GetStatusResponse\x12P\n" +
 	"\vGetSettings\x12\x1f.paceline.v1.GetSettingsRequest\x1a .paceline.v1.GetSettingsResponse\x12Y\n" +
@@ -1238,7 +1654,7 @@ func file_paceline_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_paceline_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_paceline_v1_admin_proto_goTypes = []any{
 	(BatchMode)(0),                 // 0: paceline.v1.BatchMode
 	(*Settings)(nil),               // 1: paceline.v1.Settings
@@ -1255,44 +1671,52 @@ var file_paceline_v1_admin_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),       // 12: paceline.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 13: paceline.v1.GetStatusResponse
 	(*BatcherStatus)(nil),          // 14: paceline.v1.BatcherStatus
-	(*ReleaseCount)(nil),           // 15: paceline.v1.ReleaseCount
-	(*UpstreamStatus)(nil),         // 16: paceline.v1.UpstreamStatus
-	(*durationpb.Duration)(nil),    // 17: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),  // 18: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),  // 19: google.protobuf.Timestamp
-	(ReleaseReason)(0),             // 20: paceline.v1.ReleaseReason
+	(*CostModel)(nil),              // 15: paceline.v1.CostModel
+	(*AutoPlan)(nil),               // 16: paceline.v1.AutoPlan
+	(*ReleaseCount)(nil),           // 17: paceline.v1.ReleaseCount
+	(*UpstreamStatus)(nil),         // 18: paceline.v1.UpstreamStatus
+	(*SimulatorStatus)(nil),        // 19: paceline.v1.SimulatorStatus
+	(*durationpb.Duration)(nil),    // 20: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),  // 21: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),  // 22: google.protobuf.Timestamp
+	(ReleaseReason)(0),             // 23: paceline.v1.ReleaseReason
 }
 var file_paceline_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: paceline.v1.Settings.mode:type_name -> paceline.v1.BatchMode
-	17, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
-	1,  // 2: paceline.v1.GetSettingsResponse.settings:type_name -> paceline.v1.Settings
-	1,  // 3: paceline.v1.UpdateSettingsRequest.settings:type_name -> paceline.v1.Settings
-	18, // 4: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 5: paceline.v1.UpdateSettingsResponse.settings:type_name -> paceline.v1.Settings
-	17, // 6: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
-	19, // 7: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	1,  // 8: paceline.v1.GetStatusResponse.settings:type_name -> paceline.v1.Settings
-	14, // 9: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
-	16, // 10: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
-	15, // 11: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
-	20, // 12: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
-	12, // 13: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
-	2,  // 14: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
-	4,  // 15: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
-	6,  // 16: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
-	8,  // 17: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
-	10, // 18: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
-	13, // 19: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
-	3,  // 20: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
-	5,  // 21: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
-	7,  // 22: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
-	9,  // 23: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
-	11, // 24: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	20, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
+	20, // 2: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
+	1,  // 3: paceline.v1.GetSettingsResponse.settings:type_name -> paceline.v1.Settings
+	1,  // 4: paceline.v1.UpdateSettingsRequest.settings:type_name -> paceline.v1.Settings
+	21, // 5: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 6: paceline.v1.UpdateSettingsResponse.settings:type_name -> paceline.v1.Settings
+	20, // 7: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
+	22, // 8: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: paceline.v1.GetStatusResponse.settings:type_name -> paceline.v1.Settings
+	14, // 10: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
+	18, // 11: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
+	17, // 12: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
+	15, // 13: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
+	16, // 14: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
+	20, // 15: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
+	23, // 16: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
+	19, // 17: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
+	12, // 18: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
+	2,  // 19: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
+	4,  // 20: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
+	6,  // 21: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
+	8,  // 22: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
+	10, // 23: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
+	13, // 24: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
+	3,  // 25: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
+	5,  // 26: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
+	7,  // 27: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
+	9,  // 28: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
+	11, // 29: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
+	24, // [24:30] is the sub-list for method output_type
+	18, // [18:24] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_paceline_v1_admin_proto_init() }
@@ -1301,14 +1725,14 @@ func file_paceline_v1_admin_proto_init() {
 		return
 	}
 	file_paceline_v1_prefill_proto_init()
-	file_paceline_v1_admin_proto_msgTypes[15].OneofWrappers = []any{}
+	file_paceline_v1_admin_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_paceline_v1_admin_proto_rawDesc), len(file_paceline_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -762,8 +762,14 @@ type Receipt struct {
 	// How many other requests the same prompt answered, because they waited
 	// together and asked for exactly the same.
 	MergedRequests uint32 `protobuf:"varint,8,opt,name=merged_requests,json=mergedRequests,proto3" json:"merged_requests,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Seconds from the release to the answer as predicted at the release, to be
+	// compared with upstream_seconds; absent while too little is learned.
+	PredictedSeconds *float64 `protobuf:"fixed64,9,opt,name=predicted_seconds,json=predictedSeconds,proto3,oneof" json:"predicted_seconds,omitempty"`
+	// Prompt tokens that were expected not to be cached, to be compared with
+	// prompt_tokens less cached_tokens of the reply.
+	PredictedUncachedTokens uint32 `protobuf:"varint,10,opt,name=predicted_uncached_tokens,json=predictedUncachedTokens,proto3" json:"predicted_uncached_tokens,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
@@ -848,6 +854,20 @@ func (x *Receipt) GetAttempts() uint32 {
 func (x *Receipt) GetMergedRequests() uint32 {
 	if x != nil {
 		return x.MergedRequests
+	}
+	return 0
+}
+
+func (x *Receipt) GetPredictedSeconds() float64 {
+	if x != nil && x.PredictedSeconds != nil {
+		return *x.PredictedSeconds
+	}
+	return 0
+}
+
+func (x *Receipt) GetPredictedUncachedTokens() uint32 {
+	if x != nil {
+		return x.PredictedUncachedTokens
 	}
 	return 0
 }
@@ -1123,7 +1143,7 @@ const file_paceline_v1_prefill_proto_rawDesc = "" +
 	"\x06prompt\x18\x01 \x03(\v2\x1a.paceline.v1.TokenLogprobsR\x06prompt\x12:\n" +
 	"\n" +
 	"completion\x18\x02 \x03(\v2\x1a.paceline.v1.TokenLogprobsR\n" +
-	"completion\"\xc0\x02\n" +
+	"completion\"\xc4\x03\n" +
 	"\aReceipt\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x1d\n" +
 	"\n" +
@@ -1133,7 +1153,11 @@ const file_paceline_v1_prefill_proto_rawDesc = "" +
 	"\x12queue_wait_seconds\x18\x05 \x01(\x01R\x10queueWaitSeconds\x12)\n" +
 	"\x10upstream_seconds\x18\x06 \x01(\x01R\x0fupstreamSeconds\x12\x1a\n" +
 	"\battempts\x18\a \x01(\rR\battempts\x12'\n" +
-	"\x0fmerged_requests\x18\b \x01(\rR\x0emergedRequests\"M\n" +
+	"\x0fmerged_requests\x18\b \x01(\rR\x0emergedRequests\x120\n" +
+	"\x11predicted_seconds\x18\t \x01(\x01H\x00R\x10predictedSeconds\x88\x01\x01\x12:\n" +
+	"\x19predicted_uncached_tokens\x18\n" +
+	" \x01(\rR\x17predictedUncachedTokensB\x14\n" +
+	"\x12_predicted_seconds\"M\n" +
 	"\x14PrefillStreamRequest\x125\n" +
 	"\arequest\x18\x01 \x01(\v2\x1b.paceline.v1.PrefillRequestR\arequest\"\xa8\x01\n" +
 	"\x15PrefillStreamResponse\x12\x1d\n" +
@@ -1232,6 +1256,7 @@ func file_paceline_v1_prefill_proto_init() {
 	file_paceline_v1_prefill_proto_msgTypes[1].OneofWrappers = []any{}
 	file_paceline_v1_prefill_proto_msgTypes[2].OneofWrappers = []any{}
 	file_paceline_v1_prefill_proto_msgTypes[4].OneofWrappers = []any{}
+	file_paceline_v1_prefill_proto_msgTypes[7].OneofWrappers = []any{}
 	file_paceline_v1_prefill_proto_msgTypes[9].OneofWrappers = []any{
 		(*PrefillStreamResponse_Response)(nil),
 		(*PrefillStreamResponse_Error)(nil),

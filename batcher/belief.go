@@ -1,0 +1,181 @@
+package batcher
+
+// belief is what is thought to be in SGLang's prefix cache, in blocks: what
+// answered prompts left there, dropped again as SGLang evicts (least recently
+// used, leaves first). It may be wrong, and then costs some order, never an
+// answer. Guarded by Batcher.mu.
+//
+// The cached blocks are closed under prefix: a prompt's blocks are used last to
+// first, so a block is always older than the one it extends and goes first.
+type belief struct {
+	blocks         map[uint64]*block
+	oldest, newest *block // the cached blocks, by time of use
+	cached         int    // in that list
+	limit          int    // most of them
+	answers        uint64 // learned from so far
+	spare          *block // unused ones, linked by newer
+}
+
+// block is one block of some prompt. It exists while it is cached, computed or
+// waited for.
+type block struct {
+	name         uint64
+	cached       bool
+	used         uint64 // the answer that last used it
+	computing    int    // members in flight whose first new block it is
+	nodes        *node  // of waiting requests, one of each group
+	older, newer *block // while cached
+}
+
+func newBelief(limit int) belief { return belief{blocks: make(map[uint64]*block), limit: limit} }
+
+// get returns the block of a name, making it where there is none.
+func (b *belief) get(name uint64) *block {
+	if k := b.blocks[name]; k != nil {
+		return k
+	}
+	k := b.spare
+	if k == nil {
+		k = new(block)
+	} else {
+		b.spare = k.newer
+	}
+	*k = block{name: name}
+	b.blocks[name] = k
+	return k
+}
+
+// tidy drops a block that nothing needs.
+func (b *belief) tidy(k *block) {
+	if k.cached || k.computing > 0 || k.nodes != nil {
+		return
+	}
+	delete(b.blocks, k.name)
+	*k = block{newer: b.spare}
+	b.spare = k
+}
+
+// known is how many leading blocks of p are believed cached.
+func (b *belief) known(p Prefix) int {
+	low, high := 0, len(p) // all below low are cached, none from high on
+	for low < high {
+		middle := (low + high) / 2
+		if k := b.blocks[p[middle]]; k != nil && k.cached {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low
+}
+
+// begin notes that a member computes what is new of p, and returns its first
+// new block, or nil if there is none: requests that need it had better wait.
+func (b *belief) begin(p Prefix) (first *block, known int) {
+	known = b.known(p)
+	if known == len(p) {
+		return nil, known
+	}
+	first = b.get(p[known])
+	first.computing++
+	if first.computing == 1 {
+		for n := first.nodes; n != nil; n = n.later {
+			n.hold()
+		}
+	}
+	return first, known
+}
+
+// end undoes begin. It reports whether requests that waited for it can go now.
+func (b *belief) end(first *block) (freed bool) {
+	first.computing--
+	if first.computing == 0 {
+		for n := first.nodes; n != nil; n = n.later {
+			n.free()
+			freed = true
+		}
+	}
+	b.tidy(first)
+	return freed
+}
+
+// learn takes the answer to a prompt of which known blocks were believed cached
+// when it was sent, after so many answers, and the server found cachedBlocks: all
+// of it is cached now.
+func (b *belief) learn(p Prefix, known int, answers uint64, cachedBlocks int) {
+	if cachedBlocks < known {
+		b.contradict(b.blocks[p[cachedBlocks]], answers)
+	}
+	b.answers++
+	for i := len(p) - 1; i >= 0; i-- {
+		b.use(b.get(p[i]))
+	}
+	for b.cached > b.limit {
+		b.evict(b.oldest)
+	}
+}
+
+// contradict drops a block that was thought cached after so many answers and was
+// not, with all that was thought to be older: SGLang evicts the oldest first. A
+// block that was used since is there again.
+func (b *belief) contradict(missing *block, answers uint64) {
+	if missing == nil || !missing.cached || missing.used > answers {
+		return
+	}
+	for b.oldest != missing {
+		b.evict(b.oldest)
+	}
+	b.evict(missing)
+}
+
+// forget drops everything cached, after a flush or a restart.
+func (b *belief) forget() {
+	for b.oldest != nil {
+		b.evict(b.oldest)
+	}
+}
+
+// setLimit bounds the cached blocks.
+func (b *belief) setLimit(limit int) {
+	b.limit = limit
+	for b.cached > b.limit {
+		b.evict(b.oldest)
+	}
+}
+
+// use makes k the newest cached block.
+func (b *belief) use(k *block) {
+	if k.cached {
+		b.unlink(k)
+	}
+	k.cached, k.used = true, b.answers
+	k.older, k.newer = b.newest, nil
+	if b.newest == nil {
+		b.oldest = k
+	} else {
+		b.newest.newer = k
+	}
+	b.newest = k
+	b.cached++
+}
+
+func (b *belief) evict(k *block) {
+	b.unlink(k)
+	k.cached = false
+	b.tidy(k)
+}
+
+func (b *belief) unlink(k *block) {
+	if k.older == nil {
+		b.oldest = k.newer
+	} else {
+		k.older.newer = k.newer
+	}
+	if k.newer == nil {
+		b.newest = k.older
+	} else {
+		k.newer.older = k.older
+	}
+	k.older, k.newer = nil, nil
+	b.cached--
+}

@@ -1,0 +1,242 @@
+package batcher
+
+// group is the waiting requests of one caller in one lane, as a tree of their
+// prefixes. The next one to go is the next of a walk through the tree in depth,
+// so that requests that share cached tokens go together, the shortest of a
+// branch first.
+type group struct {
+	caller *caller
+	lane   *lane
+	index  int // in lane.groups
+	root   node
+	nodes  map[uint64]*node // all but the root, by name of block
+	cursor *node            // where the walk is; nil at the root
+	spare  *node            // unused nodes, linked by right
+	spares int
+}
+
+const mostSpares = 1 << 14 // unused nodes that a group keeps: a few MB
+
+// node is one block of waiting prompts. Requests stand at the node of the last
+// of their blocks. A node is held while its block is computed for another
+// request: SGLang shares nothing new within one forward (measured on 0.5.23), so
+// what stands here and below had better come after that.
+type node struct {
+	group  *group
+	block  *block // nil at the root
+	parent *node
+	held   bool
+	all    int // requests here and below: a node exists while there are any
+	open   int // of these, requests that no held node below this one keeps
+
+	first, last *waiter // requests that end here, by arrival
+
+	// Children through which open requests are reached: those freed last come
+	// first, then in the order in which they came.
+	child, lastChild *node
+	left, right      *node // neighbours among the parent's children
+	linked           bool
+
+	earlier, later *node // neighbours among the nodes of one block
+}
+
+// add puts a request into the tree, at the end of its prefix.
+func (g *group) add(w *waiter, b *belief) {
+	n := &g.root
+	n.all++
+	for _, name := range w.prefix {
+		n = g.below(n, name, b)
+		n.all++
+	}
+	w.node, w.before, w.after = n, n.last, nil
+	if n.last == nil {
+		n.first = w
+	} else {
+		n.last.after = w
+	}
+	n.last = w
+	n.opened(1)
+}
+
+// below returns the node of a block under n, making it where there is none.
+func (g *group) below(n *node, name uint64, b *belief) *node {
+	if c := g.nodes[name]; c != nil {
+		return c
+	}
+	c := g.spare
+	if c == nil {
+		c = new(node)
+	} else {
+		g.spare = c.right
+		g.spares--
+	}
+	k := b.get(name)
+	*c = node{group: g, block: k, parent: n, held: k.computing > 0, later: k.nodes}
+	if k.nodes != nil {
+		k.nodes.earlier = c
+	}
+	k.nodes = c
+	g.nodes[name] = c
+	return c
+}
+
+// remove takes a request out of the tree.
+func (g *group) remove(w *waiter, b *belief) {
+	n := w.node
+	if w.before == nil {
+		n.first = w.after
+	} else {
+		w.before.after = w.after
+	}
+	if w.after == nil {
+		n.last = w.before
+	} else {
+		w.after.before = w.before
+	}
+	w.node, w.before, w.after = nil, nil, nil
+	n.opened(-1)
+	for n != nil {
+		above := n.parent
+		if n.all--; n.all == 0 && above != nil {
+			g.drop(n, b)
+		}
+		n = above
+	}
+}
+
+// drop forgets a node that nobody stands under.
+func (g *group) drop(n *node, b *belief) {
+	if g.cursor == n {
+		g.cursor = n.parent
+	}
+	if n.earlier == nil {
+		n.block.nodes = n.later
+	} else {
+		n.earlier.later = n.later
+	}
+	if n.later != nil {
+		n.later.earlier = n.earlier
+	}
+	delete(g.nodes, n.block.name)
+	b.tidy(n.block)
+	if *n = (node{}); g.spares < mostSpares {
+		n.right, g.spare = g.spare, n
+		g.spares++
+	}
+}
+
+// replace puts one request in the place of another that has the same prefix.
+func (w *waiter) replace(heir *waiter) {
+	heir.node, heir.before, heir.after = w.node, w.before, w.after
+	if w.before == nil {
+		w.node.first = heir
+	} else {
+		w.before.after = heir
+	}
+	if w.after == nil {
+		w.node.last = heir
+	} else {
+		w.after.before = heir
+	}
+	w.node, w.before, w.after = nil, nil, nil
+}
+
+// next is the next request of the walk, or nil if all are held.
+func (g *group) next() *waiter {
+	var from *node // the deepest node on the way up that leads to an open request
+	for n := g.at(); n != nil; n = n.parent {
+		switch {
+		case n.held:
+			from = nil
+		case from == nil && n.open > 0:
+			from = n
+		}
+	}
+	if from == nil {
+		return nil
+	}
+	for from.first == nil {
+		from = from.child
+	}
+	g.cursor = from
+	return from.first
+}
+
+func (g *group) at() *node {
+	if g.cursor == nil {
+		return &g.root
+	}
+	return g.cursor
+}
+
+// opened counts d more requests that can go, here and above.
+func (n *node) opened(d int) {
+	for {
+		n.open += d
+		n.relink(false)
+		switch {
+		case n.held:
+			return
+		case n.parent == nil:
+			n.group.lane.open += d
+			return
+		}
+		n = n.parent
+	}
+}
+
+// hold keeps what stands here and below from going.
+func (n *node) hold() {
+	if n.held {
+		return
+	}
+	n.held = true
+	n.relink(false)
+	n.parent.opened(-n.open)
+}
+
+// free undoes hold, and continues the walk here.
+func (n *node) free() {
+	if !n.held {
+		return
+	}
+	n.held = false
+	n.relink(true)
+	n.parent.opened(n.open)
+	n.group.cursor = n
+}
+
+// relink keeps n among its parent's children exactly while it leads somewhere.
+func (n *node) relink(front bool) {
+	p := n.parent
+	if p == nil || n.linked == (n.open > 0 && !n.held) {
+		return
+	}
+	if n.linked {
+		n.unlink(p)
+		return
+	}
+	n.linked = true
+	switch {
+	case p.child == nil:
+		p.child, p.lastChild = n, n
+	case front:
+		n.right, p.child.left, p.child = p.child, n, n
+	default:
+		n.left, p.lastChild.right, p.lastChild = p.lastChild, n, n
+	}
+}
+
+func (n *node) unlink(p *node) {
+	if n.left == nil {
+		p.child = n.right
+	} else {
+		n.left.right = n.right
+	}
+	if n.right == nil {
+		p.lastChild = n.left
+	} else {
+		n.right.left = n.left
+	}
+	n.left, n.right, n.linked = nil, nil, false
+}

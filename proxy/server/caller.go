@@ -1,0 +1,38 @@
+package server
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+)
+
+// callerOf names who a request comes from, for fairness between callers: the
+// host of the peer, whichever of its connections it uses.
+func callerOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	if p.Addr.Network() == "bufconn" { // our own gateway, which says for whom it asks
+		return forwardedFor(ctx)
+	}
+	host, _, err := net.SplitHostPort(p.Addr.String())
+	if err != nil {
+		return p.Addr.String()
+	}
+	return host
+}
+
+// forwardedFor is the last address of X-Forwarded-For: the gateway adds that of
+// its peer to whatever the peer sent.
+func forwardedFor(ctx context.Context) string {
+	all := metadata.ValueFromIncomingContext(ctx, "x-forwarded-for")
+	if len(all) == 0 {
+		return ""
+	}
+	last := all[len(all)-1]
+	return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+}
