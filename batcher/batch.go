@@ -53,6 +53,7 @@ type member[Q, R any] struct {
 	known    int     // blocks that were believed cached,
 	answers  uint64  // after so many answers
 	uncached float64 // tokens that it was expected to cost
+	reserved int     // blocks set aside for it
 }
 
 // board puts the request of member i, with its twins, into the batch. It
@@ -215,6 +216,8 @@ func (b *Batch[Q, R]) learn(i int, u Usage) (freed bool) {
 // unclaim lets those go that waited for member i. It requires owner.mu.
 func (b *Batch[Q, R]) unclaim(i int) (freed bool) {
 	m := &b.members[i]
+	b.owner.queue.belief.reserved -= m.reserved
+	m.reserved = 0
 	if m.claim == nil {
 		return false
 	}

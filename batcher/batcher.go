@@ -244,9 +244,12 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 		})
 		if d.take == 0 {
 			b.wakeUp(b.tryAgain(d.wake, now), now)
-			return
+			break
 		}
 		b.start(b.queue.lanes[d.lane], d, s, now)
+	}
+	for _, l := range b.queue.lanes {
+		l.crowded = false
 	}
 }
 
@@ -276,6 +279,9 @@ func (b *Batcher[Q, R]) look(s Settings, now time.Time) {
 		v := laneView{
 			count: l.count, open: l.open, tokens: l.tokens, bytes: l.bytes,
 			oldest: l.first.since, since: l.first.since, priority: l.priority, attained: l.attained(),
+		}
+		if l.crowded {
+			v.open = 0 // until a batch in flight ends
 		}
 		if l.open < l.count && l.released.After(v.since) {
 			v.since = l.released // the oldest may be held: the rest fills a batch of its own
@@ -359,13 +365,19 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 			b.drop(w, err)
 			continue
 		}
+		room := w.room(b.queue.belief.known(w.prefix))
+		if !d.fifo && b.crowded(room, len(batch.members)) {
+			batch.reason, l.crowded = ReasonBudget, true
+			break
+		}
 		tokens, bytes = tokens+int64(w.tokens), bytes+int64(w.bytes)
 		if len(batch.members) > 0 && (s.BatchTokens > 0 && tokens > s.BatchTokens || s.BatchBytes > 0 && bytes > s.BatchBytes) {
 			batch.reason = ReasonBudget
 			break
 		}
+		reserved := b.queue.belief.reserve(w, room)
 		b.queue.remove(w)
-		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, prefix: w.prefix, bytes: w.bytes}
+		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, prefix: w.prefix, bytes: w.bytes, reserved: reserved}
 		m.value = m.entry.value
 		m.claim, m.known = b.queue.belief.begin(w.prefix)
 		m.answers = b.queue.belief.answers
@@ -375,6 +387,20 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 		batch.members = append(batch.members, m)
 	}
 	return uncached
+}
+
+// cacheShare is the part of the server's cache that is set aside for requests
+// that share: the rest is for what it keeps beside.
+const cacheShare = 0.8
+
+// crowded says whether a request that needs so much room in the server's cache
+// would push out what others in flight and behind them are to find there. One
+// alone always goes. It requires mu.
+func (b *Batcher[Q, R]) crowded(room, taken int) bool {
+	if room == 0 || b.server.CacheTokens == 0 || b.stats.InFlight == 0 && taken == 0 {
+		return false
+	}
+	return float64((b.queue.belief.reserved+room)*BlockTokens) > cacheShare*float64(b.server.CacheTokens)
 }
 
 // drop ends a waiting request that can't be answered in time, but not its twins,

@@ -13,6 +13,7 @@ type belief struct {
 	cached         int    // in that list
 	limit          int    // most of them
 	answers        uint64 // learned from so far
+	reserved       int    // blocks of the server's cache set aside for what is in flight and what follows it
 	spare          *block // unused ones, linked by newer
 }
 
@@ -84,6 +85,17 @@ func (b *belief) begin(p Prefix) (first *block, known int) {
 		}
 	}
 	return first, known
+}
+
+// reserve sets room aside: for as long as requests stand below w, or, if there
+// are none, for its own member, which then has to give back what is returned.
+func (b *belief) reserve(w *waiter, room int) (own int) {
+	b.reserved += room
+	if w.node.all == 1 {
+		return room
+	}
+	w.node.reserved += room
+	return 0
 }
 
 // end undoes begin. It reports whether requests that waited for it can go now.

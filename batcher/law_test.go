@@ -222,6 +222,9 @@ func checkEmpty(t *rapid.T, b *Batcher[int, int]) {
 			t.Fatalf("block %d is left: %+v", name, *k)
 		}
 	}
+	if q.belief.reserved != 0 {
+		t.Fatalf("%d blocks are still reserved", q.belief.reserved)
+	}
 	if q.belief.cached != len(q.belief.blocks) || q.belief.cached > q.belief.limit {
 		t.Fatalf("%d blocks, %d cached, limit %d", len(q.belief.blocks), q.belief.cached, q.belief.limit)
 	}

@@ -38,6 +38,7 @@ type lane struct {
 	tokens      int64
 	bytes       int64
 	first, last *waiter
+	crowded     bool      // what is open here has no room in the server's cache now; only during a release
 	released    time.Time // when a batch was last taken from it
 	urgent      urgent    // those with a deadline
 	groups      []*group  // by caller

@@ -28,6 +28,11 @@ type node struct {
 	held   bool
 	all    int // requests here and below: a node exists while there are any
 	open   int // of these, requests that no held node below this one keeps
+	size   int // nodes here and below
+
+	// What is set aside in the server's cache for the requests here and below,
+	// in blocks: see room.
+	reserved int
 
 	first, last *waiter // requests that end here, by arrival
 
@@ -47,6 +52,17 @@ func (g *group) add(w *waiter, b *belief) {
 	for _, name := range w.prefix {
 		n = g.below(n, name, b)
 		n.all++
+	}
+	grown := 0 // new nodes: all of them at the end
+	for m := n; m != nil; m = m.parent {
+		if m.size == 0 && m.parent != nil {
+			grown++
+		}
+		m.size += grown
+		if m.reserved > 0 {
+			m.reserved += grown
+			b.reserved += grown
+		}
 	}
 	w.node, w.before, w.after = n, n.last, nil
 	if n.last == nil {
@@ -95,10 +111,13 @@ func (g *group) remove(w *waiter, b *belief) {
 	}
 	w.node, w.before, w.after = nil, nil, nil
 	n.opened(-1)
-	for n != nil {
+	for gone := 0; n != nil; {
 		above := n.parent
 		if n.all--; n.all == 0 && above != nil {
+			gone++
 			g.drop(n, b)
+		} else {
+			n.size -= gone
 		}
 		n = above
 	}
@@ -109,6 +128,7 @@ func (g *group) drop(n *node, b *belief) {
 	if g.cursor == n {
 		g.cursor = n.parent
 	}
+	b.reserved -= n.reserved
 	if n.earlier == nil {
 		n.block.nodes = n.later
 	} else {
@@ -123,6 +143,22 @@ func (g *group) drop(n *node, b *belief) {
 		n.right, g.spare = g.spare, n
 		g.spares++
 	}
+}
+
+// room is how many blocks of the server's cache must be set aside for a request
+// to be taken: its own new ones, and those of the requests that stand below it,
+// which are to find it cached. It is 0 if an earlier one on its way set them
+// aside.
+func (w *waiter) room(known int) int {
+	for n := w.node; n != nil; n = n.parent {
+		if n.reserved > 0 {
+			return 0
+		}
+	}
+	if w.node.parent == nil {
+		return 0 // too short to be named
+	}
+	return len(w.prefix) - known + w.node.size - 1
 }
 
 // replace puts one request in the place of another that has the same prefix.

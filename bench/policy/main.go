@@ -1,0 +1,322 @@
+// Command policy compares what the batcher's orders cost and save: it sends
+// prompts that share much or little through an embedded proxy, to the simulator
+// or a running SGLang, once for each policy, interleaved and repeated.
+//
+//	go run ./bench/policy                                 simulated H100
+//	go run ./bench/policy -sglang http://127.0.0.1:30000  a running SGLang
+//
+// "computed/distinct" is the tokens that the server computed, by its own count,
+// over the fewest possible: 1.00 shares everything. Flushes the server's cache.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"paceline/batcher"
+	"paceline/loadgen/stats"
+	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/server"
+	"paceline/sglang/sim"
+)
+
+// policies are the compared settings, the plain one first.
+var policies = []struct {
+	name   string
+	change func(*batcher.Settings)
+}{
+	{"fifo", func(s *batcher.Settings) { s.PrefixOrder, s.MergeIdentical = false, false }},
+	{"prefix", func(s *batcher.Settings) { s.MergeIdentical = false }},
+	{"merge", func(s *batcher.Settings) { s.PrefixOrder = false }},
+	{"both", func(*batcher.Settings) {}},
+	{"auto", func(s *batcher.Settings) { s.Mode = batcher.ModeAuto }},
+}
+
+type options struct {
+	sglang, profile string
+	speed           float64
+	kv, repeats     int
+	size, inFlight  int
+	workloads, only string
+	prompts         int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: the simulator)")
+	flag.StringVar(&o.profile, "sim-profile", "h100-qwen2.5-7b", "simulated server")
+	flag.Float64Var(&o.speed, "sim-speed", 3, "simulated seconds per real second")
+	flag.IntVar(&o.kv, "kv", 0, "tokens that the simulated cache holds (default: the profile's; a quarter of the distinct ones for multi-turn)")
+	flag.IntVar(&o.repeats, "repeats", 3, "how often each policy is measured")
+	flag.IntVar(&o.size, "batch-size", 16, "batch size")
+	flag.IntVar(&o.inFlight, "max-in-flight", 2, "batches in flight")
+	flag.IntVar(&o.prompts, "n", 500, "first turns")
+	flag.StringVar(&o.workloads, "workloads", "a,b,c,d", "a: first turns, b: rollouts, c: multi-turn, d: few callers")
+	flag.StringVar(&o.only, "policies", "", "only these, by name, separated by commas")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "policy:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, letter := range strings.Split(o.workloads, ",") {
+		w, err := workloadOf(letter, o)
+		if err != nil {
+			return err
+		}
+		if err := compare(ctx, w, o, out); err != nil {
+			return err
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func workloadOf(letter string, o options) (workload, error) {
+	switch letter {
+	case "a":
+		return firstTurns(o.prompts), nil
+	case "b":
+		return rolloutsTogether(), nil
+	case "c":
+		return multiTurn(), nil
+	case "d":
+		return few(4), nil
+	}
+	return workload{}, fmt.Errorf("-workloads: %q is none of a, b, c, d", letter)
+}
+
+// compare measures one workload at every policy.
+func compare(ctx context.Context, w workload, o options, out *tabwriter.Writer) error {
+	distinct := w.distinct()
+	kv := o.kv
+	if kv == 0 && w.callers == 0 {
+		kv = distinct / 4
+	}
+	url, speed := o.sglang, 1.0
+	if url == "" {
+		s, err := simulator(o, kv)
+		if err != nil {
+			return err
+		}
+		defer s.Close() //nolint:errcheck // a simulator has nothing to lose
+		if url, err = s.Listen("127.0.0.1:0"); err != nil {
+			return err
+		}
+		speed = o.speed
+	}
+	p, err := startProxy(ctx, url, o, speed)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	fmt.Fprintf(out, "\n%s: %s; %d prompts, %d distinct tokens\n", w.name, w.what, len(w.prompts), distinct) //nolint:errcheck // flushed with its error
+	fmt.Fprintln(out, "policy\tcomputed/distinct\tprompts/s\trange\tp50 s\tp99 s\tbatch")                    //nolint:errcheck // likewise
+	all := map[string][]measured{}
+	for range o.repeats {
+		for _, policy := range policies {
+			if o.only != "" && !slices.Contains(strings.Split(o.only, ","), policy.name) {
+				continue
+			}
+			s := p.settings
+			policy.change(&s)
+			m, err := p.measure(ctx, w, s)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", w.name, policy.name, err)
+			}
+			all[policy.name] = append(all[policy.name], m)
+		}
+	}
+	for _, policy := range policies {
+		if runs := all[policy.name]; len(runs) > 0 {
+			printRow(out, policy.name, runs, distinct, speed)
+		}
+	}
+	return nil
+}
+
+func printRow(out *tabwriter.Writer, name string, runs []measured, distinct int, speed float64) {
+	of := func(f func(measured) float64) []float64 {
+		var all []float64
+		for _, r := range runs {
+			all = append(all, f(r))
+		}
+		return all
+	}
+	rate := of(func(m measured) float64 { return float64(len(m.latency)) / m.wall.Seconds() / speed })
+	low, high := stats.Range(rate)
+	fmt.Fprintf(out, "%s\t%.2f\t%.1f\t%.1f – %.1f\t%.2f\t%.2f\t%.1f\n", name, //nolint:errcheck // flushed with its error
+		stats.Median(of(func(m measured) float64 { return float64(m.computed) / float64(distinct) })),
+		stats.Median(rate), low, high,
+		speed*stats.Median(of(func(m measured) float64 { return quantile(m.latency, 0.5) })),
+		speed*stats.Median(of(func(m measured) float64 { return quantile(m.latency, 0.99) })),
+		stats.Median(of(func(m measured) float64 { return m.size })))
+}
+
+func quantile(sorted []float64, q float64) float64 { return sorted[int(q*float64(len(sorted)-1))] }
+
+func simulator(o options, kv int) (*sim.Server, error) {
+	profile, err := sim.ProfileNamed(o.profile)
+	if err != nil {
+		return nil, err
+	}
+	if kv > 0 {
+		profile.KVCacheTokens = kv
+	}
+	return sim.New(sim.Options{Profile: profile, Speed: o.speed})
+}
+
+// proxy is an embedded proxy with its clients.
+type proxy struct {
+	settings batcher.Settings
+	prefill  pb.PrefillServiceClient
+	admin    pb.AdminServiceClient
+	stop     func()
+}
+
+func startProxy(ctx context.Context, url string, o options, speed float64) (*proxy, error) {
+	cfg := server.DefaultConfig()
+	cfg.Upstream, cfg.Listen, cfg.HTTP, cfg.Admin = url, "127.0.0.1:0", "", "127.0.0.1:0"
+	cfg.VocabSize = 151_936
+	s := &cfg.Settings
+	s.BatchSize, s.MaxInFlight = o.size, o.inFlight
+	s.MaxWait = time.Duration(float64(s.MaxWait) / speed)
+	s.MaxAge = time.Duration(float64(s.MaxAge) / speed)
+	running, err := server.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- running.Run(ctx) }()
+	var conns []*grpc.ClientConn
+	p := &proxy{settings: *s, stop: func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		cancel()
+		<-ended
+	}}
+	for _, addr := range []string{running.Addr(), running.AdminAddr()} {
+		c, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
+		if err != nil {
+			p.stop()
+			return nil, err
+		}
+		conns = append(conns, c)
+	}
+	p.prefill, p.admin = pb.NewPrefillServiceClient(conns[0]), pb.NewAdminServiceClient(conns[1])
+	for range 100 {
+		st, err := p.admin.GetStatus(ctx, &pb.GetStatusRequest{})
+		if err == nil && st.GetReady() {
+			return p, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	p.stop()
+	return nil, errors.New("the proxy is not ready")
+}
+
+// measured is one pass; its times are real.
+type measured struct {
+	wall     time.Duration
+	latency  []float64 // seconds, sorted
+	computed int       // tokens
+	size     float64   // prompts a batch
+}
+
+// place is a prompt's place in a batch.
+type place struct {
+	batch    string
+	position uint32
+}
+
+// measure sends the workload once with a cold cache.
+func (p *proxy) measure(ctx context.Context, w workload, s batcher.Settings) (measured, error) {
+	if err := p.prepare(ctx, s); err != nil {
+		return measured{}, err
+	}
+	var (
+		mu      sync.Mutex
+		m       measured
+		failure error
+		batches = map[string]int{}
+		counted = map[place]bool{} // several callers may have one prompt
+		next    atomic.Int64
+		callers sync.WaitGroup
+	)
+	send := func(i int) {
+		start := time.Now()
+		reply, err := p.prefill.Prefill(ctx, &pb.PrefillRequest{TokenIds: w.prompts[i]})
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			failure = err
+			return
+		}
+		m.latency = append(m.latency, time.Since(start).Seconds())
+		if r := reply.GetReceipt(); !counted[place{r.GetBatchId(), r.GetPosition()}] {
+			m.computed += int(reply.GetPromptTokens() - reply.GetCachedTokens())
+			counted[place{r.GetBatchId(), r.GetPosition()}] = true
+			batches[r.GetBatchId()] = int(r.GetBatchSize())
+		}
+	}
+	n := w.callers
+	if n == 0 {
+		n = len(w.prompts)
+	}
+	start := time.Now()
+	for range n {
+		callers.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(w.prompts); i = next.Add(1) - 1 {
+				send(int(i))
+			}
+		})
+	}
+	callers.Wait()
+	m.wall = time.Since(start)
+	slices.Sort(m.latency)
+	for _, size := range batches {
+		m.size += float64(size) / float64(len(batches))
+	}
+	return m, failure
+}
+
+func (p *proxy) prepare(ctx context.Context, s batcher.Settings) error {
+	mode := pb.BatchMode_BATCH_MODE_FIXED
+	if s.Mode == batcher.ModeAuto {
+		mode = pb.BatchMode_BATCH_MODE_AUTO
+	}
+	req := &pb.UpdateSettingsRequest{Settings: &pb.Settings{
+		Mode: mode, PrefixOrder: s.PrefixOrder, MergeIdentical: s.MergeIdentical,
+		BatchSize: uint32(s.BatchSize), MaxWait: durationpb.New(s.MaxWait),
+	}}
+	req.UpdateMask = &fieldmaskpb.FieldMask{Paths: []string{"mode", "prefix_order", "merge_identical", "batch_size", "max_wait"}}
+	if _, err := p.admin.UpdateSettings(ctx, req); err != nil {
+		return err
+	}
+	_, err := p.admin.FlushCache(ctx, &pb.FlushCacheRequest{Timeout: durationpb.New(30 * time.Second)})
+	return err
+}
