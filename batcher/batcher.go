@@ -70,7 +70,7 @@ type Batcher[Q, R any] struct {
 	tuner    tuner
 	stats    Stats // what changes all the time is filled in by Stats
 	batches  uint64
-	aged     bool // the last batch was not for the oldest
+	ordered  int // prompts released since some went in order of arrival only
 	draining bool
 	closed   bool
 	settled  chan struct{} // closed when a drain has nothing left, or is undone; nil without one
@@ -239,7 +239,7 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 		s := b.effective()
 		b.look(s, now)
 		d := decide(b.view, s, moment{
-			now: now, inFlight: b.stats.InFlight, slots: b.slots(s, now), draining: b.draining, aged: b.aged,
+			now: now, inFlight: b.stats.InFlight, slots: b.slots(s, now), draining: b.draining, turn: b.ordered / (agedShare - 1),
 			busyUntil: b.tuner.wanted(b.meter.busyUntil()),
 		})
 		if d.take == 0 {
@@ -333,7 +333,11 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 	for i := range batch.members {
 		batch.board(i, now)
 	}
-	b.aged = !d.fifo
+	if d.fifo {
+		b.ordered = max(0, b.ordered-(agedShare-1)*len(batch.members))
+	} else {
+		b.ordered = min(b.ordered+len(batch.members), (agedShare-1)*s.BatchSize)
+	}
 	l.released = now
 	b.stats.InFlight++
 	b.stats.InFlightPrompts += len(batch.members)
@@ -358,7 +362,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 				w = l.pick()
 			}
 		}
-		if w == nil {
+		if w == nil || d.fifo && len(batch.members) > 0 && !d.until.IsZero() && w.since.After(d.until) {
 			break
 		}
 		if err := b.late(w, now); err != nil {

@@ -22,7 +22,7 @@ type moment struct {
 	inFlight  int
 	slots     int // most batches in flight
 	draining  bool
-	aged      bool      // the next batch is the one for the oldest, if they are too old
+	turn      int       // most prompts that may go in order of arrival now, if the oldest is too old
 	busyUntil time.Time // auto: when the server needs the next batch
 }
 
@@ -33,24 +33,35 @@ type decision struct {
 	lane   int
 	take   int
 	fifo   bool
+	until  time.Time // with fifo: the first of another lane came then; zero: there is none
 	reason Reason
 	wake   time.Time
 }
 
+// agedShare: once somebody is too old, one prompt in so many goes in order of
+// arrival. So nobody waits for more than so many times the prompts that came
+// before, after MaxAge.
+const agedShare = 4
+
 // decide is the whole release policy: a pure function of the queue, the
 // settings, the batches in flight and the time. Among lanes that are due, that
 // of the highest priority goes first, then that of the least served caller, then
-// the oldest. But when the oldest request of all has waited MaxAge, every second
-// batch is for the oldest.
+// the oldest. But once the oldest request of all has waited MaxAge, one prompt in
+// agedShare is the oldest.
 func decide(lanes []laneView, s Settings, m moment) decision {
 	if m.inFlight >= m.slots {
 		return decision{} // the end of a batch is a change: nothing to wake for
 	}
 	var d decision
-	oldest := -1
+	oldest, second := -1, time.Time{}
 	for i, l := range lanes {
-		if oldest < 0 || l.oldest.Before(lanes[oldest].oldest) {
+		switch {
+		case oldest < 0:
 			oldest = i
+		case l.oldest.Before(lanes[oldest].oldest):
+			oldest, second = i, lanes[oldest].oldest
+		default:
+			second = earlier(second, l.oldest)
 		}
 		reason, at := due(l, s, m)
 		switch {
@@ -69,13 +80,9 @@ func decide(lanes []laneView, s Settings, m moment) decision {
 		if lanes[oldest].open < lanes[oldest].count {
 			d.wake = earlier(d.wake, limit) // held, but not for ever
 		}
-	case m.aged || d.take == 0:
+	case m.turn > 0 || d.take == 0:
 		l := lanes[oldest]
-		reason := ReasonWait
-		if l.count >= s.BatchSize {
-			reason = ReasonFull
-		}
-		return decision{lane: oldest, take: min(l.count, takeLimit(s)), fifo: true, reason: reason}
+		return decision{lane: oldest, take: min(l.count, takeLimit(s), max(1, m.turn)), fifo: true, until: second, reason: ReasonWait}
 	}
 	return d
 }

@@ -24,58 +24,58 @@ func TestPolicyDecides(t *testing.T) {
 		inFlight int
 		draining bool
 		want     decision
-		aged     bool
+		turn     int
 	}{
-		{"an empty queue wants nothing", nil, fixed, 0, false, decision{}, false},
-		{"a full batch goes", []laneView{{count: 4, oldest: now}}, fixed, 0, false, decision{take: 4, reason: ReasonFull}, false},
-		{"more than a batch goes one batch at a time", []laneView{{count: 9, oldest: now}}, fixed, 1, false, decision{take: 4, reason: ReasonFull}, false},
+		{"an empty queue wants nothing", nil, fixed, 0, false, decision{}, 0},
+		{"a full batch goes", []laneView{{count: 4, oldest: now}}, fixed, 0, false, decision{take: 4, reason: ReasonFull}, 0},
+		{"more than a batch goes one batch at a time", []laneView{{count: 9, oldest: now}}, fixed, 1, false, decision{take: 4, reason: ReasonFull}, 0},
 		{"a young partial batch waits for its oldest", []laneView{{count: 3, oldest: ago(4 * time.Millisecond)}}, fixed, 0, false,
-			decision{wake: now.Add(6 * time.Millisecond)}, false},
-		{"an old partial batch goes", []laneView{{count: 3, oldest: ago(10 * time.Millisecond)}}, fixed, 0, false, decision{take: 3, reason: ReasonWait}, false},
-		{"a lane with the tokens of a batch goes", []laneView{{count: 2, tokens: 100, oldest: now}}, budget, 0, false, decision{take: 2, reason: ReasonBudget}, false},
-		{"a lane with fewer tokens waits", []laneView{{count: 2, tokens: 99, oldest: now}}, budget, 0, false, decision{wake: now.Add(10 * time.Millisecond)}, false},
-		{"without a free slot nothing goes and nothing wakes", []laneView{{count: 4, oldest: ago(time.Second)}}, fixed, 2, false, decision{}, false},
-		{"without a window a free slot takes what is there", []laneView{{count: 1, oldest: now}}, eager, 1, false, decision{take: 1, reason: ReasonIdle}, false},
-		{"without a window a full batch is called full", []laneView{{count: 5, oldest: now}}, eager, 1, false, decision{take: 4, reason: ReasonFull}, false},
-		{"draining goes at once", []laneView{{count: 2, oldest: now}}, fixed, 0, true, decision{take: 2, reason: ReasonDrain}, false},
-		{"draining keeps to the slots", []laneView{{count: 2, oldest: now}}, fixed, 2, true, decision{}, false},
-		{"unbatched goes singly whatever is in flight", []laneView{{count: 3, oldest: now}}, unbatched, 99, false, decision{take: 1, reason: ReasonUnbatched}, false},
+			decision{wake: now.Add(6 * time.Millisecond)}, 0},
+		{"an old partial batch goes", []laneView{{count: 3, oldest: ago(10 * time.Millisecond)}}, fixed, 0, false, decision{take: 3, reason: ReasonWait}, 0},
+		{"a lane with the tokens of a batch goes", []laneView{{count: 2, tokens: 100, oldest: now}}, budget, 0, false, decision{take: 2, reason: ReasonBudget}, 0},
+		{"a lane with fewer tokens waits", []laneView{{count: 2, tokens: 99, oldest: now}}, budget, 0, false, decision{wake: now.Add(10 * time.Millisecond)}, 0},
+		{"without a free slot nothing goes and nothing wakes", []laneView{{count: 4, oldest: ago(time.Second)}}, fixed, 2, false, decision{}, 0},
+		{"without a window a free slot takes what is there", []laneView{{count: 1, oldest: now}}, eager, 1, false, decision{take: 1, reason: ReasonIdle}, 0},
+		{"without a window a full batch is called full", []laneView{{count: 5, oldest: now}}, eager, 1, false, decision{take: 4, reason: ReasonFull}, 0},
+		{"draining goes at once", []laneView{{count: 2, oldest: now}}, fixed, 0, true, decision{take: 2, reason: ReasonDrain}, 0},
+		{"draining keeps to the slots", []laneView{{count: 2, oldest: now}}, fixed, 2, true, decision{}, 0},
+		{"unbatched goes singly whatever is in flight", []laneView{{count: 3, oldest: now}}, unbatched, 99, false, decision{take: 1, reason: ReasonUnbatched}, 0},
 		{"of two lanes due the older goes first",
 			[]laneView{{count: 4, oldest: ago(time.Millisecond)}, {count: 1, oldest: ago(20 * time.Millisecond)}}, fixed, 0, false,
-			decision{lane: 1, take: 1, reason: ReasonWait}, false},
+			decision{lane: 1, take: 1, reason: ReasonWait}, 0},
 		{"a full lane does not wait for an older one",
 			[]laneView{{count: 1, oldest: ago(5 * time.Millisecond)}, {count: 4, oldest: now}}, fixed, 0, false,
-			decision{lane: 1, take: 4, reason: ReasonFull, wake: now.Add(5 * time.Millisecond)}, false},
+			decision{lane: 1, take: 4, reason: ReasonFull, wake: now.Add(5 * time.Millisecond)}, 0},
 		{"the earliest lane sets the wake-up",
 			[]laneView{{count: 1, oldest: ago(time.Millisecond)}, {count: 2, oldest: ago(7 * time.Millisecond)}}, fixed, 0, false,
-			decision{wake: now.Add(3 * time.Millisecond)}, false},
+			decision{wake: now.Add(3 * time.Millisecond)}, 0},
 		{"a higher priority goes before an older request",
 			[]laneView{{count: 1, oldest: ago(50 * time.Millisecond)}, {count: 1, oldest: ago(20 * time.Millisecond), priority: 1}}, fixed, 0, false,
-			decision{lane: 1, take: 1, reason: ReasonWait}, false},
+			decision{lane: 1, take: 1, reason: ReasonWait}, 0},
 		{"the least served caller goes before an older request",
 			[]laneView{{count: 1, oldest: ago(50 * time.Millisecond), attained: 2}, {count: 1, oldest: ago(20 * time.Millisecond), attained: 1}}, fixed, 0, false,
-			decision{lane: 1, take: 1, reason: ReasonWait}, false},
+			decision{lane: 1, take: 1, reason: ReasonWait}, 0},
 		{"held requests don't go and wake at their age",
 			[]laneView{{count: 4, open: none, oldest: ago(400 * time.Millisecond)}}, fixed, 0, false,
-			decision{wake: now.Add(600 * time.Millisecond)}, false},
+			decision{wake: now.Add(600 * time.Millisecond)}, 0},
 		{"held requests don't fill a batch",
 			[]laneView{{count: 9, open: 3, oldest: ago(50 * time.Millisecond)}}, fixed, 0, false,
-			decision{take: 3, reason: ReasonWait, wake: now.Add(950 * time.Millisecond)}, false},
+			decision{take: 3, reason: ReasonWait, wake: now.Add(950 * time.Millisecond)}, 0},
 		{"too old, a held request goes in order of arrival",
 			[]laneView{{count: 9, open: none, oldest: ago(time.Second)}}, fixed, 0, false,
-			decision{take: 4, fifo: true, reason: ReasonFull}, false},
-		{"one batch goes by order though somebody is too old",
+			decision{take: 1, fifo: true, reason: ReasonWait}, 0},
+		{"most batches go by order though somebody is too old",
 			[]laneView{{count: 2, oldest: ago(2 * time.Second)}, {count: 4, oldest: now, priority: 1}}, fixed, 0, false,
-			decision{lane: 1, take: 4, reason: ReasonFull}, false},
-		{"the next one is for the oldest",
+			decision{lane: 1, take: 4, reason: ReasonFull}, 0},
+		{"the oldest have their turn",
 			[]laneView{{count: 2, oldest: ago(2 * time.Second)}, {count: 4, oldest: now, priority: 1}}, fixed, 0, false,
-			decision{take: 2, fifo: true, reason: ReasonWait}, true},
+			decision{take: 2, fifo: true, until: now, reason: ReasonWait}, 9},
 		{"a deadline closes the batch early",
 			[]laneView{{count: 2, oldest: now, last: ago(0)}}, fixed, 0, false,
-			decision{take: 2, reason: ReasonDeadline}, false},
+			decision{take: 2, reason: ReasonDeadline}, 0},
 		{"a deadline to come sets the wake-up",
 			[]laneView{{count: 2, oldest: now, last: now.Add(3 * time.Millisecond)}}, fixed, 0, false,
-			decision{wake: now.Add(3 * time.Millisecond)}, false},
+			decision{wake: now.Add(3 * time.Millisecond)}, 0},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestPolicyDecides(t *testing.T) {
 			if c.settings.Mode == ModeUnbatched {
 				slots = 1000
 			}
-			m := moment{now: now, inFlight: c.inFlight, slots: slots, draining: c.draining, aged: c.aged}
+			m := moment{now: now, inFlight: c.inFlight, slots: slots, draining: c.draining, turn: c.turn}
 			if got := decide(c.lanes, c.settings, m); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}

@@ -68,10 +68,10 @@ type Settings struct {
 	// remembered as cached; also bounded by what SGLang's cache holds.
 	PrefixBlocks int
 
-	// MaxAge bounds what order costs: once a request has waited so long, every
-	// second batch is taken strictly in order of arrival. So nobody waits longer
-	// than MaxAge (or MaxWait, if that is longer) and twice what it would have
-	// waited first come, first served.
+	// MaxAge bounds what order costs (prefixes, priority, fairness): once a
+	// request has waited so long, every fourth prompt is the one that came first.
+	// So nobody waits longer than MaxAge (or MaxWait, if that is longer) and then
+	// for four times the prompts that were before it.
 	MaxAge time.Duration
 
 	// MergeIdentical sends requests of one Identity that wait together as one
@@ -117,7 +117,7 @@ func DefaultSettings() Settings {
 		MaxInFlight:     2,                    // one is computed while the next is parsed
 		PrefixOrder:     true,                 // where nothing is shared the order stays that of arrival
 		PrefixBlocks:    1 << 17,              // 8 million tokens, beyond most KV caches; some 16 MB
-		MaxAge:          10 * time.Second,     // well below what clients wait
+		MaxAge:          30 * time.Second,     // half of what impatient clients wait
 		MergeIdentical:  true,                 // it saves a whole prompt, always
 		QueueRequests:   10_000,               // minutes of work: more would only miss its deadlines
 		QueueBytes:      256 << 20,            // 10,000 prompts of 26 KiB

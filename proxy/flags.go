@@ -75,7 +75,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.BoolVar(&c.Settings.MergeIdentical, "merge-identical", c.Settings.MergeIdentical, "send requests that wait together and ask for the same as one prompt")
 	f.BoolVar(&c.Settings.PrefixOrder, "prefix-order", c.Settings.PrefixOrder, "of requests that share a new prefix send one first and the others after its answer")
 	f.IntVar(&c.Settings.PrefixBlocks, "prefix-blocks", c.Settings.PrefixBlocks, "most blocks of 64 tokens remembered as cached at SGLang")
-	f.DurationVar(&c.Settings.MaxAge, "max-age", c.Settings.MaxAge, "once a request has waited so long, every second batch is first come, first served")
+	f.DurationVar(&c.Settings.MaxAge, "max-age", c.Settings.MaxAge, "once a request has waited so long, every fourth prompt is the one that came first")
 	f.IntVar(&c.Settings.Retries, "retries", c.Settings.Retries, "how often a call that SGLang failed is repeated at most")
 	f.IntVar(&c.Settings.BreakerFailures, "breaker-failures", c.Settings.BreakerFailures, "failed calls in a row after which SGLang is left alone for a while")
 	f.Int64Var(&c.Settings.QueueBytes, "queue-bytes", c.Settings.QueueBytes, "most prompt bytes waiting; beyond it requests are refused")

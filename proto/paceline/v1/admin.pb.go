@@ -120,10 +120,10 @@ type Settings struct {
 	// as cached at SGLang, 1 to 16777216; some 128 bytes of memory each. SGLang's
 	// own cache size bounds them too. Default 131072.
 	PrefixBlocks uint32 `protobuf:"varint,11,opt,name=prefix_blocks,json=prefixBlocks,proto3" json:"prefix_blocks,omitempty"`
-	// Once a request has waited so long, every second batch is taken strictly in
-	// order of arrival: so no order (prefix, priority, fairness) makes anybody
-	// wait longer than this and twice first come, first served. 0 to 1 h; at
-	// least max_wait has effect. Default 10 s.
+	// Once a request has waited so long, every fourth prompt released is the one
+	// that came first: so no order (prefix, priority, fairness) makes anybody wait
+	// longer than this and then for four times the prompts before it. 0 to 1 h; at
+	// least max_wait has effect. Default 30 s.
 	MaxAge *durationpb.Duration `protobuf:"bytes,12,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
 	// How often a call that SGLang failed (busy, reset, 5xx) is repeated at most,
 	// 0 to 10, with a growing pause; over time a tenth of all calls may be
