@@ -240,7 +240,7 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 		b.look(s, now)
 		d := decide(b.view, s, moment{
 			now: now, inFlight: b.stats.InFlight, slots: b.slots(s, now), draining: b.draining, turn: b.ordered / (agedShare - 1),
-			busyUntil: b.tuner.wanted(b.meter.busyUntil()),
+			busyUntil: b.tuner.wanted(b.meter.busyUntil(), b.meter.cost.Predict(s.BatchSize, float64(s.BatchSize)*b.meter.meanUncached())),
 		})
 		if d.take == 0 {
 			b.wakeUp(b.tryAgain(d.wake, now), now)
@@ -257,15 +257,16 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 func (b *Batcher[Q, R]) effective() Settings {
 	s := b.settings
 	if s.Mode == ModeAuto {
-		p := b.tuner.plan(b.queue.count+b.stats.InFlightPrompts, b.server, &b.meter)
-		s.BatchSize, s.MaxWait, s.MaxInFlight = p.BatchSize, p.MaxWait, p.MaxInFlight
-		s.BatchTokens = earliest(s.BatchTokens, p.BatchTokens)
+		t := &b.tuner
+		t.choose(b.queue.count+b.stats.InFlightPrompts, b.server, &b.meter)
+		s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
+		s.BatchTokens = smaller(s.BatchTokens, t.tokens)
 	}
 	return s
 }
 
-// earliest is the smaller of two budgets, of which 0 is none.
-func earliest(a, b int64) int64 {
+// smaller is the smaller of two budgets, of which 0 is none.
+func smaller(a, b int64) int64 {
 	if a == 0 || b != 0 && b < a {
 		return b
 	}
@@ -383,14 +384,29 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 		b.queue.remove(w)
 		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, prefix: w.prefix, bytes: w.bytes, reserved: reserved}
 		m.value = m.entry.value
-		m.claim, m.known = b.queue.belief.begin(w.prefix)
-		m.answers = b.queue.belief.answers
+		m.known, m.answers = b.queue.belief.known(w.prefix), b.queue.belief.answers
 		m.uncached = b.uncached(w, m.known)
+		m.claim = b.claim(w.prefix, m.known, m.uncached)
 		b.queue.callers.serve(w.caller, m.uncached+1) // a cached prompt is not free either
 		uncached += m.uncached
 		batch.members = append(batch.members, m)
 	}
 	return uncached
+}
+
+// claim makes requests wait that share what is new of a prefix, where that pays.
+// It requires mu.
+func (b *Batcher[Q, R]) claim(p Prefix, known int, uncached float64) *block {
+	if known == len(p) {
+		return nil
+	}
+	first := b.queue.belief.get(p[known])
+	if b.settings.Mode == ModeAuto && !b.tuner.worthHolding(b.meter.cost, uncached, first.waiting()) {
+		b.queue.belief.tidy(first)
+		return nil
+	}
+	b.queue.belief.begin(first)
+	return first
 }
 
 // cacheShare is the part of the server's cache that is set aside for requests
@@ -436,7 +452,11 @@ func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
 	now := time.Now()
 	b.stats.InFlight--
 	b.stats.InFlightPrompts -= len(batch.members)
-	b.meter.ended(batch.account(), b.stats.InFlight, now)
+	a := batch.account()
+	b.meter.ended(a, b.stats.InFlight, now)
+	if b.settings.Mode == ModeAuto {
+		b.tuner.ended(b.meter.work(a), b.queue.count > 0, now)
+	}
 	b.release(now)
 	b.settle()
 }
@@ -537,7 +557,7 @@ func (b *Batcher[Q, R]) Stats() Stats {
 	s.Cost = b.meter.cost
 	s.BreakerOpen = b.breaker.open(now)
 	if b.settings.Mode == ModeAuto {
-		s.Plan = b.tuner.last
+		s.Plan = b.tuner.plan(&b.meter)
 	}
 	return s
 }

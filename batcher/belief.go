@@ -70,21 +70,24 @@ func (b *belief) known(p Prefix) int {
 	return low
 }
 
-// begin notes that a member computes what is new of p, and returns its first
-// new block, or nil if there is none: requests that need it had better wait.
-func (b *belief) begin(p Prefix) (first *block, known int) {
-	known = b.known(p)
-	if known == len(p) {
-		return nil, known
+// waiting is how many requests wait that need k.
+func (k *block) waiting() int {
+	all := 0
+	for n := k.nodes; n != nil; n = n.later {
+		all += n.all
 	}
-	first = b.get(p[known])
+	return all
+}
+
+// begin notes that a member computes a block, the first new one of its prompt:
+// requests that need it had better wait.
+func (b *belief) begin(first *block) {
 	first.computing++
 	if first.computing == 1 {
 		for n := first.nodes; n != nil; n = n.later {
 			n.hold()
 		}
 	}
-	return first, known
 }
 
 // reserve sets room aside: for as long as requests stand below w, or, if there

@@ -17,7 +17,7 @@ type meter struct {
 	lesson account
 	took   time.Duration
 
-	prompt, computed float64 // tokens of recent answers, decayed
+	prompts, prompt, computed float64 // recent prompts, their tokens, and those computed, decayed
 }
 
 // account is what a batch came to.
@@ -65,6 +65,7 @@ func (m *meter) ended(a account, inFlight int, now time.Time) {
 		m.lesson, m.took = account{}, 0 // failures and repeats teach nothing of the cost
 		return
 	}
+	m.prompts = memory*m.prompts + float64(a.prompts)
 	m.prompt, m.computed = memory*m.prompt+a.tokens, memory*m.computed+a.uncached
 	m.lesson.batches++
 	m.lesson.prompts += a.prompts
@@ -87,6 +88,23 @@ func (m *meter) busyUntil() time.Time {
 		return time.Time{}
 	}
 	return m.progress.Add(m.pending)
+}
+
+// work is what a batch was worth in seconds of the server, its fixed cost left
+// out: the same for the same prompts, however they were batched.
+func (m *meter) work(a account) float64 {
+	if !m.cost.Ready() {
+		return float64(a.prompts)
+	}
+	return m.cost.PerRequest*float64(a.prompts) + m.cost.PerToken*a.uncached
+}
+
+// meanUncached is the tokens of a recent prompt that were computed.
+func (m *meter) meanUncached() float64 {
+	if m.prompts == 0 {
+		return 0
+	}
+	return m.computed / m.prompts
 }
 
 // uncachedShare is the part of the recent prompts' tokens that was computed.

@@ -37,8 +37,8 @@ func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 	for _, setting := range plan.Settings {
 		r.Config.Settings = append(r.Config.Settings, setting.Name())
 	}
-	if s.simulation != nil {
-		r.Simulation = &report.Simulation{Profile: s.simulation.Name, Origin: s.simulation.Origin, Speed: o.simSpeed}
+	if sim := up.GetSimulator(); sim != nil {
+		r.Simulation = &report.Simulation{Profile: sim.GetProfile(), Origin: sim.GetOrigin(), Speed: sim.GetSpeed()}
 	}
 	return r
 }

@@ -98,7 +98,7 @@ func TestWithoutArgumentsButASmallerLoadTheWholeWayIsMeasured(t *testing.T) {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
 	r := readReport(t, out)
-	if !r.Simulated || len(r.Runs) != 6 || r.Partial || r.EnvExec == nil {
+	if !r.Simulated || len(r.Runs) != 8 || r.Partial || r.EnvExec == nil {
 		t.Fatalf("%d runs, %+v", len(r.Runs), r)
 	}
 	for _, run := range r.Runs {
@@ -134,7 +134,7 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"a size that is no number", []string{"-sizes", "1,x"}, 2, `-sizes: "x" is not a whole number`},
 		{"no prompts", []string{"-n", "0"}, 2, "-n: must be at least 1, got 0"},
 		{"no callers", []string{"-concurrency", "0"}, 2, "-concurrency: must be at least 1"},
-		{"nothing to measure", []string{"-sizes", "", "-unbatched=false"}, 2, "-sizes: names no setting"},
+		{"nothing to measure", []string{"-sizes", "", "-unbatched=false", "-auto=false"}, 2, "-sizes: names no setting"},
 		{"unknown flag", []string{"-nope"}, 2, "-nope"},
 		{"argument", []string{"x"}, 2, `unexpected argument "x"`},
 		{"missing file", []string{"-trajectories", "missing.jsonl"}, 2, "missing.jsonl"},
@@ -255,7 +255,7 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	}
 
 	out := t.TempDir()
-	e := loadgen(t, "-target", p.Addr(), "-target-admin", p.AdminAddr(), "-out", out, "-sizes", "4", "-repeats", "1",
+	e := loadgen(t, "-target", p.Addr(), "-target-admin", p.AdminAddr(), "-out", out, "-sizes", "4", "-auto=false", "-repeats", "1",
 		"-max-wait", "10s", "-problems", write(t, strings.Repeat(`{"problem_statement": "the same for all"}`+"\n", 24)))
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
@@ -319,7 +319,7 @@ func TestFilesOfRealTrajectoriesAreReplayed(t *testing.T) {
 		t.Skip("the real trajectories are not beside the checkout: ", err)
 	}
 	out := t.TempDir()
-	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
+	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-auto=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}

@@ -17,7 +17,7 @@ type options struct {
 	prompts int
 	sizes   string
 
-	unbatched, direct bool
+	unbatched, auto, direct bool
 
 	repeats, concurrency, maxInFlight int
 	maxWait, timeout                  time.Duration
@@ -72,6 +72,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.IntVar(&o.prompts, "n", defaultPrompts, "how many trajectories to send; fewer if the file holds fewer")
 	f.StringVar(&o.sizes, "sizes", defaultSizes, "batch sizes to measure, separated by commas")
 	f.BoolVar(&o.unbatched, "unbatched", true, "measure single calls too: no waiting, no in-flight cap")
+	f.BoolVar(&o.auto, "auto", true, "measure the mode that chooses by itself too")
 	f.BoolVar(&o.direct, "direct", true, "with -sglang, measure straight to SGLang too, without a proxy")
 	f.IntVar(&o.repeats, "repeats", defaultRepeats, "how often each setting is measured")
 	f.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "callers in the closed loop, the same at every setting")
@@ -138,9 +139,6 @@ func (o options) plan() (sweep.Plan, error) {
 		Repeats: o.repeats, Concurrency: o.concurrency, MaxInFlight: o.maxInFlight,
 		MaxWait: o.maxWait, Timeout: o.timeout, Seed: o.seed, Speed: 1,
 	}
-	if o.simulated() {
-		p.Speed = o.simSpeed
-	}
 	seen := map[int]bool{}
 	for field := range strings.SplitSeq(o.sizes, ",") {
 		field = strings.TrimSpace(field)
@@ -155,6 +153,9 @@ func (o options) plan() (sweep.Plan, error) {
 			seen[size] = true
 			p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeFixed, BatchSize: size})
 		}
+	}
+	if o.auto {
+		p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeAuto})
 	}
 	if o.unbatched {
 		p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeUnbatched})

@@ -41,6 +41,9 @@ func execute(ctx context.Context, o options) error {
 		log.Error("start failed", "error", err)
 		return err
 	}
+	if sim := s.status.GetUpstream().GetSimulator(); sim != nil && sim.GetSpeed() > 0 {
+		plan.Speed = sim.GetSpeed() // wherever the simulator runs
+	}
 	r := newReport(o, plan, l, s)
 	announce(r, out)
 	r.Runs, err = measure(ctx, plan, l, s, log)

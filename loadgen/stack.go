@@ -29,11 +29,10 @@ const (
 // stack is everything between the prompts and the model: what runs in this
 // process and what is only spoken to.
 type stack struct {
-	proxy      *target.Proxy
-	direct     *target.Direct // nil without -sglang
-	counters   sweep.Counters // nil where SGLang can't be reached from here
-	simulation *sim.Profile   // nil for a real server
-	status     *pb.GetStatusResponse
+	proxy    *target.Proxy
+	direct   *target.Direct // nil without -sglang
+	counters sweep.Counters // nil where SGLang can't be reached from here
+	status   *pb.GetStatusResponse
 
 	closers []func() error
 }
@@ -126,7 +125,6 @@ func (s *stack) startSimulator(o options) (string, error) {
 	}
 	s.onClose(func() error { client.CloseIdle(); return nil })
 	s.counters = sweep.ServerCounters{Client: client}
-	s.simulation = &profile
 	return url, nil
 }
 

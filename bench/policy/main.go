@@ -66,7 +66,7 @@ func main() {
 	flag.IntVar(&o.size, "batch-size", 16, "batch size")
 	flag.IntVar(&o.inFlight, "max-in-flight", 2, "batches in flight")
 	flag.IntVar(&o.prompts, "n", 500, "first turns")
-	flag.StringVar(&o.workloads, "workloads", "a,b,c,d", "a: first turns, b: rollouts, c: multi-turn, d: few callers")
+	flag.StringVar(&o.workloads, "workloads", "a,b,c,d,e", "a: first turns, b: rollouts, c: multi-turn, d: few callers, e: short pairs")
 	flag.StringVar(&o.only, "policies", "", "only these, by name, separated by commas")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -104,8 +104,10 @@ func workloadOf(letter string, o options) (workload, error) {
 		return multiTurn(), nil
 	case "d":
 		return few(4), nil
+	case "e":
+		return shortPairs(), nil
 	}
-	return workload{}, fmt.Errorf("-workloads: %q is none of a, b, c, d", letter)
+	return workload{}, fmt.Errorf("-workloads: %q is none of a to e", letter)
 }
 
 // compare measures one workload at every policy.

@@ -68,6 +68,28 @@ func few(callers int) workload {
 	return w
 }
 
+// shortPairs is prompts of which two share half: to wait for the first of them
+// may cost more than it saves.
+func shortPairs() workload {
+	w := workload{name: "short pairs", what: "pairs of prompts of 256 tokens that share 128", callers: 64}
+	for i := range int32(480) {
+		p := make([]int32, 256)
+		for k := range p {
+			p[k] = int32(k) + 1000 + 300*i
+			if k < 128 {
+				p[k] = int32(k) + 1000 + 300*(i/2)
+			}
+		}
+		w.prompts = append(w.prompts, p)
+	}
+	for i := range w.prompts {
+		for k := range w.prompts[i] {
+			w.prompts[i][k] %= 150_000
+		}
+	}
+	return w
+}
+
 // history is what the agent sends at a turn, from 0.
 func history(t trajectory.Trajectory, turn int) string {
 	messages := prompt.Default().FirstTurn(t.Problem, t.MaxSteps)

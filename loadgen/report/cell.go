@@ -120,11 +120,13 @@ func each(runs []Run, f func(Run) float64) []float64 {
 	return out
 }
 
-// place orders settings in tables: sizes first, then unbatched, then direct.
+// place orders settings in tables: sizes first, then auto, unbatched and direct.
 func place(mode string, size int) int {
 	switch mode {
 	case "fixed":
 		return size
+	case "auto":
+		return math.MaxInt32 - 2
 	case "unbatched":
 		return math.MaxInt32 - 1
 	}

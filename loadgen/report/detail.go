@@ -31,6 +31,8 @@ func (d *document) details(r Report, phases []phase) {
 
 func detailTitle(setting string) string {
 	switch setting {
+	case "auto":
+		return "Auto: size, wait and batches in flight chosen by the proxy from what it learned"
 	case "unbatched":
 		return "Unbatched: single calls through the proxy, no waiting, no in-flight cap"
 	case "direct":

@@ -15,7 +15,7 @@ func (p phase) findings(cfg Config) []string {
 		out = append(out, course(sized), saturation(sized))
 	}
 	if len(sized) > 0 {
-		out = append(out, p.againstUnbatched(fastest(sized))...)
+		out = append(out, p.againstOthers(fastest(sized))...)
 	}
 	out = append(out, p.proxyCost()...)
 	if len(sized) > 0 {
@@ -105,16 +105,21 @@ func caveat(cells []cell) string {
 	return ""
 }
 
-// againstUnbatched sets the single calls beside the best size.
-func (p phase) againstUnbatched(best cell) []string {
+// againstOthers sets the other ways of sending beside the best size.
+func (p phase) againstOthers(best cell) []string {
 	var out []string
 	for _, other := range []struct{ setting, what string }{
+		{"auto", "Auto, which chooses size and batches in flight by itself,"},
 		{"unbatched", "Single calls through the proxy, without waiting or in-flight cap (unbatched),"},
 		{"direct", "Single calls straight to SGLang (direct)"},
 	} {
 		if single, ok := p.find(other.setting); ok {
-			out = append(out, fmt.Sprintf("%s reach %s requests/s; batch size %d, the best, reaches %s (%s).%s",
-				other.what, rate(single.throughput), best.batchSize, rate(best.throughput), change(single, best), certainty(single, best)))
+			verb := "reach"
+			if other.setting == "auto" {
+				verb = "reaches"
+			}
+			out = append(out, fmt.Sprintf("%s %s %s requests/s; batch size %d, the best, reaches %s (%s).%s",
+				other.what, verb, rate(single.throughput), best.batchSize, rate(best.throughput), change(single, best), certainty(single, best)))
 		}
 	}
 	return out

@@ -103,7 +103,7 @@ func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) 
 // settingName names a setting in a sentence.
 func settingName(setting string) string {
 	switch setting {
-	case "unbatched", "direct":
+	case "auto", "unbatched", "direct":
 		return setting
 	}
 	return "batch size " + setting

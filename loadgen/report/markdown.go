@@ -76,7 +76,7 @@ func (d *document) phase(p phase, cfg Config) {
 func (c cell) marked() bool { return c.partial || len(c.runs) < len(c.all) || c.completed < c.total }
 
 func (c cell) label() string {
-	name := map[string]string{"unbatched": "unbatched (single calls)", "direct": "direct (single calls, no proxy)"}[c.setting]
+	name := map[string]string{"auto": "auto (chosen by the proxy)", "unbatched": "unbatched (single calls)", "direct": "direct (single calls, no proxy)"}[c.setting]
 	if name == "" {
 		name = c.setting
 	}

@@ -84,7 +84,7 @@ type Server struct {
 type Config struct {
 	Settings       []string `json:"settings"`      // planned, by their names in runs; taken from runs if empty
 	Concurrency    int      `json:"concurrency"`   // callers of the closed loop
-	MaxInFlight    int      `json:"max_in_flight"` // batches at SGLang at once; not for unbatched and direct
+	MaxInFlight    int      `json:"max_in_flight"` // batches at SGLang at once; for fixed sizes
 	MaxWaitSeconds float64  `json:"max_wait_seconds"`
 	MaxNewTokens   int      `json:"max_new_tokens"` // tokens to generate for each prompt: 0 or 1
 	Repeats        int      `json:"repeats"`        // planned for each setting and phase

@@ -8,9 +8,9 @@ import (
 
 // Run is one pass of all prompts at one setting.
 type Run struct {
-	Setting   string    `json:"setting"`    // the batch size, "unbatched" or "direct"
-	Mode      string    `json:"mode"`       // fixed, unbatched or direct
-	BatchSize int       `json:"batch_size"` // 0 for unbatched and direct
+	Setting   string    `json:"setting"`    // the batch size, "auto", "unbatched" or "direct"
+	Mode      string    `json:"mode"`       // fixed, auto, unbatched or direct
+	BatchSize int       `json:"batch_size"` // 0 unless fixed
 	Phase     string    `json:"phase"`      // cold: the cache was flushed before; warm: after a pass of the same prompts
 	Repeat    int       `json:"repeat"`     // from 1
 	StartedAt time.Time `json:"started_at"` // real time

@@ -9,6 +9,7 @@ import (
 
 	"paceline/loadgen/report"
 	"paceline/loadgen/target"
+	pb "paceline/proto/paceline/v1"
 )
 
 // flushTimeout is how long SGLang may take to end what still runs before its
@@ -100,7 +101,7 @@ func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (
 func (s *Sweep) prepare(ctx context.Context, c Setting, phase Phase) error {
 	if c.Mode != ModeDirect {
 		err := s.Proxy.Apply(ctx, target.Settings{
-			Unbatched: c.Mode == ModeUnbatched, BatchSize: c.BatchSize,
+			Mode: modes[c.Mode], BatchSize: c.BatchSize, PrefixOrder: c.Mode == ModeAuto,
 			MaxInFlight: s.Plan.MaxInFlight, MaxWait: s.Plan.real(s.Plan.MaxWait),
 		})
 		if err != nil {
@@ -114,6 +115,13 @@ func (s *Sweep) prepare(ctx context.Context, c Setting, phase Phase) error {
 		return s.Direct.Flush(ctx, flushTimeout)
 	}
 	return s.Proxy.Flush(ctx, flushTimeout)
+}
+
+// modes are the proxy's words for ours.
+var modes = map[Mode]pb.BatchMode{
+	ModeFixed:     pb.BatchMode_BATCH_MODE_FIXED,
+	ModeAuto:      pb.BatchMode_BATCH_MODE_AUTO,
+	ModeUnbatched: pb.BatchMode_BATCH_MODE_UNBATCHED,
 }
 
 // WarmUp sends a few of the prompts once, unmeasured: connections are made and

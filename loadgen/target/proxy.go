@@ -95,7 +95,7 @@ func reasonName(r pb.ReleaseReason) string {
 
 // Settings is what a sweep sets on the proxy before a run.
 type Settings struct {
-	Unbatched   bool
+	Mode        pb.BatchMode
 	BatchSize   int // 0 leaves it as it is
 	MaxInFlight int
 	MaxWait     time.Duration // real time
@@ -104,21 +104,19 @@ type Settings struct {
 	// merged prompt would count once for each of its copies.
 	BatchTokens, BatchBytes uint64
 	MergeIdentical          bool
+	PrefixOrder             bool // only for auto: the others are plain controls
 }
 
 // Apply puts settings in force.
 func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 	want := &pb.Settings{
-		Mode:        pb.BatchMode_BATCH_MODE_FIXED,
+		Mode:        s.Mode,
 		BatchSize:   uint32(s.BatchSize),
 		MaxWait:     durationpb.New(s.MaxWait),
 		MaxInFlight: uint32(s.MaxInFlight),
-		BatchTokens: s.BatchTokens, BatchBytes: s.BatchBytes, MergeIdentical: s.MergeIdentical,
+		BatchTokens: s.BatchTokens, BatchBytes: s.BatchBytes, MergeIdentical: s.MergeIdentical, PrefixOrder: s.PrefixOrder,
 	}
-	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "merge_identical"}
-	if s.Unbatched {
-		want.Mode = pb.BatchMode_BATCH_MODE_UNBATCHED
-	}
+	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "merge_identical", "prefix_order"}
 	if s.BatchSize > 0 {
 		mask = append(mask, "batch_size")
 	}
@@ -139,11 +137,11 @@ func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
 	}
 	s := reply.GetSettings()
 	return Settings{
-		Unbatched:   s.GetMode() == pb.BatchMode_BATCH_MODE_UNBATCHED,
+		Mode:        s.GetMode(),
 		BatchSize:   int(s.GetBatchSize()),
 		MaxInFlight: int(s.GetMaxInFlight()),
 		MaxWait:     s.GetMaxWait().AsDuration(),
-		BatchTokens: s.GetBatchTokens(), BatchBytes: s.GetBatchBytes(), MergeIdentical: s.GetMergeIdentical(),
+		BatchTokens: s.GetBatchTokens(), BatchBytes: s.GetBatchBytes(), MergeIdentical: s.GetMergeIdentical(), PrefixOrder: s.GetPrefixOrder(),
 	}, nil
 }
 
