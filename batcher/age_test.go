@@ -16,16 +16,7 @@ import (
 // requests of several priorities, callers and prefixes, most of which would
 // always go before others, and checks the bound that Settings.MaxAge states.
 func TestNobodyWaitsForMoreThanItsShareOnceItIsTooOld(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		var failure any
-		synctest.Test(t, func(*testing.T) {
-			defer func() { failure = recover() }()
-			ageLaw(rt)
-		})
-		if failure != nil {
-			panic(failure)
-		}
-	})
+	rapid.Check(t, func(rt *rapid.T) { inBubble(t, rt, ageLaw) })
 }
 
 type journey struct{ accepted, released time.Time }

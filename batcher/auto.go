@@ -22,8 +22,8 @@ const (
 	autoSmallest = 8                    // below this a misjudged cost per batch would be dear
 	autoForwards = 8                    // forwards of the server in one batch: enough to fill them, and little to wait for
 	autoOverhead = 0.01                 // share of a batch's time that its fixed cost may be
-	autoGather   = 2 * time.Millisecond // the callers of one batch come back within this
-	autoWaiting  = 0.05                 // share of a prompt's time to wait for company at most
+	autoGather   = 5 * time.Millisecond // the callers of one batch come back within this
+	autoWaiting  = 0.2                  // share of a prompt's time to wait for company at most
 	autoLead     = 5 * time.Millisecond // the next batch reaches the server so long before it is done, or half the batch's own time
 	autoInFlight = 2                    // one is computed while the next is parsed
 	autoMost     = 8                    // batches in flight to try

@@ -34,6 +34,8 @@ type Batch[Q, R any] struct {
 	members  []member[Q, R]
 	live     int // members whose caller still waits; guarded by owner.mu, as all below
 
+	prev, next *Batch[Q, R] // in flight
+
 	answered  int // members with a usage
 	used      account
 	disturbed bool // a call of it failed

@@ -56,8 +56,6 @@ type Receipt struct {
 // called from any goroutine.
 type Batcher[Q, R any] struct {
 	dispatch Dispatch[Q, R]
-	ctx      context.Context // parent of every batch's context
-	cancel   context.CancelFunc
 	running  sync.WaitGroup // dispatch goroutines
 	entries  sync.Pool      // *entry[Q, R]
 
@@ -66,6 +64,7 @@ type Batcher[Q, R any] struct {
 	server   Server
 	queue    queue
 	breaker  breaker
+	inFlight *Batch[Q, R] // the youngest
 	meter    meter
 	tuner    tuner
 	stats    Stats // what changes all the time is filled in by Stats
@@ -77,7 +76,6 @@ type Batcher[Q, R any] struct {
 	timer    *time.Timer   // runs wake at wakeAt
 	wakeAt   time.Time
 	view     []laneView // reused by release
-	taken    []*waiter  // reused by start
 }
 
 // entry is one accepted request, from Submit to its end. It is reachable from
@@ -103,7 +101,6 @@ func New[Q, R any](dispatch Dispatch[Q, R], s Settings) (*Batcher[Q, R], error) 
 		return nil, err
 	}
 	b := &Batcher[Q, R]{dispatch: dispatch, settings: s, breaker: newBreaker(), queue: newQueue(s.PrefixBlocks)}
-	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.entries.New = func() any {
 		e := &entry[Q, R]{ended: make(chan struct{}, 1)}
 		e.entry = e
@@ -329,7 +326,11 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 	}
 	b.batches++
 	batch.id = b.batches
-	batch.ctx, batch.cancel = context.WithCancel(b.ctx)
+	batch.ctx, batch.cancel = context.WithCancel(context.Background())
+	if batch.next = b.inFlight; batch.next != nil {
+		batch.next.prev = batch
+	}
+	b.inFlight = batch
 	batch.cost, batch.expected = b.meter.sent(len(batch.members), tokens, b.stats.InFlight, now)
 	for i := range batch.members {
 		batch.board(i, now)
@@ -354,7 +355,7 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 // returns the tokens that they are expected to cost. It requires mu.
 func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings, now time.Time) (uncached float64) {
 	var tokens, bytes int64
-	urgentBy := now.Add(b.horizon(l, s, now) + s.MaxWait)
+	urgentBy := now.Add(2*b.horizon(l, s, now) + s.MaxWait) // the batch after this one would be too late
 	batch.members = make([]member[Q, R], 0, d.take)
 	for len(batch.members) < d.take && l.count > 0 {
 		w := l.first
@@ -386,7 +387,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 		m.value = m.entry.value
 		m.known, m.answers = b.queue.belief.known(w.prefix), b.queue.belief.answers
 		m.uncached = b.uncached(w, m.known)
-		m.claim = b.claim(w.prefix, m.known, m.uncached)
+		m.claim = b.claim(&m, l, d.take-len(batch.members)-1)
 		b.queue.callers.serve(w.caller, m.uncached+1) // a cached prompt is not free either
 		uncached += m.uncached
 		batch.members = append(batch.members, m)
@@ -394,14 +395,15 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 	return uncached
 }
 
-// claim makes requests wait that share what is new of a prefix, where that pays.
-// It requires mu.
-func (b *Batcher[Q, R]) claim(p Prefix, known int, uncached float64) *block {
-	if known == len(p) {
+// claim makes requests wait that share what is new of member m, where that pays:
+// it is free if others fill the places that are left in the batch. It requires mu.
+func (b *Batcher[Q, R]) claim(m *member[Q, R], l *lane, left int) *block {
+	if m.known == len(m.prefix) {
 		return nil
 	}
-	first := b.queue.belief.get(p[known])
-	if b.settings.Mode == ModeAuto && !b.tuner.worthHolding(b.meter.cost, uncached, first.waiting()) {
+	first := b.queue.belief.get(m.prefix[m.known])
+	followers := first.waiting()
+	if b.settings.Mode == ModeAuto && l.open-followers < max(1, left) && !b.tuner.worthHolding(b.meter.cost, m.uncached, followers) {
 		b.queue.belief.tidy(first)
 		return nil
 	}
@@ -450,6 +452,7 @@ func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
 		batch.fail(i, err)
 	}
 	now := time.Now()
+	b.land(batch)
 	b.stats.InFlight--
 	b.stats.InFlightPrompts -= len(batch.members)
 	a := batch.account()
@@ -459,6 +462,18 @@ func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
 	}
 	b.release(now)
 	b.settle()
+}
+
+// land takes a batch off the list of those in flight. It requires mu.
+func (b *Batcher[Q, R]) land(batch *Batch[Q, R]) {
+	if batch.prev == nil {
+		b.inFlight = batch.next
+	} else {
+		batch.prev.next = batch.next
+	}
+	if batch.next != nil {
+		batch.next.prev = batch.prev
+	}
 }
 
 // wakeUp sets the timer for t; a zero t needs none. It requires mu.

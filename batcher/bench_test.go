@@ -5,50 +5,140 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 )
 
 // BenchmarkSubmitToAnswer is one request's whole way with an upstream that
-// answers at once: the batcher's own cost.
+// answers at once: the batcher's own cost, goroutines included.
 func BenchmarkSubmitToAnswer(b *testing.B) {
+	for _, size := range []int{1, 4, 16, 64, 512} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) { submitToAnswer(b, size, nil) })
+	}
+	b.Run("size=16/deadline", func(b *testing.B) {
+		submitToAnswer(b, 16, func(ctx context.Context, _ *Request[int]) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Minute)
+		})
+	})
+	prefix := make(Prefix, 45) // of 2,900 tokens
+	for i := range prefix {
+		prefix[i] = uint64(i) + 1
+	}
+	b.Run("size=16/prefix", func(b *testing.B) {
+		submitToAnswer(b, 16, func(ctx context.Context, r *Request[int]) (context.Context, context.CancelFunc) {
+			r.Prefix, r.Bytes, r.Tokens = prefix, len(prefix)*BlockBytes, len(prefix)*BlockTokens
+			return ctx, func() {}
+		})
+	})
+}
+
+func submitToAnswer(b *testing.B, size int, change func(context.Context, *Request[int]) (context.Context, context.CancelFunc)) {
 	instant := func(_ context.Context, batch *Batch[int, int]) error {
 		for i := range batch.Len() {
-			batch.Answer(i, 0, Usage{})
+			batch.Answer(i, 0, Usage{PromptTokens: 2900, CachedTokens: 2899})
 		}
 		return nil
 	}
-	for _, size := range []int{1, 4, 16, 64, 512} {
-		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
-			s := DefaultSettings()
-			s.BatchSize, s.MaxWait = size, 0
-			batcher, err := New(instant, s)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer batcher.Close()
-			const callers = 1024
-			b.ReportAllocs()
-			b.ResetTimer()
-			var wg sync.WaitGroup
-			for c := range callers {
-				n := b.N / callers
-				if c < b.N%callers {
-					n++
+	s := DefaultSettings()
+	s.BatchSize, s.MaxWait, s.QueueBytes = size, time.Second, 1<<40
+	batcher, err := New(instant, s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer batcher.Close()
+	const callers = 2048
+	n := (b.N + callers - 1) / callers
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for range n {
+				ctx, r, cancel := context.Background(), Request[int]{}, func() {}
+				if change != nil {
+					var c context.CancelFunc
+					ctx, c = change(ctx, &r)
+					cancel = c
 				}
-				wg.Go(func() {
-					for range n {
-						if _, _, err := batcher.Submit(context.Background(), Request[int]{}); err != nil {
-							b.Error(err)
-						}
-					}
-				})
+				if _, _, err := batcher.Submit(ctx, r); err != nil {
+					b.Error(err)
+				}
+				cancel()
 			}
-			wg.Wait()
-			st := batcher.Stats()
-			var batches uint64
-			for _, r := range st.Releases {
-				batches += r.Batches
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	st := batcher.Stats()
+	var batches uint64
+	for _, r := range st.Releases {
+		batches += r.Batches
+	}
+	b.ReportMetric(float64(st.Answered)/float64(batches), "requests/batch")
+}
+
+// BenchmarkQueueDepth is one request's way through a queue in which many wait:
+// in at the end, the next one out.
+func BenchmarkQueueDepth(b *testing.B) {
+	for _, depth := range []int{10, 1000, 100_000} {
+		b.Run(fmt.Sprintf("waiting=%d", depth), func(b *testing.B) {
+			q := newQueue(1)
+			who := q.callers.come("", 0)
+			ring := make([]waiter, depth+1)
+			for i := range depth {
+				ring[i].caller = who
+				q.push(&ring[i], "", 0, false)
 			}
-			b.ReportMetric(float64(st.Answered)/float64(batches), "requests/batch")
+			last := &ring[depth]
+			last.caller = who
+			b.ReportAllocs()
+			for b.Loop() {
+				q.push(last, "", 0, false)
+				last = q.lanes[0].pick()
+				q.remove(last)
+			}
+		})
+	}
+}
+
+// BenchmarkPrefix is what a prompt of 2,900 tokens costs beside its place in the
+// queue: naming its blocks, and walking the tree and the belief with them.
+func BenchmarkPrefix(b *testing.B) {
+	ids := make([]int32, 2900)
+	for i := range ids {
+		ids[i] = int32(i * 37 % 1000)
+	}
+	b.Run("name", func(b *testing.B) {
+		for b.Loop() {
+			PrefixOfTokens(ids, "")
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
+	})
+	for _, shared := range []int{0, 19, 45} {
+		b.Run(fmt.Sprintf("tree/shared=%d", shared), func(b *testing.B) {
+			q := newQueue(1 << 17)
+			who := q.callers.come("", 0)
+			base := PrefixOfTokens(ids, "")
+			w := &waiter{bytes: 4 * len(ids), tokens: len(ids), caller: who}
+			fresh := uint64(1 << 40)
+			for b.Loop() {
+				p := append(Prefix(nil), base...)
+				for i := shared; i < len(p); i++ {
+					fresh++
+					p[i] = fresh
+				}
+				w.prefix = p
+				q.push(w, "", 0, false)
+				q.remove(q.lanes[0].pick())
+				if known := q.belief.known(p); known < len(p) {
+					first := q.belief.get(p[known])
+					q.belief.begin(first)
+					q.belief.learn(p, known, q.belief.answers, len(p))
+					q.belief.end(first)
+				} else {
+					q.belief.learn(p, known, q.belief.answers, len(p))
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
 		})
 	}
 }

@@ -34,8 +34,11 @@ func (c Cost) atLeast(d time.Duration) time.Duration {
 }
 
 func (c Cost) atMost(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * min(4, 1+2*c.Error))
+	return delivery + time.Duration(float64(d)*min(4, 1.1+2*c.Error))
 }
+
+// delivery is the time to hand an answer to its caller, at the most.
+const delivery = 5 * time.Millisecond
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 

@@ -64,9 +64,11 @@ func (b *Batcher[Q, R]) Close() {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
+	for batch := b.inFlight; batch != nil; batch = batch.next {
+		batch.cancel()
+	}
 	b.settle()
 	b.mu.Unlock()
-	b.cancel()
 	b.running.Wait()
 }
 

@@ -18,16 +18,7 @@ import (
 // arrivals, cancellations, deadlines, faults, settings, drains and a close, and
 // checks the law of the package and the bounds of every batch.
 func TestEveryAcceptedRequestEndsExactlyOnce(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		var failure any // rapid fails and shrinks by panics, which must not end the bubble
-		synctest.Test(t, func(*testing.T) {
-			defer func() { failure = recover() }()
-			law(rt)
-		})
-		if failure != nil {
-			panic(failure)
-		}
-	})
+	rapid.Check(t, func(rt *rapid.T) { inBubble(t, rt, law) })
 }
 
 func law(t *rapid.T) {

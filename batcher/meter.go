@@ -11,11 +11,11 @@ type meter struct {
 	progress time.Time     // when the server last went on to another batch
 	pending  time.Duration // predicted sum of the batches in flight
 
-	// Batches that end almost together share forwards, so their times mean
-	// something only as a sum: batches, prompts and tokens since progress was
-	// last taken for a lesson.
-	lesson account
-	took   time.Duration
+	// Batches in flight together share forwards and end almost together, so
+	// their times mean something only as a sum: of those since the last lesson.
+	lesson   account
+	took     time.Duration
+	together bool // some of them were in flight together
 
 	prompts, prompt, computed float64 // recent prompts, their tokens, and those computed, decayed
 }
@@ -41,6 +41,8 @@ const (
 func (m *meter) sent(prompts int, uncached float64, inFlight int, now time.Time) (own, total time.Duration) {
 	if inFlight == 0 {
 		m.progress, m.pending = now, 0
+	} else {
+		m.together = true
 	}
 	own = m.cost.Predict(prompts, uncached)
 	total = m.backlog(now) + own
@@ -62,7 +64,7 @@ func (m *meter) ended(a account, inFlight int, now time.Time) {
 		m.pending = 0
 	}
 	if !a.clean {
-		m.lesson, m.took = account{}, 0 // failures and repeats teach nothing of the cost
+		m.lesson, m.took, m.together = account{}, 0, inFlight > 0 // failures and repeats teach nothing of the cost
 		return
 	}
 	m.prompts = memory*m.prompts + float64(a.prompts)
@@ -71,9 +73,9 @@ func (m *meter) ended(a account, inFlight int, now time.Time) {
 	m.lesson.prompts += a.prompts
 	m.lesson.uncached += a.uncached
 	m.took += busy
-	if m.lesson.batches >= lessonBatches && m.took >= lessonTime {
+	if m.took >= lessonTime && (m.lesson.batches >= lessonBatches || !m.together) {
 		m.learn(m.lesson.batches, m.lesson.prompts, m.lesson.uncached, m.took)
-		m.lesson, m.took = account{}, 0
+		m.lesson, m.took, m.together = account{}, 0, inFlight > 0
 	}
 }
 

@@ -152,6 +152,32 @@ func TestTheQueueIsWalkedInDepthThroughWhatIsCached(t *testing.T) {
 	})
 }
 
+func TestBranchesThatWereBegunAreEndedBeforeNewOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, c := serve(t, func(s *Settings) { s.BatchSize = 2 })
+		defer b.Close()
+		sendAll(t, b, promptsOf("s")...)
+		c.released = nil
+		sendAll(t, b, promptsOf("sa sb sc sab sbb scb")...)
+		if got, want := c.order(), "sa sb | sbb sab | sc | scb"; got != want {
+			t.Errorf("released %q, want %q", got, want)
+		}
+	})
+}
+
+// The server holds one conversation and a half.
+func TestABranchThatHasNoRoomInTheCacheWaitsForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, c := serve(t, nil)
+		defer b.Close()
+		b.SetServer(Server{CacheTokens: 6 * BlockTokens})
+		sendAll(t, b, promptsOf("a b abc bcd abcd bcde")...)
+		if got, want := c.order(), "a | abc | abcd b | bcd | bcde"; got != want {
+			t.Errorf("released %q, want %q", got, want)
+		}
+	})
+}
+
 func TestHeldRequestsGoWhenTheirLeaderFailsOrIsGivenUp(t *testing.T) {
 	for _, how := range []string{"fails", "given up"} {
 		t.Run(how, func(t *testing.T) {

@@ -71,7 +71,7 @@ func (g *group) add(w *waiter, b *belief) {
 		n.last.after = w
 	}
 	n.last = w
-	n.opened(1)
+	n.opened(1, false)
 }
 
 // below returns the node of a block under n, making it where there is none.
@@ -110,7 +110,7 @@ func (g *group) remove(w *waiter, b *belief) {
 		w.after.before = w.before
 	}
 	w.node, w.before, w.after = nil, nil, nil
-	n.opened(-1)
+	n.opened(-1, false)
 	for gone := 0; n != nil; {
 		above := n.parent
 		if n.all--; n.all == 0 && above != nil {
@@ -205,11 +205,12 @@ func (g *group) at() *node {
 	return g.cursor
 }
 
-// opened counts d more requests that can go, here and above.
-func (n *node) opened(d int) {
+// opened counts d more requests that can go, here and above. With front they
+// are reached before all others.
+func (n *node) opened(d int, front bool) {
 	for {
 		n.open += d
-		n.relink(false)
+		n.relink(front)
 		switch {
 		case n.held:
 			return
@@ -228,7 +229,7 @@ func (n *node) hold() {
 	}
 	n.held = true
 	n.relink(false)
-	n.parent.opened(-n.open)
+	n.parent.opened(-n.open, false)
 }
 
 // free undoes hold, and continues the walk here.
@@ -238,7 +239,7 @@ func (n *node) free() {
 	}
 	n.held = false
 	n.relink(true)
-	n.parent.opened(n.open)
+	n.parent.opened(n.open, true)
 	n.group.cursor = n
 }
 

@@ -28,7 +28,7 @@ func TestWrongFlagsEndWithOneLineAndCode2(t *testing.T) {
 	for _, args := range []string{
 		"-batch-size 0", "-batch-size many", "-max-wait -1s", "-max-wait 5", "-max-in-flight 0",
 		"-queue-requests 0", "-queue-bytes 0", "-upstream localhost", "-listen 1", "-http 1", "-admin 0.0.0.0:1",
-		"-vocab-size -1", "-drain-timeout 0s", "-mode auto", "-log-format xml", "-upstream-key-file " + empty,
+		"-vocab-size -1", "-drain-timeout 0s", "-mode magic", "-log-format xml", "-upstream-key-file " + empty,
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(strings.Fields(args), &stdout, &stderr, nil)

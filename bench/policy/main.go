@@ -52,6 +52,7 @@ type options struct {
 	speed           float64
 	kv, repeats     int
 	size, inFlight  int
+	maxAge          time.Duration
 	workloads, only string
 	prompts         int
 }
@@ -65,13 +66,15 @@ func main() {
 	flag.IntVar(&o.repeats, "repeats", 3, "how often each policy is measured")
 	flag.IntVar(&o.size, "batch-size", 16, "batch size")
 	flag.IntVar(&o.inFlight, "max-in-flight", 2, "batches in flight")
+	flag.DurationVar(&o.maxAge, "max-age", batcher.DefaultSettings().MaxAge, "age from which a request goes before its turn")
 	flag.IntVar(&o.prompts, "n", 500, "first turns")
-	flag.StringVar(&o.workloads, "workloads", "a,b,c,d,e", "a: first turns, b: rollouts, c: multi-turn, d: few callers, e: short pairs")
+	flag.StringVar(&o.workloads, "workloads", "a,b,c,d,e,f", "a: first turns, b: rollouts, c: multi-turn, d: few callers, e: short pairs, f: the same of two callers")
 	flag.StringVar(&o.only, "policies", "", "only these, by name, separated by commas")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "policy:", err)
 		os.Exit(1)
 	}
@@ -105,9 +108,11 @@ func workloadOf(letter string, o options) (workload, error) {
 	case "d":
 		return few(4), nil
 	case "e":
-		return shortPairs(), nil
+		return shortPairs(64), nil
+	case "f":
+		return shortPairs(2), nil
 	}
-	return workload{}, fmt.Errorf("-workloads: %q is none of a to e", letter)
+	return workload{}, fmt.Errorf("-workloads: %q is none of a to f", letter)
 }
 
 // compare measures one workload at every policy.
@@ -205,7 +210,7 @@ func startProxy(ctx context.Context, url string, o options, speed float64) (*pro
 	s := &cfg.Settings
 	s.BatchSize, s.MaxInFlight = o.size, o.inFlight
 	s.MaxWait = time.Duration(float64(s.MaxWait) / speed)
-	s.MaxAge = time.Duration(float64(s.MaxAge) / speed)
+	s.MaxAge = time.Duration(float64(o.maxAge) / speed)
 	running, err := server.New(cfg)
 	if err != nil {
 		return nil, err
@@ -219,7 +224,9 @@ func startProxy(ctx context.Context, url string, o options, speed float64) (*pro
 			_ = c.Close()
 		}
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			fmt.Fprintln(os.Stderr, "policy: the proxy:", err)
+		}
 	}}
 	for _, addr := range []string{running.Addr(), running.AdminAddr()} {
 		c, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())

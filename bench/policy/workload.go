@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"hash/maphash"
 	"math"
 
@@ -58,8 +59,7 @@ func multiTurn() workload {
 	return w
 }
 
-// few is one caller at a time, each waiting for its answer: there is nothing to
-// batch or to share in flight.
+// few is few callers, who have little to batch or to share in flight.
 func few(callers int) workload {
 	w := workload{name: "few callers", what: "two prompts of each of 60 problems, four callers", callers: callers}
 	for _, t := range trajectory.Generate(rolloutProblems, 4) {
@@ -70,8 +70,8 @@ func few(callers int) workload {
 
 // shortPairs is prompts of which two share half: to wait for the first of them
 // may cost more than it saves.
-func shortPairs() workload {
-	w := workload{name: "short pairs", what: "pairs of prompts of 256 tokens that share 128", callers: 64}
+func shortPairs(callers int) workload {
+	w := workload{name: "short pairs", what: fmt.Sprintf("pairs of prompts of 256 tokens that share 128, %d callers", callers), callers: callers}
 	for i := range int32(480) {
 		p := make([]int32, 256)
 		for k := range p {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
 )
 
@@ -33,15 +34,32 @@ func TestAnUpdateChangesTheNamedSettingsAndNoOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &pb.Settings{
-		Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: 3, MaxWait: durationpb.New(time.Second),
-		MaxInFlight: 2, QueueRequests: 10000, QueueBytes: 268435456, MergeIdentical: true,
-	}
+	want := settingsMessage(batcher.DefaultSettings())
+	want.BatchSize, want.MaxWait = 3, durationpb.New(time.Second)
 	if d := cmp.Diff(want, got.GetSettings(), protocmp.Transform()); d != "" {
 		t.Error(d)
 	}
 	read, err := r.admin.GetSettings(r.context(), &pb.GetSettingsRequest{})
 	if d := cmp.Diff(want, read.GetSettings(), protocmp.Transform()); err != nil || d != "" {
+		t.Error(err, d)
+	}
+}
+
+// Every field of the contract must be known to the update.
+func TestEverySettingCanBeChanged(t *testing.T) {
+	r := start(t, newFake(t), nil)
+	want := &pb.Settings{
+		Mode: pb.BatchMode_BATCH_MODE_AUTO, BatchSize: 3, MaxWait: durationpb.New(time.Second), MaxInFlight: 4,
+		QueueRequests: 5, QueueBytes: 600, BatchTokens: 7, BatchBytes: 8, MergeIdentical: false,
+		PrefixOrder: false, PrefixBlocks: 9, MaxAge: durationpb.New(time.Minute), Retries: 1, BreakerFailures: 11,
+	}
+	var names []string
+	fields := want.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		names = append(names, string(fields.Get(i).Name()))
+	}
+	got, err := r.admin.UpdateSettings(r.context(), update(strings.Join(names, ","), want))
+	if d := cmp.Diff(want, got.GetSettings(), protocmp.Transform()); err != nil || d != "" {
 		t.Error(err, d)
 	}
 }
@@ -63,6 +81,10 @@ func TestAWrongUpdateNamesItsFieldAndChangesNothing(t *testing.T) {
 		{update("max_wait", &pb.Settings{MaxWait: &durationpb.Duration{Nanos: -5, Seconds: 5}}), "settings.max_wait", "valid"},
 		{update("mode", &pb.Settings{Mode: 77}), "settings.mode", "77"},
 		{update("queue_bytes", &pb.Settings{}), "settings.queue_bytes", "at least 1"},
+		{update("prefix_blocks", &pb.Settings{}), "settings.prefix_blocks", "from 1"},
+		{update("max_age", &pb.Settings{MaxAge: durationpb.New(2 * time.Hour)}), "settings.max_age", "to 1h"},
+		{update("retries", &pb.Settings{Retries: 11}), "settings.retries", "to 10"},
+		{update("breaker_failures", &pb.Settings{}), "settings.breaker_failures", "from 1"},
 	} {
 		_, err := r.admin.UpdateSettings(r.context(), c.req)
 		s := status.Convert(err)

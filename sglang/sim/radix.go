@@ -97,9 +97,12 @@ func (r *radix) release(n *node) {
 	}
 }
 
-// makeRoom evicts until at most room tokens are cached, as far as nothing held
-// stands in the way, and reports whether it got there.
+// makeRoom evicts until at most room tokens are cached. Where what is held stands
+// in the way it evicts nothing and returns false.
 func (r *radix) makeRoom(room int) bool {
+	if r.size > room && r.held() > room {
+		return false
+	}
 	for r.size > room {
 		leaves := r.looseLeaves()
 		if len(leaves) == 0 {
@@ -116,6 +119,25 @@ func (r *radix) makeRoom(room int) bool {
 		}
 	}
 	return true
+}
+
+// held is the tokens that can't be evicted.
+func (r *radix) held() int {
+	sum := 0
+	var walk func(n *node)
+	walk = func(n *node) {
+		if n.holds == 0 && n.parent != nil {
+			return // nor is anything below it
+		}
+		sum += len(n.tokens)
+		for _, child := range n.children {
+			walk(child)
+		}
+	}
+	for _, root := range r.roots {
+		walk(root)
+	}
+	return sum
 }
 
 func (r *radix) looseLeaves() []*node {

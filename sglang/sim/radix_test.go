@@ -81,6 +81,20 @@ func TestLeastRecentlyUsedLeavesGoFirst(t *testing.T) {
 	}
 }
 
+func TestNothingIsEvictedForAPromptThatHasNoRoom(t *testing.T) {
+	r := newRadix(100)
+	held := r.insert("", []int32{1, 2, 3})
+	r.insert("", []int32{4, 5})
+	r.hold(held)
+	if r.makeRoom(2) || r.size != 5 {
+		t.Errorf("%d tokens are left, want all 5", r.size)
+	}
+	if !r.makeRoom(3) || r.size != 3 {
+		t.Errorf("%d tokens are left, want what is held", r.size)
+	}
+	r.release(held)
+}
+
 func longestPrefix(of [][]int32, p []int32) int {
 	longest := 0
 	for _, q := range of {
