@@ -155,8 +155,21 @@ func (b *Batcher[Q, R]) admit(e *entry[Q, R], req *Request[Q]) error {
 	b.stats.Accepted++
 	e.caller = b.queue.callers.come(req.Caller, req.Weight)
 	b.queue.push(&e.waiter, req.Key, req.Priority, b.settings.MergeIdentical)
-	b.release(e.accepted)
+	if b.mayBeDue(&e.waiter) {
+		b.release(e.accepted)
+	}
 	return nil
+}
+
+// mayBeDue says whether a request that was queued just now can make a batch due:
+// mostly not, where others of its lane wait already. It requires mu.
+func (b *Batcher[Q, R]) mayBeDue(w *waiter) bool {
+	s := &b.settings
+	if w.first != nil {
+		return false // it came to a prompt that waits already
+	}
+	return s.Mode != ModeFixed || w.lane.open < 2 || w.lane.open >= s.BatchSize || !w.deadline.IsZero() ||
+		s.BatchTokens > 0 || s.BatchBytes > 0 || b.draining
 }
 
 // refusal is why a request can't be accepted now, or nil. It requires mu.

@@ -39,7 +39,7 @@ func submitToAnswer(b *testing.B, size int, change func(context.Context, *Reques
 		return nil
 	}
 	s := DefaultSettings()
-	s.BatchSize, s.MaxWait, s.QueueBytes = size, time.Second, 1<<40
+	s.BatchSize, s.MaxWait, s.QueueBytes = size, time.Millisecond, 1<<40
 	batcher, err := New(instant, s)
 	if err != nil {
 		b.Fatal(err)
