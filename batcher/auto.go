@@ -9,8 +9,8 @@ import (
 // Plan is what ModeAuto has chosen, and why.
 type Plan struct {
 	BatchSize   int
-	BatchTokens int64         // expected uncached ones; 0: no bound
-	MaxWait     time.Duration // while the server has nothing to do
+	BatchTokens int64 // expected uncached ones; 0: no bound
+	MaxWait     time.Duration
 	MaxInFlight int
 	PrefixHold  bool   // whether prompts of the usual length wait for a leader
 	Why         string // for people
@@ -19,12 +19,11 @@ type Plan struct {
 // What ModeAuto starts from and keeps to.
 const (
 	autoLargest  = 64                   // beyond this nothing was gained on any server measured
-	autoSmallest = 8                    // below this a misjudged cost per batch would be dear
+	autoSmallest = 16                   // below this a misjudged cost per batch would be dear: 8 gave away 6 % on a real server
 	autoForwards = 8                    // forwards of the server in one batch: enough to fill them, and little to wait for
 	autoOverhead = 0.01                 // share of a batch's time that its fixed cost may be
 	autoGather   = 5 * time.Millisecond // the callers of one batch come back within this
-	autoWaiting  = 0.2                  // share of a prompt's time to wait for company at most
-	autoLead     = 5 * time.Millisecond // the next batch reaches the server so long before it is done, or half the batch's own time
+	autoWaiting  = 1.0                  // share of a prompt's time to wait for company at most
 	autoInFlight = 2                    // one is computed while the next is parsed
 	autoMost     = 8                    // batches in flight to try
 )
@@ -43,7 +42,7 @@ type tuner struct {
 	bound    string // what bounds size
 }
 
-// choose chooses for a number of prompts that wait or are in flight.
+// choose chooses for a number of requests that wait or are in flight.
 func (t *tuner) choose(outstanding int, s Server, m *meter) {
 	if t.inFlight == 0 {
 		t.inFlight = autoInFlight
@@ -73,15 +72,6 @@ func (t *tuner) slots() int {
 		return t.trial.inFlight
 	}
 	return t.inFlight
-}
-
-// wanted is when the server should have the next batch, if it is busy until then
-// with what is in flight.
-func (t *tuner) wanted(busyUntil time.Time, next time.Duration) time.Time {
-	if busyUntil.IsZero() {
-		return busyUntil
-	}
-	return busyUntil.Add(-max(autoLead, next/2))
 }
 
 // worthHolding says whether to let requests wait for the answer of another that
@@ -116,7 +106,8 @@ type trial struct {
 	round    int // even: as before, odd: on trial
 	batches  int // ended in this round
 	began    time.Time
-	work     float64 // seconds' worth, done in this round
+	price    Cost    // by which work is counted: the same in all rounds
+	work     float64 // done in this round
 	rate     [2]float64
 	pause    int // batches until the next trial
 	lastGap  int
@@ -133,9 +124,8 @@ const (
 	longestGap   = 8192
 )
 
-// ended takes the end of a batch that was work seconds' worth; busy says whether
-// requests still wait.
-func (t *tuner) ended(work float64, busy bool, now time.Time) {
+// ended takes the end of a batch; busy says whether requests still wait.
+func (t *tuner) ended(a account, c Cost, busy bool, now time.Time) {
 	r := &t.trial
 	if !busy {
 		r.running = false // rates mean something only while there is always work
@@ -148,14 +138,14 @@ func (t *tuner) ended(work float64, busy bool, now time.Time) {
 		if r.pause--; r.pause > 0 {
 			return
 		}
-		t.begin(now)
+		t.begin(c, now)
 		return
 	}
 	if r.batches++; r.batches <= trialSkip {
 		r.began, r.work = now, 0
 		return
 	}
-	r.work += work
+	r.work += r.price.work(a)
 	if r.batches < trialBatches {
 		return
 	}
@@ -166,13 +156,22 @@ func (t *tuner) ended(work float64, busy bool, now time.Time) {
 	}
 }
 
-func (t *tuner) begin(now time.Time) {
+// work is what a batch is worth in seconds of the server, its fixed cost left out:
+// the same for the same prompts, however they were batched.
+func (c Cost) work(a account) float64 {
+	if work := c.PerRequest*float64(a.prompts) + c.PerToken*a.uncached; work > 0 {
+		return work
+	}
+	return float64(a.prompts)
+}
+
+func (t *tuner) begin(c Cost, now time.Time) {
 	r := &t.trial
 	other := t.inFlight + 1
 	if r.down && t.inFlight > 1 || other > autoMost {
 		other = t.inFlight - 1
 	}
-	r.running, r.inFlight, r.round, r.batches, r.rate, r.began = true, other, 0, 0, [2]float64{}, now
+	r.running, r.inFlight, r.round, r.batches, r.rate, r.began, r.price = true, other, 0, 0, [2]float64{}, now, c
 }
 
 func (t *tuner) decide() {

@@ -250,7 +250,6 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 		b.look(s, now)
 		d := decide(b.view, s, moment{
 			now: now, inFlight: b.stats.InFlight, slots: b.slots(s, now), draining: b.draining, turn: b.ordered / (agedShare - 1),
-			busyUntil: b.tuner.wanted(b.meter.busyUntil(), b.meter.cost.Predict(s.BatchSize, float64(s.BatchSize)*b.meter.meanUncached())),
 		})
 		if d.take == 0 {
 			b.wakeUp(b.tryAgain(d.wake, now), now)
@@ -268,7 +267,7 @@ func (b *Batcher[Q, R]) effective() Settings {
 	s := b.settings
 	if s.Mode == ModeAuto {
 		t := &b.tuner
-		t.choose(b.queue.count+b.stats.InFlightPrompts, b.server, &b.meter)
+		t.choose(b.queue.count+b.stats.InFlightRequests, b.server, &b.meter)
 		s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
 		s.BatchTokens = smaller(s.BatchTokens, t.tokens)
 	}
@@ -471,7 +470,7 @@ func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
 	a := batch.account()
 	b.meter.ended(a, b.stats.InFlight, now)
 	if b.settings.Mode == ModeAuto {
-		b.tuner.ended(b.meter.work(a), b.queue.count > 0, now)
+		b.tuner.ended(a, b.meter.cost, b.queue.count > 0, now)
 	}
 	b.release(now)
 	b.settle()

@@ -84,23 +84,6 @@ func (m *meter) backlog(now time.Time) time.Duration {
 	return max(0, m.pending-now.Sub(m.progress))
 }
 
-// busyUntil is when the server is done with what is in flight, or zero.
-func (m *meter) busyUntil() time.Time {
-	if m.pending == 0 {
-		return time.Time{}
-	}
-	return m.progress.Add(m.pending)
-}
-
-// work is what a batch was worth in seconds of the server, its fixed cost left
-// out: the same for the same prompts, however they were batched.
-func (m *meter) work(a account) float64 {
-	if !m.cost.Ready() {
-		return float64(a.prompts)
-	}
-	return m.cost.PerRequest*float64(a.prompts) + m.cost.PerToken*a.uncached
-}
-
 // meanUncached is the tokens of a recent prompt that were computed.
 func (m *meter) meanUncached() float64 {
 	if m.prompts == 0 {

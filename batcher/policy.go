@@ -18,12 +18,11 @@ type laneView struct {
 
 // moment is what the policy sees of everything else.
 type moment struct {
-	now       time.Time
-	inFlight  int
-	slots     int // most batches in flight
-	draining  bool
-	turn      int       // most prompts that may go in order of arrival now, if the oldest is too old
-	busyUntil time.Time // auto: when the server needs the next batch
+	now      time.Time
+	inFlight int
+	slots    int // most batches in flight
+	draining bool
+	turn     int // most prompts that may go in order of arrival now, if the oldest is too old
 }
 
 // decision is what to do now: release take requests of the lane, in order of
@@ -107,13 +106,7 @@ func due(l laneView, s Settings, m moment) (Reason, time.Time) {
 		return ReasonIdle, time.Time{}
 	}
 	at := l.since.Add(s.MaxWait)
-	if s.Mode == ModeAuto && m.busyUntil.After(at) {
-		at = m.busyUntil
-	}
 	if !m.now.Before(at) {
-		if s.Mode == ModeAuto {
-			return ReasonIdle, time.Time{}
-		}
 		return ReasonWait, time.Time{}
 	}
 	return ReasonNone, earlier(at, l.last)

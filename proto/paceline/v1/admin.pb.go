@@ -1126,7 +1126,7 @@ type AutoPlan struct {
 	BatchSize uint32 `protobuf:"varint,1,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
 	// Most prompt tokens in a batch; 0 sets no bound.
 	BatchTokens uint64 `protobuf:"varint,2,opt,name=batch_tokens,json=batchTokens,proto3" json:"batch_tokens,omitempty"`
-	// Longest wait for a batch to fill while SGLang has nothing to do.
+	// Longest wait for a batch to fill.
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
 	// Most batches at SGLang at once.
 	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`

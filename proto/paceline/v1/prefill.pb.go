@@ -171,8 +171,9 @@ type PrefillRequest struct {
 	// (temperature 0). Has no effect at max_new_tokens 0.
 	SamplingParams *SamplingParams `protobuf:"bytes,5,opt,name=sampling_params,json=samplingParams,proto3" json:"sampling_params,omitempty"`
 	// SGLang's scheduling priority, higher first; absent (default) means SGLang's
-	// own default. Only requests of equal priority share a batch. SGLang honours
-	// it when started with --enable-priority-scheduling.
+	// own default, and 0 in the proxy's queue, which it orders too. Only requests
+	// of equal priority share a batch. SGLang honours it when started with
+	// --enable-priority-scheduling.
 	Priority *int32 `protobuf:"varint,6,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	// Separates prefix caches: prompts with different salts never share cached
 	// tokens. Empty (default) is the common cache.
