@@ -70,6 +70,10 @@ func law(t *rapid.T) {
 		wg     sync.WaitGroup
 		counts = map[string]uint64{}
 	)
+	defer func() { // also when rapid ends the run midway
+		b.Close()
+		wg.Wait()
+	}()
 	count := func(what string) { mu.Lock(); counts[what]++; mu.Unlock() }
 	send := func(req Request[int], timeout time.Duration) {
 		v := req.Value
