@@ -256,7 +256,7 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 
 	out := t.TempDir()
 	e := loadgen(t, "-target", p.Addr(), "-target-admin", p.AdminAddr(), "-out", out, "-sizes", "4", "-auto=false", "-repeats", "1",
-		"-max-wait", "10s", "-problems", write(t, strings.Repeat(`{"problem_statement": "the same for all"}`+"\n", 24)))
+		"-max-wait", "60s", "-problems", write(t, strings.Repeat(`{"problem_statement": "the same for all"}`+"\n", 24)))
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
