@@ -258,13 +258,7 @@ func (b *Batch[Q, R]) part(i int, e *entry[Q, R]) {
 	case e.first != nil:
 		e.first.unhang(&e.waiter)
 	case e.twins != nil:
-		heir := e.oldestTwin()
-		e.unhang(heir)
-		heir.twins, e.twins = e.twins, nil
-		for t := heir.twins; t != nil; t = t.prev {
-			t.first = heir
-		}
-		m.entry = heir.entry.(*entry[Q, R])
+		m.entry = e.succeed().entry.(*entry[Q, R])
 	default:
 		m.entry = nil
 		if m.left != nil {

@@ -354,7 +354,6 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 	}
 	l.released = now
 	b.stats.InFlight++
-	b.stats.InFlightPrompts += len(batch.members)
 	b.stats.InFlightRequests += batch.live
 	b.stats.Releases[batch.reason].Batches++
 	b.stats.Releases[batch.reason].Requests += uint64(batch.live)
@@ -367,7 +366,10 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 // returns the tokens that they are expected to cost. It requires mu.
 func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings, now time.Time) (uncached float64) {
 	var tokens, bytes int64
-	urgentBy := now.Add(2*b.horizon(l, s, now) + s.MaxWait) // the batch after this one would be too late
+	var urgentBy time.Time // the batch after this one would be too late
+	if len(l.urgent) > 0 {
+		urgentBy = now.Add(2*b.horizon(l, s, now) + s.MaxWait)
+	}
 	batch.members = make([]member[Q, R], 0, d.take)
 	for len(batch.members) < d.take && l.count > 0 {
 		w := l.first
@@ -383,7 +385,8 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 			b.drop(w, err)
 			continue
 		}
-		room := w.room(b.queue.belief.known(w.prefix))
+		known := b.queue.belief.known(w.prefix)
+		room := w.room(known)
 		if !d.fifo && b.crowded(room, len(batch.members)) {
 			batch.reason, l.crowded = ReasonBudget, true
 			break
@@ -397,7 +400,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 		b.queue.remove(w)
 		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, prefix: w.prefix, bytes: w.bytes, reserved: reserved}
 		m.value = m.entry.value
-		m.known, m.answers = b.queue.belief.known(w.prefix), b.queue.belief.answers
+		m.known, m.answers = known, b.queue.belief.answers
 		m.uncached = b.uncached(w, m.known)
 		m.claim = b.claim(&m, l, d.take-len(batch.members)-1)
 		b.queue.callers.serve(w.caller, m.uncached+1) // a cached prompt is not free either
@@ -466,7 +469,6 @@ func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
 	now := time.Now()
 	b.land(batch)
 	b.stats.InFlight--
-	b.stats.InFlightPrompts -= len(batch.members)
 	a := batch.account()
 	b.meter.ended(a, b.stats.InFlight, now)
 	if b.settings.Mode == ModeAuto {

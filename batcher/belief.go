@@ -125,9 +125,7 @@ func (b *belief) learn(p Prefix, known int, answers uint64, cachedBlocks int) {
 	for i := len(p) - 1; i >= 0; i-- {
 		b.use(b.get(p[i]))
 	}
-	for b.cached > b.limit {
-		b.evict(b.oldest)
-	}
+	b.shrink(b.limit)
 }
 
 // contradict drops a block that was thought cached after so many answers and was
@@ -145,7 +143,12 @@ func (b *belief) contradict(missing *block, answers uint64) {
 
 // forget drops everything cached, after a flush or a restart.
 func (b *belief) forget() {
-	for b.oldest != nil {
+	b.shrink(0)
+}
+
+// shrink drops the oldest until at most limit blocks are cached.
+func (b *belief) shrink(limit int) {
+	for b.cached > limit {
 		b.evict(b.oldest)
 	}
 }
@@ -153,9 +156,7 @@ func (b *belief) forget() {
 // setLimit bounds the cached blocks.
 func (b *belief) setLimit(limit int) {
 	b.limit = limit
-	for b.cached > b.limit {
-		b.evict(b.oldest)
-	}
+	b.shrink(limit)
 }
 
 // use makes k the newest cached block.

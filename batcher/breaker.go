@@ -32,7 +32,7 @@ func (k *breaker) succeeded() {
 // breaker opens, each time for twice as long.
 func (k *breaker) failed(limit int, now time.Time) {
 	k.failures++
-	if k.failures < limit || now.Before(k.openUntil) {
+	if k.failures < limit || k.open(now) {
 		return
 	}
 	k.pause = min(max(firstPause, 2*k.pause), longestPause)
@@ -44,7 +44,7 @@ func (k *breaker) slots(most int, now time.Time) int {
 	switch {
 	case k.openUntil.IsZero():
 		return most
-	case now.Before(k.openUntil):
+	case k.open(now):
 		return 0
 	}
 	return 1

@@ -69,7 +69,7 @@ func (m *meter) ended(a account, inFlight int, now time.Time) {
 	}
 	m.prompts = memory*m.prompts + float64(a.prompts)
 	m.prompt, m.computed = memory*m.prompt+a.tokens, memory*m.computed+a.uncached
-	m.lesson.batches++
+	m.lesson.batches += a.batches
 	m.lesson.prompts += a.prompts
 	m.lesson.uncached += a.uncached
 	m.took += busy

@@ -26,31 +26,32 @@ var seed = maphash.MakeSeed()
 // PrefixOfTokens names the beginnings of a prompt of token ids. Prompts of
 // different space share nothing: salts, adapters.
 func PrefixOfTokens(ids []int32, space string) Prefix {
-	p := make(Prefix, 0, len(ids)/BlockTokens)
-	above := maphash.String(seed, space)
-	var block [8 + BlockBytes]byte
-	for len(ids) >= BlockTokens {
-		binary.LittleEndian.PutUint64(block[:], above)
-		for i, id := range ids[:BlockTokens] {
-			binary.LittleEndian.PutUint32(block[8+4*i:], uint32(id))
+	return prefixOf(len(ids)/BlockTokens, space, func(i int, block []byte) {
+		for k, id := range ids[i*BlockTokens : (i+1)*BlockTokens] {
+			binary.LittleEndian.PutUint32(block[4*k:], uint32(id))
 		}
-		above = maphash.Bytes(seed, block[:])
-		p, ids = append(p, above), ids[BlockTokens:]
-	}
-	return p
+	})
 }
 
 // PrefixOfText names the beginnings of a prompt of text. A text and the token
 // ids of that text share nothing.
 func PrefixOfText(text, space string) Prefix {
-	p := make(Prefix, 0, len(text)/BlockBytes)
-	above := maphash.String(seed, "text "+space)
-	var block [8 + BlockBytes]byte
-	for len(text) >= BlockBytes {
-		binary.LittleEndian.PutUint64(block[:], above)
-		copy(block[8:], text[:BlockBytes])
-		above = maphash.Bytes(seed, block[:])
-		p, text = append(p, above), text[BlockBytes:]
+	return prefixOf(len(text)/BlockBytes, "text "+space, func(i int, block []byte) {
+		copy(block, text[i*BlockBytes:])
+	})
+}
+
+// prefixOf names the beginnings of a prompt of so many blocks, each of which
+// write puts down: the name of each is made of the one above and the block.
+func prefixOf(blocks int, space string, write func(i int, block []byte)) Prefix {
+	p := make(Prefix, blocks)
+	above := maphash.String(seed, space)
+	var named [8 + BlockBytes]byte
+	for i := range p {
+		binary.LittleEndian.PutUint64(named[:], above)
+		write(i, named[8:])
+		above = maphash.Bytes(seed, named[:])
+		p[i] = above
 	}
 	return p
 }

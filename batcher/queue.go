@@ -95,32 +95,24 @@ func (q *queue) push(w *waiter, key string, priority int, merge bool) {
 // leave takes one request out of the queue. Its twins stay: the oldest takes
 // over its place.
 func (q *queue) leave(w *waiter) {
-	switch {
-	case w.first != nil:
-		w.first.unhang(w)
-		q.count--
-		q.bytes -= int64(w.bytes)
-		q.callers.leave(w.caller)
-	case w.twins != nil:
-		heir := w.oldestTwin()
-		w.unhang(heir)
-		q.count--
-		q.bytes -= int64(w.bytes)
-		q.inherit(heir, w)
-		q.callers.leave(w.caller)
-	default:
+	defer q.callers.leave(w.caller)
+	if w.first == nil && w.twins == nil {
 		q.remove(w)
-		q.callers.leave(w.caller)
+		return
+	}
+	q.count--
+	q.bytes -= int64(w.bytes)
+	if w.first != nil {
+		w.first.unhang(w)
+	} else {
+		q.inherit(w.succeed(), w)
 	}
 }
 
-// inherit puts a twin in the place of its first.
+// inherit puts the successor of a first in its place.
 func (q *queue) inherit(heir, w *waiter) {
 	l := w.lane
-	heir.lane, heir.since, heir.prev, heir.next, heir.twins = l, w.since, w.prev, w.next, w.twins
-	for t := heir.twins; t != nil; t = t.prev {
-		t.first = heir
-	}
+	heir.lane, heir.since, heir.prev, heir.next = l, w.since, w.prev, w.next
 	if heir.prev == nil {
 		l.first = heir
 	} else {
@@ -138,7 +130,7 @@ func (q *queue) inherit(heir, w *waiter) {
 	w.replace(heir)
 	l.urgent.remove(w)
 	l.urgent.add(heir)
-	w.lane, w.group, w.prev, w.next, w.twins = nil, nil, nil, nil, nil
+	w.lane, w.group, w.prev, w.next = nil, nil, nil, nil
 }
 
 // remove takes a first, and its twins with it, out of the queue. Their callers
@@ -181,27 +173,26 @@ func (q *queue) remove(w *waiter) {
 // pick is the request of a lane that should go next: of the caller who got
 // least, the next in the walk through its prefixes. It is nil if all are held.
 func (l *lane) pick() *waiter {
-	var best *group
-	for _, g := range l.groups {
-		if g.root.open > 0 && (best == nil || g.caller.attained < best.caller.attained) {
-			best = g
-		}
+	if g := l.neediest(); g != nil {
+		return g.next()
 	}
-	if best == nil {
-		return nil
-	}
-	return best.next()
+	return nil
 }
 
 // attained is what the least served caller with open requests here has got.
 func (l *lane) attained() float64 {
-	if len(l.groups) == 1 {
-		return l.groups[0].caller.attained
+	if g := l.neediest(); g != nil {
+		return g.caller.attained
 	}
-	least, any := 0.0, false
+	return 0
+}
+
+// neediest is the group, of those with open requests, whose caller got least.
+func (l *lane) neediest() *group {
+	var least *group
 	for _, g := range l.groups {
-		if g.root.open > 0 && (!any || g.caller.attained < least) {
-			least, any = g.caller.attained, true
+		if g.root.open > 0 && (least == nil || g.caller.attained < least.caller.attained) {
+			least = g
 		}
 	}
 	return least
@@ -294,10 +285,16 @@ func (first *waiter) unhang(w *waiter) {
 	w.first, w.prev, w.next = nil, nil, nil
 }
 
-func (first *waiter) oldestTwin() *waiter {
-	t := first.twins
-	for t.prev != nil {
-		t = t.prev
+// succeed makes the oldest twin the first of the others, and returns it.
+func (first *waiter) succeed() *waiter {
+	heir := first.twins
+	for heir.prev != nil {
+		heir = heir.prev
 	}
-	return t
+	first.unhang(heir)
+	heir.twins, first.twins = first.twins, nil
+	for t := heir.twins; t != nil; t = t.prev {
+		t.first = heir
+	}
+	return heir
 }

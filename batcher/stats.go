@@ -7,7 +7,6 @@ type Stats struct {
 	QueuedBytes      int64 // prompt bytes waiting
 	Held             int   // prompts of these that wait for another's answer, to share its tokens
 	InFlight         int   // batches dispatched and not returned
-	InFlightPrompts  int   // prompts in them
 	InFlightRequests int   // requests in them whose caller still waits
 	Callers          int   // with work here, or lately
 	CachedBlocks     int   // blocks believed in the server's prefix cache

@@ -1,6 +1,9 @@
 package batcher
 
-import "time"
+import (
+	"container/heap"
+	"time"
+)
 
 // urgent is the waiting requests that have a deadline, as a binary heap with the
 // earliest on top. Those without one don't stand in it and cost nothing.
@@ -24,57 +27,35 @@ func (u urgent) before(t time.Time) *waiter {
 }
 
 func (u *urgent) add(w *waiter) {
-	if w.deadline.IsZero() {
-		return
+	if !w.deadline.IsZero() {
+		heap.Push(u, w)
 	}
-	*u = append(*u, w)
-	w.urgency = len(*u)
-	u.up(len(*u) - 1)
 }
 
 func (u *urgent) remove(w *waiter) {
-	if w.urgency == 0 {
-		return
-	}
-	h, i := *u, w.urgency-1
-	last := len(h) - 1
-	u.swap(i, last)
-	h[last], *u = nil, h[:last]
-	w.urgency = 0
-	if i < last {
-		u.down(i)
-		u.up(i)
+	if w.urgency > 0 {
+		heap.Remove(u, w.urgency-1)
 	}
 }
 
-func (u urgent) swap(i, j int) {
+// The methods of heap.Interface.
+
+func (u urgent) Len() int           { return len(u) }
+func (u urgent) Less(i, j int) bool { return u[i].deadline.Before(u[j].deadline) }
+
+func (u urgent) Swap(i, j int) {
 	u[i], u[j] = u[j], u[i]
 	u[i].urgency, u[j].urgency = i+1, j+1
 }
 
-func (u urgent) up(i int) {
-	for i > 0 {
-		above := (i - 1) / 2
-		if !u[i].deadline.Before(u[above].deadline) {
-			return
-		}
-		u.swap(i, above)
-		i = above
-	}
+func (u *urgent) Push(w any) {
+	*u = append(*u, w.(*waiter))
+	(*u)[len(*u)-1].urgency = len(*u)
 }
 
-func (u urgent) down(i int) {
-	for {
-		least := i
-		for _, c := range []int{2*i + 1, 2*i + 2} {
-			if c < len(u) && u[c].deadline.Before(u[least].deadline) {
-				least = c
-			}
-		}
-		if least == i {
-			return
-		}
-		u.swap(i, least)
-		i = least
-	}
+func (u *urgent) Pop() any {
+	h, last := *u, len(*u)-1
+	w := h[last]
+	w.urgency, h[last], *u = 0, nil, h[:last]
+	return w
 }

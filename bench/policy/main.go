@@ -25,11 +25,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"paceline/batcher"
 	"paceline/loadgen/stats"
+	"paceline/loadgen/target"
 	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/server"
 	"paceline/sglang/sim"
@@ -38,13 +37,13 @@ import (
 // policies are the compared settings, the plain one first.
 var policies = []struct {
 	name   string
-	change func(*batcher.Settings)
+	change func(*target.Settings)
 }{
-	{"fifo", func(s *batcher.Settings) { s.PrefixOrder, s.MergeIdentical = false, false }},
-	{"prefix", func(s *batcher.Settings) { s.MergeIdentical = false }},
-	{"merge", func(s *batcher.Settings) { s.PrefixOrder = false }},
-	{"both", func(*batcher.Settings) {}},
-	{"auto", func(s *batcher.Settings) { s.Mode = batcher.ModeAuto }},
+	{"fifo", func(s *target.Settings) { s.PrefixOrder, s.MergeIdentical = false, false }},
+	{"prefix", func(s *target.Settings) { s.MergeIdentical = false }},
+	{"merge", func(s *target.Settings) { s.PrefixOrder = false }},
+	{"both", func(*target.Settings) {}},
+	{"auto", func(s *target.Settings) { s.Mode = pb.BatchMode_BATCH_MODE_AUTO }},
 }
 
 type options struct {
@@ -147,7 +146,7 @@ func compare(ctx context.Context, w workload, o options, out *tabwriter.Writer) 
 			if o.only != "" && !slices.Contains(strings.Split(o.only, ","), policy.name) {
 				continue
 			}
-			s := p.settings
+			s := p.plain
 			policy.change(&s)
 			m, err := p.measure(ctx, w, s)
 			if err != nil {
@@ -177,12 +176,10 @@ func printRow(out *tabwriter.Writer, name string, runs []measured, distinct int,
 	fmt.Fprintf(out, "%s\t%.2f\t%.1f\t%.1f – %.1f\t%.2f\t%.2f\t%.1f\n", name, //nolint:errcheck // flushed with its error
 		stats.Median(of(func(m measured) float64 { return float64(m.computed) / float64(distinct) })),
 		stats.Median(rate), low, high,
-		speed*stats.Median(of(func(m measured) float64 { return quantile(m.latency, 0.5) })),
-		speed*stats.Median(of(func(m measured) float64 { return quantile(m.latency, 0.99) })),
+		speed*stats.Median(of(func(m measured) float64 { return stats.Summarize(m.latency).P50 })),
+		speed*stats.Median(of(func(m measured) float64 { return stats.Summarize(m.latency).P99 })),
 		stats.Median(of(func(m measured) float64 { return m.size })))
 }
-
-func quantile(sorted []float64, q float64) float64 { return sorted[int(q*float64(len(sorted)-1))] }
 
 func simulator(o options, kv int) (*sim.Server, error) {
 	profile, err := sim.ProfileNamed(o.profile)
@@ -197,10 +194,10 @@ func simulator(o options, kv int) (*sim.Server, error) {
 
 // proxy is an embedded proxy with its clients.
 type proxy struct {
-	settings batcher.Settings
-	prefill  pb.PrefillServiceClient
-	admin    pb.AdminServiceClient
-	stop     func()
+	plain   target.Settings // from which the policies differ
+	control *target.Proxy
+	prefill pb.PrefillServiceClient // for token ids, which target does not send
+	stop    func()
 }
 
 func startProxy(ctx context.Context, url string, o options, speed float64) (*proxy, error) {
@@ -218,29 +215,25 @@ func startProxy(ctx context.Context, url string, o options, speed float64) (*pro
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- running.Run(ctx) }()
-	var conns []*grpc.ClientConn
-	p := &proxy{settings: *s, stop: func() {
-		for _, c := range conns {
-			_ = c.Close()
-		}
+	p := &proxy{}
+	data, dataErr := grpc.NewClient(running.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
+	control, controlErr := target.DialProxy(running.Addr(), running.AdminAddr())
+	if err := errors.Join(dataErr, controlErr); err != nil {
+		cancel()
+		return nil, errors.Join(err, <-ended)
+	}
+	p.prefill, p.control = pb.NewPrefillServiceClient(data), control
+	p.stop = func() {
+		_, _ = data.Close(), control.Close() // nothing is under way
 		cancel()
 		if err := <-ended; err != nil {
 			fmt.Fprintln(os.Stderr, "policy: the proxy:", err)
 		}
-	}}
-	for _, addr := range []string{running.Addr(), running.AdminAddr()} {
-		c, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
-		if err != nil {
-			p.stop()
-			return nil, err
-		}
-		conns = append(conns, c)
 	}
-	p.prefill, p.admin = pb.NewPrefillServiceClient(conns[0]), pb.NewAdminServiceClient(conns[1])
 	for range 100 {
-		st, err := p.admin.GetStatus(ctx, &pb.GetStatusRequest{})
-		if err == nil && st.GetReady() {
-			return p, nil
+		if st, err := control.Status(ctx); err == nil && st.GetReady() {
+			p.plain, err = control.CurrentSettings(ctx)
+			return p, err
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -251,7 +244,7 @@ func startProxy(ctx context.Context, url string, o options, speed float64) (*pro
 // measured is one pass; its times are real.
 type measured struct {
 	wall     time.Duration
-	latency  []float64 // seconds, sorted
+	latency  []float64 // seconds
 	computed int       // tokens
 	size     float64   // prompts a batch
 }
@@ -263,7 +256,7 @@ type place struct {
 }
 
 // measure sends the workload once with a cold cache.
-func (p *proxy) measure(ctx context.Context, w workload, s batcher.Settings) (measured, error) {
+func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (measured, error) {
 	if err := p.prepare(ctx, s); err != nil {
 		return measured{}, err
 	}
@@ -306,26 +299,15 @@ func (p *proxy) measure(ctx context.Context, w workload, s batcher.Settings) (me
 	}
 	callers.Wait()
 	m.wall = time.Since(start)
-	slices.Sort(m.latency)
 	for _, size := range batches {
 		m.size += float64(size) / float64(len(batches))
 	}
 	return m, failure
 }
 
-func (p *proxy) prepare(ctx context.Context, s batcher.Settings) error {
-	mode := pb.BatchMode_BATCH_MODE_FIXED
-	if s.Mode == batcher.ModeAuto {
-		mode = pb.BatchMode_BATCH_MODE_AUTO
-	}
-	req := &pb.UpdateSettingsRequest{Settings: &pb.Settings{
-		Mode: mode, PrefixOrder: s.PrefixOrder, MergeIdentical: s.MergeIdentical,
-		BatchSize: uint32(s.BatchSize), MaxWait: durationpb.New(s.MaxWait),
-	}}
-	req.UpdateMask = &fieldmaskpb.FieldMask{Paths: []string{"mode", "prefix_order", "merge_identical", "batch_size", "max_wait"}}
-	if _, err := p.admin.UpdateSettings(ctx, req); err != nil {
+func (p *proxy) prepare(ctx context.Context, s target.Settings) error {
+	if err := p.control.Apply(ctx, s); err != nil {
 		return err
 	}
-	_, err := p.admin.FlushCache(ctx, &pb.FlushCacheRequest{Timeout: durationpb.New(30 * time.Second)})
-	return err
+	return p.control.Flush(ctx, 30*time.Second)
 }

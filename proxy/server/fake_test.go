@@ -198,11 +198,16 @@ func (f *fakeSGLang) seen() []fakeCall {
 // refusing makes calls that hold a text with word fail with 400, as SGLang
 // fails a list: without saying which element it was.
 func (f *fakeSGLang) refusing(word string) {
+	f.answering(word, http.StatusBadRequest, `{"error":{"message":"The input (3001 tokens) is longer than the model's context length (2048 tokens)."}}`)
+}
+
+// answering makes calls that hold a text with word be answered so.
+func (f *fakeSGLang) answering(word string, code int, body string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refuse = func(c fakeCall) (int, string, bool) {
-		bad := slices.ContainsFunc(c.Text, func(s string) bool { return strings.Contains(s, word) })
-		return http.StatusBadRequest, `{"error":{"message":"The input (3001 tokens) is longer than the model's context length (2048 tokens)."}}`, bad
+		holds := slices.ContainsFunc(c.Text, func(s string) bool { return strings.Contains(s, word) })
+		return code, body, holds
 	}
 }
 

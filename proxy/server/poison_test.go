@@ -52,12 +52,7 @@ func TestOnlyTheBadOfAListFail(t *testing.T) {
 // be read fails alone.
 func TestAnAnswerTooLongToReadFailsItsOwnCallerOnly(t *testing.T) {
 	f := newFake(t)
-	f.mu.Lock()
-	f.refuse = func(c fakeCall) (int, string, bool) {
-		long := slices.ContainsFunc(c.Text, func(s string) bool { return strings.Contains(s, "long") })
-		return http.StatusOK, strings.Repeat(" ", 65<<20), long
-	}
-	f.mu.Unlock()
+	f.answering("long", http.StatusOK, strings.Repeat(" ", 65<<20))
 	r := start(t, f, func(c *Config) { c.Settings.BatchSize, c.Settings.MaxWait = 2, time.Minute })
 	good, bad := r.send(r.context(), &pb.PrefillRequest{Text: "short"}), r.send(r.context(), &pb.PrefillRequest{Text: "long"})
 	if o := <-good; o.err != nil {
@@ -71,12 +66,7 @@ func TestAnAnswerTooLongToReadFailsItsOwnCallerOnly(t *testing.T) {
 // One prompt makes SGLang fail with 500 whenever it is in the list.
 func TestAPromptThatBreaksSGLangFailsAlone(t *testing.T) {
 	f := newFake(t)
-	f.mu.Lock()
-	f.refuse = func(c fakeCall) (int, string, bool) {
-		broken := slices.ContainsFunc(c.Text, func(s string) bool { return strings.Contains(s, "breaks") })
-		return http.StatusInternalServerError, "Internal Server Error", broken
-	}
-	f.mu.Unlock()
+	f.answering("breaks", http.StatusInternalServerError, "Internal Server Error")
 	r := start(t, f, func(c *Config) {
 		c.Settings.BatchSize, c.Settings.MaxWait, c.Settings.Retries, c.Settings.BreakerFailures = 4, time.Minute, 0, 100
 	})
