@@ -12,7 +12,7 @@ type Plan struct {
 	BatchTokens int64 // expected uncached ones; 0: no bound
 	MaxWait     time.Duration
 	MaxInFlight int
-	PrefixHold  bool   // whether prompts of the usual length wait for a leader
+	PrefixHold  bool   // whether a single prompt, too, waits for another that computes what they share
 	Why         string // for people
 }
 
@@ -31,15 +31,25 @@ const (
 // tuner chooses for ModeAuto. The size is an equal share of all prompts that are
 // here for each batch in flight and the one that waits, so that a slot never
 // stands empty for want of prompts, or fewer where the learned cost says that
-// they carry the fixed cost as well. The batches in flight are
-// found by trying: see trial.
+// they carry the fixed cost as well. How many batches are in flight, and whether
+// prompts wait for what another computes for them, is found by trying: see trial.
 type tuner struct {
+	size   int // chosen last
+	tokens int64
+	wait   time.Duration
+	bound  string // what bounds size
+
 	inFlight int // 0: autoInFlight
-	trial    trial
-	size     int // chosen last
-	tokens   int64
-	wait     time.Duration
-	bound    string // what bounds size
+	more     trial
+	other    int  // the number on trial
+	fewer    bool // the next trial is of fewer
+	price    Cost // by which work is counted in all rounds of a trial
+
+	loose  bool // a single prompt does not wait for what another computes for it
+	hold   trial
+	holds  uint64        // so far, when the last batch ended
+	idle   time.Duration // in which nothing was in flight, so far
+	ceased time.Time     // when the last batch in flight ended; zero: some are in flight
 }
 
 // choose chooses for a number of requests that wait or are in flight.
@@ -68,23 +78,23 @@ func (t *tuner) choose(outstanding int, s Server, m *meter) {
 
 // slots is how many batches may be in flight now.
 func (t *tuner) slots() int {
-	if t.trial.running && t.trial.round%2 == 1 {
-		return t.trial.inFlight
+	if t.more.other() {
+		return t.other
 	}
 	return t.inFlight
 }
 
-// worthHolding says whether to let requests wait for the answer of another that
-// computes so many new tokens they may share: that costs them one more batch.
-func (t *tuner) worthHolding(c Cost, tokens float64, followers int) bool {
-	return !c.Ready() || c.PerToken*tokens*float64(max(1, followers)) > c.PerBatch
+// holding says whether a single request, too, waits now for the answer of another
+// that computes what they share. That several wait is never in doubt.
+func (t *tuner) holding() bool {
+	return t.loose == t.hold.other()
 }
 
 // plan tells what was chosen.
 func (t *tuner) plan(m *meter) Plan {
 	p := Plan{
 		BatchSize: t.size, BatchTokens: t.tokens, MaxWait: t.wait, MaxInFlight: t.slots(),
-		PrefixHold: t.worthHolding(m.cost, m.meanUncached(), 1),
+		PrefixHold: !t.loose,
 	}
 	if !m.cost.Ready() {
 		p.Why = fmt.Sprintf("size %d: %s; nothing learned yet of the cost", t.size, t.bound)
@@ -92,67 +102,117 @@ func (t *tuner) plan(m *meter) Plan {
 		p.Why = fmt.Sprintf("size %d: %s; a batch costs %.1f ms, a prompt %.1f ms, a thousand tokens %.1f ms (predictions are off by %.0f %%)",
 			t.size, t.bound, 1e3*m.cost.PerBatch, 1e3*m.cost.PerRequest, 1e6*m.cost.PerToken, 100*m.cost.Error)
 	}
-	p.Why += "; " + t.trial.said
+	for _, r := range []*trial{&t.more, &t.hold} {
+		if r.said != "" {
+			p.Why += "; " + r.said
+		}
+	}
 	return p
 }
 
-// trial compares two numbers of batches in flight by the work the server gets
-// done, turn and turn about, while requests wait all the time. It is safe: the
-// other number differs by one. It is rare: after each vain trial the next comes
-// twice as late.
+// trial compares what is chosen with another choice by what the server gets done
+// in the same time, turn and turn about. It is rare: after each vain trial the
+// next comes twice as late.
 type trial struct {
-	running  bool
-	inFlight int // the number on trial
-	round    int // even: as before, odd: on trial
-	batches  int // ended in this round
-	began    time.Time
-	price    Cost    // by which work is counted: the same in all rounds
-	work     float64 // done in this round
-	rate     [2]float64
-	pause    int // batches until the next trial
-	lastGap  int
-	down     bool // the next trial is of fewer
-	said     string
+	running bool
+	round   int // even: as before, odd: the other
+	batches int // ended in this round
+	began   time.Time
+	done    float64 // in this round
+	rate    [2]float64
+	pause   int // batches until the next trial
+	gap     int // the last pause
+	said    string
 }
 
 const (
 	trialRounds  = 6  // three of each
-	trialBatches = 12 // of a round; the first two are the other number's still
+	trialBatches = 12 // of a round; the first two are the other choice's still
 	trialSkip    = 2
 	trialGain    = 0.03 // less is not told from noise
+	trialLoss    = -0.1 // more than that ends it early
 	firstGap     = 64   // batches before the first trial, and after one that succeeded
 	longestGap   = 8192
 )
 
-// ended takes the end of a batch; busy says whether requests still wait.
-func (t *tuner) ended(a account, c Cost, busy bool, now time.Time) {
-	r := &t.trial
-	if !busy {
-		r.running = false // rates mean something only while there is always work
-		return
+// other says whether the other choice is in force.
+func (r *trial) other() bool { return r.running && r.round%2 == 1 }
+
+// due counts a batch, and says whether it is time for a trial.
+func (r *trial) due() bool {
+	if r.gap == 0 {
+		r.gap, r.pause = firstGap, firstGap
 	}
-	if !r.running {
-		if r.lastGap == 0 {
-			r.lastGap, r.pause, r.said = firstGap, firstGap, "batches in flight not tried yet"
-		}
-		if r.pause--; r.pause > 0 {
-			return
-		}
-		t.begin(c, now)
-		return
-	}
+	r.pause--
+	return r.pause <= 0
+}
+
+func (r *trial) begin() {
+	r.running, r.round, r.batches, r.rate = true, 0, 0, [2]float64{}
+}
+
+// ended takes what a batch did, and after the last the gain of the other choice.
+func (r *trial) ended(done float64, now time.Time) (gain float64, over bool) {
 	if r.batches++; r.batches <= trialSkip {
-		r.began, r.work = now, 0
-		return
+		r.began, r.done = now, 0
+		return 0, false
 	}
-	r.work += r.price.work(a)
-	if r.batches < trialBatches {
-		return
+	if r.done += done; r.batches < trialBatches {
+		return 0, false
 	}
-	r.rate[r.round%2] += r.work / math.Max(1e-9, now.Sub(r.began).Seconds())
+	r.rate[r.round%2] += r.done / math.Max(1e-9, now.Sub(r.began).Seconds())
 	r.batches = 0
-	if r.round++; r.round == trialRounds {
-		t.decide()
+	if r.round++; r.round%2 == 1 {
+		return 0, false
+	}
+	gain = r.rate[1]/math.Max(1e-12, r.rate[0]) - 1
+	if r.round < trialRounds && gain > trialLoss {
+		return 0, false
+	}
+	r.running = false
+	if r.gap = min(2*r.gap, longestGap); gain > trialGain {
+		r.gap = firstGap
+	}
+	r.pause = r.gap
+	return gain, true
+}
+
+// sent notes that a batch goes, beside inFlight others.
+func (t *tuner) sent(inFlight int, now time.Time) {
+	if inFlight == 0 && !t.ceased.IsZero() {
+		t.idle += now.Sub(t.ceased)
+	}
+	t.ceased = time.Time{}
+}
+
+// ended takes the end of a batch, of which inFlight are left. With waiting,
+// requests are in the queue still; holds is how many were made to wait so far.
+func (t *tuner) ended(a account, c Cost, inFlight int, waiting bool, holds uint64, now time.Time) {
+	if inFlight == 0 {
+		t.ceased = now
+	}
+	held := holds != t.holds
+	t.holds = holds
+	if !waiting {
+		t.more.running = false // more in flight mean something only while there is always work
+	}
+	switch {
+	case t.more.running:
+		if gain, over := t.more.ended(t.price.work(a), now); over {
+			t.decideMore(gain)
+		}
+	case t.hold.running:
+		if gain, over := t.hold.ended(float64(a.prompts), now.Add(-t.idle)); over {
+			t.decideHold(gain)
+		}
+	case (held || t.loose) && t.hold.due():
+		t.hold.begin()
+	case waiting && t.more.due():
+		t.other, t.price = t.inFlight+1, c
+		if t.fewer && t.inFlight > 1 || t.other > autoMost {
+			t.other = t.inFlight - 1
+		}
+		t.more.begin()
 	}
 }
 
@@ -165,25 +225,22 @@ func (c Cost) work(a account) float64 {
 	return float64(a.prompts)
 }
 
-func (t *tuner) begin(c Cost, now time.Time) {
-	r := &t.trial
-	other := t.inFlight + 1
-	if r.down && t.inFlight > 1 || other > autoMost {
-		other = t.inFlight - 1
+func (t *tuner) decideMore(gain float64) {
+	t.more.said = fmt.Sprintf("%d in flight do %+.1f %% against %d", t.other, 100*gain, t.inFlight)
+	if gain > trialGain {
+		t.inFlight = t.other
+	} else {
+		t.fewer = !t.fewer
 	}
-	r.running, r.inFlight, r.round, r.batches, r.rate, r.began, r.price = true, other, 0, 0, [2]float64{}, now, c
 }
 
-func (t *tuner) decide() {
-	r := &t.trial
-	r.running = false
-	gain := r.rate[1]/math.Max(1e-12, r.rate[0]) - 1
-	r.said = fmt.Sprintf("%d in flight do %+.1f %% against %d", r.inFlight, 100*gain, t.inFlight)
-	if gain > trialGain {
-		t.inFlight, r.lastGap = r.inFlight, firstGap
-	} else {
-		r.down = !r.down
-		r.lastGap = min(2*r.lastGap, longestGap)
+func (t *tuner) decideHold(gain float64) {
+	does := "not to hold a single follower"
+	if t.loose {
+		does = "to hold a single follower"
 	}
-	r.pause = r.lastGap
+	t.hold.said = fmt.Sprintf("%s does %+.1f %%", does, 100*gain)
+	if gain > trialGain {
+		t.loose = !t.loose
+	}
 }

@@ -92,3 +92,105 @@ func TestAutoSendsALoneRequestAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// forwards is a server that computes all it has been sent in one forward, then
+// again. Two prompts in one forward share nothing; half of a prompt is shared by
+// its pair.
+type forwards struct {
+	calls    chan *call
+	perToken time.Duration
+	computed map[int]bool // pairs whose shared half is cached
+}
+
+type call struct {
+	batch *Batch[int, int]
+	done  chan struct{}
+}
+
+const halfPair = 128 // tokens
+
+func (f *forwards) dispatch(_ context.Context, b *Batch[int, int]) error {
+	c := &call{b, make(chan struct{})}
+	f.calls <- c
+	<-c.done
+	return nil
+}
+
+func (f *forwards) serve() {
+	for c := range f.calls {
+		together := []*call{c}
+		time.Sleep(time.Millisecond)
+		for more := true; more; {
+			select {
+			case c := <-f.calls:
+				together = append(together, c)
+			default:
+				more = false
+			}
+		}
+		tokens := 0
+		for _, c := range together {
+			for i := range c.batch.Len() {
+				tokens += halfPair
+				if !f.computed[c.batch.Value(i)] {
+					tokens += halfPair
+				}
+			}
+		}
+		time.Sleep(20*time.Millisecond + time.Duration(tokens)*f.perToken)
+		for _, c := range together {
+			for i := range c.batch.Len() {
+				u := Usage{PromptTokens: 2 * halfPair}
+				if f.computed[c.batch.Value(i)] {
+					u.CachedTokens = halfPair
+				}
+				c.batch.Answer(i, 0, u)
+			}
+		}
+		for _, c := range together {
+			for i := range c.batch.Len() {
+				f.computed[c.batch.Value(i)] = true
+			}
+			close(c.done)
+		}
+	}
+}
+
+// A caller that waits for both prompts of a pair loses a forward where the second
+// is held for the first, and saves half a prompt.
+func TestAutoHoldsAFollowerOnlyWhereThatSavesMoreThanItCosts(t *testing.T) {
+	for _, c := range []struct {
+		perToken time.Duration
+		held     bool
+	}{{time.Millisecond, true}, {time.Microsecond, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &forwards{calls: make(chan *call), perToken: c.perToken, computed: map[int]bool{}}
+			go f.serve()
+			defer close(f.calls)
+			b := auto(t, f.dispatch)
+			defer b.Close()
+			for pair := range 200 {
+				var wg sync.WaitGroup
+				for half := range uint64(2) {
+					wg.Go(func() {
+						r := Request[int]{Value: pair, Tokens: 2 * halfPair, Bytes: 4 * BlockBytes}
+						for i := range uint64(4) {
+							name := uint64(pair+1)<<8 | i
+							if i >= 2 {
+								name |= half << 4
+							}
+							r.Prefix = append(r.Prefix, name)
+						}
+						if _, _, err := b.Submit(t.Context(), r); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			if p := b.Stats().Plan; p.PrefixHold != c.held {
+				t.Errorf("with %v a token: %+v", c.perToken, p)
+			}
+		})
+	}
+}

@@ -343,6 +343,7 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 		batch.next.prev = batch
 	}
 	b.inFlight = batch
+	b.tuner.sent(b.stats.InFlight, now)
 	batch.cost, batch.expected = b.meter.sent(len(batch.members), tokens, b.stats.InFlight, now)
 	for i := range batch.members {
 		batch.board(i, now)
@@ -402,7 +403,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 		m.value = m.entry.value
 		m.known, m.answers = known, b.queue.belief.answers
 		m.uncached = b.uncached(w, m.known)
-		m.claim = b.claim(&m, l, d.take-len(batch.members)-1)
+		m.claim = b.claim(&m)
 		b.queue.callers.serve(w.caller, m.uncached+1) // a cached prompt is not free either
 		uncached += m.uncached
 		batch.members = append(batch.members, m)
@@ -410,15 +411,14 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 	return uncached
 }
 
-// claim makes requests wait that share what is new of member m, where that pays:
-// it is free if others fill the places that are left in the batch. It requires mu.
-func (b *Batcher[Q, R]) claim(m *member[Q, R], l *lane, left int) *block {
+// claim makes requests wait that share what is new of member m; in ModeAuto a
+// single one only as long as that was found to pay. It requires mu.
+func (b *Batcher[Q, R]) claim(m *member[Q, R]) *block {
 	if m.known == len(m.prefix) {
 		return nil
 	}
 	first := b.queue.belief.get(m.prefix[m.known])
-	followers := first.waiting()
-	if b.settings.Mode == ModeAuto && l.open-followers < max(1, left) && !b.tuner.worthHolding(b.meter.cost, m.uncached, followers) {
+	if b.settings.Mode == ModeAuto && !b.tuner.holding() && first.waiting() <= 1 {
 		b.queue.belief.tidy(first)
 		return nil
 	}
@@ -472,7 +472,7 @@ func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
 	a := batch.account()
 	b.meter.ended(a, b.stats.InFlight, now)
 	if b.settings.Mode == ModeAuto {
-		b.tuner.ended(a, b.meter.cost, b.queue.count > 0, now)
+		b.tuner.ended(a, b.meter.cost, b.stats.InFlight, b.queue.count > 0, b.queue.belief.holds, now)
 	}
 	b.release(now)
 	b.settle()

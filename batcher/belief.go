@@ -13,6 +13,7 @@ type belief struct {
 	cached         int    // in that list
 	limit          int    // most of them
 	answers        uint64 // learned from so far
+	holds          uint64 // nodes held so far
 	reserved       int    // blocks of the server's cache set aside for what is in flight and what follows it
 	spare          *block // unused ones, linked by newer
 }
@@ -86,6 +87,7 @@ func (b *belief) begin(first *block) {
 	if first.computing == 1 {
 		for n := first.nodes; n != nil; n = n.later {
 			n.hold()
+			b.holds++
 		}
 	}
 }

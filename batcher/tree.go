@@ -88,6 +88,9 @@ func (g *group) below(n *node, name uint64, b *belief) *node {
 	}
 	k := b.get(name)
 	*c = node{group: g, block: k, parent: n, held: k.computing > 0, later: k.nodes}
+	if c.held {
+		b.holds++
+	}
 	if k.nodes != nil {
 		k.nodes.earlier = c
 	}
