@@ -1,0 +1,85 @@
+package tokenizer
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// joiner is what golang.org/x/text puts between every thirty combining marks in a
+// row, so that streams can be normalized with a bounded buffer. Unicode's normal
+// form has none.
+const joiner = "\u034f"
+
+// normal is a text in normal form C.
+func normal(text string) string {
+	if beforeMarks(text) || norm.NFC.IsNormalString(text) {
+		return text
+	}
+	out := norm.NFC.String(text)
+	if strings.Count(out, joiner) == strings.Count(text, joiner) {
+		return out
+	}
+	return normalUnbounded(text)
+}
+
+// beforeMarks says whether all characters are below U+0300, of which each stands
+// for itself in normal form C. Their UTF-8 has no byte from 0xcc on.
+func beforeMarks(text string) bool {
+	for len(text) >= 8 && word(text)&0x8080808080808080 == 0 {
+		text = text[8:]
+	}
+	for i := range len(text) {
+		if text[i] >= 0xcc {
+			return false
+		}
+	}
+	return true
+}
+
+// normalUnbounded is normal by the letter of Unicode's annex 15, for texts with
+// more marks in a row than anybody writes: decomposed, marks in order, and
+// composed again.
+func normalUnbounded(text string) string {
+	var runes []rune
+	for _, r := range text {
+		runes = append(runes, []rune(norm.NFD.String(string(r)))...)
+	}
+	for from := 0; from < len(runes); from++ {
+		to := from
+		for to < len(runes) && markOf(runes[to]) > 0 {
+			to++
+		}
+		slices.SortStableFunc(runes[from:to], func(a, b rune) int { return int(markOf(a)) - int(markOf(b)) })
+		from = to
+	}
+	out := runes[:0]
+	starter, last := -1, uint8(0) // where in out; the last mark kept behind it
+	for _, r := range runes {
+		mark := markOf(r)
+		if starter >= 0 && (last < mark || last == 0 && starter == len(out)-1) {
+			if both, ok := composed(out[starter], r); ok {
+				out[starter] = both
+				continue
+			}
+		}
+		if mark == 0 {
+			starter = len(out)
+		}
+		last = mark
+		out = append(out, r)
+	}
+	return string(out)
+}
+
+// markOf is the canonical combining class: 0 for what is no mark.
+func markOf(r rune) uint8 { return norm.NFC.PropertiesString(string(r)).CCC() }
+
+// composed is the one character that two are in normal form C, if there is one.
+func composed(a, b rune) (rune, bool) {
+	both := norm.NFC.String(string(a) + string(b))
+	r, n := utf8.DecodeRuneInString(both)
+	return r, n == len(both)
+}

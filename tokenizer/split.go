@@ -1,0 +1,175 @@
+package tokenizer
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// splitPattern is how the Qwen family cuts text into pieces. pieceLen is this
+// pattern by hand, as Go's regexp knows no lookahead and is slow.
+const splitPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+
+// class is what the pattern tells characters apart by.
+type class uint8
+
+const (
+	other   class = iota // punctuation, symbols, marks and all else
+	letter               // \p{L}
+	number               // \p{N}
+	space                // \s but the next
+	newline              // \r and \n
+	unknown              // not told by one byte
+)
+
+// classes are those of all characters in pages of 256, of which equal ones are
+// one.
+var classes = func() (c struct {
+	page  [(unicode.MaxRune + 1) / 256]uint16
+	pages [][256]class
+}) {
+	seen := map[[256]class]uint16{}
+	for i := range c.page {
+		var p [256]class
+		for k := range p {
+			p[k] = classOf(rune(i*256 + k))
+		}
+		at, ok := seen[p]
+		if !ok {
+			at = uint16(len(c.pages))
+			seen[p] = at
+			c.pages = append(c.pages, p)
+		}
+		c.page[i] = at
+	}
+	return c
+}()
+
+func classOf(r rune) class {
+	switch {
+	case r == '\r' || r == '\n':
+		return newline
+	case unicode.IsSpace(r):
+		return space
+	case unicode.IsLetter(r):
+		return letter
+	case unicode.IsNumber(r):
+		return number
+	}
+	return other
+}
+
+// ascii is the classes of bytes below 128; others belong to longer characters.
+var ascii = func() (c [256]class) {
+	for r := range c {
+		if c[r] = unknown; r < utf8.RuneSelf {
+			c[r] = classOf(rune(r))
+		}
+	}
+	return c
+}()
+
+// look is the class of the character at text[at:], and its length; 0 at the end.
+func look(text string, at int) (class, int) {
+	if at >= len(text) {
+		return other, 0
+	}
+	if c := ascii[text[at]]; c != unknown {
+		return c, 1
+	}
+	r, n := utf8.DecodeRuneInString(text[at:])
+	return classes.pages[classes.page[r>>8]][r&0xff], n
+}
+
+// run is where the characters of a class end that begin at text[at:].
+func run(text string, at int, of class) int {
+	for {
+		for at < len(text) && ascii[text[at]] == of {
+			at++
+		}
+		if at == len(text) || text[at] < utf8.RuneSelf {
+			return at
+		}
+		c, n := look(text, at)
+		if c != of {
+			return at
+		}
+		at += n
+	}
+}
+
+// pieceLen is the length of the first piece of a text that is not empty.
+func pieceLen(text string) int {
+	first, n := look(text, 0)
+	if text[0] == '\'' {
+		if n := contraction(text); n > 0 {
+			return n
+		}
+	}
+	switch first {
+	case letter:
+		return run(text, n, letter)
+	case number:
+		return n
+	case newline:
+		return spaces(text)
+	}
+	next, m := look(text, n)
+	switch {
+	case m > 0 && next == letter: // one character that is no number, and a word
+		return run(text, n+m, letter)
+	case first == other:
+		return run(text, run(text, n, other), newline)
+	case m > 0 && next == other && text[0] == ' ':
+		return run(text, run(text, n+m, other), newline)
+	}
+	return spaces(text)
+}
+
+// spaces is the piece of a text that begins with a space or newline: up to the
+// last newline of the spaces, or all but the last space, which goes with the word
+// behind it.
+func spaces(text string) int {
+	at, last, line := 0, 0, 0
+	for {
+		c, n := look(text, at)
+		if n == 0 || c != space && c != newline {
+			break
+		}
+		last = at
+		at += n
+		if c == newline {
+			line = at
+		}
+	}
+	switch {
+	case line > 0:
+		return line
+	case at == len(text) || last == 0:
+		return at
+	}
+	return last
+}
+
+// contraction is the length of 's, 't, 're, 've, 'm, 'll or 'd, in either case,
+// at the beginning of a text, or 0. The long s (ſ) is an s, as case folding has
+// it.
+func contraction(text string) int {
+	if len(text) < 2 {
+		return 0
+	}
+	switch text[1] | 0x20 {
+	case 's', 't', 'm', 'd':
+		return 2
+	}
+	if len(text) < 3 {
+		return 0
+	}
+	if text[1:3] == "ſ" {
+		return 3
+	}
+	switch [2]byte{text[1] | 0x20, text[2] | 0x20} {
+	case [2]byte{'r', 'e'}, [2]byte{'v', 'e'}, [2]byte{'l', 'l'}:
+		return 3
+	}
+	return 0
+}

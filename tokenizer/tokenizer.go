@@ -1,0 +1,126 @@
+package tokenizer
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Tokenizer is one vocabulary. It never changes, keeps nothing of what it
+// encodes, and is safe for concurrent use. Qwen's takes about 10 MiB.
+type Tokenizer struct {
+	text    string   // of all tokens, one after the other
+	ends    []uint32 // token id's text ends here, and begins where id-1's ends
+	added   []addedToken
+	start   byte // what all added tokens begin with
+	byteIDs [256]uint32
+	pieces  pieces
+	pairs   pairs
+	scratch sync.Pool // *scratch
+}
+
+// addedToken is a token that is found in text as it stands.
+type addedToken struct {
+	id   uint32
+	text string
+}
+
+// Size is one more than the largest id. A model may know more ids than its
+// tokenizer makes.
+func (t *Tokenizer) Size() int { return len(t.ends) }
+
+// Encode returns the ids of a text, those of added tokens in it included. Bytes
+// that are not UTF-8 count as U+FFFD.
+func (t *Tokenizer) Encode(text string) []int32 {
+	return t.AppendEncode(make([]int32, 0, len(text)/3+1), text)
+}
+
+// AppendEncode appends the ids of a text to dst. It allocates nothing where dst
+// has room and the text is in normal form C.
+func (t *Tokenizer) AppendEncode(dst []int32, text string) []int32 {
+	if !utf8.ValidString(text) {
+		text = string([]rune(text))
+	}
+	s, _ := t.scratch.Get().(*scratch)
+	if s == nil {
+		s = new(scratch)
+	}
+	defer t.scratch.Put(s)
+	for text != "" {
+		at, token := t.findAdded(text)
+		dst = t.appendPlain(dst, text[:at], s)
+		if token == nil {
+			break
+		}
+		dst = append(dst, int32(token.id))
+		text = text[at+len(token.text):]
+	}
+	return dst
+}
+
+// findAdded finds the first added token in a text, the longest where several
+// begin; at is the text's length if there is none.
+func (t *Tokenizer) findAdded(text string) (at int, found *addedToken) {
+	for {
+		next := strings.IndexByte(text[at:], t.start)
+		if next < 0 {
+			return len(text), nil
+		}
+		at += next
+		for i := range t.added {
+			a := &t.added[i]
+			if strings.HasPrefix(text[at:], a.text) && (found == nil || len(a.text) > len(found.text)) {
+				found = a
+			}
+		}
+		if found != nil {
+			return at, found
+		}
+		at++
+	}
+}
+
+// appendPlain appends the ids of text without added tokens.
+func (t *Tokenizer) appendPlain(dst []int32, text string, s *scratch) []int32 {
+	text = normal(text)
+	for text != "" {
+		n := pieceLen(text)
+		if id, ok := t.pieces.find(t, text, n); ok {
+			dst = append(dst, int32(id))
+		} else {
+			dst = t.merge(dst, text[:n], s)
+		}
+		text = text[n:]
+	}
+	return dst
+}
+
+// Decode returns the text of ids. Bytes that are no UTF-8, as where ids end within
+// a character, are left as they are. The error names an id outside the
+// vocabulary.
+func (t *Tokenizer) Decode(ids []int32) (string, error) {
+	text, err := t.AppendDecode(make([]byte, 0, 5*len(ids)), ids)
+	return string(text), err
+}
+
+// AppendDecode appends the bytes of ids to dst. The bytes of two lists are those
+// of both in one, so a stream can be decoded part by part.
+func (t *Tokenizer) AppendDecode(dst []byte, ids []int32) ([]byte, error) {
+	for i, id := range ids {
+		if id < 0 || int(id) >= len(t.ends) {
+			return dst, fmt.Errorf("ids[%d]: %d is outside the vocabulary [0, %d)", i, id, len(t.ends))
+		}
+		dst = append(dst, t.token(uint32(id))...)
+	}
+	return dst, nil
+}
+
+// token is the text of an id.
+func (t *Tokenizer) token(id uint32) string {
+	begin := uint32(0)
+	if id > 0 {
+		begin = t.ends[id-1]
+	}
+	return t.text[begin:t.ends[id]]
+}
