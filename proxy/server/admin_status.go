@@ -64,6 +64,7 @@ func upstreamStatusMessage(url string, s *upstreamState) *pb.UpstreamStatus {
 		ChunkedPrefillTokens: uint64(max(0, s.info.ChunkedPrefillSize)), // -1 turns chunking off
 		SchedulePolicy:       s.info.SchedulePolicy,
 		VocabSize:            uint64(s.limits.vocabSize),
+		TextsSent:            s.encoder.why,
 	}
 	if t := s.info.StartupTime; t != nil {
 		out.LoadSeconds = &t.LoadWeight

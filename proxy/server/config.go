@@ -40,6 +40,12 @@ type Config struct {
 	// can end SGLang (seen on 0.5.23).
 	VocabSize int
 
+	// Tokenizer is the tokenizer.json of the served model, TokenizerAuto or
+	// TokenizerNone (the same as empty). With one that makes the ids SGLang
+	// makes, texts are sent as token ids: a list of ids reaches SGLang's
+	// scheduler whole, and SGLang need not tokenize.
+	Tokenizer string
+
 	// DrainTimeout is the longest time from the end of Run's context to the end
 	// of Run. What has not been answered by then is cut.
 	DrainTimeout time.Duration
@@ -62,6 +68,7 @@ func DefaultConfig() Config {
 		HTTP:            "127.0.0.1:8080",
 		Admin:           "127.0.0.1:9090",
 		Settings:        batcher.DefaultSettings(),
+		Tokenizer:       TokenizerAuto,
 		DrainTimeout:    25 * time.Second, // within the 30 s that Kubernetes gives
 		MaxMessageBytes: 64 << 20,         // a prompt of 16 million token ids
 		Version:         "devel",

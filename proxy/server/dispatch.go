@@ -19,11 +19,12 @@ type prompt struct {
 	request  sglang.Request
 	priority *int32
 	lora     string
+	encoded  bool // it came as text and goes as ids
 }
 
 // field names the prompt in the contract's words.
 func (p prompt) field() string {
-	if len(p.request.InputIDs) > 0 {
+	if len(p.request.InputIDs) > 0 && !p.encoded {
 		return "token_ids"
 	}
 	return "text"

@@ -30,7 +30,8 @@ type fakeSGLang struct {
 	cut     int                                  // calls whose connection was closed before their answer
 	refuse  func(c fakeCall) (int, string, bool) // status and body to answer instead
 	working bool
-	look    func() // called at the beginning of each /generate
+	look    func()                    // called at the beginning of each /generate
+	encode  func(text string) []int32 // what /tokenize answers; nil: 404
 }
 
 type fakeCall struct {
@@ -77,6 +78,7 @@ func (f *fakeSGLang) start() {
 	mux.HandleFunc("POST /flush_cache", f.flush)
 	mux.HandleFunc("POST /abort_request", f.abort)
 	mux.HandleFunc("POST /generate", f.generate)
+	mux.HandleFunc("POST /tokenize", f.tokenize)
 	f.server, f.ended = &http.Server{Handler: mux}, make(chan struct{})
 	go func(s *http.Server, ended chan struct{}) {
 		defer close(ended)
@@ -122,6 +124,18 @@ func (f *fakeSGLang) flush(w http.ResponseWriter, _ *http.Request) {
 	if f.working {
 		http.Error(w, "Flush cache failed.", http.StatusBadRequest)
 	}
+}
+
+func (f *fakeSGLang) tokenize(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	encode := f.encode
+	f.mu.Unlock()
+	var body struct{ Prompt string }
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || encode == nil {
+		http.NotFound(w, r)
+		return
+	}
+	f.answer(w, map[string]any{"tokens": encode(body.Prompt)})
 }
 
 // busy makes flushes be refused.

@@ -43,6 +43,9 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 	if err != nil {
 		return nil, err
 	}
+	if err := state.encoder.apply(&value, state.limits); err != nil {
+		return nil, err
+	}
 	value.request.RID = sglang.NewRID()
 	a, receipt, err := p.batcher.Submit(ctx, batcher.Request[prompt]{
 		Value:    value,
@@ -89,7 +92,11 @@ func (p prompt) prefix() batcher.Prefix {
 // a list in which nothing is generated skips sampling altogether.
 func batchKey(p prompt) string {
 	key := make([]byte, 0, 32)
-	key = append(key, p.field()...)
+	if len(p.request.InputIDs) > 0 {
+		key = append(key, "ids"...)
+	} else {
+		key = append(key, "text"...)
+	}
 	key = strconv.AppendInt(append(key, ' '), int64(p.request.MaxNewTokens), 10)
 	if p.priority != nil {
 		key = strconv.AppendInt(append(key, " p"...), int64(*p.priority), 10)

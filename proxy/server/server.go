@@ -49,7 +49,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.logger(), client: client, readiness: newReadiness()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	s.upstream = newUpstream(client, cfg.VocabSize, s.log, s.readiness.setUpstream, s.meet)
+	e := encoders{config: cfg.Tokenizer, log: s.log}
+	if err := e.open(); err != nil {
+		return nil, &ConfigError{"tokenizer", err.Error()}
+	}
+	s.upstream = newUpstream(client, cfg.VocabSize, e, s.log, s.readiness.setUpstream, s.meet)
 	s.dispatcher = newDispatcher(client, s.upstream.suspect, s.log)
 	if s.batcher, err = batcher.New(s.dispatcher.dispatch, cfg.Settings); err != nil {
 		return nil, settingFlag(err)

@@ -37,6 +37,8 @@ type upstreamState struct {
 	reason string // the last reason it was not ready
 	info   sglang.ServerInfo
 	limits limits
+
+	encoder encoder
 }
 
 // model is the name to show for what SGLang serves.
@@ -51,6 +53,7 @@ func (s *upstreamState) model() string {
 type upstream struct {
 	client    *sglang.Client
 	vocabSize int // as configured; 0 finds it out
+	encoders  encoders
 	log       *slog.Logger
 	changed   func(ready bool, reason string)
 	found     func(sglang.ServerInfo) // what it is, each time it may be another one than before
@@ -60,10 +63,10 @@ type upstream struct {
 }
 
 func newUpstream(
-	c *sglang.Client, vocabSize int, log *slog.Logger, changed func(bool, string), found func(sglang.ServerInfo),
+	c *sglang.Client, vocabSize int, e encoders, log *slog.Logger, changed func(bool, string), found func(sglang.ServerInfo),
 ) *upstream {
 	u := &upstream{
-		client: c, vocabSize: vocabSize, log: log, changed: changed, found: found,
+		client: c, vocabSize: vocabSize, encoders: e, log: log, changed: changed, found: found,
 		suspicion: make(chan struct{}, 1),
 	}
 	u.current.Store(&upstreamState{reason: notAsked, limits: limits{vocabSize: vocabSize}})
@@ -162,6 +165,10 @@ func (u *upstream) ask(ctx context.Context, learn bool, s *upstreamState) error 
 	}
 	s.info = info
 	s.limits = u.learnLimits(ctx, info)
+	s.encoder = u.encoders.choose(ctx, u.client, info)
+	if s.limits.vocabSize == 0 && s.encoder.ids != nil {
+		s.limits.vocabSize = s.encoder.ids.Size()
+	}
 	u.found(info)
 	return nil
 }
@@ -215,7 +222,7 @@ func (u *upstream) announce(before, now *upstreamState) {
 	case now.ready && !before.ready:
 		u.log.Info("ready", "model", now.model(), "sglang", now.info.Version, "upstream", u.client.URL(),
 			"simulated", now.info.Simulator != nil, "vocab_size", now.limits.vocabSize,
-			"max_prompt_tokens", now.limits.maxPromptTokens)
+			"max_prompt_tokens", now.limits.maxPromptTokens, "prompts", now.encoder.why)
 	case !now.ready && (before.ready || !before.asked):
 		u.log.Warn("not ready: " + now.reason)
 	}

@@ -100,8 +100,10 @@ func validateLogprobs(req *pb.PrefillRequest, l limits) error {
 		return wrongField("logprobs.top_k", "must be at most %d, got %d", most, o.GetTopK())
 	case o.GetPromptStart() > math.MaxInt32:
 		return wrongField("logprobs.prompt_start", "must be at most %d, got %d", math.MaxInt32, o.GetPromptStart())
-	case len(ids) > 0 && int(o.GetPromptStart()) > len(ids):
-		return wrongField("logprobs.prompt_start", "must be at most the prompt's %d tokens, got %d", len(ids), o.GetPromptStart())
+	case len(ids) > 0:
+		if err := validateStart(logprobOptions(o), len(ids)); err != nil {
+			return err
+		}
 	}
 	return validateIDs("logprobs.token_ids", o.GetTokenIds(), l)
 }
@@ -135,6 +137,14 @@ func validateBias(bias map[int32]float32, l limits) error {
 		case !within(value, -math.MaxFloat32, math.MaxFloat32):
 			return wrongField(field, "must be a finite number, got %v", value)
 		}
+	}
+	return nil
+}
+
+// validateStart checks where log probabilities begin against the prompt's length.
+func validateStart(o *sglang.LogprobOptions, tokens int) error {
+	if o != nil && o.PromptStart != nil && *o.PromptStart > tokens {
+		return wrongField("logprobs.prompt_start", "must be at most the prompt's %d tokens, got %d", tokens, *o.PromptStart)
 	}
 	return nil
 }

@@ -1130,7 +1130,8 @@ type AutoPlan struct {
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
 	// Most batches at SGLang at once.
 	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
-	// Whether requests that share a new prefix wait for the first of them.
+	// Whether a single request, too, waits for another that computes what they
+	// share; several always do.
 	PrefixHold bool `protobuf:"varint,5,opt,name=prefix_hold,json=prefixHold,proto3" json:"prefix_hold,omitempty"`
 	// Why, for people.
 	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -1307,7 +1308,9 @@ type UpstreamStatus struct {
 	// Seconds SGLang took to load the model's weights; absent where it doesn't tell.
 	LoadSeconds *float64 `protobuf:"fixed64,14,opt,name=load_seconds,json=loadSeconds,proto3,oneof" json:"load_seconds,omitempty"`
 	// How the simulator simulates, where the server is one and says so.
-	Simulator     *SimulatorStatus `protobuf:"bytes,15,opt,name=simulator,proto3" json:"simulator,omitempty"`
+	Simulator *SimulatorStatus `protobuf:"bytes,15,opt,name=simulator,proto3" json:"simulator,omitempty"`
+	// How texts are sent: as token ids or as texts, and why.
+	TextsSent     string `protobuf:"bytes,16,opt,name=texts_sent,json=textsSent,proto3" json:"texts_sent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1445,6 +1448,13 @@ func (x *UpstreamStatus) GetSimulator() *SimulatorStatus {
 		return x.Simulator
 	}
 	return nil
+}
+
+func (x *UpstreamStatus) GetTextsSent() string {
+	if x != nil {
+		return x.TextsSent
+	}
+	return ""
 }
 
 // SimulatorStatus is what a simulated SGLang says of itself.
@@ -1602,7 +1612,7 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\fReleaseCount\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\x06reason\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x04R\abatches\x12\x1a\n" +
-	"\brequests\x18\x03 \x01(\x04R\brequests\"\x9a\x04\n" +
+	"\brequests\x18\x03 \x01(\x04R\brequests\"\xb9\x04\n" +
 	"\x0eUpstreamStatus\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\x12\x14\n" +
@@ -1621,7 +1631,9 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"vocab_size\x18\r \x01(\x04R\tvocabSize\x12&\n" +
 	"\fload_seconds\x18\x0e \x01(\x01H\x00R\vloadSeconds\x88\x01\x01\x12:\n" +
-	"\tsimulator\x18\x0f \x01(\v2\x1c.paceline.v1.SimulatorStatusR\tsimulatorB\x0f\n" +
+	"\tsimulator\x18\x0f \x01(\v2\x1c.paceline.v1.SimulatorStatusR\tsimulator\x12\x1d\n" +
+	"\n" +
+	"texts_sent\x18\x10 \x01(\tR\ttextsSentB\x0f\n" +
 	"\r_load_seconds\"Y\n" +
 	"\x0fSimulatorStatus\x12\x18\n" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x16\n" +

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "paceline/proto/paceline/v1"
+	"paceline/tokenizer"
+)
+
+// bytesTokenizer writes a tokenizer.json whose tokens are bytes.
+func bytesTokenizer(t *testing.T, dir string) (string, *tokenizer.Tokenizer) {
+	t.Helper()
+	vocab := map[string]int{}
+	next := rune(256)
+	for b := range 256 {
+		r := rune(b)
+		if b < '!' || b > '~' && b < 0xa1 || b == 0xad {
+			r = next
+			next++
+		}
+		vocab[string(r)] = b
+	}
+	data, err := json.Marshal(map[string]any{
+		"normalizer": map[string]any{"type": "NFC"},
+		"pre_tokenizer": map[string]any{"type": "Sequence", "pretokenizers": []any{
+			map[string]any{"type": "Split", "behavior": "Isolated", "pattern": map[string]any{
+				"Regex": `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+			}},
+			map[string]any{"type": "ByteLevel", "use_regex": false},
+		}},
+		"model": map[string]any{"type": "BPE", "vocab": vocab},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "tokenizer.json")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, tok
+}
+
+func TestTextsAreSentAsTheIDsThatSGLangWouldMake(t *testing.T) {
+	dir := t.TempDir()
+	path, tok := bytesTokenizer(t, dir)
+	for name, configure := range map[string]func(*Config){
+		"a file":               func(c *Config) { c.Tokenizer = path },
+		"SGLang's own folder":  func(c *Config) {},
+		"and no vocabulary":    func(c *Config) { c.Tokenizer = path },
+		"a vocabulary by flag": func(c *Config) { c.VocabSize = 500 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.encode = tok.Encode
+			f.setInfo("model_path", dir)
+			if name == "and no vocabulary" {
+				f.setInfo("simulator", nil)
+			}
+			r := start(t, f, configure)
+			if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "def f"}); err != nil {
+				t.Fatal(err)
+			}
+			c := f.seen()[0]
+			if c.Text != nil || !slices.Equal(c.InputIDs[0], []int32{'d', 'e', 'f', ' ', 'f'}) {
+				t.Errorf("sent %+v", c)
+			}
+			_, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: strings.Repeat("a", 101)})
+			if status.Code(err) != codes.InvalidArgument || !errorHolds(err, "text") || !errorHolds(err, "at most 100 tokens, got 101") {
+				t.Errorf("too long: %v", err)
+			}
+			start := uint32(4)
+			_, err = r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "abc", Logprobs: &pb.LogprobOptions{PromptStart: &start}})
+			if status.Code(err) != codes.InvalidArgument || !errorHolds(err, "logprobs.prompt_start") {
+				t.Errorf("beginning behind the end: %v", err)
+			}
+			if n := len(f.seen()); n != 1 {
+				t.Errorf("%d calls", n)
+			}
+			if name == "and no vocabulary" && r.upstream.state().limits.vocabSize != 256 {
+				t.Errorf("the vocabulary has %d", r.upstream.state().limits.vocabSize)
+			}
+		})
+	}
+}
+
+func TestTextsStayTextsWhereSGLangTokenizesOtherwise(t *testing.T) {
+	path, tok := bytesTokenizer(t, t.TempDir())
+	for name, encode := range map[string]func(string) []int32{
+		"one more id":  func(s string) []int32 { return append(tok.Encode(s), 1) },
+		"no /tokenize": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.encode = encode
+			r := start(t, f, func(c *Config) { c.Tokenizer = path })
+			if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "def f"}); err != nil {
+				t.Fatal(err)
+			}
+			if c := f.seen()[0]; c.InputIDs != nil || c.Text[0] != "def f" {
+				t.Errorf("sent %+v", c)
+			}
+			s, err := r.admin.GetStatus(r.context(), &pb.GetStatusRequest{})
+			if err != nil || !strings.HasPrefix(s.GetUpstream().GetTextsSent(), "as texts: ") {
+				t.Errorf("%v, %v", s, err)
+			}
+			if log := r.log.String(); !strings.Contains(log, "level=WARN") || !strings.Contains(log, "sent as texts") {
+				t.Error(log)
+			}
+		})
+	}
+}
+
+func TestATokenizerThatCannotBeReadEndsTheStart(t *testing.T) {
+	c := DefaultConfig()
+	c.Tokenizer = filepath.Join(t.TempDir(), "none.json")
+	if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), "tokenizer: ") {
+		t.Error(err)
+	}
+}
