@@ -57,7 +57,7 @@ func TestTextsAreSentAsTheIDsThatSGLangWouldMake(t *testing.T) {
 	path, tok := bytesTokenizer(t, dir)
 	for name, configure := range map[string]func(*Config){
 		"a file":               func(c *Config) { c.Tokenizer = path },
-		"SGLang's own folder":  func(c *Config) {},
+		"SGLang's own folder":  func(*Config) {},
 		"and no vocabulary":    func(c *Config) { c.Tokenizer = path },
 		"a vocabulary by flag": func(c *Config) { c.VocabSize = 500 },
 	} {
