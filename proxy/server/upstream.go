@@ -192,7 +192,7 @@ func (u *upstream) absence(err error) error {
 func (u *upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) limits {
 	l := limits{vocabSize: u.vocabSize, maxPromptTokens: info.MaxReqInputLen}
 	if l.vocabSize == 0 {
-		l.vocabSize = findVocabSize(info)
+		l.vocabSize = sglang.VocabSize(info)
 	}
 	if l.maxPromptTokens == 0 {
 		l.maxPromptTokens = u.contextLimit(ctx)

@@ -1,11 +1,9 @@
-package server
+package sglang
 
 import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"paceline/sglang"
 )
 
 func TestTheVocabularyIsReadFromTheModelsFolder(t *testing.T) {
@@ -20,7 +18,7 @@ func TestTheVocabularyIsReadFromTheModelsFolder(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := findVocabSize(sglang.ServerInfo{ModelPath: dir}); got != want {
+		if got := VocabSize(ServerInfo{ModelPath: dir}); got != want {
 			t.Errorf("%s: got %d", config, got)
 		}
 	}
@@ -28,7 +26,7 @@ func TestTheVocabularyIsReadFromTheModelsFolder(t *testing.T) {
 
 func TestAModelThatIsNoFolderHasNoKnownVocabulary(t *testing.T) {
 	for _, path := range []string{"", "Qwen/Qwen2.5-7B", filepath.Join(t.TempDir(), "none")} {
-		if got := findVocabSize(sglang.ServerInfo{ModelPath: path}); got != 0 {
+		if got := VocabSize(ServerInfo{ModelPath: path}); got != 0 {
 			t.Errorf("%q: got %d", path, got)
 		}
 	}

@@ -1,22 +1,20 @@
-package server
+package sglang
 
 import (
 	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
-
-	"paceline/sglang"
 )
 
 // maxModelConfigBytes bounds what is read of a model's config.json; real ones
 // have a few KiB.
 const maxModelConfigBytes = 1 << 20
 
-// findVocabSize finds out how many token ids the served model knows. No endpoint
+// VocabSize finds out how many token ids the served model knows. No endpoint
 // of SGLang tells it (0.5.23); the simulator does, and so does config.json in
 // the model's folder where proxy and SGLang share a disk. 0 means unknown.
-func findVocabSize(info sglang.ServerInfo) int {
+func VocabSize(info ServerInfo) int {
 	if info.Simulator != nil {
 		return info.Simulator.VocabSize
 	}
