@@ -8,9 +8,9 @@ import (
 )
 
 // Profile is a simulated server: what its work costs and how much it holds.
-// One call of k prompts with u uncached tokens that fits one forward takes
-// CallSeconds + k·RequestSeconds + ForwardSeconds + k·SequenceSeconds +
-// u·TokenSeconds.
+// One call of k prompts of n tokens, u of them all uncached, that fits one forward
+// takes CallSeconds + k·RequestSeconds + ForwardSeconds + k·SequenceSeconds +
+// u·TokenSeconds + k·n²·AttentionSeconds.
 type Profile struct {
 	Name   string `json:"name"`
 	Device string `json:"device"`
@@ -22,7 +22,8 @@ type Profile struct {
 	TokenizeSecondsPerByte float64 `json:"tokenize_seconds_per_byte"` // front end, for text; none for ids
 	TokenSeconds           float64 `json:"token_seconds"`             // c: device, for each uncached token
 	ForwardSeconds         float64 `json:"forward_seconds"`           // d: device, for each forward
-	SequenceSeconds        float64 `json:"sequence_seconds"`          // device, for each prompt in a forward: above 0 where cached context is dear to attend to
+	SequenceSeconds        float64 `json:"sequence_seconds"`          // device, for each prompt in a forward
+	AttentionSeconds       float64 `json:"attention_seconds"`         // device, for each prompt in a forward and the square of its tokens so far, cached ones too: above 0 where attention does not profit from the cache (torch_native)
 
 	ChunkedPrefillSize int     `json:"chunked_prefill_size"` // tokens in one forward
 	MaxPrefillTokens   int     `json:"max_prefill_tokens"`   // another bound on tokens in one forward; 0 means 16384, as SGLang's default
@@ -98,7 +99,7 @@ func (p Profile) Validate() error {
 		value float64
 	}{
 		{"call_seconds", p.CallSeconds}, {"request_seconds", p.RequestSeconds}, {"token_seconds", p.TokenSeconds},
-		{"forward_seconds", p.ForwardSeconds}, {"sequence_seconds", p.SequenceSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds},
+		{"forward_seconds", p.ForwardSeconds}, {"sequence_seconds", p.SequenceSeconds}, {"attention_seconds", p.AttentionSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds},
 	} {
 		if !(f.value >= 0 && f.value < 3600) {
 			return fmt.Errorf("%s: must be from 0 to 3600, got %v", f.name, f.value)

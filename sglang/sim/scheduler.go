@@ -196,11 +196,12 @@ func (s *scheduler) plan(free time.Time) *forward {
 		return nil
 	}
 	p := s.profile
-	uncached := 0
+	uncached, squares := 0, 0.0
 	for _, part := range f.parts {
 		uncached += part.tokens
+		squares += float64(part.job.computed) * float64(part.job.computed)
 	}
-	f.cost = p.ForwardSeconds + float64(len(f.parts))*p.SequenceSeconds + float64(uncached)*p.TokenSeconds
+	f.cost = p.ForwardSeconds + float64(len(f.parts))*p.SequenceSeconds + float64(uncached)*p.TokenSeconds + squares*p.AttentionSeconds
 	return f
 }
 

@@ -102,6 +102,22 @@ func TestOneCallTakesTheSumOfItsCosts(t *testing.T) {
 	})
 }
 
+// Attention over cached tokens costs as much as over new ones.
+func TestAttentionMayCostTheSquareOfThePromptWhateverIsCached(t *testing.T) {
+	p := small()
+	p.AttentionSeconds = 1e-6
+	bubble(t, p, func(t *testing.T, s *Server) {
+		for _, uncached := range []int{100, 1} {
+			start := time.Now()
+			read(t, s, [][]int32{ids(100, 0, 1)})
+			want := 11*time.Millisecond + 100*time.Millisecond + time.Duration(uncached)*100*time.Microsecond + 10*time.Millisecond
+			if took := time.Since(start); took != want {
+				t.Errorf("%d uncached: took %v, want %v", uncached, took, want)
+			}
+		}
+	})
+}
+
 func TestEachPromptOfAForwardMayCostTheDeviceTime(t *testing.T) {
 	p := small()
 	p.SequenceSeconds = 0.02
