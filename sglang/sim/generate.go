@@ -143,26 +143,51 @@ func idsOf(raw json.RawMessage) (ids [][]int64, list bool, err error) {
 // notIDs refuses input_ids for the first element that is no id.
 func notIDs(raw json.RawMessage) *refusal {
 	var input any
-	_ = json.Unmarshal(raw, &input) // it was decoded once before: it is JSON
-	problem := "elements must be int or list; got " + firstNoID(input)
-	return validation(violation{kind: "value_error", place: ", 'input_ids'", msg: "Value error, " + problem, input: input, ctx: "ValueError('" + problem + "')"})
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber() // 1.0 is no id
+	_ = d.Decode(&input)
+	problem := notIDsProblem(input)
+	return validation(violation{kind: "value_error", place: ", 'input_ids'", msg: "Value error, " + problem, input: input, ctx: "ValueError(" + pythonRepr(problem) + ")"})
 }
 
-func firstNoID(v any) string {
-	elements, ok := v.([]any)
+func notIDsProblem(input any) string {
+	rows, ok := input.([]any)
 	if !ok {
-		return pythonType(v)
+		return "must be list or null; got " + pythonType(input)
 	}
-	for _, e := range elements {
-		if list, ok := e.([]any); ok {
-			if inner := firstNoID(list); inner != "list" {
-				return inner
+	if len(rows) == 0 {
+		return ""
+	}
+	switch pythonType(rows[0]) {
+	case "list":
+		for i, row := range rows {
+			ids, ok := row.([]any)
+			switch {
+			case row == nil:
+				return fmt.Sprintf("row %d: must not be None", i)
+			case !ok:
+				return fmt.Sprintf("row %d: must be list; got %s", i, pythonType(row))
+			case len(ids) > 0 && pythonType(ids[0]) != "int":
+				return fmt.Sprintf("row %d: elements must be int; got %s", i, pythonType(ids[0]))
 			}
-		} else if n, ok := e.(float64); !ok || n != float64(int64(n)) {
-			return pythonType(e)
+			if problem := notIDsAfterTheFirst(ids); problem != "" {
+				return fmt.Sprintf("row %d: %s", i, problem)
+			}
+		}
+		return ""
+	case "int":
+		return notIDsAfterTheFirst(rows)
+	}
+	return "elements must be int or list; got " + pythonType(rows[0])
+}
+
+func notIDsAfterTheFirst(ids []any) string {
+	for _, id := range ids {
+		if t := pythonType(id); t != "int" {
+			return fmt.Sprintf("contains non-int64 element: '%s' object cannot be interpreted as an integer", t)
 		}
 	}
-	return "list"
+	return ""
 }
 
 // reusable is how many of a prompt's leading tokens may come from the cache: all

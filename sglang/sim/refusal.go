@@ -45,7 +45,7 @@ type violation struct {
 // String writes a violation as Pydantic does, with a copy of the input: a proxy
 // must keep that copy out of its own errors.
 func (v violation) String() string {
-	s := fmt.Sprintf("{'type': '%s', 'loc': ('body'%s), 'msg': '%s', 'input': %s", v.kind, v.place, v.msg, pythonRepr(v.input))
+	s := fmt.Sprintf("{'type': '%s', 'loc': ('body'%s), 'msg': %s, 'input': %s", v.kind, v.place, pythonRepr(v.msg), pythonRepr(v.input))
 	if v.ctx != "" {
 		s += ", 'ctx': {'error': " + v.ctx + "}"
 	}
@@ -101,7 +101,12 @@ func pythonRepr(v any) string {
 		return "False"
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64)
+	case json.Number:
+		return v.String()
 	case string:
+		if strings.Contains(v, "'") {
+			return `"` + v + `"`
+		}
 		return "'" + v + "'"
 	case []any:
 		parts := make([]string, len(v))
@@ -115,12 +120,17 @@ func pythonRepr(v any) string {
 
 // pythonType names the type of a decoded JSON value as Python does.
 func pythonType(v any) string {
-	switch v.(type) {
+	switch v := v.(type) {
 	case nil:
 		return "NoneType"
 	case bool:
 		return "bool"
 	case float64:
+		return "float"
+	case json.Number:
+		if _, err := v.Int64(); err == nil {
+			return "int"
+		}
 		return "float"
 	case string:
 		return "str"
