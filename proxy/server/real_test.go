@@ -1,0 +1,189 @@
+package server
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	pb "paceline/proto/paceline/v1"
+	"paceline/sglang"
+)
+
+// realSGLang is a proxy before the server that PACELINE_SGLANG names, and a
+// client of that server.
+func realSGLang(t *testing.T, change func(*Config)) (*running, *sglang.Client) {
+	t.Helper()
+	url := os.Getenv("PACELINE_SGLANG")
+	if url == "" {
+		t.Skip("PACELINE_SGLANG names no server")
+	}
+	c, err := sglang.NewClient(url, sglang.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.CloseIdle)
+	return start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, change), c
+}
+
+// deadly is what ends SGLang 0.5.23 on its CPU backend when it is sent straight
+// there, or what fails its neighbours.
+func deadly() map[string]string {
+	return map[string]string{
+		"an empty text":            `{"text":""}`,
+		"an empty list of ids":     `{"token_ids":[]}`,
+		"nothing":                  `{}`,
+		"a negative id":            `{"token_ids":[1,-5]}`,
+		"a huge id":                `{"token_ids":[1,99999999]}`,
+		"the vocabulary's end":     `{"token_ids":[151936]}`,
+		"too many ids":             `{"token_ids":[` + strings.Repeat("1,", 40_000) + `1]}`,
+		"too long a text":          `{"text":"` + strings.Repeat("x 1 ", 20_000) + `"}`,
+		"a wrong type":             `{"token_ids":["a"]}`,
+		"half an id":               `{"token_ids":[1.5]}`,
+		"scores of unknown ids":    `{"text":"a","logprobs":{"token_ids":[99999999]}}`,
+		"too many scores":          `{"text":"a","logprobs":{"top_k":100000}}`,
+		"scores behind the end":    `{"token_ids":[1,2],"logprobs":{"prompt_start":3}}`,
+		"a bias for an unknown id": `{"text":"a","max_new_tokens":1,"sampling_params":{"logit_bias":{"99999999":1}}}`,
+		"a negative temperature":   `{"text":"a","max_new_tokens":1,"sampling_params":{"temperature":-1}}`,
+		"too many new tokens":      `{"text":"a","max_new_tokens":2}`,
+	}
+}
+
+func TestRealSGLangLivesThroughWhatWouldEndIt(t *testing.T) {
+	for _, tokenizer := range []string{TokenizerAuto, TokenizerNone} {
+		r, c := realSGLang(t, func(c *Config) { c.Tokenizer = tokenizer })
+		for name, body := range deadly() {
+			t.Run(tokenizer+"/"+name, func(t *testing.T) {
+				got := r.post(body)
+				if got.code != 400 || !strings.Contains(got.body, `"code":3`) {
+					t.Errorf("%d %.300s", got.code, got.body)
+				}
+				if err := c.Ready(t.Context()); err != nil {
+					t.Fatalf("SGLang: %v", err)
+				}
+			})
+		}
+		if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "still there", MaxNewTokens: 1}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What the fake server shows of the shield holds with no SGLang at hand.
+func TestWhatEndsSGLangIsNeverSent(t *testing.T) {
+	path, tok := bytesTokenizer(t, t.TempDir())
+	f := newFake(t)
+	f.encode = tok.Encode
+	r := start(t, f, func(c *Config) { c.Tokenizer, c.VocabSize = path, 151_936 })
+	for name, body := range deadly() {
+		if got := r.post(body); got.code != 400 || !strings.Contains(got.body, `"code":3`) {
+			t.Errorf("%s: %d %.300s", name, got.code, got.body)
+		}
+	}
+	if calls := f.seen(); len(calls) > 0 {
+		t.Errorf("sent: %.300s", fmt.Sprint(calls))
+	}
+}
+
+func TestRealSGLangTokenizesAsTheProxyDoes(t *testing.T) {
+	r, _ := realSGLang(t, nil)
+	if sent := r.upstream.state().encoder.why; !strings.HasPrefix(sent, "as token ids") {
+		t.Errorf("texts are sent %s", sent)
+	}
+}
+
+func TestRealSGLangScoresAreTheSameThroughTheProxy(t *testing.T) {
+	r, c := realSGLang(t, nil)
+	start := 0
+	straight := sglang.Request{
+		RID: sglang.NewRID(), Text: "def add(a, b):\n    return a + b\n", MaxNewTokens: 1,
+		Logprobs: &sglang.LogprobOptions{PromptStart: &start, TopK: 3, TokenIDs: []int32{5, 700}},
+	}
+	flush := func() {
+		if err := c.FlushCache(t.Context(), 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush()
+	want, err := c.Generate(t.Context(), sglang.Call{Requests: []sglang.Request{straight}})
+	if err != nil || want[0].Err != nil {
+		t.Fatal(err, want)
+	}
+	flush()
+	prompt := uint32(0)
+	req := &pb.PrefillRequest{Text: straight.Text, MaxNewTokens: 1, Logprobs: &pb.LogprobOptions{PromptStart: &prompt, TopK: 3, TokenIds: []int32{5, 700}}}
+	overGRPC, err := r.prefill.Prefill(r.context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flush()
+	body, err := protojson.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overREST := new(pb.PrefillResponse)
+	if err := protojson.Unmarshal([]byte(r.post(string(body)).body), overREST); err != nil {
+		t.Fatal(err)
+	}
+	meta := want[0].Answer.Meta
+	for name, got := range map[string]*pb.PrefillResponse{"gRPC": overGRPC, "REST": overREST} {
+		l := got.GetLogprobs()
+		prompt, completion := l.GetPrompt(), l.GetCompletion()
+		if len(prompt) != len(meta.InputTokenLogprobs) || len(completion) != 1 || len(prompt) < 10 {
+			t.Fatalf("%s: %d and %d tokens, SGLang has %d and %d", name, len(prompt), len(completion), len(meta.InputTokenLogprobs), len(meta.OutputTokenLogprobs))
+		}
+		for i, p := range prompt {
+			same(t, fmt.Sprintf("%s, prompt[%d]", name, i), []*pb.Token{p.GetToken()}, meta.InputTokenLogprobs[i:i+1])
+			same(t, fmt.Sprintf("%s, prompt[%d].top", name, i), p.GetTop(), meta.InputTopLogprobs[i])
+			same(t, fmt.Sprintf("%s, prompt[%d].chosen", name, i), p.GetChosen(), meta.InputIDsLogprobs[i])
+		}
+		same(t, name+", first token", []*pb.Token{completion[0].GetToken()}, meta.OutputTokenLogprobs)
+		same(t, name+", first token.top", completion[0].GetTop(), meta.OutputTopLogprobs[0])
+		same(t, name+", first token.chosen", completion[0].GetChosen(), meta.OutputIDsLogprobs[0])
+	}
+}
+
+// same wants every number to be equal to the last bit.
+func same(t *testing.T, what string, got []*pb.Token, want []sglang.TokenLogprob) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d entries, want %d", what, len(got), len(want))
+		return
+	}
+	for i, w := range want {
+		g := got[i]
+		if int(g.GetId()) != w.ID || (g.Logprob == nil) != (w.Logprob == nil) || g.GetLogprob() != deref(w.Logprob) {
+			t.Errorf("%s: %v, want %d %v", what, g, w.ID, deref(w.Logprob))
+		}
+	}
+}
+
+func deref(x *float64) float64 {
+	if x == nil {
+		return 0
+	}
+	return *x
+}
+
+// A list with a bad element among good ones fails only that one.
+func TestRealSGLangAnswersTheNeighboursOfABadPrompt(t *testing.T) {
+	r, _ := realSGLang(t, func(c *Config) { c.Tokenizer = TokenizerNone; c.Settings.MaxWait = 100 * time.Millisecond })
+	var ends []<-chan outcome
+	for i := range 16 {
+		text := fmt.Sprintf("prompt %d", i)
+		if i == 5 {
+			text = strings.Repeat("too long ", 40_000)
+		}
+		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: text}))
+	}
+	for i, end := range ends {
+		if o := <-end; (i == 5) != (status.Code(o.err) == codes.InvalidArgument) || i != 5 && o.err != nil {
+			t.Errorf("%d: %.200s", i, fmt.Sprint(o.err))
+		}
+	}
+}
