@@ -37,6 +37,11 @@ func main() {
 }
 
 func run(args []string) int {
+	if len(args) > 0 && args[0] == "calibrate" {
+		ctx, stop := untilSignal()
+		defer stop()
+		return fail(runCalibrate(ctx, args[1:], os.Stdout))
+	}
 	o, err := parseOptions(args, os.Stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -44,10 +49,17 @@ func run(args []string) int {
 	case err != nil:
 		return fail(inputError{err})
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return fail(execute(ctx, o))
+}
+
+// untilSignal is a context that ends at the first signal. A second one ends the
+// process at once.
+func untilSignal() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 // fail prints an error in one line and returns the exit status that fits it.

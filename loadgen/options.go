@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"paceline/loadgen/sweep"
+	"paceline/proxy/server"
 )
 
 // options is the command line.
@@ -25,6 +26,7 @@ type options struct {
 	seed                              uint64
 
 	trajectories, problems, system, instance string
+	tokenizer                                string
 
 	target, targetAdmin, sglang, sglangKeyFile string
 	simProfile                                 string
@@ -89,6 +91,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.targetAdmin, "target-admin", "", "`host:port` of the running proxy's admin listener, to set batch sizes and flush")
 	f.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: a simulator in this process)")
 	f.StringVar(&o.sglangKeyFile, "sglang-key-file", "", "`file` with SGLang's API key")
+	f.StringVar(&o.tokenizer, "tokenizer", server.TokenizerAuto, "tokenizer.json `file` of the model, for the proxy in this process to send token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
 	f.StringVar(&o.simProfile, "sim-profile", defaultProfile, "simulated server: a profile's name, or a JSON `file` with one")
 	f.Float64Var(&o.simSpeed, "sim-speed", defaultSimSpeed, "simulated seconds per real second")
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")

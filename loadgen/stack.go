@@ -146,10 +146,15 @@ func (s *stack) startProxy(upstream string, o options, log *slog.Logger) (addr, 
 	cfg := server.DefaultConfig()
 	cfg.Upstream, cfg.UpstreamKey = upstream, key
 	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "", "127.0.0.1:0"
+	cfg.Tokenizer = o.tokenizer
 	cfg.DrainTimeout = stopPatience
 	cfg.Logger = log.With("part", "proxy")
 	cfg.Version = version()
 	proxy, err := server.New(cfg)
+	var wrong *server.ConfigError
+	if errors.As(err, &wrong) {
+		return "", "", inputError{fmt.Errorf("-%w", wrong)}
+	}
 	if err != nil {
 		return "", "", fmt.Errorf("start the proxy: %w", err)
 	}

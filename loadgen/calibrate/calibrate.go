@@ -1,0 +1,290 @@
+// Package calibrate measures what work costs a running SGLang and fits the
+// simulator's cost model to it.
+//
+// One call is in flight at a time. The server's own account (/v1/loads) says how
+// long its device was busy with it, and the rest of the call's time is the front
+// end's:
+//
+//	busy = forwards·ForwardSeconds + prompts·SequenceSeconds + uncached tokens·TokenSeconds + squares of tokens·AttentionSeconds
+//	rest = CallSeconds + prompts·RequestSeconds + bytes of text·TokenizeSecondsPerByte
+//
+// All numbers are at least 0 and fitted to relative errors, so short calls count
+// as much as long ones.
+package calibrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"paceline/loadgen/stats"
+	"paceline/loadgen/trajectory"
+	"paceline/sglang"
+	"paceline/sglang/sim"
+)
+
+// Options are the options of Run.
+type Options struct {
+	Name      string // of the profile
+	Repeats   int    // calls of each shape, in random order
+	Tokens    int    // longest prompt
+	VocabSize int    // of the profile; 0: what the server or its model's folder tells, or else 151936
+	Speed     float64
+	Seed      uint64
+
+	// Progress is called after each call, if it is not nil.
+	Progress func(done, all int)
+}
+
+// Result is a fitted profile and how well it fits.
+type Result struct {
+	Profile sim.Profile
+	Calls   int
+
+	// Relative errors of the fits, over all calls.
+	Busy, Rest, Whole Errors
+}
+
+// Errors is how far a fit is off.
+type Errors struct {
+	Mean, P90, Worst float64
+}
+
+// call is what was measured of one.
+type call struct {
+	shape
+	forwards, uncached, bytes float64
+	squares                   float64 // of the prompts' tokens, summed
+	busy, whole               float64 // seconds
+}
+
+// shape is what is asked for in one call.
+type shape struct {
+	prompts int
+	tokens  int  // new ones in each
+	cached  int  // in each, known before
+	text    bool // not ids
+}
+
+// accountTimeout is how long to wait for the server's account to include a call.
+const accountTimeout = 5 * time.Second
+
+// Run measures and fits. It empties the server's cache, and needs the server for
+// itself: other work would be taken for this one's, and is an error where it
+// shows.
+func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
+	info, err := c.ServerInfo(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	r := &runner{client: c, info: info, random: rand.New(rand.NewPCG(o.Seed, 0)), speed: o.Speed} //nolint:gosec // no secret
+	shapes := r.shapes(o)
+	if err := c.FlushCache(ctx, accountTimeout); err != nil {
+		return Result{}, fmt.Errorf("flush the cache: %w", err)
+	}
+	var calls []call
+	for i, s := range shapes {
+		m, err := r.measure(ctx, s)
+		if err != nil {
+			return Result{}, fmt.Errorf("%d prompts of %d new and %d cached tokens: %w", s.prompts, s.tokens, s.cached, err)
+		}
+		if i > 0 { // the first pays for connections and lazily made things
+			calls = append(calls, m)
+		}
+		if o.Progress != nil {
+			o.Progress(i+1, len(shapes))
+		}
+	}
+	return fit(calls, info, o), nil
+}
+
+// runner makes the calls.
+type runner struct {
+	client *sglang.Client
+	info   sglang.ServerInfo
+	random *rand.Rand
+	speed  float64
+}
+
+// shapes are the calls to make, in random order.
+func (r *runner) shapes(o Options) []shape {
+	longest := o.Tokens
+	if r.info.MaxReqInputLen > 0 {
+		longest = min(longest, r.info.MaxReqInputLen)
+	}
+	var all []shape
+	for range o.Repeats {
+		for _, prompts := range []int{1, 2, 4, 8, 16} {
+			for _, part := range []int{64, 8, 2, 1} { // of the longest prompt
+				tokens := longest / part
+				if prompts*longest > r.info.MaxTotalNumTokens/2 && r.info.MaxTotalNumTokens > 0 {
+					continue // would evict itself
+				}
+				all = append(all, shape{prompts: prompts, tokens: tokens})
+				if prompts == 1 { // more are computed while the next ones are tokenized
+					all = append(all, shape{prompts: prompts, tokens: tokens, text: true})
+				}
+				if cached := longest - tokens; cached > tokens {
+					all = append(all, shape{prompts: prompts, tokens: tokens, cached: cached})
+				}
+			}
+		}
+	}
+	r.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return append([]shape{{prompts: 1, tokens: longest / 8}}, all...)
+}
+
+// Ids that every vocabulary has, and that no byte stands for.
+const firstID, ids = 1000, 20_000
+
+// prompts makes prompts that share nothing new.
+func (r *runner) prompts(s shape) []sglang.Request {
+	all := make([]sglang.Request, s.prompts)
+	for i := range all {
+		all[i].RID = sglang.NewRID()
+		if s.text {
+			all[i].Text = r.text(4 * s.tokens)
+			continue
+		}
+		for range s.cached + s.tokens {
+			all[i].InputIDs = append(all[i].InputIDs, firstID+r.random.Int32N(ids))
+		}
+	}
+	return all
+}
+
+// text is about n bytes of problem statements, of no known beginning.
+func (r *runner) text(n int) string {
+	text := fmt.Sprintf("%x ", r.random.Uint64())
+	for len(text) < n {
+		text += trajectory.Generate(1, r.random.Uint64())[0].Problem + "\n\n"
+	}
+	return text[:n] // generated text is ASCII
+}
+
+func (r *runner) measure(ctx context.Context, s shape) (call, error) {
+	requests := r.prompts(s)
+	if s.cached > 0 { // each in a call of its own, so that all are there
+		for _, q := range requests {
+			q.RID, q.InputIDs = sglang.NewRID(), q.InputIDs[:s.cached]
+			if _, err := r.send(ctx, shape{prompts: 1}, []sglang.Request{q}); err != nil {
+				return call{}, err
+			}
+		}
+	}
+	return r.send(ctx, s, requests)
+}
+
+func (r *runner) send(ctx context.Context, s shape, requests []sglang.Request) (call, error) {
+	before, err := r.client.Loads(ctx)
+	if err != nil {
+		return call{}, err
+	}
+	start := time.Now()
+	results, err := r.client.Generate(ctx, sglang.Call{Requests: requests})
+	if err != nil {
+		return call{}, err
+	}
+	m := call{shape: s, whole: time.Since(start).Seconds() * r.speed}
+	for i, one := range results {
+		if one.Err != nil {
+			return call{}, one.Err
+		}
+		m.uncached += float64(one.Answer.Meta.PromptTokens - one.Answer.Meta.CachedTokens)
+		m.bytes += float64(len(requests[i].Text))
+		m.squares += float64(one.Answer.Meta.PromptTokens) * float64(one.Answer.Meta.PromptTokens)
+	}
+	m.forwards = float64((int(m.uncached) + r.forwardTokens() - 1) / r.forwardTokens())
+	m.busy, err = r.account(ctx, before, int64(m.uncached))
+	return m, err
+}
+
+func (r *runner) forwardTokens() int {
+	most := 16384
+	for _, n := range []int{r.info.ChunkedPrefillSize, r.info.MaxPrefillTokens} {
+		if n > 0 {
+			most = min(most, n)
+		}
+	}
+	return most
+}
+
+// account waits until the server's account holds the tokens of a call, and
+// returns the seconds that it was busy with them.
+func (r *runner) account(ctx context.Context, before sglang.Load, tokens int64) (float64, error) {
+	for end := time.Now().Add(accountTimeout); ; {
+		now, err := r.client.Loads(ctx)
+		if err != nil {
+			return 0, err
+		}
+		switch got := now.TotalPrefillUncachedTokens - before.TotalPrefillUncachedTokens; {
+		case got > tokens:
+			return 0, fmt.Errorf("the server computed %d tokens and not %d: it has other work too", got, tokens)
+		case got == tokens:
+			return float64(now.TotalPrefillBusyMicros-before.TotalPrefillBusyMicros) / 1e6, nil
+		case time.Now().After(end):
+			return 0, fmt.Errorf("the server's account (/v1/loads) holds %d tokens of %d after %v", got, tokens, accountTimeout)
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, errors.New("interrupted")
+		}
+	}
+}
+
+// least is what a measured time is taken for at the least, in seconds.
+const least = 1e-5
+
+func fit(calls []call, info sglang.ServerInfo, o Options) Result {
+	var device, front, both [][]float64
+	var busy, rest, whole []float64
+	for _, c := range calls {
+		prompts := float64(c.prompts)
+		front = append(front, []float64{1, prompts, c.bytes})
+		rest = append(rest, max(least, c.whole-c.busy))
+		both = append(both, []float64{c.forwards, prompts, c.uncached, c.squares, 1, prompts, c.bytes})
+		whole = append(whole, max(least, c.whole))
+		device = append(device, []float64{c.forwards, prompts, c.uncached, c.squares})
+		busy = append(busy, max(least, c.busy))
+	}
+	d, f := stats.LeastSquares(device, busy), stats.LeastSquares(front, rest)
+	r := Result{
+		Calls: len(calls), Busy: errorsOf(stats.RelativeErrors(device, busy, d)), Rest: errorsOf(stats.RelativeErrors(front, rest, f)),
+		Whole: errorsOf(stats.RelativeErrors(both, whole, slices.Concat(d, f))),
+	}
+	vocab := o.VocabSize
+	if vocab == 0 {
+		vocab = sglang.VocabSize(info)
+	}
+	if vocab == 0 {
+		vocab = 151_936
+	}
+	r.Profile = sim.Profile{
+		Name: o.Name, Device: info.Device + " (simulated)", Model: info.ServedModelName,
+		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: whole calls are off by %.0f %% on average, %.0f %% at the worst",
+			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Worst),
+		ForwardSeconds: d[0], SequenceSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
+		CallSeconds: f[0], RequestSeconds: f[1], TokenizeSecondsPerByte: f[2],
+		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens, MaxRunningRequests: info.MaxRunningRequests,
+		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve, VocabSize: vocab,
+	}
+	if info.ChunkedPrefillSize <= 0 { // chunking is off: what is computed at once is bounded otherwise
+		r.Profile.ChunkedPrefillSize = max(1, info.MaxPrefillTokens, info.MaxTotalNumTokens)
+	}
+	if t := info.StartupTime; t != nil {
+		r.Profile.LoadSeconds = t.LoadWeight
+	}
+	return r
+}
+
+// contextReserve is how many positions SGLang keeps for itself (0.5.23).
+const contextReserve = 6
+
+func errorsOf(all []float64) Errors {
+	s := stats.Summarize(all)
+	return Errors{Mean: s.Mean, P90: s.P90, Worst: slices.Max(all)}
+}
