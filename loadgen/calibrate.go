@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"paceline/loadgen/calibrate"
 	"paceline/sglang"
@@ -80,13 +81,14 @@ func runCalibrate(ctx context.Context, args []string, w io.Writer) error {
 		return inputError{fmt.Errorf("-out: %w", err)}
 	}
 	p := r.Profile
-	_, err = fmt.Fprintf(w, `%d calls of %s (%s), one at a time, fitted:
+	_, err = fmt.Fprintf(w, `%d calls of %s on %s, one at a time, fitted:
   call      %8.3f ms + %.3f ms a prompt + %.3f us a byte of text   off by %s
   forward   %8.3f ms + %.3f ms a prompt + %.3f us a new token + %.3f ns a prompt's tokens squared   off by %s
   a whole call is off by %s
+  with two callers a forward takes %.2f s longer for each second of the front end's   off by %s
 written to %s
-`, r.Calls, p.Model, p.Device, 1e3*p.CallSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte, told(r.Rest),
-		1e3*p.ForwardSeconds, 1e3*p.SequenceSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, told(r.Busy), told(r.Whole), out)
+`, r.Calls, p.Model, strings.TrimSuffix(p.Device, " (simulated)"), 1e3*p.CallSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte, told(r.Rest),
+		1e3*p.ForwardSeconds, 1e3*p.SequenceSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, told(r.Busy), told(r.Whole), p.Contention, told(r.Contended), out)
 	return err
 }
 

@@ -9,15 +9,19 @@
 //	rest = CallSeconds + prompts·RequestSeconds + bytes of text·TokenizeSecondsPerByte
 //
 // All numbers are at least 0 and fitted to relative errors, so short calls count
-// as much as long ones.
+// as much as long ones. What the device needs longer while the front end works for
+// other calls (Contention) is found last, with two callers.
 package calibrate
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"paceline/loadgen/stats"
@@ -46,6 +50,9 @@ type Result struct {
 
 	// Relative errors of the fits, over all calls.
 	Busy, Rest, Whole Errors
+
+	// Relative errors of the time the device is busy with two callers.
+	Contended Errors
 }
 
 // Errors is how far a fit is off.
@@ -80,7 +87,10 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	r := &runner{client: c, info: info, random: rand.New(rand.NewPCG(o.Seed, 0)), speed: o.Speed} //nolint:gosec // no secret
+	r := &runner{client: c, info: info, random: rand.New(rand.NewPCG(o.Seed, 0)), speed: o.Speed, longest: o.Tokens} //nolint:gosec // no secret
+	if n := info.MaxReqInputLen; n > 0 {
+		r.longest = min(o.Tokens, n)
+	}
 	shapes := r.shapes(o)
 	if err := c.FlushCache(ctx, accountTimeout); err != nil {
 		return Result{}, fmt.Errorf("flush the cache: %w", err)
@@ -98,7 +108,8 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 			o.Progress(i+1, len(shapes))
 		}
 	}
-	return fit(calls, info, o), nil
+	result := fit(calls, info, o)
+	return result, r.contention(ctx, &result)
 }
 
 // runner makes the calls.
@@ -107,14 +118,99 @@ type runner struct {
 	info   sglang.ServerInfo
 	random *rand.Rand
 	speed  float64
+
+	longest int // tokens of a prompt
+}
+
+// contention lets two callers send text after text, new and known ones, and fits
+// what the device needs beyond what the same calls cost alone.
+func (r *runner) contention(ctx context.Context, result *Result) error {
+	p := &result.Profile
+	type round struct{ alone, front, busy float64 }
+	var rounds []round
+	var excess, front float64
+	for range contentionRounds {
+		requests := r.prompts(shape{prompts: contentionCalls, tokens: r.longest, text: true})
+		for range 2 { // new, then known
+			calls, busy, err := r.together(ctx, requests)
+			if err != nil {
+				return fmt.Errorf("two callers: %w", err)
+			}
+			now := round{busy: busy}
+			for _, c := range calls {
+				now.alone += p.ForwardSeconds + p.SequenceSeconds + c.uncached*p.TokenSeconds + c.squares*p.AttentionSeconds
+				now.front += p.CallSeconds + p.RequestSeconds + c.bytes*p.TokenizeSecondsPerByte
+			}
+			rounds = append(rounds, now)
+			excess += now.busy - now.alone
+			front += now.front
+		}
+	}
+	if front > 0 {
+		p.Contention = max(0, excess/front)
+	}
+	var off []float64
+	for _, n := range rounds {
+		fitted := n.alone + min(n.alone, p.Contention*n.front)
+		off = append(off, math.Abs(fitted-n.busy)/max(least, n.busy))
+	}
+	result.Contended = errorsOf(off)
+	return nil
+}
+
+// How much is measured with two callers.
+const callers, contentionRounds, contentionCalls = 2, 3, 24
+
+// together lets the callers send requests, each in a call of its own, and returns
+// the calls and the seconds that the device was busy with them.
+func (r *runner) together(ctx context.Context, requests []sglang.Request) ([]call, float64, error) {
+	before, err := r.client.Loads(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	calls := make([]call, len(requests))
+	errs := make([]error, callers)
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			for i := caller; i < len(requests) && errs[caller] == nil; i += callers {
+				q := requests[i]
+				q.RID = sglang.NewRID()
+				results, err := r.client.Generate(ctx, sglang.Call{Requests: []sglang.Request{q}})
+				if err == nil {
+					err = calls[i].add(q, results[0])
+				}
+				errs[caller] = err
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, 0, err
+	}
+	var uncached float64
+	for _, c := range calls {
+		uncached += c.uncached
+	}
+	busy, err := r.account(ctx, before, int64(uncached))
+	return calls, busy, err
+}
+
+// add counts a prompt's answer.
+func (c *call) add(q sglang.Request, r sglang.Result) error {
+	if r.Err != nil {
+		return r.Err
+	}
+	tokens := float64(r.Answer.Meta.PromptTokens)
+	c.uncached += tokens - float64(r.Answer.Meta.CachedTokens)
+	c.bytes += float64(len(q.Text))
+	c.squares += tokens * tokens
+	return nil
 }
 
 // shapes are the calls to make, in random order.
 func (r *runner) shapes(o Options) []shape {
-	longest := o.Tokens
-	if r.info.MaxReqInputLen > 0 {
-		longest = min(longest, r.info.MaxReqInputLen)
-	}
+	longest := r.longest
 	var all []shape
 	for range o.Repeats {
 		for _, prompts := range []int{1, 2, 4, 8, 16} {
@@ -190,12 +286,9 @@ func (r *runner) send(ctx context.Context, s shape, requests []sglang.Request) (
 	}
 	m := call{shape: s, whole: time.Since(start).Seconds() * r.speed}
 	for i, one := range results {
-		if one.Err != nil {
-			return call{}, one.Err
+		if err := m.add(requests[i], one); err != nil {
+			return call{}, err
 		}
-		m.uncached += float64(one.Answer.Meta.PromptTokens - one.Answer.Meta.CachedTokens)
-		m.bytes += float64(len(requests[i].Text))
-		m.squares += float64(one.Answer.Meta.PromptTokens) * float64(one.Answer.Meta.PromptTokens)
 	}
 	m.forwards = float64((int(m.uncached) + r.forwardTokens() - 1) / r.forwardTokens())
 	m.busy, err = r.account(ctx, before, int64(m.uncached))
@@ -264,7 +357,7 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 		vocab = 151_936
 	}
 	r.Profile = sim.Profile{
-		Name: o.Name, Device: info.Device + " (simulated)", Model: info.ServedModelName,
+		Name: o.Name, Device: simulated(info.Device), Model: info.ServedModelName,
 		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: whole calls are off by %.0f %% on average, %.0f %% at the worst",
 			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Worst),
 		ForwardSeconds: d[0], SequenceSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
@@ -279,6 +372,11 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 		r.Profile.LoadSeconds = t.LoadWeight
 	}
 	return r
+}
+
+// simulated is a device's name as a profile has it.
+func simulated(device string) string {
+	return strings.TrimSuffix(device, " (simulated)") + " (simulated)"
 }
 
 // contextReserve is how many positions SGLang keeps for itself (0.5.23).

@@ -18,7 +18,7 @@ func TestKnownCostsAreFound(t *testing.T) {
 	want := sim.Profile{
 		Name: "known", Device: "none", Model: "none", Origin: "made up",
 		CallSeconds: 0.004, RequestSeconds: 0.002, TokenizeSecondsPerByte: 1e-6,
-		ForwardSeconds: 0.006, SequenceSeconds: 0.003, TokenSeconds: 10e-6, AttentionSeconds: 5e-9,
+		ForwardSeconds: 0.006, SequenceSeconds: 0.003, TokenSeconds: 10e-6, AttentionSeconds: 5e-9, Contention: 0.8,
 		ChunkedPrefillSize: 4096, MaxRunningRequests: 64, KVCacheTokens: 200_000, ContextLength: 4096, VocabSize: 30_000,
 	}
 	s, err := sim.New(sim.Options{Profile: want, Speed: 1})
@@ -55,6 +55,9 @@ func TestKnownCostsAreFound(t *testing.T) {
 			t.Errorf("%s: %v, want %v", f.name, f.got, f.want)
 		}
 	}
+	if c := r.Profile.Contention; c < 0.3 || c > 2 {
+		t.Errorf("contention: %v, want about %v", c, want.Contention)
+	}
 	if r.Whole.Mean > 0.3 || r.Calls < 30 {
 		t.Errorf("%d calls, whole calls are off by %+v", r.Calls, r.Whole)
 	}
@@ -64,5 +67,5 @@ func TestKnownCostsAreFound(t *testing.T) {
 	if p := r.Profile; p.KVCacheTokens != want.KVCacheTokens || p.ContextLength != want.ContextLength || p.VocabSize != want.VocabSize {
 		t.Errorf("%+v", p)
 	}
-	t.Logf("%+v\nbusy %+v rest %+v whole %+v", r.Profile, r.Busy, r.Rest, r.Whole)
+	t.Logf("%+v\nbusy %+v rest %+v whole %+v contended %+v", r.Profile, r.Busy, r.Rest, r.Whole, r.Contended)
 }

@@ -63,6 +63,7 @@ type Stats struct {
 type scheduler struct {
 	profile Profile
 	clock   clock
+	front   *frontEnd // whose work may slow the device down
 
 	mu       sync.Mutex
 	waiting  []*job
@@ -81,9 +82,9 @@ type scheduler struct {
 	ended    chan struct{}
 }
 
-func newScheduler(p Profile, c clock) *scheduler {
+func newScheduler(p Profile, c clock, front *frontEnd) *scheduler {
 	s := &scheduler{
-		profile: p, clock: c, cache: newRadix(p.KVCacheTokens),
+		profile: p, clock: c, front: front, cache: newRadix(p.KVCacheTokens),
 		live: map[*job]struct{}{}, life: make(chan struct{}), wake: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go s.run()
@@ -151,8 +152,7 @@ func (s *scheduler) run() {
 				return
 			}
 		}
-		free = f.start.Add(s.clock.real(f.cost))
-		sleepUntil(free, f.life)
+		free = s.compute(f)
 		select {
 		case <-f.life: // it died with the server
 			free = time.Now()
@@ -160,6 +160,25 @@ func (s *scheduler) run() {
 			s.complete(f, free)
 		}
 	}
+}
+
+// compute lets the time of a forward pass and returns its end. What the front end
+// does meanwhile may lengthen it.
+func (s *scheduler) compute(f *forward) time.Time {
+	alone := s.clock.real(f.cost)
+	end := f.start.Add(alone)
+	sleepUntil(end, f.life)
+	for s.profile.Contention > 0 {
+		longer := time.Duration(s.profile.Contention * float64(s.front.worked(f.start, end)))
+		then := f.start.Add(alone + min(alone, longer)) // two that share a core get half of it each
+		if !then.After(end) {
+			break
+		}
+		end = then
+		sleepUntil(end, f.life)
+		f.cost = s.clock.simulated(end.Sub(f.start))
+	}
+	return end
 }
 
 // forward is one pass of the device.

@@ -54,9 +54,11 @@ func New(o Options) (*Server, error) {
 	}
 	c := clock{o.Speed}
 	s := &Server{
-		profile: o.Profile, clock: c, scheduler: newScheduler(o.Profile, c),
+		profile: o.Profile, clock: c,
 		mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{},
 	}
+	s.front.record = o.Profile.Contention > 0
+	s.scheduler = newScheduler(o.Profile, c, &s.front)
 	s.routes()
 	return s, nil
 }

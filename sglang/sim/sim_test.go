@@ -118,6 +118,26 @@ func TestAttentionMayCostTheSquareOfThePromptWhateverIsCached(t *testing.T) {
 	})
 }
 
+func TestTheFrontEndsWorkForOthersMayLengthenAForward(t *testing.T) {
+	for contention, want := range map[float64]time.Duration{0: 0, 0.5: 5500 * time.Microsecond, 1: 11 * time.Millisecond, 100: 110 * time.Millisecond} {
+		p := small()
+		p.Contention = contention
+		bubble(t, p, func(t *testing.T, s *Server) {
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			wg.Go(func() {
+				time.Sleep(50 * time.Millisecond)
+				read(t, s, [][]int32{ids(100, 0, 2)})
+			})
+			start := time.Now()
+			read(t, s, [][]int32{ids(100, 0, 1)}) // computed from 11 to 121 ms
+			if took := time.Since(start); took != 121*time.Millisecond+want {
+				t.Errorf("%v: took %v, want %v more", contention, took, want)
+			}
+		})
+	}
+}
+
 func TestEachPromptOfAForwardMayCostTheDeviceTime(t *testing.T) {
 	p := small()
 	p.SequenceSeconds = 0.02
