@@ -28,7 +28,7 @@ func BenchmarkEncodeTokenList(b *testing.B) { benchmarkEncode(b, benchmarkCall(t
 func benchmarkEncode(b *testing.B, call Call) {
 	b.ReportAllocs()
 	for b.Loop() {
-		body, err := encodeCall(call)
+		body, err := encodeCall(call, false)
 		if err != nil {
 			b.Fatal(err)
 		}

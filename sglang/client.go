@@ -82,23 +82,53 @@ func (c *Client) CloseIdle() { c.client.CloseIdleConnections() }
 // an *Error.
 func (c *Client) exchange(ctx context.Context, method, path string, body []byte) ([]byte, http.Header, error) {
 	where := method + " " + pathOnly(path)
+	res, err := c.open(ctx, method, path, body)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
+	data, err := c.readAll(ctx, where, res)
+	return data, res.Header, err
+}
+
+// open sends one request and returns its answer with a status of 200, whose body
+// is to be closed.
+func (c *Client) open(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	where := method + " " + pathOnly(path)
 	res, err := c.send(ctx, func(ctx context.Context) (*http.Request, error) {
 		return c.newRequest(ctx, method, path, body)
 	})
 	if err != nil {
-		return nil, nil, transportError(ctx, where, err)
+		return nil, transportError(ctx, where, err)
 	}
-	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
+	defer res.Body.Close() //nolint:errcheck // as above
+	data, err := c.readAll(ctx, where, res)
+	if err != nil {
+		return nil, err
+	}
+	return nil, errorFromBody(where, res.StatusCode, data)
+}
+
+func (c *Client) readAll(ctx context.Context, where string, res *http.Response) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(res.Body, c.limit+1))
 	switch {
 	case err != nil:
-		return nil, nil, transportError(ctx, where, fmt.Errorf("the answer was cut short: %w", err))
+		return nil, cutShort(ctx, where, err)
 	case int64(len(data)) > c.limit:
-		return nil, nil, &Error{Where: where, Status: res.StatusCode, Kind: KindTooLong, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
-	case res.StatusCode != http.StatusOK:
-		return nil, nil, errorFromBody(where, res.StatusCode, data)
+		return nil, c.tooLong(where, res.StatusCode)
 	}
-	return data, res.Header, nil
+	return data, nil
+}
+
+func cutShort(ctx context.Context, where string, err error) error {
+	return transportError(ctx, where, fmt.Errorf("the answer was cut short: %w", err))
+}
+
+func (c *Client) tooLong(where string, status int) *Error {
+	return &Error{Where: where, Status: status, Kind: KindTooLong, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
 }
 
 func (c *Client) newRequest(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
@@ -136,7 +166,7 @@ func (c *Client) getJSON(ctx context.Context, path string, v any) error {
 		return err
 	}
 	where := "GET " + pathOnly(path)
-	if err := wantJSON(where, header); err != nil {
+	if err := wantType(jsonType, where, header); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(data, v); err != nil {
@@ -145,12 +175,18 @@ func (c *Client) getJSON(ctx context.Context, path string, v any) error {
 	return nil
 }
 
-func wantJSON(where string, h http.Header) error {
+// The media types of answers.
+const (
+	jsonType  = "application/json"
+	eventType = "text/event-stream"
+)
+
+func wantType(want, where string, h http.Header) error {
 	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err == nil && kind == "application/json" {
+	if err == nil && kind == want {
 		return nil
 	}
-	return &Error{Where: where, Status: http.StatusOK, Kind: KindProtocol, Message: fmt.Sprintf("the answer's content type is %.60q, expected application/json", h.Get("Content-Type"))}
+	return &Error{Where: where, Status: http.StatusOK, Kind: KindProtocol, Message: fmt.Sprintf("the answer's content type is %.60q, expected %s", h.Get("Content-Type"), want)}
 }
 
 func pathOnly(path string) string {

@@ -17,6 +17,10 @@ const (
 	dialTimeout = 5 * time.Second
 )
 
+// Transport is how to connect to an SGLang server, for requests that are not made
+// by a Client.
+func Transport() *http.Transport { return transport() }
+
 // transport has no limit on connections and none on the time to an answer:
 // batches in flight are limited elsewhere, and contexts end calls.
 func transport() *http.Transport {

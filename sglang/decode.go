@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -23,8 +24,8 @@ type itemError struct {
 // the requests; each names its rid, and if the order should differ the rid
 // decides.
 func decodeResults(data []byte, requests []Request) ([]Result, error) {
-	var items []item
-	if err := json.Unmarshal(data, &items); err != nil {
+	items, err := decodeItems(data, requests)
+	if err != nil {
 		return nil, protocolError("the answer is not the expected list")
 	}
 	if len(items) != len(requests) {
@@ -39,6 +40,24 @@ func decodeResults(data []byte, requests []Request) ([]Result, error) {
 		results[places[i]] = items[i].result()
 	}
 	return results, nil
+}
+
+func decodeItems(data []byte, requests []Request) (items []item, err error) {
+	if !slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw }) {
+		return items, json.Unmarshal(data, &items)
+	}
+	var raw []json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, err
+	}
+	items = make([]item, len(raw))
+	for i := range raw {
+		if err := json.Unmarshal(raw[i], &items[i]); err != nil {
+			return nil, err
+		}
+		items[i].Raw = raw[i]
+	}
+	return items, nil
 }
 
 // placesOf says to which request each element belongs. An element that failed

@@ -7,7 +7,7 @@ import (
 
 // encodeCall writes the JSON of a call. Every per-item field is a list as long
 // as the requests; a field that no request uses is left out.
-func encodeCall(call Call) ([]byte, error) {
+func encodeCall(call Call, stream bool) ([]byte, error) {
 	if err := call.check(); err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func encodeCall(call Call) ([]byte, error) {
 	if call.Priority != nil {
 		b = strconv.AppendInt(append(b, `,"priority":`...), int64(*call.Priority), 10)
 	}
-	return append(b, `,"stream":false}`...), nil
+	return append(strconv.AppendBool(append(b, `,"stream":`...), stream), '}'), nil
 }
 
 // sizeHint is about how long the JSON will be, in bytes.
@@ -104,6 +104,9 @@ type samplingJSON struct {
 
 func appendSampling(b []byte, r *Request) []byte {
 	s := r.Sampling
+	if s.Raw != nil {
+		return append(b, s.Raw...)
+	}
 	if s.isDefault() {
 		b = append(b, `{"max_new_tokens":`...)
 		return append(strconv.AppendInt(b, int64(r.MaxNewTokens), 10), `,"temperature":0}`...)

@@ -1,6 +1,7 @@
 package sglang
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"unicode/utf8"
@@ -17,6 +18,30 @@ func FuzzAnswerIsDecodedOrRefused(f *testing.F) {
 			t.Errorf("%d results with error %v", len(results), err)
 		}
 		for i, r := range results {
+			if r.Err == nil && r.Answer.Meta.ID != requests[i].RID {
+				t.Errorf("request %d got the answer of %q", i, r.Answer.Meta.ID)
+			}
+		}
+	})
+}
+
+func FuzzStreamIsDecodedOrRefused(f *testing.F) {
+	f.Add([]byte(streamed(indexed(0, element("aa", 1)), indexed(1, element("bb", 2)), "[DONE]")))
+	f.Add([]byte(streamed(`{"error":{"message":"m","code":400},"index":1}`, `{"error":{"code":"x"}}`)))
+	f.Add([]byte("data:{}\n\ndata: null\r\n: x\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		requests := two().Requests
+		got := map[int]Result{}
+		s := stream{requests: requests, open: 2, ended: make([]bool, 2), each: func(i int, r Result) {
+			if _, twice := got[i]; twice {
+				t.Errorf("request %d is answered twice", i)
+			}
+			got[i] = r
+		}}
+		if err := s.read(bytes.NewReader(data)); err == nil && len(got) != 2 {
+			t.Errorf("%d results and no error", len(got))
+		}
+		for i, r := range got {
 			if r.Err == nil && r.Answer.Meta.ID != requests[i].RID {
 				t.Errorf("request %d got the answer of %q", i, r.Answer.Meta.ID)
 			}

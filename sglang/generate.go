@@ -2,6 +2,7 @@ package sglang
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
@@ -26,6 +27,7 @@ type Request struct {
 	Sampling     Sampling
 	Logprobs     *LogprobOptions // nil asks for none
 	CacheSalt    string          // "" is the common cache
+	KeepRaw      bool            // whether Answer.Raw is wanted (by Generate, not by GenerateEach)
 }
 
 // Sampling is how generated tokens are chosen. Fields that are nil are left to
@@ -35,6 +37,10 @@ type Sampling struct {
 	TopK                    *int32
 	Seed                    *int64
 	LogitBias               map[int32]float32
+
+	// Raw is the whole sampling_params object as JSON, and then all that is sent;
+	// MaxNewTokens stays what it says there.
+	Raw json.RawMessage
 }
 
 // LogprobOptions is which log probabilities are answered.
@@ -49,6 +55,8 @@ type Answer struct {
 	Text      string   `json:"text"`
 	OutputIDs []int32  `json:"output_ids"`
 	Meta      MetaInfo `json:"meta_info"`
+
+	Raw json.RawMessage `json:"-"` // as the server wrote it, where Request.KeepRaw asked for it
 }
 
 // Result is what became of one prompt of a list.
@@ -64,7 +72,7 @@ const generatePath = "/generate"
 // KindRejected because of an item that SGLang does not name, or, with status 0,
 // because of one that was not sent, and which the message names by index.
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
-	body, err := encodeCall(call)
+	body, err := encodeCall(call, false)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +80,7 @@ func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := wantJSON(generateWhere, header); err != nil {
+	if err := wantType(jsonType, generateWhere, header); err != nil {
 		return nil, err
 	}
 	return decodeResults(data, call.Requests)

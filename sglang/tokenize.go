@@ -20,7 +20,7 @@ func (c *Client) Tokenize(ctx context.Context, text string) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := wantJSON(where, header); err != nil {
+	if err := wantType(jsonType, where, header); err != nil {
 		return nil, err
 	}
 	var answer struct {

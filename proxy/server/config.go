@@ -46,6 +46,15 @@ type Config struct {
 	// scheduler whole, and SGLang need not tokenize.
 	Tokenizer string
 
+	// StreamAnswers has SGLang answer each prompt of a batch as soon as it is
+	// done, and not all with the last. The batch's slot is free after the last
+	// in any case.
+	StreamAnswers bool
+
+	// PassAdmin passes SGLang's administrative paths on at the data port, which
+	// otherwise refuses them.
+	PassAdmin bool
+
 	// DrainTimeout is the longest time from the end of Run's context to the end
 	// of Run. What has not been answered by then is cut.
 	DrainTimeout time.Duration

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,6 +50,7 @@ const (
 // dispatcher sends batches to SGLang.
 type dispatcher struct {
 	client  *sglang.Client
+	stream  bool   // answer each member as soon as SGLang is done with it
 	suspect func() // called when a call found SGLang away
 	log     *slog.Logger
 
@@ -56,8 +58,8 @@ type dispatcher struct {
 	slots  chan struct{}  // bounds the aborts at once
 }
 
-func newDispatcher(c *sglang.Client, suspect func(), log *slog.Logger) *dispatcher {
-	return &dispatcher{client: c, suspect: suspect, log: log, slots: make(chan struct{}, abortsAtOnce)}
+func newDispatcher(c *sglang.Client, stream bool, suspect func(), log *slog.Logger) *dispatcher {
+	return &dispatcher{client: c, stream: stream, suspect: suspect, log: log, slots: make(chan struct{}, abortsAtOnce)}
 }
 
 // wait returns when no abort is running. No dispatch may be running any more.
@@ -66,7 +68,7 @@ func (d *dispatcher) wait() { d.aborts.Wait() }
 // dispatch sends a batch as one call and answers each member. It is the
 // batcher's Dispatch.
 func (d *dispatcher) dispatch(ctx context.Context, b *batch) error {
-	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len())}
+	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len())}
 	members := make([]int, b.Len())
 	for i := range members {
 		members[i] = i
@@ -91,8 +93,9 @@ type flight struct {
 	batch    *batch
 	ctx      context.Context
 	sent     time.Time
-	attempts []int // by member
-	err      error // of the last call
+	attempts []int  // by member
+	ended    []bool // by member: it has its answer, or an error of its own
+	err      error  // of the last call
 }
 
 // send sends some members as one call. A call that SGLang itself failed is
@@ -104,15 +107,13 @@ func (f *flight) send(members []int) batcher.Outcome {
 		if len(members) == 0 {
 			return batcher.Good
 		}
-		var results []sglang.Result
-		results, f.err = f.call(members)
+		f.err = f.call(members)
 		if f.ctx.Err() != nil {
 			return batcher.Stop
 		}
 		switch judge(f.err) {
 		case fine:
 			f.batch.Succeeded()
-			f.deliver(members, results)
 			return batcher.Good
 		case itemsFault:
 			f.batch.Succeeded()
@@ -182,20 +183,20 @@ func (f *flight) guilty(members []int) int {
 // blame ends a member with the error of the last call, which was about it.
 func (f *flight) blame(i int) { f.fail(i, f.err) }
 
-// present leaves out the members whose caller has gone.
+// present leaves out the members that have ended, or whose caller has gone.
 func (f *flight) present(members []int) []int {
 	var here []int
 	for _, i := range members {
-		if f.batch.Context(i).Err() == nil {
+		if !f.ended[i] && f.batch.Context(i).Err() == nil {
 			here = append(here, i)
 		}
 	}
 	return here
 }
 
-// call is one call to SGLang. A caller that goes away meanwhile has its own
+// call is one call to SGLang, which ends the members that it answers. A caller that goes away meanwhile has its own
 // prompt aborted by rid; the call goes on for its neighbours.
-func (f *flight) call(members []int) ([]sglang.Result, error) {
+func (f *flight) call(members []int) error {
 	first := f.batch.Value(members[0])
 	call := sglang.Call{
 		Requests: make([]sglang.Request, len(members)),
@@ -213,17 +214,35 @@ func (f *flight) call(members []int) ([]sglang.Result, error) {
 		}
 		stops[k] = f.abortWhenGone(f.batch.Context(i), call.Requests[k].RID)
 	}
-	results, err := f.client.Generate(f.ctx, call)
+	err := f.generate(call, func(k int, r sglang.Result) {
+		if stops[k]() { // it is done at SGLang, and its caller may go
+			f.aborts.Done()
+		}
+		stops[k] = nil
+		f.deliver(members[k], r)
+	})
 	for k, stop := range stops {
 		switch {
-		case !stop():
+		case stop == nil || !stop():
 		case f.ctx.Err() != nil: // the batcher closes: SGLang need not go on either
 			go f.abort(f.ctx, call.Requests[k].RID)
 		default:
 			f.aborts.Done()
 		}
 	}
-	return results, err
+	return err
+}
+
+// generate sends a call and calls each with every result.
+func (f *flight) generate(call sglang.Call, each func(k int, r sglang.Result)) error {
+	if f.stream && !slices.ContainsFunc(call.Requests, func(r sglang.Request) bool { return r.KeepRaw }) {
+		return f.client.GenerateEach(f.ctx, call, each)
+	}
+	results, err := f.client.Generate(f.ctx, call)
+	for k, r := range results {
+		each(k, r)
+	}
+	return err
 }
 
 // abortWhenGone aborts rid at SGLang once its caller has gone, unless the
@@ -247,18 +266,16 @@ func (d *dispatcher) abort(caller context.Context, rid string) {
 	}
 }
 
-// deliver hands out the results of a call, one for each member.
-func (f *flight) deliver(members []int, results []sglang.Result) {
-	spent := time.Since(f.sent)
-	for k, i := range members {
-		if err := results[k].Err; err != nil {
-			f.fail(i, err)
-			continue
-		}
-		meta := &results[k].Answer.Meta
-		f.batch.Answer(i, answer{results[k].Answer, spent, f.attempts[i]},
-			batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
+// deliver ends a member with its result.
+func (f *flight) deliver(i int, r sglang.Result) {
+	f.ended[i] = true
+	if r.Err != nil {
+		f.fail(i, r.Err)
+		return
 	}
+	meta := &r.Answer.Meta
+	f.batch.Answer(i, answer{r.Answer, time.Since(f.sent), f.attempts[i]},
+		batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
 }
 
 // fail ends a member with its error. What SGLang rejects is wrong with the

@@ -32,6 +32,7 @@ type fakeSGLang struct {
 	working bool
 	look    func()                    // called at the beginning of each /generate
 	encode  func(text string) []int32 // what /tokenize answers; nil: 404
+	pace    func(i int) bool          // of a streamed list: called before answer i; false cuts the stream there
 }
 
 type fakeCall struct {
@@ -41,6 +42,7 @@ type fakeCall struct {
 	Sampling []map[string]any `json:"sampling_params"`
 	Priority *int32           `json:"priority"`
 	LoRA     string           `json:"lora_path"`
+	Stream   bool             `json:"stream"`
 }
 
 func newFake(t *testing.T) *fakeSGLang {
@@ -170,13 +172,41 @@ func (f *fakeSGLang) generate(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if refuse != nil {
-		if code, body, yes := refuse(c); yes {
+		code, body, yes := refuse(c)
+		switch {
+		case yes && c.Stream && json.Valid([]byte(body)): // an event under 200, as SGLang does
+			w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+			fmt.Fprintf(w, "data: {\"error\":{\"message\":%q,\"code\":%d}}\n\ndata: [DONE]\n\n", body, code)
+			return
+		case yes:
 			w.WriteHeader(code)
 			fmt.Fprint(w, body)
 			return
 		}
 	}
+	if c.Stream {
+		f.stream(w, c)
+		return
+	}
 	f.answer(w, c.results())
+}
+
+// stream answers a list one by one, the last first.
+func (f *fakeSGLang) stream(w http.ResponseWriter, c fakeCall) {
+	f.mu.Lock()
+	pace := f.pace
+	f.mu.Unlock()
+	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	for i, one := range slices.Backward(c.results()) {
+		if pace != nil && !pace(i) {
+			panic(http.ErrAbortHandler)
+		}
+		one["index"] = i
+		data, _ := json.Marshal(one)
+		fmt.Fprintf(w, "data: %s\n\n", data)
+		_ = http.NewResponseController(w).Flush()
+	}
+	fmt.Fprint(w, "data: [DONE]\n\n")
 }
 
 // results answers each prompt with its own length in tokens, words for text.

@@ -23,7 +23,7 @@ func newIdentities() identities {
 // to the same question may differ: a token that is sampled.
 func (n identities) of(p prompt) batcher.Identity {
 	r := p.request
-	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && t != nil && *t > 0 {
+	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
 		return batcher.Identity{}
 	}
 	options := optionBytes(p)
@@ -52,6 +52,9 @@ func optionBytes(p prompt) []byte {
 	number := func(v int64) { b = binary.AppendVarint(b, v) }
 	text(batchKey(p))
 	text(r.CacheSalt)
+	if r.KeepRaw { // its answer holds more than others
+		number(1)
+	}
 	number(int64(len(r.Text)))
 	number(int64(len(r.InputIDs)))
 	if o := r.Logprobs; o != nil {

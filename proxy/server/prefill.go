@@ -35,16 +35,28 @@ func (p *prefillService) Prefill(ctx context.Context, req *pb.PrefillRequest) (*
 
 // answer answers one request, of either method.
 func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*pb.PrefillResponse, error) {
-	state := p.upstream.state()
-	if !state.ready {
-		return nil, &notReadyError{state.reason}
-	}
-	value, err := validate(req, state.limits)
+	a, receipt, err := p.submit(ctx, prompt{}, callerOf(ctx), func(value *prompt, l limits) (err error) {
+		*value, err = validate(req, l)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
+	return reply(req, a, p.receipts.write(receipt, a)), nil
+}
+
+// submit has a prompt answered for a caller, once check, which may change it, has
+// held it against the limits of what SGLang serves now.
+func (p *prefillService) submit(ctx context.Context, value prompt, caller string, check func(*prompt, limits) error) (answer, batcher.Receipt, error) {
+	state := p.upstream.state()
+	if !state.ready {
+		return answer{}, batcher.Receipt{}, &notReadyError{state.reason}
+	}
+	if err := check(&value, state.limits); err != nil {
+		return answer{}, batcher.Receipt{}, err
+	}
 	if err := state.encoder.apply(&value, state.limits); err != nil {
-		return nil, err
+		return answer{}, batcher.Receipt{}, err
 	}
 	value.request.RID = sglang.NewRID()
 	a, receipt, err := p.batcher.Submit(ctx, batcher.Request[prompt]{
@@ -53,15 +65,14 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 		Tokens:   p.lengths.tokens(value.request),
 		Key:      batchKey(value),
 		Priority: value.lanePriority(),
-		Caller:   callerOf(ctx),
+		Caller:   caller,
 		Prefix:   value.prefix(),
 		Same:     p.identities.of(value),
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		p.lengths.learn(value.request, a.Meta.PromptTokens)
 	}
-	p.lengths.learn(value.request, a.Meta.PromptTokens)
-	return reply(req, a, p.receipts.write(receipt, a)), nil
+	return a, receipt, err
 }
 
 // lanePriority orders what waits here as SGLang would order it.

@@ -99,9 +99,9 @@ func errorWithRetryAfter(ctx context.Context, mux *runtime.ServeMux, m runtime.M
 	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, err)
 }
 
-// restHandler is the REST side of the data port: the gateway and, beside it,
-// health for those who ask over HTTP.
-func restHandler(g *gateway, maxBytes int, r *readiness) http.Handler {
+// restHandler is the HTTP side of the data port: health for those who ask over
+// HTTP, REST through the gateway, and SGLang's own interface on all other paths.
+func restHandler(g *gateway, d *dropIn, maxBytes int, r *readiness) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { sayHealth(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -111,8 +111,14 @@ func restHandler(g *gateway, maxBytes int, r *readiness) http.Handler {
 		}
 		sayHealth(w, http.StatusOK, "ready")
 	})
-	mux.Handle("/", g.handler(maxBytes))
-	return mux
+	rest := g.handler(maxBytes)
+	mux.Handle("/v1/prefill", rest)
+	mux.Handle("/v1/prefill:stream", rest)
+	mux.HandleFunc("POST /generate", d.generate)
+	mux.HandleFunc("PUT /generate", d.generate)
+	mux.HandleFunc("POST /abort_request", d.abortRequest)
+	mux.Handle("/", d)
+	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 func sayHealth(w http.ResponseWriter, code int, text string) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -31,10 +32,14 @@ type Server struct {
 	stopping context.Context // ends once nothing accepted is left: idle streams may go
 	stop     context.CancelFunc
 
+	service *prefillService
+
 	grpc  *grpc.Server // PrefillService
 	data  *port        // gRPC
 	rest  *port        // nil without Config.HTTP
 	admin *port        // nil without Config.Admin
+
+	closeIdle func() // connections of what is passed on
 }
 
 // New binds the listeners and serves nothing yet. SGLang need not be there. An
@@ -47,14 +52,14 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, &ConfigError{"upstream", err.Error()}
 	}
-	s := &Server{cfg: cfg, log: cfg.logger(), client: client, readiness: newReadiness()}
+	s := &Server{cfg: cfg, log: cfg.logger(), client: client, readiness: newReadiness(), closeIdle: func() {}}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	e := encoders{config: cfg.Tokenizer, log: s.log}
 	if err := e.open(); err != nil {
 		return nil, &ConfigError{"tokenizer", err.Error()}
 	}
 	s.upstream = newUpstream(client, cfg.VocabSize, e, s.log, s.readiness.setUpstream, s.meet)
-	s.dispatcher = newDispatcher(client, s.upstream.suspect, s.log)
+	s.dispatcher = newDispatcher(client, cfg.StreamAnswers, s.upstream.suspect, s.log)
 	if s.batcher, err = batcher.New(s.dispatcher.dispatch, cfg.Settings); err != nil {
 		return nil, settingFlag(err)
 	}
@@ -95,9 +100,10 @@ func (s *Server) openData() (*port, error) {
 		return nil, err
 	}
 	s.grpc = s.grpcServer()
-	pb.RegisterPrefillServiceServer(s.grpc, &prefillService{
+	s.service = &prefillService{
 		upstream: s.upstream, batcher: s.batcher, receipts: newReceipts(), identities: newIdentities(), stopping: s.stopping,
-	})
+	}
+	pb.RegisterPrefillServiceServer(s.grpc, s.service)
 	p.serveGRPC(s.grpc)
 	return p, nil
 }
@@ -111,7 +117,13 @@ func (s *Server) openREST() (*port, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
 	}
-	p.serveHTTP(restHandler(g, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
+	var through http.Handler
+	through, s.closeIdle = passThrough(s.client, s.cfg.UpstreamKey, s.log)
+	d := &dropIn{
+		service: s.service, upstream: through,
+		maxBytes: int64(s.cfg.MaxMessageBytes), passAdmin: s.cfg.PassAdmin,
+	}
+	p.serveHTTP(restHandler(g, d, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
 	return p, nil
 }
 
@@ -222,6 +234,7 @@ func (s *Server) shutDown() error {
 	}
 	s.dispatcher.wait()
 	s.client.CloseIdle()
+	s.closeIdle()
 	return err
 }
 

@@ -196,6 +196,9 @@ func (u *upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) limi
 	}
 	if l.maxPromptTokens == 0 {
 		l.maxPromptTokens = u.contextLimit(ctx)
+		if pool := info.MaxTotalNumTokens - contextReserve; pool > 0 && (l.maxPromptTokens == 0 || pool < l.maxPromptTokens) {
+			l.maxPromptTokens = pool
+		}
 	}
 	return l
 }

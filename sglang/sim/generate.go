@@ -48,6 +48,7 @@ type prompt struct {
 	logprobStart int // -1: none of the prompt's
 	topLogprobs  int
 	idLogprobs   []int32
+	refusal      string // of this prompt alone, found by the scheduler; "" for none
 }
 
 // parseCall reads a /generate body. Errors are *refusal, and beside one the call
@@ -365,7 +366,13 @@ func (c *call) check(p Profile) (deadly bool, err error) {
 		case n+one.newTokens > p.ContextLength:
 			return false, meaning("Requested token count exceeds the model's maximum context length of %d tokens. You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. Please reduce the number of tokens in the input messages or the completion to fit within the limit.", p.ContextLength, n+one.newTokens, n, one.newTokens)
 		case n > p.maxPromptTokens():
-			return false, meaning("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
+			problem := fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
+			if !c.stream {
+				return false, meaning("%s", problem)
+			}
+			// The scheduler finds it: it computes a token in its place, and in a
+			// stream its neighbours never know.
+			one.refusal, one.tokens, one.newTokens, one.logprob = problem, []int32{0}, 1, false
 		}
 	}
 	return deadly, nil

@@ -9,7 +9,7 @@ import (
 // reply is the answer to one prompt whose job has ended.
 func (s *Server) reply(p prompt, j *job) sglang.Answer {
 	a := sglang.Answer{OutputIDs: generated(p.tokens, j.made, s.profile.VocabSize), Meta: sglang.MetaInfo{
-		ID: p.rid, CompletionTokens: j.made, WeightVersion: "default", FinishReason: finishReason(j),
+		ID: p.rid, CompletionTokens: j.made, WeightVersion: "default", FinishReason: finishReason(p, j),
 		E2ELatency: s.clock.simulated(j.ended.Sub(j.arrived)),
 	}}
 	for _, id := range a.OutputIDs {
@@ -29,8 +29,10 @@ func (s *Server) reply(p prompt, j *job) sglang.Answer {
 	return a
 }
 
-func finishReason(j *job) *sglang.FinishReason {
+func finishReason(p prompt, j *job) *sglang.FinishReason {
 	switch {
+	case p.refusal != "" && !j.aborted:
+		return &sglang.FinishReason{Type: "abort", Message: p.refusal, StatusCode: []byte("400")}
 	case !j.aborted:
 		return &sglang.FinishReason{Type: "length", Length: &j.made}
 	case j.started.IsZero():
