@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -27,6 +28,7 @@ func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 			URL: up.GetUrl(), Version: up.GetVersion(), Model: up.GetModel(), Device: up.GetDevice(), LoadSeconds: up.LoadSeconds,
 			MaxPromptTokens: up.GetMaxPromptTokens(), KVCacheTokens: up.GetKvCacheTokens(),
 			ChunkedPrefillTokens: up.GetChunkedPrefillTokens(), SchedulePolicy: up.GetSchedulePolicy(),
+			TextsSent: up.GetTextsSent(), ModelPath: baseName(up.GetModelPath()),
 		},
 		Config: report.Config{
 			Concurrency: o.concurrency, MaxInFlight: o.maxInFlight, MaxWaitSeconds: o.maxWait.Seconds(),
@@ -41,6 +43,14 @@ func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 		r.Simulation = &report.Simulation{Profile: sim.GetProfile(), Origin: sim.GetOrigin(), Speed: sim.GetSpeed()}
 	}
 	return r
+}
+
+// baseName is a path's last element: the rest says where things lie on a machine.
+func baseName(path string) string {
+	if path == "" {
+		return ""
+	}
+	return filepath.Base(path)
 }
 
 // envExec sums the execution times of the trajectories; nil where no trajectory

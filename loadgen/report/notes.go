@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"paceline/loadgen/stats"
 )
@@ -15,6 +17,7 @@ func (r Report) notes(phases []phase) []string {
 			"With many settings one pair may still be told apart by chance.", 100*byChance),
 		"Cold: SGLang's cache was flushed just before the run. Warm: the run before sent the same prompts at the same setting.",
 	}
+	out = append(out, r.directNotes()...)
 	out = append(out, r.repeatNotes(phases)...)
 	out = append(out, r.sourceNotes()...)
 	out = append(out, r.failureNotes()...)
@@ -42,6 +45,15 @@ func (r Report) repeatNotes(phases []phase) []string {
 		}
 	}
 	return nil
+}
+
+// directNotes says where going through the proxy differs in more than the proxy.
+func (r Report) directNotes() []string {
+	direct := slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Setting == "direct" })
+	if !direct || !strings.HasPrefix(r.Server.TextsSent, "as token ids") {
+		return nil
+	}
+	return []string{"Direct sends texts, which SGLang tokenizes; the proxy tokenizes and sends token ids. What the two differ by is the sum of both."}
 }
 
 func (r Report) sourceNotes() []string {

@@ -48,3 +48,12 @@ func TestFewRepeatsAreSaid(t *testing.T) {
 	contains(t, notesOf(of(repeats("8", "cold", 0.44, 10, 10))), "Not enough repeats to tell")
 	lacks(t, notesOf(of(repeats("8", "cold", 0.44, 10, 10, 10))), "Not enough repeats to tell")
 }
+
+func TestADirectBaselineThatSendsAnotherFormIsNamed(t *testing.T) {
+	r := of(repeats("unbatched", "cold", 0.44, 10), repeats("direct", "cold", 0.44, 10))
+	lacks(t, notesOf(r), "Direct sends texts")
+	r.Server.TextsSent = "as token ids: SGLang's /tokenize agrees with tokenizer.json"
+	contains(t, notesOf(r), "Direct sends texts")
+	r.Runs = r.Runs[:1]
+	lacks(t, notesOf(r), "Direct sends texts")
+}

@@ -52,6 +52,9 @@ func (r Report) serverText() string {
 	s := r.Server
 	text := fmt.Sprintf("SGLang %s; tokens a forward: %s; KV cache tokens: %s; longest prompt, tokens: %s; scheduling: %s",
 		told(s.Version), toldTokens(s.ChunkedPrefillTokens), toldTokens(s.KVCacheTokens), toldTokens(s.MaxPromptTokens), told(s.SchedulePolicy))
+	if s.TextsSent != "" {
+		text += "; prompts sent " + s.TextsSent
+	}
 	if r.Simulated {
 		return "simulated " + text
 	}

@@ -78,6 +78,7 @@ type Server struct {
 	KVCacheTokens        uint64   `json:"kv_cache_tokens"`        // that its KV cache holds
 	ChunkedPrefillTokens uint64   `json:"chunked_prefill_tokens"` // most in one forward
 	SchedulePolicy       string   `json:"schedule_policy"`
+	TextsSent            string   `json:"texts_sent,omitempty"` // how the proxy sends texts to it, and why
 }
 
 // Config is what was the same at every setting.

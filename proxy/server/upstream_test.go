@@ -63,6 +63,14 @@ func TestALostCallMakesTheProxyAskWhatIsServedNow(t *testing.T) {
 	await(t, "the new model is known", func() bool { return r.upstream.state().model() == "another" })
 }
 
+func TestThePromptLimitFollowsFromTheCacheWhereNoOtherIsTold(t *testing.T) {
+	f := newFake(t)
+	f.setInfo("max_req_input_len", 0)
+	if l := start(t, f, nil).upstream.state().limits; l.maxPromptTokens != 5000-contextReserve {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestReadinessIsLoggedOncePerTurn(t *testing.T) {
 	f := newFake(t)
 	f.stop()
