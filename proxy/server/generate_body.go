@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +46,11 @@ var (
 	}
 	batchedSampling = []string{
 		"max_new_tokens", "temperature", "top_p", "top_k", "min_p", "sampling_seed", "logit_bias", "n",
+		"ignore_eos", "stop", "stop_token_ids", "min_new_tokens", "frequency_penalty", "presence_penalty", "repetition_penalty",
+		"skip_special_tokens", "spaces_between_special_tokens", "no_stop_trim",
 	}
+	// offFields ask for nothing where they are false, as some clients always say.
+	offFields = []string{"return_routed_experts", "return_hidden_states", "return_text_in_logprobs", "return_prompt_token_ids", "return_bytes", "require_reasoning"}
 )
 
 // parseGenerate reads a call of /generate. nil means that it can't be batched: it
@@ -53,7 +58,8 @@ var (
 // another type than expected, too.
 func parseGenerate(fields map[string]json.RawMessage) *generateCall {
 	for name, raw := range fields {
-		if !isNull(raw) && !slices.Contains(batchedFields, name) {
+		off := slices.Contains(offFields, name) && string(bytes.TrimSpace(raw)) == "false"
+		if !isNull(raw) && !off && !slices.Contains(batchedFields, name) {
 			return nil
 		}
 	}
@@ -81,8 +87,21 @@ func read[T any](raw json.RawMessage) (v T, ok bool) {
 // is not one.
 func readText(raw json.RawMessage) (string, bool) {
 	s, ok := read[string](raw)
-	return s, ok && (!strings.ContainsRune(s, utf8.RuneError) || !bytes.Contains(raw, []byte(`\u`)))
+	if !ok || !strings.Contains(s, "\uFFFD") {
+		return s, ok
+	}
+	meant := 0
+	for _, m := range escapes.FindAll(raw, -1) {
+		if m[0] != '\\' || strings.EqualFold(string(m), `\ufffd`) {
+			meant++
+		}
+	}
+	return s, meant == strings.Count(s, "\uFFFD")
 }
+
+// escapes are the escapes of a JSON string, and the character that Go puts in the
+// place of half a pair.
+var escapes = regexp.MustCompile(`\\(?:u[0-9a-fA-F]{4}|.)|\x{FFFD}`)
 
 func (c *generateCall) readPrompts(fields map[string]json.RawMessage) bool {
 	text, ids := fields["text"], fields["input_ids"]

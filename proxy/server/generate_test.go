@@ -63,20 +63,23 @@ func (r *running) url(path string) string { return "http://" + r.HTTPAddr() + pa
 // prefills are calls of /generate that are batched.
 func prefills() map[string]string {
 	return map[string]string{
-		"one text":                  `{"text":"def add(a, b):","sampling_params":{"max_new_tokens":0}}`,
-		"one text, a token":         `{"text":"def add(a, b):","sampling_params":{"max_new_tokens":1,"temperature":0}}`,
-		"a list of one":             `{"text":["def add(a, b):"],"sampling_params":{"max_new_tokens":0}}`,
-		"texts":                     `{"text":["def add(a, b):","class A:"],"sampling_params":{"max_new_tokens":1,"temperature":0},"stream":false}`,
-		"ids":                       `{"input_ids":[9707,1879,13],"sampling_params":{"max_new_tokens":0}}`,
-		"lists of ids":              `{"input_ids":[[9707,1879],[13]],"sampling_params":[{"max_new_tokens":0},{"max_new_tokens":1,"temperature":0}]}`,
-		"a rid":                     `{"text":"a b c","rid":"my-rid","sampling_params":{"max_new_tokens":0}}`,
-		"a rid for a list":          `{"text":["a","b"],"rid":"base","sampling_params":{"max_new_tokens":0}}`,
-		"rids":                      `{"text":["a","b"],"rid":["x\"1","x2"],"sampling_params":{"max_new_tokens":0}}`,
-		"scores":                    `{"text":"def add(a, b): return","return_logprob":true,"logprob_start_len":0,"top_logprobs_num":2,"token_ids_logprob":[5,700],"sampling_params":{"max_new_tokens":1,"temperature":0}}`,
-		"scores of one of two":      `{"input_ids":[[9707,1879,13],[1,2,3]],"return_logprob":[true,false],"logprob_start_len":[0,-1],"top_logprobs_num":[2,0],"sampling_params":{"max_new_tokens":0}}`,
-		"scores without a start":    `{"text":"def add","return_logprob":true,"sampling_params":{"max_new_tokens":1,"temperature":0}}`,
-		"a salt and nulls":          `{"text":"a b","input_ids":null,"cache_salt":"s","rid":null,"return_logprob":null,"sampling_params":{"max_new_tokens":0,"n":1}}`,
-		"everything about sampling": `{"text":"a b","priority":null,"sampling_params":{"max_new_tokens":1,"temperature":0,"top_p":0.9,"top_k":5,"min_p":0.1,"sampling_seed":7,"logit_bias":{"5":1}}}`,
+		"one text":                          `{"text":"def add(a, b):","sampling_params":{"max_new_tokens":0}}`,
+		"one text, a token":                 `{"text":"def add(a, b):","sampling_params":{"max_new_tokens":1,"temperature":0}}`,
+		"a list of one":                     `{"text":["def add(a, b):"],"sampling_params":{"max_new_tokens":0}}`,
+		"texts":                             `{"text":["def add(a, b):","class A:"],"sampling_params":{"max_new_tokens":1,"temperature":0},"stream":false}`,
+		"ids":                               `{"input_ids":[9707,1879,13],"sampling_params":{"max_new_tokens":0}}`,
+		"lists of ids":                      `{"input_ids":[[9707,1879],[13]],"sampling_params":[{"max_new_tokens":0},{"max_new_tokens":1,"temperature":0}]}`,
+		"a rid":                             `{"text":"a b c","rid":"my-rid","sampling_params":{"max_new_tokens":0}}`,
+		"a rid for a list":                  `{"text":["a","b"],"rid":"base","sampling_params":{"max_new_tokens":0}}`,
+		"rids":                              `{"text":["a","b"],"rid":["x\"1","x2"],"sampling_params":{"max_new_tokens":0}}`,
+		"scores":                            `{"text":"def add(a, b): return","return_logprob":true,"logprob_start_len":0,"top_logprobs_num":2,"token_ids_logprob":[5,700],"sampling_params":{"max_new_tokens":1,"temperature":0}}`,
+		"scores of one of two":              `{"input_ids":[[9707,1879,13],[1,2,3]],"return_logprob":[true,false],"logprob_start_len":[0,-1],"top_logprobs_num":[2,0],"sampling_params":{"max_new_tokens":0}}`,
+		"scores without a start":            `{"text":"def add","return_logprob":true,"sampling_params":{"max_new_tokens":1,"temperature":0}}`,
+		"a salt and nulls":                  `{"text":"a b","input_ids":null,"cache_salt":"s","rid":null,"return_logprob":null,"sampling_params":{"max_new_tokens":0,"n":1}}`,
+		"what SGLang's own benchmark sends": `{"text":"a b c d","sampling_params":{"temperature":0.0,"max_new_tokens":1,"ignore_eos":true},"stream":false,"lora_path":null,"return_logprob":false,"return_routed_experts":false,"logprob_start_len":-1}`,
+		"the ends of generation":            `{"text":["a b","c d"],"sampling_params":[{"max_new_tokens":1,"temperature":0,"stop":["x"],"stop_token_ids":[5],"ignore_eos":false,"skip_special_tokens":false,"no_stop_trim":true,"spaces_between_special_tokens":true},{"max_new_tokens":1,"temperature":0,"frequency_penalty":0.5,"presence_penalty":0.5,"repetition_penalty":1.5,"min_new_tokens":0}]}`,
+		"the replacement character":         `{"text":["a\ufffd � \uFFFD","\ud83d\ude00 \\\\ufffd"],"sampling_params":{"max_new_tokens":0}}`,
+		"everything about sampling":         `{"text":"a b","priority":null,"sampling_params":{"max_new_tokens":1,"temperature":0,"top_p":0.9,"top_k":5,"min_p":0.1,"sampling_seed":7,"logit_bias":{"5":1}}}`,
 	}
 }
 
