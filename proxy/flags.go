@@ -80,6 +80,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&c.Settings.BreakerFailures, "breaker-failures", c.Settings.BreakerFailures, "failed calls in a row after which SGLang is left alone for a while")
 	f.Int64Var(&c.Settings.QueueBytes, "queue-bytes", c.Settings.QueueBytes, "most prompt bytes waiting; beyond it requests are refused")
 	f.IntVar(&c.VocabSize, "vocab-size", c.VocabSize, "token ids the model knows; 0 reads it from the model's config.json where that can be read")
+	f.DurationVar(&c.MaxOutage, "max-outage", c.MaxOutage, "how long accepted requests wait for SGLang to come back; 0 fails them at once")
 	f.BoolVar(&c.PassAdmin, "pass-admin", c.PassAdmin, "pass SGLang's administrative paths on, for every client of -http")
 	f.BoolVar(&c.StreamAnswers, "stream-answers", c.StreamAnswers, "have SGLang answer each prompt of a batch as soon as it is done, and not all with the last")
 	f.StringVar(&c.Tokenizer, "tokenizer", c.Tokenizer, "tokenizer.json `file` of the model (Qwen2 to Qwen3), to send texts as token ids; auto: the one in SGLang's model folder where that can be read; none: send texts")

@@ -95,11 +95,11 @@ func (c *Client) exchange(ctx context.Context, method, path string, body []byte)
 // is to be closed.
 func (c *Client) open(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	where := method + " " + pathOnly(path)
-	res, err := c.send(ctx, func(ctx context.Context) (*http.Request, error) {
+	res, sent, err := c.send(ctx, func(ctx context.Context) (*http.Request, error) {
 		return c.newRequest(ctx, method, path, body)
 	})
 	if err != nil {
-		return nil, transportError(ctx, where, err)
+		return nil, transportError(ctx, where, sent, err)
 	}
 	if res.StatusCode == http.StatusOK {
 		return res, nil
@@ -124,7 +124,7 @@ func (c *Client) readAll(ctx context.Context, where string, res *http.Response) 
 }
 
 func cutShort(ctx context.Context, where string, err error) error {
-	return transportError(ctx, where, fmt.Errorf("the answer was cut short: %w", err))
+	return transportError(ctx, where, true, fmt.Errorf("the answer was cut short: %w", err))
 }
 
 func (c *Client) tooLong(where string, status int) *Error {
@@ -148,7 +148,7 @@ func (c *Client) newRequest(ctx context.Context, method, path string, body []byt
 }
 
 // transportError is the error of a call that brought no whole answer.
-func transportError(ctx context.Context, where string, err error) error {
+func transportError(ctx context.Context, where string, sent bool, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("sglang: %s: %w", where, ctx.Err())
 	}
@@ -156,7 +156,7 @@ func transportError(ctx context.Context, where string, err error) error {
 	if errors.As(err, &ue) {
 		err = ue.Err // the URL is known, and may hold more than it should
 	}
-	return &Error{Where: where, Kind: KindUnreachable, Message: err.Error(), cause: err}
+	return &Error{Where: where, Kind: KindUnreachable, Message: err.Error(), Sent: sent, cause: err}
 }
 
 // getJSON reads a JSON document into v.

@@ -252,8 +252,8 @@ func TestNoWholeAnswerIsUnreachable(t *testing.T) {
 	for name, c := range cases {
 		_, err := c.Generate(t.Context(), two())
 		var e *Error
-		if !errors.As(err, &e) || e.Kind != KindUnreachable || e.Status != 0 {
-			t.Errorf("%s: got %v", name, err)
+		if !errors.As(err, &e) || e.Kind != KindUnreachable || e.Status != 0 || e.Sent != (name != "refused") {
+			t.Errorf("%s: got %#v", name, err)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type Error struct {
 	Kind    Kind
 	Message string // what the server said, cut to what can't hold prompt text
 	Item    int    // 1 + index of the only item of the list that it names; 0: none
+	Sent    bool   // KindUnreachable: some of the call may have reached the server
 	cause   error
 }
 

@@ -51,6 +51,10 @@ type Config struct {
 	// in any case.
 	StreamAnswers bool
 
+	// MaxOutage is how long accepted requests wait for SGLang to come back after
+	// it went away, as for a restart. 0 fails them at once.
+	MaxOutage time.Duration
+
 	// PassAdmin passes SGLang's administrative paths on at the data port, which
 	// otherwise refuses them.
 	PassAdmin bool
@@ -78,6 +82,7 @@ func DefaultConfig() Config {
 		Admin:           "127.0.0.1:9090",
 		Settings:        batcher.DefaultSettings(),
 		Tokenizer:       TokenizerAuto,
+		MaxOutage:       5 * time.Minute,  // a model of 70 billion parameters loads in less
 		DrainTimeout:    25 * time.Second, // within the 30 s that Kubernetes gives
 		MaxMessageBytes: 64 << 20,         // a prompt of 16 million token ids
 		Version:         "devel",
@@ -108,6 +113,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.VocabSize < 0:
 		return &ConfigError{"vocab-size", fmt.Sprintf("must be at least 0, got %d", c.VocabSize)}
+	case c.MaxOutage < 0:
+		return &ConfigError{"max-outage", fmt.Sprintf("must be at least 0, got %v", c.MaxOutage)}
 	case c.DrainTimeout <= 0:
 		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
 	case c.MaxMessageBytes < 1:

@@ -21,6 +21,8 @@ type prompt struct {
 	priority *int32
 	lora     string
 	encoded  bool // it came as text and goes as ids
+
+	generation int // of the model it was checked and encoded for
 }
 
 // field names the prompt in the contract's words.
@@ -49,17 +51,22 @@ const (
 
 // dispatcher sends batches to SGLang.
 type dispatcher struct {
-	client  *sglang.Client
-	stream  bool   // answer each member as soon as SGLang is done with it
-	suspect func() // called when a call found SGLang away
-	log     *slog.Logger
+	client   *sglang.Client
+	upstream *upstream
+	stream   bool          // answer each member as soon as SGLang is done with it
+	outage   time.Duration // longest time to wait for SGLang to come back
+	log      *slog.Logger
 
 	aborts sync.WaitGroup // aborts that were set up and are not done
 	slots  chan struct{}  // bounds the aborts at once
+
+	alone sync.Mutex // held while a prompt that SGLang may have died of is sent alone
 }
 
-func newDispatcher(c *sglang.Client, stream bool, suspect func(), log *slog.Logger) *dispatcher {
-	return &dispatcher{client: c, stream: stream, suspect: suspect, log: log, slots: make(chan struct{}, abortsAtOnce)}
+func newDispatcher(cfg Config, u *upstream, log *slog.Logger) *dispatcher {
+	return &dispatcher{
+		client: u.client, upstream: u, stream: cfg.StreamAnswers, outage: cfg.MaxOutage, log: log, slots: make(chan struct{}, abortsAtOnce),
+	}
 }
 
 // wait returns when no abort is running. No dispatch may be running any more.
@@ -81,11 +88,43 @@ func (d *dispatcher) dispatch(ctx context.Context, b *batch) error {
 			batcher.Isolate(members, f.guilty(members), f.send, f.blame)
 		}
 	}
+	if f.died {
+		f.sendAlone(members)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err() // nobody waits any more, or the batcher closes
 	}
 	return f.err // of the members that are left
 }
+
+// sendAlone sends members one by one, of which one may have ended SGLang: it came
+// back, but they were there when it went. No two batches do so at once. A prompt
+// that it goes away with a second time is not sent again.
+func (f *flight) sendAlone(members []int) {
+	f.alone.Lock()
+	defer f.alone.Unlock()
+	for _, i := range f.present(members) {
+		f.died = false
+		switch f.send([]int{i}) {
+		case batcher.Bad:
+			f.blame(i)
+		case batcher.Stop:
+			if !f.died {
+				return
+			}
+			f.log.Error("SGLang went away twice with one prompt, which is not sent again", "batch", f.batch.ID(), "member", i)
+			f.ended[i] = true
+			f.batch.Fail(i, errDeadly)
+		}
+	}
+}
+
+// errOtherModel ends a prompt of token ids that were checked, or made, for a
+// model that SGLang does not serve any more.
+var errOtherModel = &notReadyError{"SGLang serves another model than when this request came"}
+
+// errDeadly ends a prompt that SGLang went away with twice.
+var errDeadly = errors.New("SGLang went away twice while it had this prompt, which is not sent again")
 
 // flight is one batch on its way.
 type flight struct {
@@ -96,6 +135,8 @@ type flight struct {
 	attempts []int  // by member
 	ended    []bool // by member: it has its answer, or an error of its own
 	err      error  // of the last call
+	broken   bool   // SGLang broke a call off
+	died     bool   // it went away after that, and came back
 }
 
 // send sends some members as one call. A call that SGLang itself failed is
@@ -123,6 +164,21 @@ func (f *flight) send(members []int) batcher.Outcome {
 			return batcher.Stop
 		}
 		f.report()
+		if kindOf(f.err) == sglang.KindUnreachable && f.outage > 0 {
+			// It may die only a moment after it broke a connection off.
+			f.broken = f.broken || wasSent(f.err)
+			away, back := f.upstream.comeBack(f.ctx, f.outage)
+			switch {
+			case away && !back:
+				return batcher.Stop
+			case away && f.broken:
+				f.broken, f.died = false, true
+				return batcher.Stop
+			case away:
+				attempt--
+				continue
+			}
+		}
 		if f.batch.Retry(f.ctx, attempt) {
 			continue
 		}
@@ -164,6 +220,22 @@ func judge(err error) fault {
 	return final
 }
 
+// kindOf is what SGLang's error means; KindServer for none of its.
+func kindOf(err error) sglang.Kind {
+	var e *sglang.Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return sglang.KindServer
+}
+
+// wasSent says whether some of a call that brought no answer may have reached
+// SGLang.
+func wasSent(err error) bool {
+	var e *sglang.Error
+	return errors.As(err, &e) && e.Sent
+}
+
 // perhapsItemsFault says whether a failure that repeating did not cure may come
 // from one of the prompts.
 func perhapsItemsFault(err error) bool {
@@ -187,7 +259,12 @@ func (f *flight) blame(i int) { f.fail(i, f.err) }
 func (f *flight) present(members []int) []int {
 	var here []int
 	for _, i := range members {
-		if !f.ended[i] && f.batch.Context(i).Err() == nil {
+		switch p := f.batch.Value(i); {
+		case f.ended[i] || f.batch.Context(i).Err() != nil:
+		case p.generation != f.upstream.state().generation && len(p.request.InputIDs) > 0:
+			f.ended[i] = true
+			f.batch.Fail(i, errOtherModel)
+		default:
 			here = append(here, i)
 		}
 	}
@@ -292,8 +369,7 @@ func (f *flight) fail(i int, err error) {
 // and to the watch if SGLang seems away.
 func (f *flight) report() {
 	f.log.Warn("a call to SGLang failed", "batch", f.batch.ID(), "requests", f.batch.Len(), "error", f.err)
-	var e *sglang.Error
-	if errors.As(f.err, &e) && e.Kind == sglang.KindUnreachable {
-		f.suspect()
+	if kindOf(f.err) == sglang.KindUnreachable {
+		f.upstream.suspect()
 	}
 }

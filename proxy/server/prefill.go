@@ -58,7 +58,7 @@ func (p *prefillService) submit(ctx context.Context, value prompt, caller string
 	if err := state.encoder.apply(&value, state.limits); err != nil {
 		return answer{}, batcher.Receipt{}, err
 	}
-	value.request.RID = sglang.NewRID()
+	value.request.RID, value.generation = sglang.NewRID(), state.generation
 	a, receipt, err := p.batcher.Submit(ctx, batcher.Request[prompt]{
 		Value:    value,
 		Bytes:    len(value.request.Text) + 4*len(value.request.InputIDs),

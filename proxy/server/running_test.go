@@ -48,6 +48,7 @@ func startUnready(t *testing.T, f *fakeSGLang, change func(*Config)) *running {
 	cfg := DefaultConfig()
 	cfg.Upstream = f.url()
 	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	cfg.MaxOutage = 0 // a server that a test stops is gone
 	cfg.Logger = slog.New(slog.NewTextHandler(r.log, nil))
 	if change != nil {
 		change(&cfg)

@@ -59,7 +59,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, &ConfigError{"tokenizer", err.Error()}
 	}
 	s.upstream = newUpstream(client, cfg.VocabSize, e, s.log, s.readiness.setUpstream, s.meet)
-	s.dispatcher = newDispatcher(client, cfg.StreamAnswers, s.upstream.suspect, s.log)
+	s.dispatcher = newDispatcher(cfg, s.upstream, s.log)
 	if s.batcher, err = batcher.New(s.dispatcher.dispatch, cfg.Settings); err != nil {
 		return nil, settingFlag(err)
 	}

@@ -67,6 +67,8 @@ func plainStatus(err error) *status.Status {
 	switch {
 	case errors.Is(err, batcher.ErrDraining), errors.Is(err, batcher.ErrClosed):
 		return retryLater(codes.Unavailable, retryDraining, "the proxy is draining and takes no new requests")
+	case errors.Is(err, errDeadly):
+		return status.New(codes.Internal, errDeadly.Error())
 	case errors.Is(err, batcher.ErrResumed):
 		return status.New(codes.Aborted, "the drain was undone")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,20 @@ type upstreamState struct {
 	limits limits
 
 	encoder encoder
+
+	// generation counts the models that were seen: what was prepared for one must not
+	// be sent to the next.
+	generation int
+}
+
+// serves is what makes prompts prepared for one server wrong for another.
+type serves struct {
+	model, path string
+	vocabSize   int
+}
+
+func (s *upstreamState) serves() serves {
+	return serves{s.info.ServedModelName, s.info.ModelPath, s.limits.vocabSize}
 }
 
 // model is the name to show for what SGLang serves.
@@ -60,6 +75,9 @@ type upstream struct {
 
 	suspicion chan struct{} // buffered, at most one
 	current   atomic.Pointer[upstreamState]
+
+	mu      sync.Mutex
+	checked chan struct{} // closed at the end of the next check; guarded by mu
 }
 
 func newUpstream(
@@ -67,7 +85,7 @@ func newUpstream(
 ) *upstream {
 	u := &upstream{
 		client: c, vocabSize: vocabSize, encoders: e, log: log, changed: changed, found: found,
-		suspicion: make(chan struct{}, 1),
+		suspicion: make(chan struct{}, 1), checked: make(chan struct{}),
 	}
 	u.current.Store(&upstreamState{reason: notAsked, limits: limits{vocabSize: vocabSize}})
 	return u
@@ -82,6 +100,33 @@ func (u *upstream) suspect() {
 	select {
 	case u.suspicion <- struct{}{}:
 	default:
+	}
+}
+
+// nextCheck is closed at the end of the next check.
+func (u *upstream) nextCheck() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.checked
+}
+
+// comeBack is to be called after a call that brought no answer. It finds out
+// whether SGLang is away and, if it is, returns once it is back, after the longest
+// time, or when ctx ends.
+func (u *upstream) comeBack(ctx context.Context, longest time.Duration) (away, back bool) {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	for ; ; away = true {
+		next := u.nextCheck()
+		u.suspect()
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return true, false
+		}
+		if u.state().ready {
+			return away, true
+		}
 	}
 }
 
@@ -144,8 +189,15 @@ func (u *upstream) check(ctx context.Context, suspected bool) (ready bool) {
 	case !before.asked:
 		next.reason = "" // it never was not ready
 	}
+	if next.serves() != before.serves() {
+		next.generation++
+	}
 	u.current.Store(&next)
 	u.announce(before, &next)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.checked)
+	u.checked = make(chan struct{})
 	return next.ready
 }
 
