@@ -21,6 +21,8 @@ const usage = `proxy batches prefill requests in front of an SGLang server.
 
 It starts whether or not SGLang is there, and is ready when SGLang is.
 SIGTERM or Ctrl-C answers what was accepted and ends; a second one ends at once.
+Each flag may also stand in the environment (PACELINE_MAX_WAIT=5ms) or in the file
+that -config names; SIGHUP reads the file again and applies what can change live.
 Exit status: 0 drained, 1 an address can't be bound or requests were cut, 2 bad flags.
 
 Flags:
@@ -33,26 +35,28 @@ type options struct {
 	keyFile   string
 	logFormat string
 	version   bool
+	print     bool
+
+	set  *flag.FlagSet
+	from map[string]string // where each has its value from
 }
 
-// parseOptions reads the command line. An error names the flag and what was
-// expected; flag.ErrHelp means that help was printed to w.
-func parseOptions(args []string, w io.Writer) (options, error) {
-	o := options{config: server.DefaultConfig()}
-	f := o.flags()
-	f.SetOutput(io.Discard) // one message, ours
-	err := f.Parse(args)
+// parseOptions reads the command line, the environment and the file that they
+// name (sources.go). An error names the setting and what was expected;
+// flag.ErrHelp means that help was printed to w.
+func parseOptions(args, environ []string, w io.Writer) (*options, error) {
+	o := &options{config: server.DefaultConfig()}
+	o.set = o.flags()
+	var err error
+	o.from, err = resolve(o.set, args, environ)
 	if errors.Is(err, flag.ErrHelp) {
-		f.SetOutput(w)
+		o.set.SetOutput(w)
 		fmt.Fprint(w, usage) //nolint:errcheck // nowhere else to tell
-		f.PrintDefaults()
+		o.set.PrintDefaults()
 		return o, err
 	}
 	if err != nil {
 		return o, err
-	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
 	}
 	return o, o.finish()
 }
@@ -86,6 +90,8 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&c.Tokenizer, "tokenizer", c.Tokenizer, "tokenizer.json `file` of the model (Qwen2 to Qwen3), to send texts as token ids; auto: the one in SGLang's model folder where that can be read; none: send texts")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "longest time from SIGTERM to the end")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	f.String(configFlag, "", "YAML `file` with settings, by their flags' names: max_wait: 5ms. SIGHUP reads it again")
+	f.BoolVar(&o.print, "print-config", false, "print all settings as such a file, with where each is from, and end")
 	f.BoolVar(&o.version, "version", false, "print the version and end")
 	return f
 }

@@ -29,13 +29,14 @@ const (
 
 func main() {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals))
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals))
 }
 
-// run is the whole program; the first signal drains, the second ends at once.
-func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
-	o, err := parseOptions(args, stdout)
+// run is the whole program; the first signal drains, the second ends at once, and
+// SIGHUP reads the settings again.
+func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	o, err := parseOptions(args, environ, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -45,6 +46,12 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int 
 	case o.version:
 		fmt.Fprintln(stdout, "proxy", version()) //nolint:errcheck // as above
 		return exitOK
+	case o.print:
+		if err := printConfig(stdout, o.set, o.from); err != nil {
+			fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
+			return exitFailed
+		}
+		return exitOK
 	}
 	o.config.Logger = o.logger(stderr)
 	o.config.Version = version()
@@ -53,10 +60,45 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int 
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
 		return exitFailed
 	}
-	return serve(proxy, o.config.Logger, signals)
+	reload := func() {
+		next, err := parseOptions(args, environ, io.Discard)
+		if err == nil {
+			err = apply(proxy, o, next)
+		}
+		if err != nil {
+			o.config.Logger.Error("the settings were read again and stay as they were", "error", err)
+			return
+		}
+		o.set = next.set
+	}
+	return serve(proxy, o.config.Logger, signals, reload)
 }
 
-func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal) int {
+// apply gives a proxy the settings that differ from before and can change while it
+// serves, and tells of the others.
+func apply(proxy *server.Server, before, next *options) error {
+	var live, later []string
+	for _, name := range changed(before.set, next.set) {
+		if server.IsLive(name) {
+			live = append(live, name)
+		} else {
+			later = append(later, name)
+		}
+	}
+	if len(live) > 0 {
+		if err := proxy.UpdateSettings(next.config.Settings, live); err != nil {
+			return err
+		}
+	}
+	log := before.config.Logger
+	log.Info("settings read again", "changed", live)
+	if len(later) > 0 {
+		log.Warn("these settings change with the next start only", "settings", later)
+	}
+	return nil
+}
+
+func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, reload func()) int {
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
 	ended := make(chan error, 1)
@@ -71,6 +113,10 @@ func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal) int
 			log.Info("stopped")
 			return exitOK
 		case s := <-signals:
+			if s == syscall.SIGHUP {
+				reload()
+				continue
+			}
 			if ctx.Err() != nil {
 				log.Error("stopped at once", "signal", s.String(), "requests_cut", proxy.Pending())
 				return exitFailed

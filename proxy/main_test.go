@@ -31,7 +31,7 @@ func TestWrongFlagsEndWithOneLineAndCode2(t *testing.T) {
 		"-vocab-size -1", "-drain-timeout 0s", "-mode magic", "-log-format xml", "-upstream-key-file " + empty,
 	} {
 		var stdout, stderr bytes.Buffer
-		code := run(strings.Fields(args), &stdout, &stderr, nil)
+		code := run(strings.Fields(args), nil, &stdout, &stderr, nil)
 		name, _, _ := strings.Cut(args, " ")
 		message := stderr.String()
 		if code != exitBadInput || strings.Count(message, "\n") != 1 || !strings.Contains(message, name) || stdout.Len() > 0 {
@@ -42,7 +42,7 @@ func TestWrongFlagsEndWithOneLineAndCode2(t *testing.T) {
 
 func TestArgumentsThatAreNoFlagsAreRefused(t *testing.T) {
 	var stderr bytes.Buffer
-	if code := run([]string{"-batch-size", "4", "extra"}, io.Discard, &stderr, nil); code != exitBadInput || !strings.Contains(stderr.String(), `"extra"`) {
+	if code := run([]string{"-batch-size", "4", "extra"}, nil, io.Discard, &stderr, nil); code != exitBadInput || !strings.Contains(stderr.String(), `"extra"`) {
 		t.Errorf("%d %s", code, &stderr)
 	}
 }
@@ -50,7 +50,7 @@ func TestArgumentsThatAreNoFlagsAreRefused(t *testing.T) {
 func TestHelpAndVersionEndWell(t *testing.T) {
 	for args, want := range map[string]string{"-h": "go run ./proxy -upstream", "-version": "proxy "} {
 		var stdout, stderr bytes.Buffer
-		if code := run([]string{args}, &stdout, &stderr, nil); code != exitOK || !strings.Contains(stdout.String(), want) || stderr.Len() > 0 {
+		if code := run([]string{args}, nil, &stdout, &stderr, nil); code != exitOK || !strings.Contains(stdout.String(), want) || stderr.Len() > 0 {
 			t.Errorf("%s: %d %s%s", args, code, &stdout, &stderr)
 		}
 	}
@@ -63,7 +63,7 @@ func TestAnAddressInUseEndsWithCode1(t *testing.T) {
 	}
 	defer l.Close()
 	var stderr bytes.Buffer
-	if code := run([]string{"-listen", l.Addr().String()}, io.Discard, &stderr, nil); code != exitFailed || !strings.Contains(stderr.String(), "listen: ") {
+	if code := run([]string{"-listen", l.Addr().String()}, nil, io.Discard, &stderr, nil); code != exitFailed || !strings.Contains(stderr.String(), "listen: ") {
 		t.Errorf("%d %s", code, &stderr)
 	}
 }
@@ -76,14 +76,14 @@ type process struct {
 	code    chan int
 }
 
-func startProcess(t *testing.T, upstream string) *process {
+func startProcess(t *testing.T, upstream string, more ...string) *process {
 	read, write := io.Pipe()
 	p := &process{t: t, signals: make(chan os.Signal, 2), log: bufio.NewScanner(read), code: make(chan int, 1)}
 	go func() {
-		code := run([]string{
+		code := run(append([]string{
 			"-upstream", upstream, "-listen", "127.0.0.1:0", "-http", "127.0.0.1:0", "-admin", "127.0.0.1:0",
 			"-max-wait", "0s", "-log-format", "json",
-		}, io.Discard, write, p.signals)
+		}, more...), nil, io.Discard, write, p.signals)
 		p.code <- code
 		_ = write.Close()
 	}()

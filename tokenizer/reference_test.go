@@ -13,13 +13,13 @@ import (
 	"testing"
 )
 
-// qwen loads Qwen's own file: the one PACELINE_TOKENIZER names. It is too large
+// qwen loads Qwen's own file: the one PACELINE_TEST_TOKENIZER names. It is too large
 // to be committed.
 func qwen(t testing.TB) *Tokenizer {
 	t.Helper()
 	path := qwenPath()
 	if path == "" {
-		t.Skip("PACELINE_TOKENIZER does not name a tokenizer.json of the Qwen family")
+		t.Skip("PACELINE_TEST_TOKENIZER does not name a tokenizer.json of the Qwen family")
 	}
 	tok, err := loadQwen(path)
 	if err != nil {
@@ -28,7 +28,7 @@ func qwen(t testing.TB) *Tokenizer {
 	return tok
 }
 
-func qwenPath() string { return os.Getenv("PACELINE_TOKENIZER") }
+func qwenPath() string { return os.Getenv("PACELINE_TEST_TOKENIZER") }
 
 var (
 	qwenOnce sync.Once
@@ -52,7 +52,7 @@ func sharedData(t testing.TB, name string) []byte {
 }
 
 // reference is Hugging Face's tokenizers, in Python: lines of JSON strings in,
-// lines of ids out. PACELINE_PYTHON names an interpreter that has it.
+// lines of ids out. PACELINE_TEST_PYTHON names an interpreter that has it.
 type reference struct {
 	in  io.WriteCloser
 	out *json.Decoder
@@ -68,9 +68,9 @@ for line in sys.stdin:
 
 func startReference(t *testing.T) *reference {
 	t.Helper()
-	python := os.Getenv("PACELINE_PYTHON")
+	python := os.Getenv("PACELINE_TEST_PYTHON")
 	if python == "" {
-		t.Skip("PACELINE_PYTHON does not name a Python that has the package tokenizers")
+		t.Skip("PACELINE_TEST_PYTHON does not name a Python that has the package tokenizers")
 	}
 	cmd := exec.Command(python, "-c", referenceProgram, qwenPath()) //nolint:gosec // the tester's own
 	cmd.Stderr = os.Stderr

@@ -276,7 +276,7 @@ func statements(t testing.TB) []string {
 func BenchmarkLoad(b *testing.B) {
 	path := qwenPath()
 	if path == "" {
-		b.Skip("PACELINE_TOKENIZER is not set")
+		b.Skip("PACELINE_TEST_TOKENIZER is not set")
 	}
 	var before, after runtime.MemStats
 	for b.Loop() {

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -28,8 +27,7 @@ type adminService struct {
 	upstream  *upstream
 	readiness *readiness
 	batcher   *batcher.Batcher[prompt, answer]
-
-	updating sync.Mutex // an update reads the settings before it writes them
+	settings  *liveSettings
 }
 
 // GetStatus implements AdminServiceServer.
@@ -54,13 +52,7 @@ func (a *adminService) GetSettings(context.Context, *pb.GetSettingsRequest) (*pb
 
 // UpdateSettings implements AdminServiceServer.
 func (a *adminService) UpdateSettings(_ context.Context, req *pb.UpdateSettingsRequest) (*pb.UpdateSettingsResponse, error) {
-	a.updating.Lock()
-	defer a.updating.Unlock()
-	next, err := updateSettings(a.batcher.Settings(), req.GetSettings(), req.GetUpdateMask().GetPaths())
-	if err != nil {
-		return nil, statusOf(err).Err()
-	}
-	if err := a.batcher.SetSettings(next); err != nil {
+	if err := a.settings.update(a.batcher, req.GetSettings(), req.GetUpdateMask().GetPaths()); err != nil {
 		return nil, statusOf(err).Err()
 	}
 	return &pb.UpdateSettingsResponse{Settings: settingsMessage(a.batcher.Settings())}, nil

@@ -398,8 +398,8 @@ func FuzzGenerateBodyIsBatchedWholeOrNotAtAll(f *testing.F) {
 
 // The real one is told what ends it by way of the proxy, and lives.
 func TestRealSGLangLivesThroughPoisonOnEveryPath(t *testing.T) {
-	if os.Getenv("PACELINE_SGLANG") == "" {
-		t.Skip("PACELINE_SGLANG names no server")
+	if os.Getenv("PACELINE_TEST_SGLANG") == "" {
+		t.Skip("PACELINE_TEST_SGLANG names no server")
 	}
 	r, c := realSGLang(t, nil)
 	for call, want := range poisonousCalls() {

@@ -15,13 +15,13 @@ import (
 	"paceline/sglang"
 )
 
-// realSGLang is a proxy before the server that PACELINE_SGLANG names, and a
+// realSGLang is a proxy before the server that PACELINE_TEST_SGLANG names, and a
 // client of that server.
 func realSGLang(t *testing.T, change func(*Config)) (*running, *sglang.Client) {
 	t.Helper()
-	url := os.Getenv("PACELINE_SGLANG")
+	url := os.Getenv("PACELINE_TEST_SGLANG")
 	if url == "" {
-		t.Skip("PACELINE_SGLANG names no server")
+		t.Skip("PACELINE_TEST_SGLANG names no server")
 	}
 	c, err := sglang.NewClient(url, sglang.Options{})
 	if err != nil {

@@ -32,7 +32,8 @@ type Server struct {
 	stopping context.Context // ends once nothing accepted is left: idle streams may go
 	stop     context.CancelFunc
 
-	service *prefillService
+	service  *prefillService
+	settings liveSettings
 
 	grpc  *grpc.Server // PrefillService
 	data  *port        // gRPC
@@ -139,7 +140,7 @@ func (s *Server) openAdmin() (*port, error) {
 	server := s.grpcServer()
 	pb.RegisterAdminServiceServer(server, &adminService{
 		version: s.cfg.Version, started: time.Now(),
-		client: s.client, upstream: s.upstream, readiness: s.readiness, batcher: s.batcher,
+		client: s.client, upstream: s.upstream, readiness: s.readiness, batcher: s.batcher, settings: &s.settings,
 	})
 	p.serveHTTP(adminHandler(server, g.handler(s.cfg.MaxMessageBytes)), g, server)
 	closeHTTP := p.close

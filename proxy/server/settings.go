@@ -1,8 +1,11 @@
 package server
 
 import (
+	"strings"
+	"sync"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"paceline/batcher"
@@ -27,6 +30,40 @@ func settingsMessage(s batcher.Settings) *pb.Settings {
 		Retries:         uint32(s.Retries),
 		BreakerFailures: uint32(s.BreakerFailures),
 	}
+}
+
+// liveSettings changes settings while they are used.
+type liveSettings struct {
+	mu sync.Mutex // an update reads the settings before it writes them
+}
+
+func (l *liveSettings) update(b *batcher.Batcher[prompt, answer], m *pb.Settings, paths []string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next, err := updateSettings(b.Settings(), m, paths)
+	if err != nil {
+		return err
+	}
+	return b.SetSettings(next)
+}
+
+// IsLive says whether a setting, by the name of its flag, can change while the
+// proxy serves.
+func IsLive(name string) bool {
+	return new(pb.Settings).ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(settingPath(name))) != nil
+}
+
+func settingPath(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
+// UpdateSettings changes the named settings, by their flags' names, to what they
+// are in to, and leaves the others as they are now. It may be called at any time;
+// an error changes nothing.
+func (s *Server) UpdateSettings(to batcher.Settings, names []string) error {
+	paths := make([]string, len(names))
+	for i, name := range names {
+		paths[i] = settingPath(name)
+	}
+	return s.settings.update(s.batcher, settingsMessage(to), paths)
 }
 
 // updateSettings applies the named fields of m to s. The result is not validated

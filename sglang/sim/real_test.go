@@ -16,7 +16,7 @@ import (
 )
 
 // TestSimulatorAnswersAsARealServer and TestRealSGLangAnswersAsTheSimulator
-// hold the same properties against both; the real one where PACELINE_SGLANG
+// hold the same properties against both; the real one where PACELINE_TEST_SGLANG
 // names its URL. With -v they print the table.
 func TestSimulatorAnswersAsARealServer(t *testing.T) {
 	p := small()
@@ -32,9 +32,9 @@ func TestSimulatorAnswersAsARealServer(t *testing.T) {
 }
 
 func TestRealSGLangAnswersAsTheSimulator(t *testing.T) {
-	url := os.Getenv("PACELINE_SGLANG")
+	url := os.Getenv("PACELINE_TEST_SGLANG")
 	if url == "" {
-		t.Skip("PACELINE_SGLANG names no server")
+		t.Skip("PACELINE_TEST_SGLANG names no server")
 	}
 	conform(t, url)
 }

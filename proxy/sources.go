@@ -1,0 +1,200 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A setting has one name and comes from one of four places, the first that has it:
+// its flag (-max-wait), the environment (PACELINE_MAX_WAIT), the file that -config
+// or PACELINE_CONFIG names (max_wait: 5ms), or the default.
+
+const environmentPrefix = "PACELINE_"
+
+// resolve reads args, environment ("NAME=value" each) and file into f. It returns
+// where each flag that was set has its value from. An error names the setting, its
+// place, and what was expected.
+func resolve(f *flag.FlagSet, args, environ []string) (from map[string]string, err error) {
+	f.SetOutput(io.Discard) // one message, ours
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
+	}
+	from = map[string]string{}
+	f.Visit(func(g *flag.Flag) { from[g.Name] = "flag" })
+	environment, err := readEnvironment(f, environ)
+	if err != nil {
+		return nil, err
+	}
+	if err := setAll(f, from, environment, "environment"); err != nil {
+		return nil, err
+	}
+	path := f.Lookup(configFlag).Value.String()
+	if path == "" {
+		return from, nil
+	}
+	file, err := readFile(f, path)
+	if err != nil {
+		return nil, fmt.Errorf("-%s: %w", configFlag, err)
+	}
+	return from, setAll(f, from, file, "file")
+}
+
+const configFlag = "config"
+
+// value is a setting as it was written, and where.
+type value struct{ flag, text, place string }
+
+// setAll sets what no earlier place has set.
+func setAll(f *flag.FlagSet, from map[string]string, values []value, source string) error {
+	for _, v := range values {
+		if from[v.flag] != "" {
+			continue
+		}
+		if err := f.Set(v.flag, v.text); err != nil {
+			return fmt.Errorf("%s: %q: %w", v.place, v.text, err)
+		}
+		from[v.flag] = source
+	}
+	return nil
+}
+
+// readEnvironment finds the settings among the environment's variables. One that is
+// nearly a setting is an error; Kubernetes makes others of a Service's name.
+func readEnvironment(f *flag.FlagSet, environ []string) (values []value, err error) {
+	for _, variable := range environ {
+		name, text, _ := strings.Cut(variable, "=")
+		rest, ours := strings.CutPrefix(name, environmentPrefix)
+		if !ours || strings.HasPrefix(rest, "TEST") {
+			continue
+		}
+		key := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
+		if f.Lookup(key) != nil && !onlyFlag(key) {
+			values = append(values, value{key, text, name})
+			continue
+		}
+		if near, distance := nearest(f, key); distance <= 2 {
+			return nil, fmt.Errorf("%s: not a setting: is %s meant?", name, variableOf(near))
+		}
+	}
+	return values, nil
+}
+
+func variableOf(name string) string {
+	return environmentPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// readFile reads a YAML file of settings.
+func readFile(f *flag.FlagSet, path string) ([]value, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(data, &document); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(document.Content) == 0 { // nothing but comments
+		return nil, nil
+	}
+	settings := document.Content[0]
+	if settings.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("%s:%d: must be settings, one a line: max_wait: 5ms", path, settings.Line)
+	}
+	var values []value
+	for i := 0; i+1 < len(settings.Content); i += 2 {
+		key, v := settings.Content[i], settings.Content[i+1]
+		place := fmt.Sprintf("%s:%d: %s", path, key.Line, key.Value)
+		name := strings.ReplaceAll(key.Value, "_", "-")
+		switch {
+		case f.Lookup(name) == nil || onlyFlag(name) || name == configFlag:
+			near, _ := nearest(f, name)
+			return nil, fmt.Errorf("%s: not a setting: is %s meant?", place, keyOf(near))
+		case v.Kind != yaml.ScalarNode:
+			return nil, fmt.Errorf("%s: must be one value", place)
+		case slices.ContainsFunc(values, func(o value) bool { return o.flag == name }):
+			return nil, fmt.Errorf("%s: stands there twice", place)
+		}
+		values = append(values, value{name, v.Value, place})
+	}
+	return values, nil
+}
+
+func keyOf(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// onlyFlag says which flags do something once and are no settings.
+func onlyFlag(name string) bool { return name == "version" || name == "print-config" }
+
+// nearest is the setting whose name is most like a wrong one, and how many letters
+// are to be changed.
+func nearest(f *flag.FlagSet, wrong string) (name string, distance int) {
+	distance = 1 << 30
+	f.VisitAll(func(g *flag.Flag) {
+		if d := editDistance(g.Name, wrong); d < distance && !onlyFlag(g.Name) {
+			name, distance = g.Name, d
+		}
+	})
+	return name, distance
+}
+
+// editDistance is Levenshtein's.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// printConfig writes all settings as a file that -config reads.
+func printConfig(w io.Writer, f *flag.FlagSet, from map[string]string) error {
+	var errs []error
+	f.VisitAll(func(g *flag.Flag) {
+		if onlyFlag(g.Name) || g.Name == configFlag {
+			return
+		}
+		source := from[g.Name]
+		if source == "" {
+			source = "default"
+		}
+		_, usage := flag.UnquoteUsage(g)
+		text, err := yaml.Marshal(map[string]string{keyOf(g.Name): g.Value.String()})
+		if err == nil {
+			_, err = fmt.Fprintf(w, "# %s (%s)\n%s", usage, source, text)
+		}
+		errs = append(errs, err)
+	})
+	return errors.Join(errs...)
+}
+
+// changed are the names of the settings that differ between two sets of flags.
+func changed(before, after *flag.FlagSet) []string {
+	var names []string
+	before.VisitAll(func(g *flag.Flag) {
+		if after.Lookup(g.Name).Value.String() != g.Value.String() {
+			names = append(names, g.Name)
+		}
+	})
+	return names
+}
