@@ -28,8 +28,18 @@ type Config struct {
 	HTTP string
 
 	// Admin is the host:port of AdminService, gRPC and REST; empty turns it
-	// off. It must be loopback: whoever reaches it may drain the proxy.
+	// off. Whoever reaches it may drain the proxy: on loopback anybody, beyond it
+	// whoever has a certificate of TLSClientCA or else an admin key of KeysFile.
 	Admin string
+
+	// TLSCert and TLSKey are the files of the certificate for Listen and HTTP, and
+	// for Admin beyond loopback; empty for no TLS. With TLSClientCA clients need a
+	// certificate of that authority. Rotated files hold for the next connection.
+	TLSCert, TLSKey, TLSClientCA string
+
+	// KeysFile lists the bearer keys of callers (YAML: name, key, weight,
+	// requests_per_second, admin); empty asks for none. It is followed.
+	KeysFile string
 
 	// Settings are the batching settings at the start.
 	Settings batcher.Settings
@@ -137,11 +147,17 @@ func (c Config) validateAddresses() error {
 			return &ConfigError{a.field, err.Error()}
 		}
 	}
-	if host, _, _ := net.SplitHostPort(c.Admin); c.Admin != "" && !loopback(host) {
+	if c.Admin != "" && !c.adminIsLocal() && c.TLSClientCA == "" && c.KeysFile == "" {
 		return &ConfigError{"admin", fmt.Sprintf(
-			"must be a loopback address (127.0.0.1:9090), got %q: the admin listener asks for no key", c.Admin)}
+			"must be a loopback address (127.0.0.1:9090) without -tls-client-ca and -keys, got %q", c.Admin)}
 	}
 	return nil
+}
+
+// adminIsLocal says whether Admin is on loopback, where it asks for no key.
+func (c Config) adminIsLocal() bool {
+	host, _, _ := net.SplitHostPort(c.Admin)
+	return loopback(host)
 }
 
 func validateAddress(addr string) error {

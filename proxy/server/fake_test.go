@@ -27,6 +27,7 @@ type fakeSGLang struct {
 	ended   chan struct{}
 	info    map[string]any
 	calls   []fakeCall
+	auth    []string                             // the Authorization of each request
 	cut     int                                  // calls whose connection was closed before their answer
 	refuse  func(c fakeCall) (int, string, bool) // status and body to answer instead
 	working bool
@@ -81,11 +82,28 @@ func (f *fakeSGLang) start() {
 	mux.HandleFunc("POST /abort_request", f.abort)
 	mux.HandleFunc("POST /generate", f.generate)
 	mux.HandleFunc("POST /tokenize", f.tokenize)
-	f.server, f.ended = &http.Server{Handler: mux}, make(chan struct{})
+	f.server, f.ended = &http.Server{Handler: f.noting(mux)}, make(chan struct{})
 	go func(s *http.Server, ended chan struct{}) {
 		defer close(ended)
 		_ = s.Serve(l)
 	}(f.server, f.ended)
+}
+
+// noting notes what requests bring.
+func (f *fakeSGLang) noting(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		f.auth = append(f.auth, r.Header.Get("Authorization"))
+		f.mu.Unlock()
+		h.ServeHTTP(w, r)
+	})
+}
+
+// authorized is what requests brought so far.
+func (f *fakeSGLang) authorized() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.auth)
 }
 
 // stop ends the server as a crash would: connections are cut.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -26,6 +27,14 @@ func openPort(name, addr string) (*port, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &port{name: name, listener: l}, nil
+}
+
+// secure puts TLS on the port, if there is any, for these protocols. It comes
+// before the port serves.
+func (p *port) secure(c *certificates, protocols ...string) {
+	if c != nil {
+		p.listener = tls.NewListener(p.listener, c.tls(protocols...))
+	}
 }
 
 // serveGRPC makes the port one of gRPC.

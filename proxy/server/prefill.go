@@ -48,6 +48,13 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 // submit has a prompt answered for a caller, once check, which may change it, has
 // held it against the limits of what SGLang serves now.
 func (p *prefillService) submit(ctx context.Context, value prompt, caller string, check func(*prompt, limits) error) (answer, batcher.Receipt, error) {
+	var weight float64
+	if key := keyOf(ctx); key != nil {
+		caller, weight = key.name, key.weight
+		if err := key.take(); err != nil {
+			return answer{}, batcher.Receipt{}, err
+		}
+	}
 	state := p.upstream.state()
 	if !state.ready {
 		return answer{}, batcher.Receipt{}, &notReadyError{state.reason}
@@ -66,6 +73,7 @@ func (p *prefillService) submit(ctx context.Context, value prompt, caller string
 		Key:      batchKey(value),
 		Priority: value.lanePriority(),
 		Caller:   caller,
+		Weight:   weight,
 		Prefix:   value.prefix(),
 		Same:     p.identities.of(value),
 	})

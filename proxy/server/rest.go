@@ -101,7 +101,7 @@ func errorWithRetryAfter(ctx context.Context, mux *runtime.ServeMux, m runtime.M
 
 // restHandler is the HTTP side of the data port: health for those who ask over
 // HTTP, REST through the gateway, and SGLang's own interface on all other paths.
-func restHandler(g *gateway, d *dropIn, maxBytes int, r *readiness) http.Handler {
+func restHandler(g *gateway, d *dropIn, keys gate, maxBytes int, r *readiness) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { sayHealth(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -114,10 +114,11 @@ func restHandler(g *gateway, d *dropIn, maxBytes int, r *readiness) http.Handler
 	rest := g.handler(maxBytes)
 	mux.Handle("/v1/prefill", rest)
 	mux.Handle("/v1/prefill:stream", rest)
-	mux.HandleFunc("POST /generate", d.generate)
-	mux.HandleFunc("PUT /generate", d.generate)
-	mux.HandleFunc("POST /abort_request", d.abortRequest)
-	mux.Handle("/", d)
+	generate := keys.handler(http.HandlerFunc(d.generate))
+	mux.Handle("POST /generate", generate)
+	mux.Handle("PUT /generate", generate)
+	mux.Handle("POST /abort_request", keys.handler(http.HandlerFunc(d.abortRequest)))
+	mux.Handle("/", keys.handler(d))
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
@@ -128,10 +129,11 @@ func sayHealth(w http.ResponseWriter, code int, text string) {
 	_, _ = io.WriteString(w, text+"\n") // the prober has gone: nobody to tell
 }
 
-// httpServer serves h over HTTP/1 and, without TLS, HTTP/2.
+// httpServer serves h over HTTP/1 and HTTP/2, with and without TLS.
 func httpServer(h http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           h,

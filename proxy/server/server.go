@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -35,6 +36,9 @@ type Server struct {
 	service  *prefillService
 	settings liveSettings
 
+	keys         *keyring      // nil asks for none
+	certificates *certificates // nil: no TLS
+
 	grpc  *grpc.Server // PrefillService
 	data  *port        // gRPC
 	rest  *port        // nil without Config.HTTP
@@ -58,6 +62,12 @@ func New(cfg Config) (*Server, error) {
 	e := encoders{config: cfg.Tokenizer, log: s.log}
 	if err := e.open(); err != nil {
 		return nil, &ConfigError{"tokenizer", err.Error()}
+	}
+	if s.keys, err = openKeys(cfg.KeysFile, s.log); err != nil {
+		return nil, &ConfigError{"keys", err.Error()}
+	}
+	if s.certificates, err = openCertificates(cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA, s.log); err != nil {
+		return nil, &ConfigError{"tls-cert", err.Error()}
 	}
 	s.upstream = newUpstream(client, cfg.VocabSize, e, s.log, s.readiness.setUpstream, s.meet)
 	s.dispatcher = newDispatcher(cfg, s.upstream, s.log)
@@ -100,7 +110,8 @@ func (s *Server) openData() (*port, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.grpc = s.grpcServer()
+	p.secure(s.certificates, "h2")
+	s.grpc = s.grpcServer(gate{keys: s.keys})
 	s.service = &prefillService{
 		upstream: s.upstream, batcher: s.batcher, receipts: newReceipts(), identities: newIdentities(), stopping: s.stopping,
 	}
@@ -114,6 +125,7 @@ func (s *Server) openREST() (*port, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.secure(s.certificates, "h2", "http/1.1")
 	g, err := newGateway(pb.RegisterPrefillServiceHandler)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
@@ -124,7 +136,7 @@ func (s *Server) openREST() (*port, error) {
 		service: s.service, upstream: through,
 		maxBytes: int64(s.cfg.MaxMessageBytes), passAdmin: s.cfg.PassAdmin,
 	}
-	p.serveHTTP(restHandler(g, d, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
+	p.serveHTTP(restHandler(g, d, gate{keys: s.keys}, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
 	return p, nil
 }
 
@@ -137,12 +149,19 @@ func (s *Server) openAdmin() (*port, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("admin: %w", err), p.listener.Close())
 	}
-	server := s.grpcServer()
+	open := gate{} // on loopback
+	if !s.cfg.adminIsLocal() {
+		p.secure(s.certificates, "h2", "http/1.1")
+		if s.cfg.TLSClientCA == "" {
+			open = gate{keys: s.keys, admin: true}
+		}
+	}
+	server := s.grpcServer(open)
 	pb.RegisterAdminServiceServer(server, &adminService{
 		version: s.cfg.Version, started: time.Now(),
 		client: s.client, upstream: s.upstream, readiness: s.readiness, batcher: s.batcher, settings: &s.settings,
 	})
-	p.serveHTTP(adminHandler(server, g.handler(s.cfg.MaxMessageBytes)), g, server)
+	p.serveHTTP(adminHandler(server, g.handler(s.cfg.MaxMessageBytes), s.cfg.adminIsLocal()), g, server)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
@@ -159,14 +178,15 @@ const (
 	clientPingEvery = 10 * time.Second // as often as a client may ping; grpc's default of 5 min cuts common settings off
 )
 
-// grpcServer is a gRPC server with health and reflection.
-func (s *Server) grpcServer() *grpc.Server {
+// grpcServer is a gRPC server with health and reflection, behind a gate.
+func (s *Server) grpcServer(g gate) *grpc.Server {
 	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingEvery, PermitWithoutStream: true}),
-		grpc.ChainStreamInterceptor(endStreams(s.stopping)),
+		grpc.ChainUnaryInterceptor(g.unary),
+		grpc.ChainStreamInterceptor(g.stream, endStreams(s.stopping)),
 		grpc.WaitForHandlers(true),
 	)
 	healthpb.RegisterHealthServer(server, s.readiness.health)
@@ -197,6 +217,7 @@ func (s *Server) Pending() int {
 func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("listening", "grpc", s.Addr(), "http", s.HTTPAddr(), "admin", s.AdminAddr(),
 		"upstream", s.client.URL(), "version", s.cfg.Version) // before the watch reports
+	s.warnIfOpen()
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { s.upstream.watch(watching) })
@@ -214,6 +235,22 @@ func (s *Server) Run(ctx context.Context) error {
 	stopWatching()
 	running.Wait()
 	return err
+}
+
+// warnIfOpen says which listeners anybody can use or listen in on.
+func (s *Server) warnIfOpen() {
+	for _, l := range []struct{ flag, addr string }{{"listen", s.cfg.Listen}, {"http", s.cfg.HTTP}} {
+		host, _, _ := net.SplitHostPort(l.addr)
+		if l.addr == "" || loopback(host) {
+			continue
+		}
+		if s.certificates == nil {
+			s.log.Warn("prompts cross the network unencrypted: -tls-cert and -tls-key change that", "listener", l.flag, "address", l.addr)
+		}
+		if s.keys == nil && s.cfg.TLSClientCA == "" {
+			s.log.Warn("anybody who reaches this listener can use SGLang: -keys or -tls-client-ca change that", "listener", l.flag, "address", l.addr)
+		}
+	}
 }
 
 // drainShare is the part of DrainTimeout in which answers may still come; the

@@ -40,6 +40,7 @@ func statusOf(err error) *status.Status {
 		paused   *batcher.PausedError
 		late     *batcher.LateError
 		notReady *notReadyError
+		tooFast  *rateError
 		upstream *sglang.Error
 	)
 	switch {
@@ -49,6 +50,8 @@ func statusOf(err error) *status.Status {
 		return badRequest(&fieldError{"settings." + setting.Field, setting.Problem})
 	case errors.As(err, &full):
 		return retryLater(codes.ResourceExhausted, retryFull, "the queue is full: "+full.Error())
+	case errors.As(err, &tooFast):
+		return retryLater(codes.ResourceExhausted, tooFast.wait, tooFast.Error())
 	case errors.As(err, &paused):
 		return retryLater(codes.Unavailable, paused.For, "SGLang failed every recent call and is left alone for a while")
 	case errors.As(err, &late):
