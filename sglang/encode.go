@@ -36,7 +36,7 @@ func encodeCall(call Call, stream bool) ([]byte, error) {
 func (call Call) sizeHint() int {
 	n := 256
 	for _, r := range call.Requests {
-		n += len(r.Text) + len(r.Text)/8 + 7*len(r.InputIDs) + 160
+		n += len(r.Text) + len(r.Text)/4 + 7*len(r.InputIDs) + 160
 	}
 	return n
 }
@@ -145,6 +145,14 @@ func appendIDs(b []byte, ids []int32) []byte {
 	return append(b, ']')
 }
 
+// plain are the bytes that stand for themselves in a JSON string.
+var plain = func() (p [256]bool) {
+	for c := range p {
+		p[c] = c >= 0x20 && c != '"' && c != '\\'
+	}
+	return p
+}()
+
 const hexDigits = "0123456789abcdef"
 
 // appendString writes s as a JSON string. s is valid UTF-8; only what JSON
@@ -155,7 +163,7 @@ func appendString(b []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
+		if plain[c] {
 			continue
 		}
 		b = append(b, s[start:i]...)
