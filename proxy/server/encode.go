@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -58,6 +59,7 @@ func (e *encoders) load(path string) error {
 		return err
 	}
 	e.loaded, e.path, e.modified = t, path, f.ModTime()
+	debug.FreeOSMemory() // reading it takes ten times what it keeps, and this proxy may be idle for hours
 	return nil
 }
 
