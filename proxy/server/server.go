@@ -161,7 +161,7 @@ func (s *Server) openAdmin() (*port, error) {
 		version: s.cfg.Version, started: time.Now(),
 		client: s.client, upstream: s.upstream, readiness: s.readiness, batcher: s.batcher, settings: &s.settings,
 	})
-	p.serveHTTP(adminHandler(server, g.handler(s.cfg.MaxMessageBytes), s.cfg.adminIsLocal()), g, server)
+	p.serveHTTP(adminHandler(server, withStatusPage(g.handler(s.cfg.MaxMessageBytes)), s.cfg.adminIsLocal()), g, server)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
