@@ -89,6 +89,13 @@ func (b *Batch[Q, R]) ID() uint64 { return b.id }
 // Reason is why the batch was released.
 func (b *Batch[Q, R]) Reason() Reason { return b.reason }
 
+// Released is when the batch was released.
+func (b *Batch[Q, R]) Released() time.Time { return b.released }
+
+// Predicted is how long from the release its answers were expected to take; 0
+// while too little was learned.
+func (b *Batch[Q, R]) Predicted() time.Duration { return b.expected }
+
 // Len is the number of members at release; members that end stay counted.
 // Requests that ask for the same are one member.
 func (b *Batch[Q, R]) Len() int { return len(b.members) }

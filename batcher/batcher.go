@@ -546,6 +546,15 @@ func (b *Batcher[Q, R]) Forget() {
 	b.queue.belief.forget()
 }
 
+// Load is how many requests are accepted and not ended, and how many leading
+// blocks of a prompt are believed cached or wait here with another prompt: what
+// speaks against this batcher and for it, where there are several.
+func (b *Batcher[Q, R]) Load(p Prefix) (requests, shared int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queue.count + b.stats.InFlightRequests, b.queue.belief.seen(p)
+}
+
 // Settings returns the settings in force.
 func (b *Batcher[Q, R]) Settings() Settings {
 	b.mu.Lock()

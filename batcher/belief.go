@@ -71,6 +71,20 @@ func (b *belief) known(p Prefix) int {
 	return low
 }
 
+// seen is how many leading blocks of p are cached, computed or waited for.
+func (b *belief) seen(p Prefix) int {
+	low, high := 0, len(p)
+	for low < high {
+		middle := (low + high) / 2
+		if b.blocks[p[middle]] != nil {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low
+}
+
 // waiting is how many requests wait that need k.
 func (k *block) waiting() int {
 	all := 0

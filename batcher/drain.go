@@ -53,14 +53,7 @@ func (b *Batcher[Q, R]) Resume() {
 func (b *Batcher[Q, R]) Close() {
 	b.mu.Lock()
 	b.closed = true
-	for b.queue.count > 0 {
-		w := b.queue.lanes[0].first
-		b.queue.leave(w)
-		e := w.entry.(*entry[Q, R])
-		e.err = ErrClosed
-		b.stats.Failed++
-		e.ended <- struct{}{}
-	}
+	b.expel(ErrClosed)
 	if b.timer != nil {
 		b.timer.Stop()
 	}
@@ -70,6 +63,27 @@ func (b *Batcher[Q, R]) Close() {
 	b.settle()
 	b.mu.Unlock()
 	b.running.Wait()
+}
+
+// Expel ends every waiting request with err; those in flight stay. It is for a
+// server that went away while another can take what waits.
+func (b *Batcher[Q, R]) Expel(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expel(err)
+	b.settle()
+}
+
+// expel requires mu.
+func (b *Batcher[Q, R]) expel(err error) {
+	for b.queue.count > 0 {
+		w := b.queue.lanes[0].first
+		b.queue.leave(w)
+		e := w.entry.(*entry[Q, R])
+		e.err = err
+		b.stats.Failed++
+		e.ended <- struct{}{}
+	}
 }
 
 // settle ends a drain that has nothing left to wait for. It requires mu.

@@ -31,3 +31,29 @@ type Stats struct {
 type Released struct {
 	Batches, Requests uint64
 }
+
+// Plus is what two batchers hold and have done together. What each learned and
+// chose (Cost, Plan) is that of s.
+func (s Stats) Plus(o Stats) Stats {
+	s.Queued += o.Queued
+	s.QueuedBytes += o.QueuedBytes
+	s.Held += o.Held
+	s.InFlight += o.InFlight
+	s.InFlightRequests += o.InFlightRequests
+	s.Callers = max(s.Callers, o.Callers) // mostly the same ones
+	s.CachedBlocks += o.CachedBlocks
+	s.Accepted += o.Accepted
+	s.Answered += o.Answered
+	s.Failed += o.Failed
+	s.Cancelled += o.Cancelled
+	s.Merged += o.Merged
+	s.Refused += o.Refused
+	s.Splits += o.Splits
+	s.Retries += o.Retries
+	for i := range s.Releases {
+		s.Releases[i].Batches += o.Releases[i].Batches
+		s.Releases[i].Requests += o.Releases[i].Requests
+	}
+	s.BreakerOpen = s.BreakerOpen && o.BreakerOpen
+	return s
+}

@@ -230,7 +230,9 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	}
 	defer s.Close()
 	cfg := server.DefaultConfig()
-	if cfg.Upstream, err = s.Listen("127.0.0.1:0"); err != nil {
+	url, err := s.Listen("127.0.0.1:0")
+	cfg.Upstreams = []string{url}
+	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "", "127.0.0.1:0"

@@ -144,7 +144,7 @@ func (s *stack) startProxy(upstream string, o options, log *slog.Logger) (addr, 
 		return "", "", inputError{err}
 	}
 	cfg := server.DefaultConfig()
-	cfg.Upstream, cfg.UpstreamKey = upstream, key
+	cfg.Upstreams, cfg.UpstreamKey = []string{upstream}, key
 	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "", "127.0.0.1:0"
 	cfg.Tokenizer = o.tokenizer
 	cfg.DrainTimeout = stopPatience

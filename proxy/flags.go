@@ -64,7 +64,7 @@ func parseOptions(args, environ []string, w io.Writer) (*options, error) {
 func (o *options) flags() *flag.FlagSet {
 	c := &o.config
 	f := flag.NewFlagSet("proxy", flag.ContinueOnError)
-	f.StringVar(&c.Upstream, "upstream", c.Upstream, "`URL` of SGLang")
+	f.Var(&urls{list: &c.Upstreams}, "upstream", "`URL` of SGLang; of several, given again or with commas between, each gets batches of its own. dns+http://name:port: one at each address of the name")
 	f.StringVar(&o.keyFile, "upstream-key-file", "", "`file` with SGLang's API key")
 	f.StringVar(&c.Listen, "listen", c.Listen, "`host:port` of gRPC")
 	f.StringVar(&c.HTTP, "http", c.HTTP, "`host:port` of REST; empty turns it off")
@@ -98,6 +98,30 @@ func (o *options) flags() *flag.FlagSet {
 	f.BoolVar(&o.print, "print-config", false, "print all settings as such a file, with where each is from, and end")
 	f.BoolVar(&o.version, "version", false, "print the version and end")
 	return f
+}
+
+// urls is a flag that may be given again, or holds several with commas between.
+// What is given takes the place of the default.
+type urls struct {
+	list  *[]string
+	given bool
+}
+
+func (u *urls) String() string {
+	if u.list == nil {
+		return ""
+	}
+	return strings.Join(*u.list, ",")
+}
+
+func (u *urls) Set(text string) error {
+	if !u.given {
+		*u.list, u.given = nil, true
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		*u.list = append(*u.list, strings.TrimSpace(one))
+	}
+	return nil
 }
 
 // finish turns what was parsed into a valid configuration.

@@ -148,7 +148,7 @@ func echo(ctx context.Context, _ options) error {
 
 func proxy(ctx context.Context, o options) error {
 	cfg := server.DefaultConfig()
-	cfg.Upstream, cfg.Listen, cfg.HTTP, cfg.Admin = o.upstream, "127.0.0.1:0", "", ""
+	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin = []string{o.upstream}, "127.0.0.1:0", "", ""
 	cfg.Settings.BatchSize, cfg.Settings.MaxInFlight = o.size, o.inFlight
 	server.CollectLess() // as the command does
 	p, err := server.New(cfg)

@@ -3,13 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
 	"paceline/sglang"
 )
@@ -23,39 +23,46 @@ type adminService struct {
 
 	version   string
 	started   time.Time
-	client    *sglang.Client
-	upstream  *upstream
+	pool      *pool
 	readiness *readiness
-	batcher   *batcher.Batcher[prompt, answer]
-	settings  *liveSettings
+	receipts  receipts
 }
 
 // GetStatus implements AdminServiceServer.
 func (a *adminService) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatusResponse, error) {
 	v := a.readiness.now()
-	return &pb.GetStatusResponse{
+	out := &pb.GetStatusResponse{
 		Version:        a.version,
 		StartTime:      timestamppb.New(a.started),
 		Ready:          v.ready,
 		NotReadyReason: v.reason,
 		Draining:       v.draining,
-		Settings:       settingsMessage(a.batcher.Settings()),
-		Batcher:        batcherStatus(a.batcher.Stats()),
-		Upstream:       upstreamStatusMessage(a.client.URL(), a.upstream.state()),
-	}, nil
+		Settings:       settingsMessage(a.pool.current()),
+		Batcher:        batcherStatus(a.pool.stats()),
+		RecentBatches:  a.recent(),
+	}
+	if b := a.pool.first(); b != nil {
+		out.Upstream = b.status()
+	}
+	if all := a.pool.all(); len(all) > 1 {
+		for _, b := range all {
+			out.Backends = append(out.Backends, &pb.Backend{Upstream: b.status(), Batcher: batcherStatus(b.batcher.Stats())})
+		}
+	}
+	return out, nil
 }
 
 // GetSettings implements AdminServiceServer.
 func (a *adminService) GetSettings(context.Context, *pb.GetSettingsRequest) (*pb.GetSettingsResponse, error) {
-	return &pb.GetSettingsResponse{Settings: settingsMessage(a.batcher.Settings())}, nil
+	return &pb.GetSettingsResponse{Settings: settingsMessage(a.pool.current())}, nil
 }
 
 // UpdateSettings implements AdminServiceServer.
 func (a *adminService) UpdateSettings(_ context.Context, req *pb.UpdateSettingsRequest) (*pb.UpdateSettingsResponse, error) {
-	if err := a.settings.update(a.batcher, req.GetSettings(), req.GetUpdateMask().GetPaths()); err != nil {
+	if err := a.pool.update(req.GetSettings(), req.GetUpdateMask().GetPaths()); err != nil {
 		return nil, statusOf(err).Err()
 	}
-	return &pb.UpdateSettingsResponse{Settings: settingsMessage(a.batcher.Settings())}, nil
+	return &pb.UpdateSettingsResponse{Settings: settingsMessage(a.pool.current())}, nil
 }
 
 // FlushCache implements AdminServiceServer.
@@ -64,11 +71,10 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 	if req.GetTimeout() != nil && !req.GetTimeout().IsValid() || timeout < 0 || timeout > longestFlush {
 		return nil, statusOf(wrongField("timeout", "must be from 0s to %v", longestFlush)).Err()
 	}
-	err := a.client.FlushCache(ctx, timeout)
+	err := a.flush(ctx, timeout)
 	var e *sglang.Error
 	switch {
 	case err == nil:
-		a.batcher.Forget()
 		return &pb.FlushCacheResponse{}, nil
 	case errors.As(err, &e) && e.Kind == sglang.KindBusy:
 		return nil, status.Error(codes.FailedPrecondition, "SGLang is still working and does not flush")
@@ -76,9 +82,30 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 	return nil, statusOf(err).Err()
 }
 
+// flush empties the cache of every SGLang, and returns the first error.
+func (a *adminService) flush(ctx context.Context, timeout time.Duration) error {
+	all := a.pool.all()
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, b := range all {
+		wg.Go(func() {
+			if errs[i] = b.client.FlushCache(ctx, timeout); errs[i] == nil {
+				b.batcher.Forget()
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Drain implements AdminServiceServer.
 func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.DrainResponse, error) {
-	if err := a.readiness.drain(a.batcher.BeginDrain)(ctx); err != nil {
+	if err := a.readiness.drain(a.pool.beginDrain)(ctx); err != nil {
 		return nil, statusOf(err).Err()
 	}
 	return &pb.DrainResponse{}, nil
@@ -86,7 +113,7 @@ func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.Drain
 
 // Undrain implements AdminServiceServer.
 func (a *adminService) Undrain(context.Context, *pb.UndrainRequest) (*pb.UndrainResponse, error) {
-	if !a.readiness.resume(a.batcher.Resume) {
+	if !a.readiness.resume(a.pool.resume) {
 		return nil, status.Error(codes.FailedPrecondition, "the process is stopping")
 	}
 	return &pb.UndrainResponse{}, nil

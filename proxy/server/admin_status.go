@@ -49,7 +49,9 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 	return out
 }
 
-func upstreamStatusMessage(url string, s *upstreamState) *pb.UpstreamStatus {
+// status is what is known of a backend.
+func (b *backend) status() *pb.UpstreamStatus {
+	url, s := b.client.URL(), b.upstream.state()
 	out := &pb.UpstreamStatus{
 		Url:                  url,
 		Ready:                s.ready,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +17,11 @@ import (
 
 // Config is what a proxy needs to run. Start from DefaultConfig.
 type Config struct {
-	// Upstream is SGLang's base URL: http://host:port.
-	Upstream string
+	// Upstreams are the base URLs of SGLang: http://host:port. Of several each
+	// gets a batcher of its own, and a prompt goes to the one that has its beginning
+	// cached, unless that has too much to do. dns+http://name:port stands for one
+	// SGLang at each address of the name, which is looked up again all the time.
+	Upstreams []string
 
 	// UpstreamKey is SGLang's API key; empty sends none.
 	UpstreamKey string
@@ -86,8 +91,8 @@ type Config struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Upstream:        "http://127.0.0.1:30000", // SGLang's own default port
-		Listen:          "127.0.0.1:50051",        // gRPC's customary port
+		Upstreams:       []string{"http://127.0.0.1:30000"}, // SGLang's own default port
+		Listen:          "127.0.0.1:50051",                  // gRPC's customary port
 		HTTP:            "127.0.0.1:8080",
 		Admin:           "127.0.0.1:9090",
 		Settings:        batcher.DefaultSettings(),
@@ -111,7 +116,7 @@ func (e *ConfigError) Error() string { return e.Field + ": " + e.Problem }
 // Validate returns a *ConfigError naming the first value that can't be used, or
 // nil.
 func (c Config) Validate() error {
-	if _, err := c.client(); err != nil {
+	if err := c.validateUpstreams(); err != nil {
 		return &ConfigError{"upstream", err.Error()}
 	}
 	if err := c.validateAddresses(); err != nil {
@@ -186,8 +191,25 @@ func settingFlag(err error) error {
 	return &ConfigError{strings.ReplaceAll(setting.Field, "_", "-"), setting.Problem}
 }
 
-func (c Config) client() (*sglang.Client, error) {
-	return sglang.NewClient(c.Upstream, sglang.Options{APIKey: c.UpstreamKey})
+func (c Config) validateUpstreams() error {
+	if len(c.Upstreams) == 0 {
+		return errors.New("must be at least one URL, got none")
+	}
+	for i, u := range c.Upstreams {
+		base, byName := dnsName(u)
+		client, err := sglang.NewClient(base, sglang.Options{APIKey: c.UpstreamKey})
+		if err != nil {
+			return err
+		}
+		client.CloseIdle()
+		if at, _ := url.Parse(base); byName && (at.Scheme != "http" || at.Port() == "") {
+			return fmt.Errorf("must be dns+http://name:port, got %q", u)
+		}
+		if slices.Contains(c.Upstreams[:i], u) {
+			return fmt.Errorf("must name each SGLang once, got %q twice", u)
+		}
+	}
+	return nil
 }
 
 func (c Config) logger() *slog.Logger {

@@ -7,7 +7,7 @@ import (
 
 func TestValidateNamesTheFlag(t *testing.T) {
 	for field, change := range map[string]func(*Config){
-		"upstream":          func(c *Config) { c.Upstream = "127.0.0.1:30000" },
+		"upstream":          func(c *Config) { c.Upstreams = []string{"127.0.0.1:30000"} },
 		"listen":            func(c *Config) { c.Listen = "" },
 		"http":              func(c *Config) { c.HTTP = "127.0.0.1" },
 		"admin":             func(c *Config) { c.Admin = ":9090" },

@@ -23,6 +23,8 @@ type prompt struct {
 	encoded  bool // it came as text and goes as ids
 
 	generation int // of the model it was checked and encoded for
+
+	suspect bool // another SGLang went away while it had this prompt
 }
 
 // field names the prompt in the contract's words.
@@ -51,14 +53,17 @@ const (
 
 // dispatcher sends batches to SGLang.
 type dispatcher struct {
-	client   *sglang.Client
-	upstream *upstream
-	stream   bool          // answer each member as soon as SGLang is done with it
-	outage   time.Duration // longest time to wait for SGLang to come back
-	log      *slog.Logger
+	client    *sglang.Client
+	upstream  *upstream
+	stream    bool          // answer each member as soon as SGLang is done with it
+	outage    time.Duration // longest time to wait for SGLang to come back
+	elsewhere func() bool   // another SGLang could take what this one lost
+	log       *slog.Logger
 
 	aborts sync.WaitGroup // aborts that were set up and are not done
 	slots  chan struct{}  // bounds the aborts at once
+
+	recent recentBatches
 
 	alone sync.Mutex // held while a prompt that SGLang may have died of is sent alone
 }
@@ -66,6 +71,7 @@ type dispatcher struct {
 func newDispatcher(cfg Config, u *upstream, log *slog.Logger) *dispatcher {
 	return &dispatcher{
 		client: u.client, upstream: u, stream: cfg.StreamAnswers, outage: cfg.MaxOutage, log: log, slots: make(chan struct{}, abortsAtOnce),
+		elsewhere: func() bool { return false },
 	}
 }
 
@@ -76,6 +82,8 @@ func (d *dispatcher) wait() { d.aborts.Wait() }
 // batcher's Dispatch.
 func (d *dispatcher) dispatch(ctx context.Context, b *batch) error {
 	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len())}
+	f.facts = &batchFacts{id: b.ID(), reason: releaseReason(b.Reason()), size: b.Len(), predicted: b.Predicted()}
+	defer f.tell()
 	members := make([]int, b.Len())
 	for i := range members {
 		members[i] = i
@@ -104,8 +112,12 @@ func (f *flight) sendAlone(members []int) {
 	f.alone.Lock()
 	defer f.alone.Unlock()
 	for _, i := range f.present(members) {
-		f.died = false
-		switch f.send([]int{i}) {
+		f.died = f.batch.Value(i).suspect
+		outcome := batcher.Stop
+		if !f.died {
+			outcome = f.send([]int{i})
+		}
+		switch outcome {
 		case batcher.Bad:
 			f.blame(i)
 		case batcher.Stop:
@@ -137,6 +149,15 @@ type flight struct {
 	err      error  // of the last call
 	broken   bool   // SGLang broke a call off
 	died     bool   // it went away after that, and came back
+
+	facts *batchFacts
+}
+
+// tell lets the status know of the batch that ended.
+func (f *flight) tell() {
+	now := time.Now()
+	f.facts.took = now.Sub(f.batch.Released())
+	f.recent.add(f.facts, now)
 }
 
 // send sends some members as one call. A call that SGLang itself failed is
@@ -164,6 +185,9 @@ func (f *flight) send(members []int) batcher.Outcome {
 			return batcher.Stop
 		}
 		f.report()
+		if kindOf(f.err) == sglang.KindUnreachable && f.elsewhere() {
+			return batcher.Stop
+		}
 		if kindOf(f.err) == sglang.KindUnreachable && f.outage > 0 {
 			// It may die only a moment after it broke a connection off.
 			f.broken = f.broken || wasSent(f.err)
@@ -274,6 +298,7 @@ func (f *flight) present(members []int) []int {
 // call is one call to SGLang, which ends the members that it answers. A caller that goes away meanwhile has its own
 // prompt aborted by rid; the call goes on for its neighbours.
 func (f *flight) call(members []int) error {
+	f.facts.calls++
 	first := f.batch.Value(members[0])
 	call := sglang.Call{
 		Requests: make([]sglang.Request, len(members)),
@@ -351,6 +376,9 @@ func (f *flight) deliver(i int, r sglang.Result) {
 		return
 	}
 	meta := &r.Answer.Meta
+	f.facts.answered++
+	f.facts.prompt += meta.PromptTokens
+	f.facts.cached += meta.CachedTokens
 	f.batch.Answer(i, answer{r.Answer, time.Since(f.sent), f.attempts[i]},
 		batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
 }

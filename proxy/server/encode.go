@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"paceline/sglang"
@@ -22,10 +23,12 @@ const (
 )
 
 // encoders finds the tokenizer of what SGLang serves, and sees that it is the
-// same. Not safe for concurrent use.
+// same. It is safe for concurrent use; all servers of a proxy share one.
 type encoders struct {
 	config string // Config.Tokenizer
 	log    *slog.Logger
+
+	mu sync.Mutex // guards all below
 
 	loaded   *tokenizer.Tokenizer
 	path     string // where it is from
@@ -43,24 +46,27 @@ func (e *encoders) open() error {
 	if e.config == TokenizerAuto || e.config == TokenizerNone || e.config == "" {
 		return nil
 	}
-	return e.load(e.config)
+	_, err := e.load(e.config)
+	return err
 }
 
-func (e *encoders) load(path string) error {
+func (e *encoders) load(path string) (*tokenizer.Tokenizer, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	f, err := os.Stat(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if e.loaded != nil && e.path == path && e.modified.Equal(f.ModTime()) {
-		return nil
+		return e.loaded, nil
 	}
 	t, err := tokenizer.Load(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	e.loaded, e.path, e.modified = t, path, f.ModTime()
 	debug.FreeOSMemory() // reading it takes ten times what it keeps, and this proxy may be idle for hours
-	return nil
+	return t, nil
 }
 
 // choose says how to send texts to a server: as ids if its own /tokenize makes
@@ -75,18 +81,18 @@ func (e *encoders) choose(ctx context.Context, c *sglang.Client, info sglang.Ser
 	case path == TokenizerAuto:
 		path = filepath.Join(info.ModelPath, "tokenizer.json")
 	}
-	err := e.load(path)
+	t, err := e.load(path)
 	if errors.Is(err, os.ErrNotExist) && e.config == TokenizerAuto {
 		return encoder{nil, "as texts: SGLang's model folder can't be read from here, and -tokenizer names no file"}
 	}
 	if err == nil {
-		err = agrees(ctx, c, e.loaded)
+		err = agrees(ctx, c, t)
 	}
 	if err != nil {
 		e.log.Warn("prompts are sent as texts, which SGLang tokenizes one by one", "tokenizer", path, "error", err)
 		return encoder{nil, "as texts: " + err.Error()}
 	}
-	return encoder{e.loaded, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path)}
+	return encoder{t, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path)}
 }
 
 // sample is text in which tokenizers that differ at all differ: every rule of the

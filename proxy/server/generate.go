@@ -25,7 +25,6 @@ import (
 // to SGLang as it came (passthrough.go).
 type dropIn struct {
 	service  *prefillService
-	upstream http.Handler // SGLang
 	calls    generateCalls
 	maxBytes int64
 
@@ -253,7 +252,14 @@ func (d *dropIn) abortRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.calls.abort(req.RID)
-	d.forward(w, r, body)
+	for i, b := range d.service.pool.all() { // nobody knows which one has it
+		to := http.ResponseWriter(discarded{})
+		if i == 0 {
+			to = w
+		}
+		withBody(r, body)
+		b.pass(to, r)
+	}
 }
 
 // writeGenerateError answers with an error in one of SGLang's shapes.
@@ -269,6 +275,13 @@ func writeGenerateError(w http.ResponseWriter, err error) {
 	}
 	writeJSONError(w, code, map[string]any{"error": map[string]any{"message": st.Message()}})
 }
+
+// discarded is an answer that nobody reads.
+type discarded struct{}
+
+func (discarded) Header() http.Header         { return http.Header{} }
+func (discarded) Write(b []byte) (int, error) { return len(b), nil }
+func (discarded) WriteHeader(int)             {}
 
 func httpCode(st *status.Status) int {
 	switch st.Code() {

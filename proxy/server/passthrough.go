@@ -84,7 +84,7 @@ func (d *dropIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.passOn(w, r, body, fields)
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, d.maxBytes)
-		d.upstream.ServeHTTP(w, r)
+		d.service.pool.ServeHTTP(w, r)
 	}
 }
 
@@ -98,7 +98,7 @@ func (d *dropIn) isAdmin(path string) bool {
 
 // passOn passes a body on that the shield lets through.
 func (d *dropIn) passOn(w http.ResponseWriter, r *http.Request, body []byte, fields map[string]json.RawMessage) {
-	if err := shield(fields, d.service.upstream.state().limits); err != nil {
+	if err := shield(fields, d.service.pool.state().limits); err != nil {
 		writeGenerateError(w, err)
 		return
 	}
@@ -107,8 +107,13 @@ func (d *dropIn) passOn(w http.ResponseWriter, r *http.Request, body []byte, fie
 
 // forward passes a request on whose body has been read.
 func (d *dropIn) forward(w http.ResponseWriter, r *http.Request, body []byte) {
+	withBody(r, body)
+	d.service.pool.ServeHTTP(w, r)
+}
+
+// withBody gives a request the body that was read from it.
+func withBody(r *http.Request, body []byte) {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	r.TransferEncoding = nil
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	d.upstream.ServeHTTP(w, r)
 }

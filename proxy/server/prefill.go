@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"paceline/batcher"
@@ -13,8 +14,7 @@ import (
 type prefillService struct {
 	pb.UnimplementedPrefillServiceServer
 
-	upstream   *upstream
-	batcher    *batcher.Batcher[prompt, answer]
+	pool       *pool
 	receipts   receipts
 	lengths    lengths
 	identities identities
@@ -48,39 +48,132 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 // submit has a prompt answered for a caller, once check, which may change it, has
 // held it against the limits of what SGLang serves now.
 func (p *prefillService) submit(ctx context.Context, value prompt, caller string, check func(*prompt, limits) error) (answer, batcher.Receipt, error) {
-	var weight float64
+	s := submission{service: p, value: value, check: check, caller: caller}
 	if key := keyOf(ctx); key != nil {
-		caller, weight = key.name, key.weight
+		s.caller, s.weight = key.name, key.weight
 		if err := key.take(); err != nil {
 			return answer{}, batcher.Receipt{}, err
 		}
 	}
-	state := p.upstream.state()
+	state := p.pool.state()
 	if !state.ready {
 		return answer{}, batcher.Receipt{}, &notReadyError{state.reason}
 	}
-	if err := check(&value, state.limits); err != nil {
+	if err := s.prepare(state); err != nil {
 		return answer{}, batcher.Receipt{}, err
 	}
-	if err := state.encoder.apply(&value, state.limits); err != nil {
-		return answer{}, batcher.Receipt{}, err
+	for {
+		b := p.pool.choose(s.request.Prefix, s.tried)
+		switch {
+		case b == nil && s.lost == nil:
+			return answer{}, batcher.Receipt{}, &notReadyError{p.pool.state().reason}
+		case b == nil:
+			return answer{}, batcher.Receipt{}, s.lost
+		}
+		a, receipt, err := s.sendTo(ctx, b)
+		if err == nil {
+			p.lengths.learn(s.request.Value.request, a.Meta.PromptTokens)
+			return a, receipt, nil
+		}
+		if ctx.Err() != nil || !s.mayMove(b, err) {
+			return answer{}, receipt, s.orLost(err)
+		}
 	}
-	value.request.RID, value.generation = sglang.NewRID(), state.generation
-	a, receipt, err := p.batcher.Submit(ctx, batcher.Request[prompt]{
-		Value:    value,
-		Bytes:    len(value.request.Text) + 4*len(value.request.InputIDs),
-		Tokens:   p.lengths.tokens(value.request),
-		Key:      batchKey(value),
-		Priority: value.lanePriority(),
-		Caller:   caller,
-		Weight:   weight,
-		Prefix:   value.prefix(),
-		Same:     p.identities.of(value),
-	})
-	if err == nil {
-		p.lengths.learn(value.request, a.Meta.PromptTokens)
+}
+
+// submission is a prompt on its way to an SGLang, or from one that went away to
+// another.
+type submission struct {
+	service *prefillService
+	value   prompt // as it came
+	check   func(*prompt, limits) error
+	caller  string
+	weight  float64
+
+	state   *upstreamState          // of the server that request was made for
+	request batcher.Request[prompt] // checked, and encoded
+
+	tried    []*backend // that went away
+	lost     error      // how the last of them ended it
+	suspects int        // SGLangs that went away while they had it
+}
+
+// prepare makes the request for a server.
+func (s *submission) prepare(state *upstreamState) error {
+	v := s.value
+	if err := s.check(&v, state.limits); err != nil {
+		return err
 	}
-	return a, receipt, err
+	if err := state.encoder.apply(&v, state.limits); err != nil {
+		return err
+	}
+	v.request.RID = sglang.NewRID()
+	s.state = state
+	s.request = batcher.Request[prompt]{
+		Value:    v,
+		Bytes:    len(v.request.Text) + 4*len(v.request.InputIDs),
+		Tokens:   s.service.lengths.tokens(v.request),
+		Key:      batchKey(v),
+		Priority: v.lanePriority(),
+		Caller:   s.caller,
+		Weight:   s.weight,
+		Prefix:   v.prefix(),
+		Same:     s.service.identities.of(v),
+	}
+	return nil
+}
+
+// sendTo has the request answered by one SGLang.
+func (s *submission) sendTo(ctx context.Context, b *backend) (answer, batcher.Receipt, error) {
+	if state := b.upstream.state(); state != s.state && !state.alike(s.state) {
+		if err := s.prepare(state); err != nil {
+			return answer{}, batcher.Receipt{}, err
+		}
+	}
+	s.request.Value.generation = b.upstream.state().generation
+	if s.suspects > 0 {
+		// An SGLang went away while it had this prompt: perhaps because of it. So it
+		// is sent alone, and one such prompt at a time.
+		select {
+		case s.service.pool.suspect <- struct{}{}:
+			defer func() { <-s.service.pool.suspect }()
+		case <-ctx.Done():
+			return answer{}, batcher.Receipt{}, ctx.Err()
+		}
+		s.request.Value.suspect = true
+		s.request.Key, s.request.Same = s.request.Key+" alone", batcher.Identity{}
+	}
+	return b.batcher.Submit(ctx, s.request)
+}
+
+// mayMove says whether a request that one SGLang did not answer, because it went
+// away, may go to another: once it may have been the cause, but not twice.
+func (s *submission) mayMove(b *backend, err error) bool {
+	var paused *batcher.PausedError
+	moved := errors.Is(err, errMoved) || errors.As(err, &paused) ||
+		kindOf(err) == sglang.KindUnreachable || errors.Is(err, batcher.ErrClosed) || errors.Is(err, batcher.ErrDraining)
+	if !moved || !s.service.pool.otherReady(b) {
+		return false
+	}
+	if wasSent(err) {
+		s.suspects++
+	}
+	s.tried, s.lost = append(s.tried, b), err
+	s.request.Value.request.RID = sglang.NewRID()
+	if s.suspects > 1 {
+		s.lost = errDeadly
+		s.service.pool.log.Error("two SGLangs went away while they had the same prompt, which is not sent again")
+		return false
+	}
+	return true
+}
+
+// orLost is err, unless the prompt is known to be the cause.
+func (s *submission) orLost(err error) error {
+	if s.suspects > 1 {
+		return s.lost
+	}
+	return err
 }
 
 // lanePriority orders what waits here as SGLang would order it.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,26 +15,20 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
-	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
-	"paceline/sglang"
 )
 
 // Server is one proxy. Make it with New and call Run once.
 type Server struct {
-	cfg        Config
-	log        *slog.Logger
-	client     *sglang.Client
-	upstream   *upstream
-	readiness  *readiness
-	dispatcher *dispatcher
-	batcher    *batcher.Batcher[prompt, answer]
+	cfg       Config
+	log       *slog.Logger
+	readiness *readiness
+	pool      *pool
 
 	stopping context.Context // ends once nothing accepted is left: idle streams may go
 	stop     context.CancelFunc
 
-	service  *prefillService
-	settings liveSettings
+	service *prefillService
 
 	keys         *keyring      // nil asks for none
 	certificates *certificates // nil: no TLS
@@ -43,8 +37,6 @@ type Server struct {
 	data  *port        // gRPC
 	rest  *port        // nil without Config.HTTP
 	admin *port        // nil without Config.Admin
-
-	closeIdle func() // connections of what is passed on
 }
 
 // New binds the listeners and serves nothing yet. SGLang need not be there. An
@@ -53,14 +45,11 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	client, err := cfg.client()
-	if err != nil {
-		return nil, &ConfigError{"upstream", err.Error()}
-	}
-	s := &Server{cfg: cfg, log: cfg.logger(), client: client, readiness: newReadiness(), closeIdle: func() {}}
+	s := &Server{cfg: cfg, log: cfg.logger(), readiness: newReadiness()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	e := encoders{config: cfg.Tokenizer, log: s.log}
-	if err := e.open(); err != nil {
+	e := &encoders{config: cfg.Tokenizer, log: s.log}
+	err := e.open()
+	if err != nil {
 		return nil, &ConfigError{"tokenizer", err.Error()}
 	}
 	if s.keys, err = openKeys(cfg.KeysFile, s.log); err != nil {
@@ -69,24 +58,13 @@ func New(cfg Config) (*Server, error) {
 	if s.certificates, err = openCertificates(cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA, s.log); err != nil {
 		return nil, &ConfigError{"tls-cert", err.Error()}
 	}
-	s.upstream = newUpstream(client, cfg.VocabSize, e, s.log, s.readiness.setUpstream, s.meet)
-	s.dispatcher = newDispatcher(cfg, s.upstream, s.log)
-	if s.batcher, err = batcher.New(s.dispatcher.dispatch, cfg.Settings); err != nil {
-		return nil, settingFlag(err)
+	if s.pool, err = newPool(cfg, e, s.readiness, s.log); err != nil {
+		return nil, err
 	}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closePorts())
 	}
 	return s, nil
-}
-
-// meet tells the batcher of a server that may be another one than before: its
-// cache is its own.
-func (s *Server) meet(info sglang.ServerInfo) {
-	s.batcher.Forget()
-	s.batcher.SetServer(batcher.Server{
-		CacheTokens: max(0, info.MaxTotalNumTokens), ForwardTokens: max(0, info.ChunkedPrefillSize), // -1 turns chunking off
-	})
 }
 
 // open makes the ports.
@@ -113,7 +91,7 @@ func (s *Server) openData() (*port, error) {
 	p.secure(s.certificates, "h2")
 	s.grpc = s.grpcServer(gate{keys: s.keys})
 	s.service = &prefillService{
-		upstream: s.upstream, batcher: s.batcher, receipts: newReceipts(), identities: newIdentities(), stopping: s.stopping,
+		pool: s.pool, receipts: newReceipts(), identities: newIdentities(), stopping: s.stopping,
 	}
 	pb.RegisterPrefillServiceServer(s.grpc, s.service)
 	p.serveGRPC(s.grpc)
@@ -130,12 +108,7 @@ func (s *Server) openREST() (*port, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
 	}
-	var through http.Handler
-	through, s.closeIdle = passThrough(s.client, s.cfg.UpstreamKey, s.log)
-	d := &dropIn{
-		service: s.service, upstream: through,
-		maxBytes: int64(s.cfg.MaxMessageBytes), passAdmin: s.cfg.PassAdmin,
-	}
+	d := &dropIn{service: s.service, maxBytes: int64(s.cfg.MaxMessageBytes), passAdmin: s.cfg.PassAdmin}
 	p.serveHTTP(restHandler(g, d, gate{keys: s.keys}, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
 	return p, nil
 }
@@ -158,8 +131,7 @@ func (s *Server) openAdmin() (*port, error) {
 	}
 	server := s.grpcServer(open)
 	pb.RegisterAdminServiceServer(server, &adminService{
-		version: s.cfg.Version, started: time.Now(),
-		client: s.client, upstream: s.upstream, readiness: s.readiness, batcher: s.batcher, settings: &s.settings,
+		version: s.cfg.Version, started: time.Now(), pool: s.pool, readiness: s.readiness, receipts: s.service.receipts,
 	})
 	p.serveHTTP(adminHandler(server, withStatusPage(g.handler(s.cfg.MaxMessageBytes)), s.cfg.adminIsLocal()), g, server)
 	closeHTTP := p.close
@@ -206,8 +178,7 @@ func (s *Server) AdminAddr() string { return s.admin.addr() }
 // Pending is how many requests have been accepted and not answered. It may be
 // called at any time.
 func (s *Server) Pending() int {
-	stats := s.batcher.Stats()
-	return stats.Queued + stats.InFlightRequests
+	return s.pool.pending()
 }
 
 // Run serves until ctx ends, then drains: health says NOT_SERVING, new requests
@@ -216,11 +187,11 @@ func (s *Server) Pending() int {
 // failed. It may be called once and closes everything New opened.
 func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("listening", "grpc", s.Addr(), "http", s.HTTPAddr(), "admin", s.AdminAddr(),
-		"upstream", s.client.URL(), "version", s.cfg.Version) // before the watch reports
+		"upstream", strings.Join(s.cfg.Upstreams, " "), "version", s.cfg.Version) // before the watch reports
 	s.warnIfOpen()
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
-	running.Go(func() { s.upstream.watch(watching) })
+	s.pool.run(watching, &running)
 	failed := make(chan error, 1)
 	for _, p := range s.ports() {
 		p.serve(&running, failed)
@@ -270,9 +241,7 @@ func (s *Server) shutDown() error {
 	if s.admin != nil {
 		s.admin.close(total)
 	}
-	s.dispatcher.wait()
-	s.client.CloseIdle()
-	s.closeIdle()
+	s.pool.close()
 	return err
 }
 
@@ -283,9 +252,9 @@ func (s *Server) drain(timeout time.Duration) error {
 	if pending := s.Pending(); pending > 0 {
 		s.log.Info("draining", "pending", pending, "timeout", s.cfg.DrainTimeout)
 	}
-	err := s.batcher.Drain(ctx)
+	err := s.pool.beginDrain()(ctx)
 	pending := s.Pending()
-	s.batcher.Close()
+	s.pool.cut()
 	if err != nil {
 		return fmt.Errorf("drain: %d requests were cut after %v", pending, timeout)
 	}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -32,21 +31,6 @@ func settingsMessage(s batcher.Settings) *pb.Settings {
 	}
 }
 
-// liveSettings changes settings while they are used.
-type liveSettings struct {
-	mu sync.Mutex // an update reads the settings before it writes them
-}
-
-func (l *liveSettings) update(b *batcher.Batcher[prompt, answer], m *pb.Settings, paths []string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	next, err := updateSettings(b.Settings(), m, paths)
-	if err != nil {
-		return err
-	}
-	return b.SetSettings(next)
-}
-
 // IsLive says whether a setting, by the name of its flag, can change while the
 // proxy serves.
 func IsLive(name string) bool {
@@ -63,7 +47,7 @@ func (s *Server) UpdateSettings(to batcher.Settings, names []string) error {
 	for i, name := range names {
 		paths[i] = settingPath(name)
 	}
-	return s.settings.update(s.batcher, settingsMessage(to), paths)
+	return s.pool.update(settingsMessage(to), paths)
 }
 
 // updateSettings applies the named fields of m to s. The result is not validated

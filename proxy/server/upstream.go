@@ -56,6 +56,12 @@ func (s *upstreamState) serves() serves {
 	return serves{s.info.ServedModelName, s.info.ModelPath, s.limits.vocabSize}
 }
 
+// alike says whether a prompt that was prepared for one server is right for
+// another.
+func (s *upstreamState) alike(o *upstreamState) bool {
+	return s.serves() == o.serves() && s.limits == o.limits && s.encoder.ids == o.encoder.ids
+}
+
 // model is the name to show for what SGLang serves.
 func (s *upstreamState) model() string {
 	if s.info.ServedModelName != "" {
@@ -68,7 +74,7 @@ func (s *upstreamState) model() string {
 type upstream struct {
 	client    *sglang.Client
 	vocabSize int // as configured; 0 finds it out
-	encoders  encoders
+	encoders  *encoders
 	log       *slog.Logger
 	changed   func(ready bool, reason string)
 	found     func(sglang.ServerInfo) // what it is, each time it may be another one than before
@@ -81,7 +87,7 @@ type upstream struct {
 }
 
 func newUpstream(
-	c *sglang.Client, vocabSize int, e encoders, log *slog.Logger, changed func(bool, string), found func(sglang.ServerInfo),
+	c *sglang.Client, vocabSize int, e *encoders, log *slog.Logger, changed func(bool, string), found func(sglang.ServerInfo),
 ) *upstream {
 	u := &upstream{
 		client: c, vocabSize: vocabSize, encoders: e, log: log, changed: changed, found: found,

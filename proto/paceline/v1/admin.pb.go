@@ -735,8 +735,13 @@ type GetStatusResponse struct {
 	Settings *Settings `protobuf:"bytes,6,opt,name=settings,proto3" json:"settings,omitempty"`
 	// What the batcher holds and has done.
 	Batcher *BatcherStatus `protobuf:"bytes,7,opt,name=batcher,proto3" json:"batcher,omitempty"`
-	// What is known of SGLang.
-	Upstream      *UpstreamStatus `protobuf:"bytes,8,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	// What is known of SGLang; of several, the first that is ready.
+	Upstream *UpstreamStatus `protobuf:"bytes,8,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	// Each SGLang with its own batcher, where there are several; batcher is their
+	// sum then.
+	Backends []*Backend `protobuf:"bytes,9,rep,name=backends,proto3" json:"backends,omitempty"`
+	// The batches that ended last, the latest first; at most 64 of each SGLang.
+	RecentBatches []*RecentBatch `protobuf:"bytes,10,rep,name=recent_batches,json=recentBatches,proto3" json:"recent_batches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -827,6 +832,211 @@ func (x *GetStatusResponse) GetUpstream() *UpstreamStatus {
 	return nil
 }
 
+func (x *GetStatusResponse) GetBackends() []*Backend {
+	if x != nil {
+		return x.Backends
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetRecentBatches() []*RecentBatch {
+	if x != nil {
+		return x.RecentBatches
+	}
+	return nil
+}
+
+// Backend is one SGLang of several.
+type Backend struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is known of it.
+	Upstream *UpstreamStatus `protobuf:"bytes,1,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	// What its batcher holds and has done.
+	Batcher       *BatcherStatus `protobuf:"bytes,2,opt,name=batcher,proto3" json:"batcher,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backend) Reset() {
+	*x = Backend{}
+	mi := &file_paceline_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backend) ProtoMessage() {}
+
+func (x *Backend) ProtoReflect() protoreflect.Message {
+	mi := &file_paceline_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backend.ProtoReflect.Descriptor instead.
+func (*Backend) Descriptor() ([]byte, []int) {
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Backend) GetUpstream() *UpstreamStatus {
+	if x != nil {
+		return x.Upstream
+	}
+	return nil
+}
+
+func (x *Backend) GetBatcher() *BatcherStatus {
+	if x != nil {
+		return x.Batcher
+	}
+	return nil
+}
+
+// RecentBatch is a batch that has ended.
+type RecentBatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id, as on the receipts of its members.
+	BatchId string `protobuf:"bytes,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
+	// When it ended.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Why it was released.
+	ReleaseReason ReleaseReason `protobuf:"varint,3,opt,name=release_reason,json=releaseReason,proto3,enum=paceline.v1.ReleaseReason" json:"release_reason,omitempty"`
+	// Prompts in it at the release.
+	Size uint32 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	// Of these, prompts that were not answered: refused, failed or left.
+	Unanswered uint32 `protobuf:"varint,5,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	// Seconds from the release to the end.
+	Seconds float64 `protobuf:"fixed64,6,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	// Seconds it was predicted to take; absent while too little was learned.
+	PredictedSeconds *float64 `protobuf:"fixed64,7,opt,name=predicted_seconds,json=predictedSeconds,proto3,oneof" json:"predicted_seconds,omitempty"`
+	// Tokens of the prompts that were answered, as SGLang counted them.
+	PromptTokens uint64 `protobuf:"varint,8,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	// Of these, tokens from SGLang's prefix cache.
+	CachedTokens uint64 `protobuf:"varint,9,opt,name=cached_tokens,json=cachedTokens,proto3" json:"cached_tokens,omitempty"`
+	// Calls to SGLang that it took.
+	Calls uint32 `protobuf:"varint,10,opt,name=calls,proto3" json:"calls,omitempty"`
+	// Base URL of the SGLang it went to.
+	Upstream      string `protobuf:"bytes,11,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecentBatch) Reset() {
+	*x = RecentBatch{}
+	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecentBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecentBatch) ProtoMessage() {}
+
+func (x *RecentBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecentBatch.ProtoReflect.Descriptor instead.
+func (*RecentBatch) Descriptor() ([]byte, []int) {
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RecentBatch) GetBatchId() string {
+	if x != nil {
+		return x.BatchId
+	}
+	return ""
+}
+
+func (x *RecentBatch) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *RecentBatch) GetReleaseReason() ReleaseReason {
+	if x != nil {
+		return x.ReleaseReason
+	}
+	return ReleaseReason_RELEASE_REASON_UNSPECIFIED
+}
+
+func (x *RecentBatch) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *RecentBatch) GetUnanswered() uint32 {
+	if x != nil {
+		return x.Unanswered
+	}
+	return 0
+}
+
+func (x *RecentBatch) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *RecentBatch) GetPredictedSeconds() float64 {
+	if x != nil && x.PredictedSeconds != nil {
+		return *x.PredictedSeconds
+	}
+	return 0
+}
+
+func (x *RecentBatch) GetPromptTokens() uint64 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *RecentBatch) GetCachedTokens() uint64 {
+	if x != nil {
+		return x.CachedTokens
+	}
+	return 0
+}
+
+func (x *RecentBatch) GetCalls() uint32 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *RecentBatch) GetUpstream() string {
+	if x != nil {
+		return x.Upstream
+	}
+	return ""
+}
+
 // BatcherStatus is what the batcher holds now and has done since the start.
 // accepted = answered + failed + cancelled + queued + in_flight_requests.
 type BatcherStatus struct {
@@ -875,7 +1085,7 @@ type BatcherStatus struct {
 
 func (x *BatcherStatus) Reset() {
 	*x = BatcherStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[13]
+	mi := &file_paceline_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1097,7 @@ func (x *BatcherStatus) String() string {
 func (*BatcherStatus) ProtoMessage() {}
 
 func (x *BatcherStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[13]
+	mi := &file_paceline_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1110,7 @@ func (x *BatcherStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatcherStatus.ProtoReflect.Descriptor instead.
 func (*BatcherStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BatcherStatus) GetQueuedRequests() uint64 {
@@ -1056,7 +1266,7 @@ type CostModel struct {
 
 func (x *CostModel) Reset() {
 	*x = CostModel{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1278,7 @@ func (x *CostModel) String() string {
 func (*CostModel) ProtoMessage() {}
 
 func (x *CostModel) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1291,7 @@ func (x *CostModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostModel.ProtoReflect.Descriptor instead.
 func (*CostModel) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CostModel) GetSecondsPerBatch() float64 {
@@ -1141,7 +1351,7 @@ type AutoPlan struct {
 
 func (x *AutoPlan) Reset() {
 	*x = AutoPlan{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1363,7 @@ func (x *AutoPlan) String() string {
 func (*AutoPlan) ProtoMessage() {}
 
 func (x *AutoPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1376,7 @@ func (x *AutoPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AutoPlan.ProtoReflect.Descriptor instead.
 func (*AutoPlan) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AutoPlan) GetBatchSize() uint32 {
@@ -1226,7 +1436,7 @@ type ReleaseCount struct {
 
 func (x *ReleaseCount) Reset() {
 	*x = ReleaseCount{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[16]
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1448,7 @@ func (x *ReleaseCount) String() string {
 func (*ReleaseCount) ProtoMessage() {}
 
 func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[16]
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1461,7 @@ func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseCount.ProtoReflect.Descriptor instead.
 func (*ReleaseCount) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReleaseCount) GetReason() ReleaseReason {
@@ -1317,7 +1527,7 @@ type UpstreamStatus struct {
 
 func (x *UpstreamStatus) Reset() {
 	*x = UpstreamStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[17]
+	mi := &file_paceline_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1539,7 @@ func (x *UpstreamStatus) String() string {
 func (*UpstreamStatus) ProtoMessage() {}
 
 func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[17]
+	mi := &file_paceline_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1552,7 @@ func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamStatus.ProtoReflect.Descriptor instead.
 func (*UpstreamStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpstreamStatus) GetUrl() string {
@@ -1472,7 +1682,7 @@ type SimulatorStatus struct {
 
 func (x *SimulatorStatus) Reset() {
 	*x = SimulatorStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	mi := &file_paceline_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1694,7 @@ func (x *SimulatorStatus) String() string {
 func (*SimulatorStatus) ProtoMessage() {}
 
 func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	mi := &file_paceline_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1707,7 @@ func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimulatorStatus.ProtoReflect.Descriptor instead.
 func (*SimulatorStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SimulatorStatus) GetProfile() string {
@@ -1561,7 +1771,7 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rDrainResponse\"\x10\n" +
 	"\x0eUndrainRequest\"\x11\n" +
 	"\x0fUndrainResponse\"\x12\n" +
-	"\x10GetStatusRequest\"\xe6\x02\n" +
+	"\x10GetStatusRequest\"\xd9\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -1571,7 +1781,29 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x121\n" +
 	"\bsettings\x18\x06 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\x124\n" +
 	"\abatcher\x18\a \x01(\v2\x1a.paceline.v1.BatcherStatusR\abatcher\x127\n" +
-	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\"\xab\x05\n" +
+	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\x120\n" +
+	"\bbackends\x18\t \x03(\v2\x14.paceline.v1.BackendR\bbackends\x12?\n" +
+	"\x0erecent_batches\x18\n" +
+	" \x03(\v2\x18.paceline.v1.RecentBatchR\rrecentBatches\"x\n" +
+	"\aBackend\x127\n" +
+	"\bupstream\x18\x01 \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\x124\n" +
+	"\abatcher\x18\x02 \x01(\v2\x1a.paceline.v1.BatcherStatusR\abatcher\"\xb4\x03\n" +
+	"\vRecentBatch\x12\x19\n" +
+	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x125\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12A\n" +
+	"\x0erelease_reason\x18\x03 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\rreleaseReason\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\rR\x04size\x12\x1e\n" +
+	"\n" +
+	"unanswered\x18\x05 \x01(\rR\n" +
+	"unanswered\x12\x18\n" +
+	"\aseconds\x18\x06 \x01(\x01R\aseconds\x120\n" +
+	"\x11predicted_seconds\x18\a \x01(\x01H\x00R\x10predictedSeconds\x88\x01\x01\x12#\n" +
+	"\rprompt_tokens\x18\b \x01(\x04R\fpromptTokens\x12#\n" +
+	"\rcached_tokens\x18\t \x01(\x04R\fcachedTokens\x12\x14\n" +
+	"\x05calls\x18\n" +
+	" \x01(\rR\x05calls\x12\x1a\n" +
+	"\bupstream\x18\v \x01(\tR\bupstreamB\x14\n" +
+	"\x12_predicted_seconds\"\xab\x05\n" +
 	"\rBatcherStatus\x12'\n" +
 	"\x0fqueued_requests\x18\x01 \x01(\x04R\x0equeuedRequests\x12!\n" +
 	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12*\n" +
@@ -1666,7 +1898,7 @@ func file_paceline_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_paceline_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_paceline_v1_admin_proto_goTypes = []any{
 	(BatchMode)(0),                 // 0: paceline.v1.BatchMode
 	(*Settings)(nil),               // 1: paceline.v1.Settings
@@ -1682,53 +1914,61 @@ var file_paceline_v1_admin_proto_goTypes = []any{
 	(*UndrainResponse)(nil),        // 11: paceline.v1.UndrainResponse
 	(*GetStatusRequest)(nil),       // 12: paceline.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 13: paceline.v1.GetStatusResponse
-	(*BatcherStatus)(nil),          // 14: paceline.v1.BatcherStatus
-	(*CostModel)(nil),              // 15: paceline.v1.CostModel
-	(*AutoPlan)(nil),               // 16: paceline.v1.AutoPlan
-	(*ReleaseCount)(nil),           // 17: paceline.v1.ReleaseCount
-	(*UpstreamStatus)(nil),         // 18: paceline.v1.UpstreamStatus
-	(*SimulatorStatus)(nil),        // 19: paceline.v1.SimulatorStatus
-	(*durationpb.Duration)(nil),    // 20: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),  // 21: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),  // 22: google.protobuf.Timestamp
-	(ReleaseReason)(0),             // 23: paceline.v1.ReleaseReason
+	(*Backend)(nil),                // 14: paceline.v1.Backend
+	(*RecentBatch)(nil),            // 15: paceline.v1.RecentBatch
+	(*BatcherStatus)(nil),          // 16: paceline.v1.BatcherStatus
+	(*CostModel)(nil),              // 17: paceline.v1.CostModel
+	(*AutoPlan)(nil),               // 18: paceline.v1.AutoPlan
+	(*ReleaseCount)(nil),           // 19: paceline.v1.ReleaseCount
+	(*UpstreamStatus)(nil),         // 20: paceline.v1.UpstreamStatus
+	(*SimulatorStatus)(nil),        // 21: paceline.v1.SimulatorStatus
+	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),  // 23: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(ReleaseReason)(0),             // 25: paceline.v1.ReleaseReason
 }
 var file_paceline_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: paceline.v1.Settings.mode:type_name -> paceline.v1.BatchMode
-	20, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
-	20, // 2: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
+	22, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
+	22, // 2: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
 	1,  // 3: paceline.v1.GetSettingsResponse.settings:type_name -> paceline.v1.Settings
 	1,  // 4: paceline.v1.UpdateSettingsRequest.settings:type_name -> paceline.v1.Settings
-	21, // 5: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 5: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
 	1,  // 6: paceline.v1.UpdateSettingsResponse.settings:type_name -> paceline.v1.Settings
-	20, // 7: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
-	22, // 8: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	22, // 7: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
+	24, // 8: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: paceline.v1.GetStatusResponse.settings:type_name -> paceline.v1.Settings
-	14, // 10: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
-	18, // 11: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
-	17, // 12: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
-	15, // 13: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
-	16, // 14: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
-	20, // 15: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
-	23, // 16: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
-	19, // 17: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
-	12, // 18: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
-	2,  // 19: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
-	4,  // 20: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
-	6,  // 21: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
-	8,  // 22: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
-	10, // 23: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
-	13, // 24: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
-	3,  // 25: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
-	5,  // 26: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
-	7,  // 27: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
-	9,  // 28: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
-	11, // 29: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	16, // 10: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
+	20, // 11: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
+	14, // 12: paceline.v1.GetStatusResponse.backends:type_name -> paceline.v1.Backend
+	15, // 13: paceline.v1.GetStatusResponse.recent_batches:type_name -> paceline.v1.RecentBatch
+	20, // 14: paceline.v1.Backend.upstream:type_name -> paceline.v1.UpstreamStatus
+	16, // 15: paceline.v1.Backend.batcher:type_name -> paceline.v1.BatcherStatus
+	24, // 16: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
+	25, // 17: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
+	19, // 18: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
+	17, // 19: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
+	18, // 20: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
+	22, // 21: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
+	25, // 22: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
+	21, // 23: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
+	12, // 24: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
+	2,  // 25: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
+	4,  // 26: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
+	6,  // 27: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
+	8,  // 28: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
+	10, // 29: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
+	13, // 30: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
+	3,  // 31: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
+	5,  // 32: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
+	7,  // 33: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
+	9,  // 34: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
+	11, // 35: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
+	30, // [30:36] is the sub-list for method output_type
+	24, // [24:30] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_paceline_v1_admin_proto_init() }
@@ -1737,14 +1977,15 @@ func file_paceline_v1_admin_proto_init() {
 		return
 	}
 	file_paceline_v1_prefill_proto_init()
-	file_paceline_v1_admin_proto_msgTypes[17].OneofWrappers = []any{}
+	file_paceline_v1_admin_proto_msgTypes[14].OneofWrappers = []any{}
+	file_paceline_v1_admin_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_paceline_v1_admin_proto_rawDesc), len(file_paceline_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
