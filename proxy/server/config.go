@@ -78,6 +78,16 @@ type Config struct {
 	// of Run. What has not been answered by then is cut.
 	DrainTimeout time.Duration
 
+	// MaxConnectionAge is how long a gRPC connection may be used before its client
+	// is asked to make another, so that clients find proxies that came later; calls
+	// on it end in peace. 0 sets no bound.
+	MaxConnectionAge time.Duration
+
+	// CallLoadReports tells the load of the proxy in the trailers of each call
+	// (ORCA), for balancers that weigh by it. Those that ask once in a while are
+	// answered in any case.
+	CallLoadReports bool
+
 	// MaxMessageBytes is the largest request, over gRPC and REST.
 	MaxMessageBytes int
 
@@ -91,16 +101,17 @@ type Config struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Upstreams:       []string{"http://127.0.0.1:30000"}, // SGLang's own default port
-		Listen:          "127.0.0.1:50051",                  // gRPC's customary port
-		HTTP:            "127.0.0.1:8080",
-		Admin:           "127.0.0.1:9090",
-		Settings:        batcher.DefaultSettings(),
-		Tokenizer:       TokenizerAuto,
-		MaxOutage:       5 * time.Minute,  // a model of 70 billion parameters loads in less
-		DrainTimeout:    25 * time.Second, // within the 30 s that Kubernetes gives
-		MaxMessageBytes: 64 << 20,         // a prompt of 16 million token ids
-		Version:         "devel",
+		Upstreams:        []string{"http://127.0.0.1:30000"}, // SGLang's own default port
+		Listen:           "127.0.0.1:50051",                  // gRPC's customary port
+		HTTP:             "127.0.0.1:8080",
+		Admin:            "127.0.0.1:9090",
+		Settings:         batcher.DefaultSettings(),
+		Tokenizer:        TokenizerAuto,
+		MaxOutage:        5 * time.Minute,  // a model of 70 billion parameters loads in less
+		DrainTimeout:     25 * time.Second, // within the 30 s that Kubernetes gives
+		MaxConnectionAge: 30 * time.Minute,
+		MaxMessageBytes:  64 << 20, // a prompt of 16 million token ids
+		Version:          "devel",
 	}
 }
 
@@ -132,6 +143,8 @@ func (c Config) Validate() error {
 		return &ConfigError{"max-outage", fmt.Sprintf("must be at least 0, got %v", c.MaxOutage)}
 	case c.DrainTimeout <= 0:
 		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
+	case c.MaxConnectionAge < 0:
+		return &ConfigError{"max-connection-age", fmt.Sprintf("must be at least 0, got %v", c.MaxConnectionAge)}
 	case c.MaxMessageBytes < 1:
 		return &ConfigError{"max-message-bytes", fmt.Sprintf("must be at least 1, got %d", c.MaxMessageBytes)}
 	}
@@ -216,5 +229,5 @@ func (c Config) logger() *slog.Logger {
 	if c.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return c.Logger
+	return slog.New(newQuiet(c.Logger.Handler()))
 }

@@ -26,6 +26,9 @@ func objectOf(body []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(body) {
 		return nil, wrongField("body", "must be JSON in UTF-8")
 	}
+	if tooDeep(body, maxJSONDepth) {
+		return nil, wrongField("body", "must not be nested deeper than %d", maxJSONDepth)
+	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
 		if err == nil {
@@ -34,6 +37,31 @@ func objectOf(body []byte) (map[string]json.RawMessage, error) {
 		return nil, wrongField("body", "%s", strings.TrimPrefix(bodyError(err).Error(), "the body "))
 	}
 	return fields, nil
+}
+
+// maxJSONDepth is how deep a body may be nested: tools in a chat request, the
+// deepest that clients send, have some ten levels.
+const maxJSONDepth = 64
+
+// tooDeep says whether JSON is nested deeper than limit.
+func tooDeep(body []byte, limit int) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{', c == '[':
+			if depth++; depth > limit {
+				return true
+			}
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return false
 }
 
 // What a call may say to be batched: fields and sampling parameters that were seen

@@ -22,7 +22,8 @@ type jsonBody struct{ runtime.JSONPb }
 
 func newJSONBody() *jsonBody {
 	return &jsonBody{runtime.JSONPb{
-		MarshalOptions: protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true},
+		MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true},
+		UnmarshalOptions: protojson.UnmarshalOptions{RecursionLimit: maxJSONDepth},
 	}}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/orca"
 	"google.golang.org/protobuf/proto"
 
 	"paceline/batcher"
@@ -49,8 +50,10 @@ func (r receipts) write(b batcher.Receipt, a answer) *pb.Receipt {
 	return out
 }
 
-// sendReceipt puts a receipt into the trailers of the call of ctx.
+// sendReceipt puts a receipt into the trailers of the call of ctx, and the load
+// beside it where that is asked for (Config.CallLoadReports).
 func sendReceipt(ctx context.Context, r *pb.Receipt) error {
+	_ = orca.CallMetricsRecorderFromContext(ctx) // without this grpc tells nothing
 	data, err := proto.Marshal(r)
 	if err != nil {
 		return err

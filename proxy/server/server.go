@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	channelz "google.golang.org/grpc/channelz/service"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/orca"
 	"google.golang.org/grpc/reflection"
 
 	pb "paceline/proto/paceline/v1"
@@ -89,7 +91,15 @@ func (s *Server) openData() (*port, error) {
 		return nil, err
 	}
 	p.secure(s.certificates, "h2")
-	s.grpc = s.grpcServer(gate{keys: s.keys})
+	loads := &loadReports{pool: s.pool}
+	var options []grpc.ServerOption
+	if s.cfg.CallLoadReports {
+		options = append(options, orca.CallMetricsServerOption(loads))
+	}
+	s.grpc = s.grpcServer(gate{keys: s.keys}, options...)
+	if err := orca.Register(s.grpc, orca.ServiceOptions{ServerMetricsProvider: loads}); err != nil {
+		return nil, errors.Join(err, p.listener.Close())
+	}
 	s.service = &prefillService{
 		pool: s.pool, receipts: newReceipts(), identities: newIdentities(), stopping: s.stopping,
 	}
@@ -130,6 +140,7 @@ func (s *Server) openAdmin() (*port, error) {
 		}
 	}
 	server := s.grpcServer(open)
+	channelz.RegisterChannelzServiceToServer(server)
 	pb.RegisterAdminServiceServer(server, &adminService{
 		version: s.cfg.Version, started: time.Now(), pool: s.pool, readiness: s.readiness, receipts: s.service.receipts,
 	})
@@ -147,20 +158,24 @@ const (
 	maxStreams      = 4096             // of one connection; a load generator has a few hundred
 	pingEvery       = time.Minute      // finds callers that vanished, whose requests then leave the queue
 	pingTimeout     = 20 * time.Second // grpc's own default
+	maxHeaderBytes  = 64 << 10         // of one request; grpc's own default is 16 MiB
 	clientPingEvery = 10 * time.Second // as often as a client may ping; grpc's default of 5 min cuts common settings off
 )
 
 // grpcServer is a gRPC server with health and reflection, behind a gate.
-func (s *Server) grpcServer(g gate) *grpc.Server {
-	server := grpc.NewServer(
+func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
+	server := grpc.NewServer(append(options,
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: pingEvery, Timeout: pingTimeout, MaxConnectionAge: s.cfg.MaxConnectionAge, // 0: none
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingEvery, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(g.unary),
 		grpc.ChainStreamInterceptor(g.stream, endStreams(s.stopping)),
 		grpc.WaitForHandlers(true),
-	)
+	)...)
 	healthpb.RegisterHealthServer(server, s.readiness.health)
 	reflection.Register(server)
 	return server

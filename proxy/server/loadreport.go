@@ -1,0 +1,55 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/orca"
+)
+
+// loadReports tells balancers how busy this proxy is (ORCA), when they ask, and with
+// Config.CallLoadReports after each call. It is safe for concurrent use.
+type loadReports struct {
+	pool *pool
+
+	mu       sync.Mutex // guards all below
+	since    time.Time
+	answered uint64
+	failed   uint64
+	last     rates
+}
+
+// rates are requests a second.
+type rates struct{ answered, failed float64 }
+
+// rateWindow is the shortest time over which a rate is taken.
+const rateWindow = time.Second
+
+// ServerMetrics implements orca.ServerMetricsProvider. The utilization is what is
+// accepted against what may be at SGLang at once: 1 means that all slots are in use
+// and nothing waits.
+func (l *loadReports) ServerMetrics() *orca.ServerMetrics {
+	s, settings := l.pool.stats(), l.pool.current()
+	slots := settings.MaxInFlight * settings.BatchSize * max(1, len(l.pool.all()))
+	r := l.rates(s.Answered, s.Failed, time.Now())
+	return &orca.ServerMetrics{
+		CPUUtilization: -1, MemUtilization: -1, // not known
+		AppUtilization: float64(s.Queued+s.InFlightRequests) / float64(slots),
+		QPS:            r.answered + r.failed, EPS: r.failed,
+		Utilization: map[string]float64{}, RequestCost: map[string]float64{},
+		NamedMetrics: map[string]float64{"paceline.queued_requests": float64(s.Queued)},
+	}
+}
+
+// rates are those of the last window that has ended.
+func (l *loadReports) rates(answered, failed uint64, now time.Time) rates {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if over := now.Sub(l.since); over >= rateWindow {
+		if !l.since.IsZero() {
+			l.last = rates{float64(answered-l.answered) / over.Seconds(), float64(failed-l.failed) / over.Seconds()}
+		}
+		l.since, l.answered, l.failed = now, answered, failed
+	}
+	return l.last
+}
