@@ -33,6 +33,7 @@ type fakeSGLang struct {
 	working bool
 	look    func()                    // called at the beginning of each /generate
 	encode  func(text string) []int32 // what /tokenize answers; nil: 404
+	fault   func(w http.ResponseWriter, r *http.Request, c fakeCall) bool // may answer a call itself
 	pace    func(i int) bool          // of a streamed list: called before answer i; false cuts the stream there
 }
 
@@ -173,7 +174,7 @@ func (f *fakeSGLang) generate(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	f.calls = append(f.calls, c)
-	refuse, look := f.refuse, f.look
+	refuse, look, fault := f.refuse, f.look, f.fault
 	f.mu.Unlock()
 	if look != nil {
 		look()
@@ -188,6 +189,9 @@ func (f *fakeSGLang) generate(w http.ResponseWriter, r *http.Request) {
 			f.mu.Unlock()
 			return
 		}
+	}
+	if fault != nil && fault(w, r, c) {
+		return
 	}
 	if refuse != nil {
 		code, body, yes := refuse(c)
