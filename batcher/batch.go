@@ -48,8 +48,8 @@ type member[Q, R any] struct {
 	left  context.CancelFunc // ends ctx; nil where ctx is the only caller's own
 	entry *entry[Q, R]       // nil once ended; guarded by owner.mu, as all below
 
-	caller   *caller // to whom it is charged
-	prefix   Prefix
+	caller   *caller  // to whom it is charged
+	blocks   []*block // of its prefix, the last first; nil once it has ended
 	bytes    int
 	claim    *block  // its first new block; nil if there is none, or once it has ended
 	known    int     // blocks that were believed cached,
@@ -209,14 +209,14 @@ func (b *Batch[Q, R]) learn(i int, u Usage) (freed bool) {
 		b.used.uncached += uncached
 		b.used.tokens += float64(u.PromptTokens)
 		m.caller = nil
-		if len(m.prefix) > 0 {
+		if len(m.blocks) > 0 {
 			// A block more or less is no contradiction: text has no fixed number of
 			// tokens in a block, and the last token is always computed.
 			cached := 0
 			if u.CachedTokens > 0 {
 				cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.bytes)/BlockBytes)
 			}
-			b.owner.queue.belief.learn(m.prefix, m.known, m.answers, min(cached, len(m.prefix)))
+			b.owner.queue.belief.learn(m.blocks, m.known, m.answers, min(cached, len(m.blocks)))
 		}
 	}
 	return b.unclaim(i)
@@ -227,11 +227,12 @@ func (b *Batch[Q, R]) unclaim(i int) (freed bool) {
 	m := &b.members[i]
 	b.owner.queue.belief.reserved -= m.reserved
 	m.reserved = 0
-	if m.claim == nil {
-		return false
+	if m.claim != nil {
+		freed = b.owner.queue.belief.end(m.claim)
+		m.claim = nil
 	}
-	freed = b.owner.queue.belief.end(m.claim)
-	m.claim = nil
+	b.owner.queue.belief.land(m.blocks)
+	m.blocks = nil
 	return freed
 }
 

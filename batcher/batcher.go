@@ -398,8 +398,9 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 			break
 		}
 		reserved := b.queue.belief.reserve(w, room)
+		blocks := w.fly()
 		b.queue.remove(w)
-		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, prefix: w.prefix, bytes: w.bytes, reserved: reserved}
+		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, blocks: blocks, bytes: w.bytes, reserved: reserved}
 		m.value = m.entry.value
 		m.known, m.answers = known, b.queue.belief.answers
 		m.uncached = b.uncached(w, m.known)
@@ -414,12 +415,11 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 // claim makes requests wait that share what is new of member m; in ModeAuto a
 // single one only as long as that was found to pay. It requires mu.
 func (b *Batcher[Q, R]) claim(m *member[Q, R]) *block {
-	if m.known == len(m.prefix) {
+	if m.known == len(m.blocks) {
 		return nil
 	}
-	first := b.queue.belief.get(m.prefix[m.known])
+	first := m.blocks[len(m.blocks)-1-m.known]
 	if b.settings.Mode == ModeAuto && !b.tuner.holding() && first.waiting() <= 1 {
-		b.queue.belief.tidy(first)
 		return nil
 	}
 	b.queue.belief.begin(first)

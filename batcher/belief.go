@@ -18,15 +18,69 @@ type belief struct {
 	spare          *block // unused ones, linked by newer
 }
 
-// block is one block of some prompt. It exists while it is cached, computed or
+// block is one block of some prompt. It exists while it is cached, in flight or
 // waited for.
 type block struct {
 	name         uint64
 	cached       bool
-	used         uint64 // the answer that last used it
-	computing    int    // members in flight whose first new block it is
-	nodes        *node  // of waiting requests, one of each group
-	older, newer *block // while cached
+	used         uint64           // the answer that last used it
+	computing    int              // members in flight whose first new block it is
+	flying       int              // members in flight that it is part of
+	nodes        *node            // of waiting requests, one of each group
+	groups       int              // that many
+	byGroup      map[*group]*node // of nodes, once there are many
+	older, newer *block           // while cached
+}
+
+// manyGroups is from how many groups on a block finds a group's node by map: mostly
+// there is one, and what all callers share is found as fast.
+const manyGroups = 8
+
+// node is the node of a group, or nil.
+func (k *block) node(g *group) *node {
+	if k.byGroup != nil {
+		return k.byGroup[g]
+	}
+	for n := k.nodes; n != nil; n = n.later {
+		if n.group == g {
+			return n
+		}
+	}
+	return nil
+}
+
+// attach makes n the node of its group.
+func (k *block) attach(n *node) {
+	if n.later = k.nodes; n.later != nil {
+		n.later.earlier = n
+	}
+	k.nodes = n
+	k.groups++
+	switch {
+	case k.byGroup != nil:
+		k.byGroup[n.group] = n
+	case k.groups > manyGroups:
+		k.byGroup = make(map[*group]*node, 2*manyGroups)
+		for m := k.nodes; m != nil; m = m.later {
+			k.byGroup[m.group] = m
+		}
+	}
+}
+
+// detach undoes attach.
+func (k *block) detach(n *node) {
+	if n.earlier == nil {
+		k.nodes = n.later
+	} else {
+		n.earlier.later = n.later
+	}
+	if n.later != nil {
+		n.later.earlier = n.earlier
+	}
+	if k.groups--; k.groups == 0 {
+		k.byGroup = nil
+	}
+	delete(k.byGroup, n.group)
 }
 
 func newBelief(limit int) belief { return belief{blocks: make(map[uint64]*block), limit: limit} }
@@ -49,7 +103,7 @@ func (b *belief) get(name uint64) *block {
 
 // tidy drops a block that nothing needs.
 func (b *belief) tidy(k *block) {
-	if k.cached || k.computing > 0 || k.nodes != nil {
+	if k.cached || k.computing > 0 || k.flying > 0 || k.nodes != nil {
 		return
 	}
 	delete(b.blocks, k.name)
@@ -71,7 +125,7 @@ func (b *belief) known(p Prefix) int {
 	return low
 }
 
-// seen is how many leading blocks of p are cached, computed or waited for.
+// seen is how many leading blocks of p are cached, in flight or waited for.
 func (b *belief) seen(p Prefix) int {
 	low, high := 0, len(p)
 	for low < high {
@@ -130,16 +184,38 @@ func (b *belief) end(first *block) (freed bool) {
 	return freed
 }
 
-// learn takes the answer to a prompt of which known blocks were believed cached
-// when it was sent, after so many answers, and the server found cachedBlocks: all
-// of it is cached now.
-func (b *belief) learn(p Prefix, known int, answers uint64, cachedBlocks int) {
+// fly takes the blocks of a request that is about to leave the queue, the last
+// first: they stay until land.
+func (w *waiter) fly() []*block {
+	if len(w.prefix) == 0 {
+		return nil
+	}
+	blocks := make([]*block, 0, len(w.prefix))
+	for n := w.node; n.parent != nil; n = n.parent {
+		n.block.flying++
+		blocks = append(blocks, n.block)
+	}
+	return blocks
+}
+
+// land lets the blocks of a member go that has ended.
+func (b *belief) land(blocks []*block) {
+	for _, k := range blocks {
+		k.flying--
+		b.tidy(k)
+	}
+}
+
+// learn takes the answer to a prompt of these blocks, the last first, of which
+// known were believed cached when it was sent, after so many answers, and the
+// server found cachedBlocks: all of it is cached now.
+func (b *belief) learn(blocks []*block, known int, answers uint64, cachedBlocks int) {
 	if cachedBlocks < known {
-		b.contradict(b.blocks[p[cachedBlocks]], answers)
+		b.contradict(blocks[len(blocks)-1-cachedBlocks], answers)
 	}
 	b.answers++
-	for i := len(p) - 1; i >= 0; i-- {
-		b.use(b.get(p[i]))
+	for _, k := range blocks {
+		b.use(k)
 	}
 	b.shrink(b.limit)
 }
@@ -148,7 +224,7 @@ func (b *belief) learn(p Prefix, known int, answers uint64, cachedBlocks int) {
 // not, with all that was thought to be older: SGLang evicts the oldest first. A
 // block that was used since is there again.
 func (b *belief) contradict(missing *block, answers uint64) {
-	if missing == nil || !missing.cached || missing.used > answers {
+	if !missing.cached || missing.used > answers {
 		return
 	}
 	for b.oldest != missing {

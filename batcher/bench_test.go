@@ -128,15 +128,17 @@ func BenchmarkPrefix(b *testing.B) {
 				}
 				w.prefix = p
 				q.push(w, "", 0, false)
+				known, blocks := q.belief.known(p), w.fly()
 				q.remove(q.lanes[0].pick())
-				if known := q.belief.known(p); known < len(p) {
-					first := q.belief.get(p[known])
+				if known < len(p) {
+					first := blocks[len(p)-1-known]
 					q.belief.begin(first)
-					q.belief.learn(p, known, q.belief.answers, len(p))
+					q.belief.learn(blocks, known, q.belief.answers, len(p))
 					q.belief.end(first)
 				} else {
-					q.belief.learn(p, known, q.belief.answers, len(p))
+					q.belief.learn(blocks, known, q.belief.answers, len(p))
 				}
+				q.belief.land(blocks)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
 		})

@@ -213,7 +213,7 @@ func checkEmpty(t *rapid.T, b *Batcher[int, int]) {
 		t.Fatalf("left in the queue: %d lanes, %d identities", len(q.lanes), len(q.same))
 	}
 	for name, k := range q.belief.blocks {
-		if !k.cached || k.computing != 0 || k.nodes != nil {
+		if !k.cached || k.computing != 0 || k.flying != 0 || k.nodes != nil {
 			t.Fatalf("block %d is left: %+v", name, *k)
 		}
 	}

@@ -244,7 +244,7 @@ func (l *lane) group(who *caller) *group {
 		g = l.groups[0]
 		g.caller = who
 	} else {
-		g = &group{caller: who, lane: l, index: len(l.groups), nodes: make(map[uint64]*node)}
+		g = &group{caller: who, lane: l, index: len(l.groups)}
 		g.root.group = g
 		l.groups = append(l.groups, g)
 	}

@@ -9,9 +9,8 @@ type group struct {
 	lane   *lane
 	index  int // in lane.groups
 	root   node
-	nodes  map[uint64]*node // all but the root, by name of block
-	cursor *node            // where the walk is; nil at the root
-	spare  *node            // unused nodes, linked by right
+	cursor *node // where the walk is; nil at the root
+	spare  *node // unused nodes, linked by right
 	spares int
 }
 
@@ -76,7 +75,8 @@ func (g *group) add(w *waiter, b *belief) {
 
 // below returns the node of a block under n, making it where there is none.
 func (g *group) below(n *node, name uint64, b *belief) *node {
-	if c := g.nodes[name]; c != nil {
+	k := b.get(name)
+	if c := k.node(g); c != nil {
 		return c
 	}
 	c := g.spare
@@ -86,16 +86,11 @@ func (g *group) below(n *node, name uint64, b *belief) *node {
 		g.spare = c.right
 		g.spares--
 	}
-	k := b.get(name)
-	*c = node{group: g, block: k, parent: n, held: k.computing > 0, later: k.nodes}
+	*c = node{group: g, block: k, parent: n, held: k.computing > 0}
 	if c.held {
 		b.holds++
 	}
-	if k.nodes != nil {
-		k.nodes.earlier = c
-	}
-	k.nodes = c
-	g.nodes[name] = c
+	k.attach(c)
 	return c
 }
 
@@ -132,15 +127,7 @@ func (g *group) drop(n *node, b *belief) {
 		g.cursor = n.parent
 	}
 	b.reserved -= n.reserved
-	if n.earlier == nil {
-		n.block.nodes = n.later
-	} else {
-		n.earlier.later = n.later
-	}
-	if n.later != nil {
-		n.later.earlier = n.earlier
-	}
-	delete(g.nodes, n.block.name)
+	n.block.detach(n)
 	b.tidy(n.block)
 	if *n = (node{}); g.spares < mostSpares {
 		n.right, g.spare = g.spare, n

@@ -67,13 +67,14 @@ func main() {
 	}
 }
 
-// upstream answers every list at once, like an SGLang that takes no time.
+// upstream answers every list at once, like an SGLang that takes no time, with the
+// KV pool of a model of 7 billion parameters on 80 GB.
 func upstream(ctx context.Context, _ options) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/server_info", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"version":"none","max_req_input_len":1000000,"max_total_num_tokens":100000000}`)
+		_, _ = io.WriteString(w, `{"version":"none","max_req_input_len":1000000,"max_total_num_tokens":1000000}`)
 	})
 	mux.HandleFunc("/generate", func(w http.ResponseWriter, r *http.Request) {
 		body := make([]byte, r.ContentLength)

@@ -31,10 +31,10 @@ type fakeSGLang struct {
 	cut     int                                  // calls whose connection was closed before their answer
 	refuse  func(c fakeCall) (int, string, bool) // status and body to answer instead
 	working bool
-	look    func()                    // called at the beginning of each /generate
-	encode  func(text string) []int32 // what /tokenize answers; nil: 404
+	look    func()                                                        // called at the beginning of each /generate
+	encode  func(text string) []int32                                     // what /tokenize answers; nil: 404
 	fault   func(w http.ResponseWriter, r *http.Request, c fakeCall) bool // may answer a call itself
-	pace    func(i int) bool          // of a streamed list: called before answer i; false cuts the stream there
+	pace    func(i int) bool                                              // of a streamed list: called before answer i; false cuts the stream there
 }
 
 type fakeCall struct {
