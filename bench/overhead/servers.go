@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+
+	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/server"
+)
+
+// upstream answers every list at once, like an SGLang that takes no time, with the
+// KV pool of a model of 7 billion parameters on 80 GB.
+func upstream(ctx context.Context, o options) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("/server_info", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"version":"none","max_req_input_len":1000000,"max_total_num_tokens":1000000}`)
+	})
+	mux.HandleFunc("/generate", func(w http.ResponseWriter, r *http.Request) {
+		body := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(r.Body, body); err != nil {
+			return
+		}
+		if bytes.Contains(body, []byte(`"stream":true`)) {
+			stream(w)
+			return
+		}
+		time.Sleep(o.delay)
+		_, rids, _ := bytes.Cut(body, []byte(`"rid":["`))
+		rids, _, _ = bytes.Cut(rids, []byte(`"]`))
+		out := []byte{'['}
+		for i, rid := range bytes.Split(rids, []byte(`","`)) {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = append(append(append(out, `{"text":"","output_ids":[],"meta_info":{"id":"`...), rid...),
+				`","finish_reason":{"type":"length","length":0},"prompt_tokens":2000,"completion_tokens":0,"cached_tokens":0}}`...)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(append(out, ']'))
+	})
+	mux.HandleFunc("/v1/models/m:predict", func(w http.ResponseWriter, r *http.Request) { // KServe's own interface
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		time.Sleep(o.delay)
+		n := bytes.Count(body, []byte(`"text":`))
+		_, _ = io.WriteString(w, `{"predictions":[`+strings.Repeat(`{"prompt_tokens":2000,"cached_tokens":0},`, n-1)+`{"prompt_tokens":2000,"cached_tokens":0}]}`)
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // for as long as the process
+	if err != nil {
+		return err
+	}
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	context.AfterFunc(ctx, func() { _ = s.Close() })
+	fmt.Println(l.Addr())
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// What a stream of the upstream is: an event each so often, which says when it was
+// sent.
+const (
+	events     = 200
+	eventEvery = 5 * time.Millisecond
+)
+
+func stream(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for range events {
+		_, _ = fmt.Fprintf(w, "data: %d\n\n", time.Now().UnixNano())
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(eventEvery)
+	}
+}
+
+// echoService answers with as much as the proxy, and does nothing.
+type echoService struct {
+	pb.UnimplementedPrefillServiceServer
+	delay time.Duration
+}
+
+func (e echoService) Prefill(ctx context.Context, r *pb.PrefillRequest) (*pb.PrefillResponse, error) {
+	if e.delay > 0 {
+		select {
+		case <-time.After(e.delay):
+		case <-ctx.Done():
+		}
+	}
+	return &pb.PrefillResponse{
+		RequestId: r.GetRequestId(), PromptTokens: 2000, FinishReason: pb.FinishReason_FINISH_REASON_LENGTH,
+		Receipt: &pb.Receipt{BatchId: "0123abcd-1234", BatchSize: 16, Position: 3, ReleaseReason: pb.ReleaseReason_RELEASE_REASON_FULL, QueueWaitSeconds: 0.001, UpstreamSeconds: 0.001, Attempts: 1},
+	}, nil
+}
+
+func (e echoService) PrefillStream(s grpc.BidiStreamingServer[pb.PrefillStreamRequest, pb.PrefillStreamResponse]) error {
+	for {
+		m, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r, _ := e.Prefill(s.Context(), m.GetRequest())
+		if err := s.Send(&pb.PrefillStreamResponse{RequestId: r.GetRequestId(), Result: &pb.PrefillStreamResponse_Response{Response: r}}); err != nil {
+			return err
+		}
+	}
+}
+
+func echo(ctx context.Context, o options) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // as above
+	if err != nil {
+		return err
+	}
+	s := grpc.NewServer()
+	pb.RegisterPrefillServiceServer(s, echoService{delay: o.delay})
+	context.AfterFunc(ctx, s.Stop)
+	fmt.Println(l.Addr())
+	return s.Serve(l)
+}
+
+func proxy(ctx context.Context, o options) error {
+	cfg := server.DefaultConfig()
+	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin = []string{o.upstream}, "127.0.0.1:0", "127.0.0.1:0", ""
+	cfg.Settings.BatchSize, cfg.Settings.MaxInFlight, cfg.Settings.MaxWait = o.size, o.inFlight, o.maxWait
+	server.CollectLess() // as the command does
+	p, err := server.New(cfg)
+	if err != nil {
+		return err
+	}
+	if o.profile != "" {
+		f, err := os.Create(o.profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		for range asked {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Fprintf(os.Stderr, "%d goroutines, MiB: heap %.1f live or garbage, %.1f in use, stacks %.1f, from the system %.1f, given back %.1f\n",
+				runtime.NumGoroutine(), mib(int64(m.HeapAlloc)), mib(int64(m.HeapInuse)), mib(int64(m.StackInuse)), mib(int64(m.Sys)), mib(int64(m.HeapReleased)))
+		}
+	}()
+	fmt.Println(p.Addr(), p.HTTPAddr())
+	return p.Run(ctx)
+}
