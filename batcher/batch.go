@@ -36,6 +36,7 @@ type Batch[Q, R any] struct {
 
 	prev, next *Batch[Q, R] // in flight
 
+	attached  any
 	answered  int // members with a usage
 	used      account
 	disturbed bool // a call of it failed
@@ -73,7 +74,7 @@ func (b *Batch[Q, R]) board(i int, now time.Time) {
 	for w := &m.entry.waiter; w != nil; {
 		e := w.entry.(*entry[Q, R])
 		e.batch = b
-		e.receipt = Receipt{b.id, len(b.members), i, b.reason, now.Sub(e.accepted), merged, b.expected, int(m.uncached)}
+		e.receipt = Receipt{b.id, len(b.members), i, b.reason, now.Sub(e.accepted), merged, b.expected, int(m.uncached), nil}
 		b.live++
 		if w.first == nil {
 			w = w.twins
@@ -107,6 +108,30 @@ func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].value }
 // or the last of several, has gone. It carries the (first) caller's values, such
 // as its trace.
 func (b *Batch[Q, R]) Context(i int) context.Context { return b.members[i].ctx }
+
+// Requests returns the contexts of all requests of member i that have not ended: its
+// own and those that ask for the same.
+func (b *Batch[Q, R]) Requests(i int) []context.Context {
+	b.owner.mu.Lock()
+	defer b.owner.mu.Unlock()
+	e := b.members[i].entry
+	if e == nil {
+		return nil
+	}
+	all := []context.Context{e.ctx}
+	for t := e.twins; t != nil; t = t.prev {
+		all = append(all, t.entry.(*entry[Q, R]).ctx)
+	}
+	return all
+}
+
+// Attach puts something of Dispatch's on the receipts of the requests that end after
+// it, such as a trace.
+func (b *Batch[Q, R]) Attach(v any) {
+	b.owner.mu.Lock()
+	defer b.owner.mu.Unlock()
+	b.attached = v
+}
 
 // Answer ends member i with a result, and learns from its usage. It does nothing
 // if the member has ended.
@@ -274,6 +299,7 @@ func (b *Batch[Q, R]) part(i int, e *entry[Q, R]) {
 		}
 	}
 	e.batch = nil
+	e.receipt.Attached = b.attached
 	b.live--
 	b.owner.stats.InFlightRequests--
 	b.owner.queue.callers.leave(e.caller)

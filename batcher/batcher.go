@@ -50,6 +50,8 @@ type Receipt struct {
 	// little was learned, and the tokens of this prompt that are not cached.
 	Predicted         time.Duration
 	PredictedUncached int
+
+	Attached any // by Dispatch: see Batch.Attach
 }
 
 // Batcher batches requests of type Q to results of type R. Its methods may be

@@ -96,6 +96,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.DurationVar(&c.MaxConnectionAge, "max-connection-age", c.MaxConnectionAge, "after how long a gRPC client is asked to connect anew, and so finds proxies that came later; 0: never")
 	f.IntVar(&c.MaxMessageBytes, "max-message-bytes", c.MaxMessageBytes, "largest request")
 	f.BoolVar(&c.CallLoadReports, "call-load-reports", c.CallLoadReports, "tell the proxy's load in the trailers of each call (ORCA), for balancers that weigh by it")
+	f.StringVar(&c.TraceDetail, "trace-detail", c.TraceDetail, "members: the trace of a batch has a row for each prompt; links: it has links to them only. Where traces go is said by OTEL_EXPORTER_OTLP_ENDPOINT and the other OTEL_* variables")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.String(configFlag, "", "YAML `file` with settings, by their flags' names: max_wait: 5ms. SIGHUP reads it again")
 	f.BoolVar(&o.print, "print-config", false, "print all settings as such a file, with where each is from, and end")

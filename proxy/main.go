@@ -17,7 +17,10 @@ import (
 	"os/signal"
 	"syscall"
 
+	"go.opentelemetry.io/otel"
+
 	"paceline/proxy/server"
+	"paceline/proxy/telemetry"
 )
 
 // Exit codes.
@@ -56,6 +59,12 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 	}
 	o.config.Logger = o.logger(stderr)
 	o.config.Version = version()
+	tracing, err := startTracing(o)
+	if err != nil {
+		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
+		return exitBadInput
+	}
+	defer endTracing(tracing, o.config.Logger)
 	proxy, err := server.New(o.config)
 	if err != nil {
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
@@ -73,6 +82,29 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 		o.set = next.set
 	}
 	return serve(proxy, o.config.Logger, signals, reload)
+}
+
+// startTracing reads the OTEL_* variables.
+func startTracing(o *options) (*telemetry.Tracing, error) {
+	log := server.Quiet(o.config.Logger)
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
+	tracing, err := telemetry.Start(context.Background(), "paceline", o.config.Version)
+	if err != nil {
+		return nil, err
+	}
+	o.config.TracerProvider, o.config.Propagator = tracing.Provider, tracing.Propagator
+	if tracing.Exporter != "" {
+		log.Info("tracing", "exporter", tracing.Exporter, "sampler", tracing.Sampler)
+	}
+	return tracing, nil
+}
+
+// endTracing exports what waits, and tells of what was lost.
+func endTracing(t *telemetry.Tracing, log *slog.Logger) {
+	err := t.Shutdown(context.Background())
+	if s := t.Spans(); err != nil || s.Failed+s.Dropped+s.Waiting > 0 {
+		log.Warn("spans were lost", "exported", s.Exported, "refused_by_collector", s.Failed, "no_room", s.Dropped, "left", s.Waiting, "error", err)
+	}
 }
 
 // apply gives a proxy the settings that differ from before and can change while it

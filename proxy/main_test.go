@@ -229,3 +229,11 @@ func TestItStartsWithoutSGLangAndSaysWhy(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+func TestAWrongVariableOfTracingEndsWithItsNameAndCode2(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "pigeon")
+	var stderr bytes.Buffer
+	if code := run(nil, nil, io.Discard, &stderr, nil); code != exitBadInput || !strings.HasPrefix(stderr.String(), "proxy: OTEL_TRACES_EXPORTER: must be otlp, console or none") {
+		t.Errorf("%d %s", code, &stderr)
+	}
+}

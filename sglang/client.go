@@ -18,6 +18,10 @@ import (
 type Options struct {
 	APIKey           string // sent as a bearer token; "" sends none
 	MaxResponseBytes int64  // longest answer that is read; 0 means 64 MiB
+
+	// Header, where not nil, adds to the headers of each request what its context
+	// has to say, such as a trace.
+	Header func(context.Context, http.Header)
 }
 
 const defaultMaxResponseBytes = 64 << 20
@@ -27,6 +31,7 @@ const defaultMaxResponseBytes = 64 << 20
 type Client struct {
 	base   string // without a trailing slash
 	key    string
+	header func(context.Context, http.Header)
 	limit  int64
 	client *http.Client
 }
@@ -48,6 +53,7 @@ func NewClient(baseURL string, o Options) (*Client, error) {
 	return &Client{
 		base:   base,
 		key:    o.APIKey,
+		header: o.Header,
 		limit:  o.MaxResponseBytes,
 		client: &http.Client{Transport: transport(), CheckRedirect: noRedirect},
 	}, nil
@@ -141,6 +147,9 @@ func (c *Client) newRequest(ctx context.Context, method, path string, body []byt
 	}
 	// A nil value is not sent; it tells net/http that repeating is safe: see send.
 	req.Header["Idempotency-Key"] = nil
+	if c.header != nil {
+		c.header(ctx, req.Header)
+	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}

@@ -25,7 +25,6 @@ type adminService struct {
 	started   time.Time
 	pool      *pool
 	readiness *readiness
-	receipts  receipts
 }
 
 // GetStatus implements AdminServiceServer.

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
 	"paceline/batcher"
 	"paceline/sglang"
 )
@@ -88,6 +91,15 @@ type Config struct {
 	// answered in any case.
 	CallLoadReports bool
 
+	// TracerProvider makes the spans; nil makes none. Propagator reads callers' traces
+	// and tells SGLang ours; nil is W3C's traceparent.
+	TracerProvider trace.TracerProvider
+	Propagator     propagation.TextMapPropagator
+
+	// TraceDetail is TraceDetailMembers (the same as empty), where a batch's trace has
+	// a row for each prompt, or TraceDetailLinks, where it has only links to them.
+	TraceDetail string
+
 	// MaxMessageBytes is the largest request, over gRPC and REST.
 	MaxMessageBytes int
 
@@ -97,6 +109,12 @@ type Config struct {
 	// Version is told in the status.
 	Version string
 }
+
+// What Config.TraceDetail may be.
+const (
+	TraceDetailMembers = "members"
+	TraceDetailLinks   = "links"
+)
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
@@ -109,6 +127,7 @@ func DefaultConfig() Config {
 		Tokenizer:        TokenizerAuto,
 		MaxOutage:        5 * time.Minute,  // a model of 70 billion parameters loads in less
 		DrainTimeout:     25 * time.Second, // within the 30 s that Kubernetes gives
+		TraceDetail:      TraceDetailMembers,
 		MaxConnectionAge: 30 * time.Minute,
 		MaxMessageBytes:  64 << 20, // a prompt of 16 million token ids
 		Version:          "devel",
@@ -143,6 +162,8 @@ func (c Config) Validate() error {
 		return &ConfigError{"max-outage", fmt.Sprintf("must be at least 0, got %v", c.MaxOutage)}
 	case c.DrainTimeout <= 0:
 		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
+	case c.TraceDetail != "" && c.TraceDetail != TraceDetailMembers && c.TraceDetail != TraceDetailLinks:
+		return &ConfigError{"trace-detail", fmt.Sprintf("must be members or links, got %q", c.TraceDetail)}
 	case c.MaxConnectionAge < 0:
 		return &ConfigError{"max-connection-age", fmt.Sprintf("must be at least 0, got %v", c.MaxConnectionAge)}
 	case c.MaxMessageBytes < 1:
@@ -229,5 +250,5 @@ func (c Config) logger() *slog.Logger {
 	if c.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(newQuiet(c.Logger.Handler()))
+	return Quiet(c.Logger)
 }

@@ -63,7 +63,9 @@ type dispatcher struct {
 	aborts sync.WaitGroup // aborts that were set up and are not done
 	slots  chan struct{}  // bounds the aborts at once
 
-	recent recentBatches
+	receipts receipts
+	tracer   *tracer // nil: no spans
+	recent   recentBatches
 
 	alone sync.Mutex // held while a prompt that SGLang may have died of is sent alone
 }
@@ -80,10 +82,14 @@ func (d *dispatcher) wait() { d.aborts.Wait() }
 
 // dispatch sends a batch as one call and answers each member. It is the
 // batcher's Dispatch.
-func (d *dispatcher) dispatch(ctx context.Context, b *batch) error {
-	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len())}
+func (d *dispatcher) dispatch(ctx context.Context, b *batch) (err error) {
+	ctx, spans := d.tracer.batch(ctx, d, b)
+	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len()), spans: spans}
 	f.facts = &batchFacts{id: b.ID(), reason: releaseReason(b.Reason()), size: b.Len(), predicted: b.Predicted()}
-	defer f.tell()
+	defer func() {
+		f.tell()
+		spans.end(f.facts, f.split, err)
+	}()
 	members := make([]int, b.Len())
 	for i := range members {
 		members[i] = i
@@ -93,6 +99,7 @@ func (d *dispatcher) dispatch(ctx context.Context, b *batch) error {
 			f.blame(0)
 		} else {
 			b.Split()
+			f.split = true
 			batcher.Isolate(members, f.guilty(members), f.send, f.blame)
 		}
 	}
@@ -124,9 +131,8 @@ func (f *flight) sendAlone(members []int) {
 			if !f.died {
 				return
 			}
-			f.log.Error("SGLang went away twice with one prompt, which is not sent again", "batch", f.batch.ID(), "member", i)
-			f.ended[i] = true
-			f.batch.Fail(i, errDeadly)
+			f.log.ErrorContext(f.ctx, "SGLang went away twice with one prompt, which is not sent again", "batch", f.batch.ID(), "member", i)
+			f.end(i, errDeadly)
 		}
 	}
 }
@@ -149,6 +155,8 @@ type flight struct {
 	err      error  // of the last call
 	broken   bool   // SGLang broke a call off
 	died     bool   // it went away after that, and came back
+	split    bool   // it was sent again in parts
+	spans    *batchTrace
 
 	facts *batchFacts
 }
@@ -286,8 +294,7 @@ func (f *flight) present(members []int) []int {
 		switch p := f.batch.Value(i); {
 		case f.ended[i] || f.batch.Context(i).Err() != nil:
 		case p.generation != f.upstream.state().generation && len(p.request.InputIDs) > 0:
-			f.ended[i] = true
-			f.batch.Fail(i, errOtherModel)
+			f.end(i, errOtherModel)
 		default:
 			here = append(here, i)
 		}
@@ -316,13 +323,15 @@ func (f *flight) call(members []int) error {
 		}
 		stops[k] = f.abortWhenGone(f.batch.Context(i), call.Requests[k].RID)
 	}
-	err := f.generate(call, func(k int, r sglang.Result) {
+	ctx, done := f.spans.call(f.ctx, len(members), f.facts.calls)
+	err := f.generate(ctx, call, func(k int, r sglang.Result) {
 		if stops[k]() { // it is done at SGLang, and its caller may go
 			f.aborts.Done()
 		}
 		stops[k] = nil
 		f.deliver(members[k], r)
 	})
+	done(err)
 	for k, stop := range stops {
 		switch {
 		case stop == nil || !stop():
@@ -336,11 +345,11 @@ func (f *flight) call(members []int) error {
 }
 
 // generate sends a call and calls each with every result.
-func (f *flight) generate(call sglang.Call, each func(k int, r sglang.Result)) error {
+func (f *flight) generate(ctx context.Context, call sglang.Call, each func(k int, r sglang.Result)) error {
 	if f.stream && !slices.ContainsFunc(call.Requests, func(r sglang.Request) bool { return r.KeepRaw }) {
-		return f.client.GenerateEach(f.ctx, call, each)
+		return f.client.GenerateEach(ctx, call, each)
 	}
-	results, err := f.client.Generate(f.ctx, call)
+	results, err := f.client.Generate(ctx, call)
 	for k, r := range results {
 		each(k, r)
 	}
@@ -379,8 +388,9 @@ func (f *flight) deliver(i int, r sglang.Result) {
 	f.facts.answered++
 	f.facts.prompt += meta.PromptTokens
 	f.facts.cached += meta.CachedTokens
-	f.batch.Answer(i, answer{r.Answer, time.Since(f.sent), f.attempts[i]},
-		batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
+	a := answer{r.Answer, time.Since(f.sent), f.attempts[i]}
+	f.spans.member(i, a, nil)
+	f.batch.Answer(i, a, batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
 }
 
 // fail ends a member with its error. What SGLang rejects is wrong with the
@@ -390,13 +400,20 @@ func (f *flight) fail(i int, err error) {
 	if errors.As(err, &e) && e.Kind == sglang.KindRejected {
 		err = &fieldError{f.batch.Value(i).field(), "SGLang refused it: " + e.Message}
 	}
+	f.end(i, err)
+}
+
+// end ends a member with an error.
+func (f *flight) end(i int, err error) {
+	f.ended[i] = true
+	f.spans.member(i, answer{}, err)
 	f.batch.Fail(i, err)
 }
 
 // report tells of a call that failed through no fault of a prompt: to the log,
 // and to the watch if SGLang seems away.
 func (f *flight) report() {
-	f.log.Warn("a call to SGLang failed", "batch", f.batch.ID(), "requests", f.batch.Len(), "error", f.err)
+	f.log.WarnContext(f.ctx, "a call to SGLang failed", "batch", f.batch.ID(), "requests", f.batch.Len(), "error", f.err)
 	if kindOf(f.err) == sglang.KindUnreachable {
 		f.upstream.suspect()
 	}

@@ -45,6 +45,8 @@ type fakeCall struct {
 	Priority *int32           `json:"priority"`
 	LoRA     string           `json:"lora_path"`
 	Stream   bool             `json:"stream"`
+
+	header http.Header
 }
 
 func newFake(t *testing.T) *fakeSGLang {
@@ -172,6 +174,7 @@ func (f *fakeSGLang) generate(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	c.header = r.Header
 	f.mu.Lock()
 	f.calls = append(f.calls, c)
 	refuse, look, fault := f.refuse, f.look, f.fault

@@ -140,7 +140,7 @@ func (d *dropIn) one(ctx context.Context, r *http.Request, call *generateCall, i
 	case err != nil:
 		return nil, err
 	}
-	return generateAnswer(a, rid, d.service.receipts.write(receipt, a))
+	return generateAnswer(a, rid, receipt)
 }
 
 // generateAnswer is SGLang's own answer to one prompt, under the client's rid and

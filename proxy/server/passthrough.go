@@ -32,7 +32,7 @@ var (
 
 // passThrough sends requests to SGLang as they came, and streams its answers back.
 // closeIdle closes the connections that carry nothing.
-func passThrough(c *sglang.Client, key string, log *slog.Logger) (h http.Handler, closeIdle func()) {
+func passThrough(c *sglang.Client, key string, t *tracer, log *slog.Logger) (h http.Handler, closeIdle func()) {
 	target, err := url.Parse(c.URL())
 	if err != nil {
 		panic(err) // the client was made with it
@@ -46,6 +46,7 @@ func passThrough(c *sglang.Client, key string, log *slog.Logger) (h http.Handler
 			if key != "" { // SGLang's own: what the client has is not for it
 				r.Out.Header.Set("Authorization", "Bearer "+key)
 			}
+			t.inject(r.In.Context(), r.Out.Header)
 			r.Out.Header["Idempotency-Key"] = nil // not sent; net/http then repeats what a closing connection lost
 		},
 		Transport:     transport,
@@ -55,7 +56,7 @@ func passThrough(c *sglang.Client, key string, log *slog.Logger) (h http.Handler
 			if r.Context().Err() != nil {
 				return // the client has gone
 			}
-			log.Warn("a request could not be passed on", "path", r.URL.Path, "error", err)
+			log.WarnContext(r.Context(), "a request could not be passed on", "path", r.URL.Path, "error", err)
 			w.Header().Set("Retry-After", "2")
 			writeJSONError(w, http.StatusServiceUnavailable, map[string]any{
 				"object": "error", "message": "SGLang can't be reached", "type": "503", "param": nil, "code": http.StatusServiceUnavailable,

@@ -23,6 +23,7 @@ type backend struct {
 	dispatcher *dispatcher
 	batcher    *batcher.Batcher[prompt, answer]
 
+	receipts     receipts
 	through      http.Handler // what is passed on to it
 	passing      atomic.Int64 // of that, requests that are not answered
 	closeThrough func()
@@ -72,6 +73,7 @@ type pool struct {
 	log       *slog.Logger
 	encoders  *encoders
 	readiness *readiness
+	tracer    *tracer // nil: no spans
 
 	members atomic.Pointer[[]*backend] // replaced whole
 	suspect chan struct{}              // holds one token while a prompt is alone with an SGLang, see submit
@@ -84,7 +86,7 @@ type pool struct {
 }
 
 func newPool(cfg Config, e *encoders, r *readiness, log *slog.Logger) (*pool, error) {
-	p := &pool{cfg: cfg, log: log, encoders: e, readiness: r, settings: cfg.Settings, suspect: make(chan struct{}, 1)}
+	p := &pool{cfg: cfg, log: log, encoders: e, readiness: r, settings: cfg.Settings, tracer: newTracer(cfg), suspect: make(chan struct{}, 1)}
 	p.members.Store(new([]*backend))
 	var fixed []*backend
 	for _, u := range cfg.Upstreams {
@@ -103,18 +105,19 @@ func newPool(cfg Config, e *encoders, r *readiness, log *slog.Logger) (*pool, er
 
 // open makes a backend that nobody watches yet.
 func (p *pool) open(url string) (*backend, error) {
-	client, err := sglang.NewClient(url, sglang.Options{APIKey: p.cfg.UpstreamKey})
+	client, err := sglang.NewClient(url, sglang.Options{APIKey: p.cfg.UpstreamKey, Header: p.tracer.inject})
 	if err != nil {
 		return nil, &ConfigError{"upstream", err.Error()}
 	}
-	b := &backend{client: client, stopWatch: func() {}}
+	b := &backend{client: client, receipts: newReceipts(), stopWatch: func() {}}
 	b.upstream = newUpstream(client, p.cfg.VocabSize, p.encoders, p.log, func(bool, string) { p.changed() }, b.meet)
 	b.dispatcher = newDispatcher(p.cfg, b.upstream, p.log)
+	b.dispatcher.receipts, b.dispatcher.tracer = b.receipts, p.tracer
 	b.dispatcher.elsewhere = func() bool { return p.otherReady(b) }
 	if b.batcher, err = batcher.New(b.dispatcher.dispatch, p.settings); err != nil {
 		return nil, settingFlag(err)
 	}
-	b.through, b.closeThrough = passThrough(client, p.cfg.UpstreamKey, p.log)
+	b.through, b.closeThrough = passThrough(client, p.cfg.UpstreamKey, p.tracer, p.log)
 	return b, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
@@ -15,7 +16,6 @@ type prefillService struct {
 	pb.UnimplementedPrefillServiceServer
 
 	pool       *pool
-	receipts   receipts
 	lengths    lengths
 	identities identities
 	stopping   context.Context // ends idle streams when the process does
@@ -42,41 +42,43 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	return reply(req, a, p.receipts.write(receipt, a)), nil
+	return reply(req, a, receipt), nil
 }
 
 // submit has a prompt answered for a caller, once check, which may change it, has
 // held it against the limits of what SGLang serves now.
-func (p *prefillService) submit(ctx context.Context, value prompt, caller string, check func(*prompt, limits) error) (answer, batcher.Receipt, error) {
+func (p *prefillService) submit(ctx context.Context, value prompt, caller string, check func(*prompt, limits) error) (answer, *pb.Receipt, error) {
 	s := submission{service: p, value: value, check: check, caller: caller}
 	if key := keyOf(ctx); key != nil {
 		s.caller, s.weight = key.name, key.weight
 		if err := key.take(); err != nil {
-			return answer{}, batcher.Receipt{}, err
+			return answer{}, nil, err
 		}
 	}
 	state := p.pool.state()
 	if !state.ready {
-		return answer{}, batcher.Receipt{}, &notReadyError{state.reason}
+		return answer{}, nil, &notReadyError{state.reason}
 	}
 	if err := s.prepare(state); err != nil {
-		return answer{}, batcher.Receipt{}, err
+		return answer{}, nil, err
 	}
 	for {
 		b := p.pool.choose(s.request.Prefix, s.tried)
 		switch {
 		case b == nil && s.lost == nil:
-			return answer{}, batcher.Receipt{}, &notReadyError{p.pool.state().reason}
+			return answer{}, nil, &notReadyError{p.pool.state().reason}
 		case b == nil:
-			return answer{}, batcher.Receipt{}, s.lost
+			return answer{}, nil, s.lost
 		}
+		began := time.Now()
 		a, receipt, err := s.sendTo(ctx, b)
+		p.pool.tracer.request(ctx, b, began, receipt, a, err)
 		if err == nil {
 			p.lengths.learn(s.request.Value.request, a.Meta.PromptTokens)
-			return a, receipt, nil
+			return a, b.receipts.write(receipt, a), nil
 		}
 		if ctx.Err() != nil || !s.mayMove(b, err) {
-			return answer{}, receipt, s.orLost(err)
+			return answer{}, nil, s.orLost(err)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Of one message at most quietBurst records are logged in quietWindow; the first of
@@ -33,6 +35,9 @@ type messageCount struct {
 	let, cut int
 }
 
+// Quiet leaves repetitions out of a log, and adds the trace to what is logged in one.
+func Quiet(l *slog.Logger) *slog.Logger { return slog.New(newQuiet(l.Handler())) }
+
 func newQuiet(h slog.Handler) slog.Handler {
 	return &quiet{h, &seenMessages{counts: map[string]*messageCount{}}}
 }
@@ -46,6 +51,10 @@ func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
 	if cut > 0 {
 		r = r.Clone()
 		r.AddAttrs(slog.Int("left_out_before", cut))
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+		r = r.Clone()
+		r.AddAttrs(slog.String("trace_id", sc.TraceID().String()))
 	}
 	return q.Handler.Handle(ctx, r)
 }

@@ -56,19 +56,19 @@ func (r *recentBatches) all() []pastBatch {
 func (a *adminService) recent() []*pb.RecentBatch {
 	type at struct {
 		pastBatch
-		url string
+		from *backend
 	}
 	var all []at
 	for _, b := range a.pool.all() {
 		for _, p := range b.dispatcher.recent.all() {
-			all = append(all, at{p, b.client.URL()})
+			all = append(all, at{p, b})
 		}
 	}
 	slices.SortStableFunc(all, func(x, y at) int { return y.ended.Compare(x.ended) })
 	out := make([]*pb.RecentBatch, len(all))
 	for i, p := range all {
 		out[i] = &pb.RecentBatch{
-			BatchId:       a.receipts.batchID(p.id),
+			BatchId:       p.from.receipts.batchID(p.id),
 			EndTime:       timestamppb.New(p.ended),
 			ReleaseReason: p.reason,
 			Size:          uint32(p.size),
@@ -77,7 +77,7 @@ func (a *adminService) recent() []*pb.RecentBatch {
 			PromptTokens:  uint64(p.prompt),
 			CachedTokens:  uint64(p.cached),
 			Calls:         uint32(p.calls),
-			Upstream:      p.url,
+			Upstream:      p.from.client.URL(),
 		}
 		if p.predicted > 0 {
 			seconds := p.predicted.Seconds()

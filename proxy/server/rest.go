@@ -82,7 +82,7 @@ func (g *gateway) close() error { return g.conn.Close() }
 // itself.
 func traceMetadata(_ context.Context, r *http.Request) metadata.MD {
 	md := metadata.MD{}
-	for _, name := range []string{"traceparent", "tracestate"} {
+	for _, name := range []string{"traceparent", "tracestate", "baggage"} {
 		if values := r.Header.Values(name); len(values) > 0 {
 			md.Set(name, values...)
 		}
@@ -114,11 +114,12 @@ func restHandler(g *gateway, d *dropIn, keys gate, maxBytes int, r *readiness) h
 	rest := g.handler(maxBytes)
 	mux.Handle("/v1/prefill", rest)
 	mux.Handle("/v1/prefill:stream", rest)
-	generate := keys.handler(http.HandlerFunc(d.generate))
+	t := d.service.pool.tracer
+	generate := t.handler(keys.handler(http.HandlerFunc(d.generate)))
 	mux.Handle("POST /generate", generate)
 	mux.Handle("PUT /generate", generate)
-	mux.Handle("POST /abort_request", keys.handler(http.HandlerFunc(d.abortRequest)))
-	mux.Handle("/", keys.handler(d))
+	mux.Handle("POST /abort_request", t.handler(keys.handler(http.HandlerFunc(d.abortRequest))))
+	mux.Handle("/", t.handler(keys.handler(d)))
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 

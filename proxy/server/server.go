@@ -101,7 +101,7 @@ func (s *Server) openData() (*port, error) {
 		return nil, errors.Join(err, p.listener.Close())
 	}
 	s.service = &prefillService{
-		pool: s.pool, receipts: newReceipts(), identities: newIdentities(), stopping: s.stopping,
+		pool: s.pool, identities: newIdentities(), stopping: s.stopping,
 	}
 	pb.RegisterPrefillServiceServer(s.grpc, s.service)
 	p.serveGRPC(s.grpc)
@@ -142,7 +142,7 @@ func (s *Server) openAdmin() (*port, error) {
 	server := s.grpcServer(open)
 	channelz.RegisterChannelzServiceToServer(server)
 	pb.RegisterAdminServiceServer(server, &adminService{
-		version: s.cfg.Version, started: time.Now(), pool: s.pool, readiness: s.readiness, receipts: s.service.receipts,
+		version: s.cfg.Version, started: time.Now(), pool: s.pool, readiness: s.readiness,
 	})
 	p.serveHTTP(adminHandler(server, withStatusPage(g.handler(s.cfg.MaxMessageBytes)), s.cfg.adminIsLocal()), g, server)
 	closeHTTP := p.close
@@ -164,7 +164,7 @@ const (
 
 // grpcServer is a gRPC server with health and reflection, behind a gate.
 func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
-	server := grpc.NewServer(append(options,
+	options = append(options,
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -172,10 +172,14 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 			Time: pingEvery, Timeout: pingTimeout, MaxConnectionAge: s.cfg.MaxConnectionAge, // 0: none
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingEvery, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(g.unary),
-		grpc.ChainStreamInterceptor(g.stream, endStreams(s.stopping)),
+		grpc.ChainStreamInterceptor(endStreams(s.stopping)),
 		grpc.WaitForHandlers(true),
-	)...)
+	)
+	if t := s.pool.tracer; t != nil { // first: a refused key is to be seen, too
+		options = append(options, grpc.ChainUnaryInterceptor(t.unary), grpc.ChainStreamInterceptor(t.stream))
+	}
+	options = append(options, grpc.ChainUnaryInterceptor(g.unary), grpc.ChainStreamInterceptor(g.stream))
+	server := grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(server, s.readiness.health)
 	reflection.Register(server)
 	return server

@@ -104,7 +104,9 @@ func (c *conversation) leave(id string) {
 // serve answers one request and gives its slot back once the reply is on its way.
 func (c *conversation) serve(req *pb.PrefillRequest) {
 	defer func() { <-c.window }()
-	r, err := c.service.answer(c.stream.Context(), req)
+	ctx, end := c.service.pool.tracer.one(c.stream.Context())
+	r, err := c.service.answer(ctx, req)
+	end(err)
 	c.leave(req.GetRequestId())
 	c.say(req.GetRequestId(), r, err)
 }

@@ -1,0 +1,403 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/telemetry"
+	"paceline/sglang"
+)
+
+// tracer makes the spans of requests and batches:
+//
+//	request trace                        batch trace, a root of its own
+//	  caller's span                        batch.dispatch    links to every request
+//	    …/Prefill                            batch.member    one a prompt, links to its request
+//	      batch.wait                         POST /generate  one a call, parent of SGLang's own
+//	      batch.execute   links to the batch
+//
+// No span tells any of a prompt. A nil tracer makes none, and costs nothing.
+type tracer struct {
+	tracer     trace.Tracer
+	propagator propagation.TextMapPropagator
+	members    bool // whether batches have a row for each prompt
+}
+
+// newTracer returns nil where the configuration names no provider.
+func newTracer(cfg Config) *tracer {
+	if cfg.TracerProvider == nil {
+		return nil
+	}
+	p := cfg.Propagator
+	if p == nil {
+		p = propagation.TraceContext{}
+	}
+	return &tracer{
+		tracer:     cfg.TracerProvider.Tracer("paceline/proxy", trace.WithInstrumentationVersion(cfg.Version)),
+		propagator: p, members: cfg.TraceDetail != TraceDetailLinks,
+	}
+}
+
+// metadataCarrier lets a propagator read what a gRPC call brings.
+type metadataCarrier metadata.MD
+
+func (m metadataCarrier) Get(key string) string {
+	if values := metadata.MD(m).Get(key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+func (m metadataCarrier) Set(key, value string) { metadata.MD(m).Set(key, value) }
+
+func (m metadataCarrier) Keys() []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// unary makes the span of a call of PrefillService.
+func (t *tracer) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if !traced(info.FullMethod) {
+		return handle(ctx, req)
+	}
+	ctx, span := t.call(ctx, info.FullMethod)
+	defer span.End()
+	reply, err := handle(ctx, req)
+	endCall(span, err)
+	return reply, err
+}
+
+// stream makes the span of a stream of PrefillService, below which each request has
+// one.
+func (t *tracer) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if !traced(info.FullMethod) {
+		return handle(srv, s)
+	}
+	ctx, span := t.call(s.Context(), info.FullMethod)
+	defer span.End()
+	err := handle(srv, endingStream{s, ctx})
+	endCall(span, err)
+	return err
+}
+
+// traced says whether calls of a method get a span: what probes and reflects has
+// nothing to show.
+func traced(method string) bool {
+	return strings.HasPrefix(method, "/"+pb.PrefillService_ServiceDesc.ServiceName+"/")
+}
+
+func (t *tracer) call(ctx context.Context, method string) (context.Context, trace.Span) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	ctx = t.propagator.Extract(ctx, metadataCarrier(md))
+	name := strings.TrimPrefix(method, "/")
+	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String(telemetry.RPCSystem, "grpc"), attribute.String(telemetry.RPCMethod, name))
+	}
+	return ctx, span
+}
+
+// endCall notes how a call ended. Errors of the caller are no errors of the server.
+func endCall(span trace.Span, err error) {
+	if !span.IsRecording() {
+		return
+	}
+	st := status.Convert(err)
+	span.SetAttributes(attribute.String(telemetry.RPCStatus, statusName(st.Code())))
+	switch st.Code() {
+	case codes.OK, codes.InvalidArgument, codes.Canceled, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied,
+		codes.Unauthenticated, codes.FailedPrecondition, codes.OutOfRange:
+	default:
+		span.SetStatus(otelcodes.Error, st.Message())
+	}
+}
+
+// statusName is a code as the semantic conventions write it.
+func statusName(c codes.Code) string {
+	if c == codes.Canceled {
+		return "CANCELLED" // String has Go's spelling
+	}
+	var name strings.Builder
+	for i, r := range c.String() {
+		if i > 0 && r >= 'A' && r <= 'Z' && c != codes.OK { // OutOfRange: OUT_OF_RANGE
+			name.WriteByte('_')
+		}
+		name.WriteRune(r)
+	}
+	return strings.ToUpper(name.String())
+}
+
+// one makes the span of a request of a stream.
+func (t *tracer) one(ctx context.Context) (context.Context, func(error)) {
+	if t == nil {
+		return ctx, func(error) {}
+	}
+	ctx, span := t.tracer.Start(ctx, pb.PrefillService_ServiceDesc.ServiceName+"/PrefillStream request")
+	return ctx, func(err error) {
+		if err != nil {
+			err = statusOf(err).Err()
+		}
+		endCall(span, err)
+		span.End()
+	}
+}
+
+// handler makes the spans of HTTP requests.
+func (t *tracer) handler(h http.Handler) http.Handler {
+	if t == nil {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		ctx, span := t.tracer.Start(ctx, r.Method+" "+route(r.URL.Path), trace.WithSpanKind(trace.SpanKindServer))
+		defer span.End()
+		if !span.IsRecording() {
+			h.ServeHTTP(w, r.WithContext(ctx))
+			return
+		}
+		s := &statusWriter{ResponseWriter: w}
+		h.ServeHTTP(s, r.WithContext(ctx))
+		span.SetAttributes(
+			attribute.String(telemetry.HTTPMethod, r.Method), attribute.String(telemetry.HTTPRoute, route(r.URL.Path)),
+			attribute.Int(telemetry.HTTPStatus, s.code()))
+		if s.code() >= http.StatusInternalServerError {
+			span.SetStatus(otelcodes.Error, http.StatusText(s.code()))
+		}
+	})
+}
+
+// route is a path as it may stand in a span's name: one of those that are known.
+func route(path string) string {
+	switch {
+	case path == "/abort_request", path == "/v1/completions", path == "/v1/chat/completions":
+		return path
+	case strings.HasPrefix(path, "/v1/"):
+		return "/v1/*"
+	}
+	for _, known := range passedPaths {
+		if path == known {
+			return path
+		}
+	}
+	return "/*"
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusWriter) WriteHeader(code int) {
+	if s.status == 0 {
+		s.status = code
+	}
+	s.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController reach the writer below: streams are flushed.
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+func (s *statusWriter) code() int {
+	if s.status == 0 {
+		return http.StatusOK
+	}
+	return s.status
+}
+
+// inject puts the trace of ctx on a request to SGLang.
+func (t *tracer) inject(ctx context.Context, h http.Header) {
+	if t != nil {
+		t.propagator.Inject(ctx, propagation.HeaderCarrier(h))
+	}
+}
+
+// request makes the spans of a request's way through the batcher, once it has ended.
+func (t *tracer) request(ctx context.Context, b *backend, began time.Time, r batcher.Receipt, a answer, err error) {
+	if t == nil {
+		return
+	}
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	now := time.Now()
+	if r.BatchID == 0 {
+		_, wait := t.tracer.Start(ctx, telemetry.SpanWait, trace.WithTimestamp(began))
+		failed(wait, err)
+		wait.End(trace.WithTimestamp(now))
+		return
+	}
+	about := []attribute.KeyValue{
+		attribute.String(telemetry.BatchID, b.receipts.batchID(r.BatchID)),
+		attribute.Int(telemetry.BatchSize, r.Size),
+		attribute.Int(telemetry.BatchPosition, r.Position),
+		attribute.String(telemetry.BatchReason, r.Reason.String()),
+		attribute.Float64(telemetry.BatchWait, r.QueueWait.Seconds()),
+	}
+	released := began.Add(r.QueueWait)
+	_, wait := t.tracer.Start(ctx, telemetry.SpanWait, trace.WithTimestamp(began), trace.WithAttributes(about...))
+	wait.End(trace.WithTimestamp(released))
+
+	about = append(about,
+		attribute.Int(telemetry.BatchMerged, r.Merged),
+		attribute.Float64(telemetry.BatchPredicted, r.Predicted.Seconds()),
+		attribute.Int(telemetry.BatchUncached, r.PredictedUncached))
+	if err == nil {
+		about = append(about,
+			attribute.Int(telemetry.GenAIInputTokens, a.Meta.PromptTokens),
+			attribute.Int(telemetry.GenAICachedTokens, a.Meta.CachedTokens),
+			attribute.Int(telemetry.GenAIOutputTokens, a.Meta.CompletionTokens),
+			attribute.Int(telemetry.BatchAttempts, a.attempts))
+	}
+	options := []trace.SpanStartOption{trace.WithTimestamp(released), trace.WithAttributes(about...)}
+	if batch, ok := r.Attached.(trace.SpanContext); ok {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: batch, Attributes: about[:1]}))
+	}
+	_, execute := t.tracer.Start(ctx, telemetry.SpanExecute, options...)
+	failed(execute, err)
+	execute.End(trace.WithTimestamp(now))
+}
+
+// failed notes an error on a span, in the words that a caller gets.
+func failed(span trace.Span, err error) {
+	if err == nil {
+		return
+	}
+	st := statusOf(err)
+	span.SetAttributes(attribute.String(telemetry.ErrorType, statusName(st.Code())))
+	span.SetStatus(otelcodes.Error, st.Message())
+}
+
+// batchTrace is the trace of one batch; nil where none of its requests is sampled.
+type batchTrace struct {
+	tracer  *tracer
+	root    trace.Span
+	members []trace.Span // by member; nil without rows
+}
+
+// batch begins the trace of a batch, and returns its context.
+func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Context, *batchTrace) {
+	if t == nil {
+		return ctx, nil
+	}
+	sampled, requests := false, 0
+	links := make([]trace.Link, 0, b.Len())
+	byMember := make([][]trace.Link, b.Len())
+	for i := range b.Len() {
+		for _, request := range b.Requests(i) {
+			requests++
+			sc := trace.SpanContextFromContext(request)
+			if !sc.IsValid() {
+				continue
+			}
+			sampled = sampled || sc.IsSampled()
+			l := trace.Link{SpanContext: sc, Attributes: []attribute.KeyValue{attribute.Int(telemetry.BatchPosition, i)}}
+			links, byMember[i] = append(links, l), append(byMember[i], l)
+		}
+	}
+	if !sampled {
+		return ctx, nil
+	}
+	id := attribute.String(telemetry.BatchID, d.receipts.batchID(b.ID()))
+	host, port := hostPort(d.client.URL())
+	ctx, root := t.tracer.Start(ctx, telemetry.SpanDispatch, trace.WithNewRoot(), trace.WithTimestamp(b.Released()), trace.WithLinks(links...),
+		trace.WithAttributes(
+			id, attribute.Int(telemetry.BatchSize, b.Len()), attribute.Int(telemetry.BatchRequests, requests),
+			attribute.String(telemetry.BatchReason, b.Reason().String()),
+			attribute.Float64(telemetry.BatchPredicted, b.Predicted().Seconds()),
+			attribute.String(telemetry.GenAIOperation, "text_completion"), attribute.String(telemetry.GenAIProvider, "sglang"),
+			attribute.String(telemetry.GenAIModel, d.upstream.state().model()),
+			attribute.String(telemetry.ServerAddress, host), attribute.Int(telemetry.ServerPort, port),
+		))
+	bt := &batchTrace{tracer: t, root: root}
+	if t.members {
+		bt.members = make([]trace.Span, b.Len())
+		for i := range bt.members {
+			_, bt.members[i] = t.tracer.Start(ctx, telemetry.SpanMember, trace.WithTimestamp(b.Released()), trace.WithLinks(byMember[i]...),
+				trace.WithAttributes(id, attribute.Int(telemetry.BatchPosition, i)))
+		}
+	}
+	b.Attach(root.SpanContext())
+	return ctx, bt
+}
+
+// hostPort is where a URL points.
+func hostPort(of string) (host string, port int) {
+	u, err := url.Parse(of)
+	if err != nil {
+		return "", 0
+	}
+	port, _ = strconv.Atoi(u.Port())
+	return u.Hostname(), port
+}
+
+// member ends the row of a prompt.
+func (b *batchTrace) member(i int, a answer, err error) {
+	if b == nil || b.members == nil {
+		return
+	}
+	span := b.members[i]
+	if err == nil {
+		span.SetAttributes(
+			attribute.Int(telemetry.GenAIInputTokens, a.Meta.PromptTokens), attribute.Int(telemetry.GenAICachedTokens, a.Meta.CachedTokens),
+			attribute.Int(telemetry.BatchAttempts, a.attempts))
+	}
+	failed(span, err)
+	span.End()
+}
+
+// call begins the span of one call to SGLang.
+func (b *batchTrace) call(ctx context.Context, prompts, attempt int) (context.Context, func(error)) {
+	if b == nil {
+		return ctx, func(error) {}
+	}
+	ctx, span := b.tracer.tracer.Start(ctx, telemetry.SpanGenerate, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String(telemetry.HTTPMethod, http.MethodPost), attribute.String(telemetry.URLPath, "/generate"),
+		attribute.Int(telemetry.BatchSize, prompts), attribute.Int(telemetry.BatchAttempts, attempt)))
+	return ctx, func(err error) {
+		var e *sglang.Error
+		switch {
+		case err == nil:
+			span.SetAttributes(attribute.Int(telemetry.HTTPStatus, http.StatusOK))
+		case errors.As(err, &e) && e.Status > 0:
+			span.SetAttributes(attribute.Int(telemetry.HTTPStatus, e.Status))
+		}
+		failed(span, err)
+		span.End()
+	}
+}
+
+// end ends what is left, with what the batch came to.
+func (b *batchTrace) end(f *batchFacts, split bool, err error) {
+	if b == nil {
+		return
+	}
+	for _, m := range b.members {
+		m.End() // again, but for those whose request has gone
+	}
+	b.root.SetAttributes(
+		attribute.Int(telemetry.BatchCalls, f.calls), attribute.Bool(telemetry.BatchSplit, split),
+		attribute.Int(telemetry.GenAIInputTokens, f.prompt), attribute.Int(telemetry.GenAICachedTokens, f.cached))
+	failed(b.root, err)
+	b.root.End()
+}

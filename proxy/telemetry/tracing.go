@@ -1,0 +1,287 @@
+// Package telemetry sets up tracing from the standard OTEL_* variables, for the
+// proxy and for loadgen, and holds the names of attributes and metrics.
+//
+// Without an endpoint there is no exporter and no cost. A collector that is away or
+// slow costs nobody time: what the queue has no room for is dropped and counted.
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/contrib/propagators/autoprop"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Tracing is where spans go. Its methods may be called from any goroutine.
+type Tracing struct {
+	Provider   trace.TracerProvider          // nil: no spans are made
+	Propagator propagation.TextMapPropagator // never nil
+	Sampler    string                        // as OTEL_TRACES_SAMPLER says
+	Exporter   string                        // where spans go, for people
+
+	sdk    *sdktrace.TracerProvider
+	counts counts
+}
+
+// Spans counts what became of the sampled spans that ended.
+type Spans struct {
+	Exported uint64
+	Failed   uint64 // the collector did not take them
+	Dropped  uint64 // the queue had no room for them
+	Waiting  uint64 // in the queue or on their way
+}
+
+type counts struct {
+	exported, failed, dropped atomic.Uint64
+	waiting                   atomic.Int64
+}
+
+// Spans tells what became of the spans so far.
+func (t *Tracing) Spans() Spans {
+	return Spans{t.counts.exported.Load(), t.counts.failed.Load(), t.counts.dropped.Load(), uint64(max(0, t.counts.waiting.Load()))}
+}
+
+// mostLinks is the largest batch there is. The SDK keeps 128 links and drops the
+// others without a word.
+const mostLinks = 4096
+
+// queueSize is how many spans wait for a slow collector, unless
+// OTEL_BSP_MAX_QUEUE_SIZE says otherwise: a second of a busy proxy.
+const queueSize = 16384
+
+// Start reads the environment and starts exporting. service names the process where
+// OTEL_SERVICE_NAME doesn't. An error names the variable and what was expected. The
+// result is to be shut down.
+func Start(ctx context.Context, service, version string) (*Tracing, error) {
+	t := &Tracing{}
+	var err error
+	if t.Propagator, err = propagator(); err != nil {
+		return nil, err
+	}
+	exporter, err := t.exporter(ctx)
+	if err != nil || exporter == nil {
+		return t, err
+	}
+	sampler, err := t.sampler()
+	if err != nil {
+		return nil, err
+	}
+	res, err := resource.New(ctx,
+		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.version", version)),
+		resource.WithTelemetrySDK(), resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
+	}
+	limits := sdktrace.NewSpanLimits() // of the environment
+	limits.LinkCountLimit = max(limits.LinkCountLimit, mostLinks)
+	queue := queueSize
+	if text := os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE"); text != "" {
+		if queue, err = strconv.Atoi(text); err != nil || queue < 1 {
+			return nil, fmt.Errorf("OTEL_BSP_MAX_QUEUE_SIZE: must be at least 1, got %q", text)
+		}
+	}
+	exports := sdktrace.NewBatchSpanProcessor(&countingExporter{exporter, &t.counts}, sdktrace.WithMaxQueueSize(queue))
+	t.sdk = sdktrace.NewTracerProvider(
+		sdktrace.WithResource(res),
+		sdktrace.WithSampler(batchSampler{sampler}),
+		sdktrace.WithRawSpanLimits(limits),
+		sdktrace.WithSpanProcessor(&bounded{exports, int64(queue), &t.counts}),
+	)
+	t.Provider = t.sdk
+	return t, nil
+}
+
+// shutdownPatience is how long the end of a process waits for a collector.
+const shutdownPatience = 3 * time.Second
+
+// Shutdown exports what waits, within 3 seconds.
+func (t *Tracing) Shutdown(ctx context.Context) error {
+	if t.sdk == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, shutdownPatience)
+	defer cancel()
+	return t.sdk.Shutdown(ctx)
+}
+
+// exporter is the one that OTEL_TRACES_EXPORTER names; nil for none. Where nothing is
+// named, an endpoint must be: most who run a proxy have no collector.
+func (t *Tracing) exporter(ctx context.Context) (sdktrace.SpanExporter, error) {
+	disabled, err := flag("OTEL_SDK_DISABLED")
+	if err != nil || disabled {
+		return nil, err
+	}
+	endpoint := first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+	switch name := os.Getenv("OTEL_TRACES_EXPORTER"); name {
+	case "none":
+		return nil, nil
+	case "console":
+		t.Exporter = "console"
+		return stdouttrace.New()
+	case "":
+		if endpoint == "" {
+			return nil, nil
+		}
+	case "otlp":
+	default:
+		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: must be otlp, console or none, got %q", name)
+	}
+	if u, err := url.Parse(endpoint); endpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: must be a URL such as http://127.0.0.1:4318, got %q", endpoint)
+	}
+	protocol := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+	if protocol == "" {
+		protocol = "http/protobuf"
+	}
+	t.Exporter = "otlp over " + protocol
+	if endpoint != "" {
+		t.Exporter += " to " + endpoint
+	}
+	switch protocol {
+	case "http/protobuf":
+		return otlptracehttp.New(ctx)
+	case "grpc":
+		return otlptracegrpc.New(ctx)
+	}
+	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: must be grpc or http/protobuf, got %q", protocol)
+}
+
+// first is the first variable that is set.
+func first(names ...string) string {
+	for _, name := range names {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func flag(name string) (bool, error) {
+	switch v := strings.ToLower(os.Getenv(name)); v {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, fmt.Errorf("%s: must be true or false, got %q", name, v)
+	}
+}
+
+func propagator() (propagation.TextMapPropagator, error) {
+	names := os.Getenv("OTEL_PROPAGATORS")
+	if names == "" {
+		names = "tracecontext,baggage"
+	}
+	p, err := autoprop.TextMapPropagator(strings.Split(names, ",")...)
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_PROPAGATORS: %w", err)
+	}
+	return p, nil
+}
+
+// sampler is the one that OTEL_TRACES_SAMPLER names. The SDK reads it by itself only
+// where no other is wrapped around it.
+func (t *Tracing) sampler() (sdktrace.Sampler, error) {
+	t.Sampler = os.Getenv("OTEL_TRACES_SAMPLER")
+	if t.Sampler == "" {
+		t.Sampler = "parentbased_always_on"
+	}
+	name, byParent := strings.CutPrefix(t.Sampler, "parentbased_")
+	var s sdktrace.Sampler
+	switch name {
+	case "always_on":
+		s = sdktrace.AlwaysSample()
+	case "always_off":
+		s = sdktrace.NeverSample()
+	case "traceidratio":
+		ratio := 1.0
+		if text := os.Getenv("OTEL_TRACES_SAMPLER_ARG"); text != "" {
+			var err error
+			if ratio, err = strconv.ParseFloat(text, 64); err != nil || !(ratio >= 0 && ratio <= 1) {
+				return nil, fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: must be from 0 to 1, got %q", text)
+			}
+			t.Sampler += " " + text
+		}
+		s = sdktrace.TraceIDRatioBased(ratio)
+	default:
+		return nil, fmt.Errorf("OTEL_TRACES_SAMPLER: must be always_on, always_off, traceidratio or one of these after parentbased_, got %q", t.Sampler)
+	}
+	if byParent {
+		s = sdktrace.ParentBased(s)
+	}
+	return s, nil
+}
+
+// batchSampler samples a batch if one of its requests is sampled, and leaves all
+// else to another sampler.
+type batchSampler struct{ sdktrace.Sampler }
+
+// ShouldSample implements sdktrace.Sampler.
+func (s batchSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if p.Name != SpanDispatch {
+		return s.Sampler.ShouldSample(p)
+	}
+	for _, l := range p.Links {
+		if l.SpanContext.IsSampled() {
+			return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample}
+		}
+	}
+	return sdktrace.SamplingResult{Decision: sdktrace.Drop}
+}
+
+// Description implements sdktrace.Sampler.
+func (s batchSampler) Description() string {
+	return "batches by their links, else " + s.Sampler.Description()
+}
+
+// bounded lets so many spans wait, and counts those that find no room. The SDK's own
+// queue drops them, too, but tells nobody how many; here it is never full.
+type bounded struct {
+	sdktrace.SpanProcessor
+	room   int64
+	counts *counts
+}
+
+// OnEnd implements sdktrace.SpanProcessor.
+func (b *bounded) OnEnd(s sdktrace.ReadOnlySpan) {
+	switch {
+	case !s.SpanContext().IsSampled():
+	case b.counts.waiting.Add(1) > b.room:
+		b.counts.waiting.Add(-1)
+		b.counts.dropped.Add(1)
+	default:
+		b.SpanProcessor.OnEnd(s)
+	}
+}
+
+// countingExporter counts what an exporter takes and what it doesn't.
+type countingExporter struct {
+	sdktrace.SpanExporter
+	counts *counts
+}
+
+// ExportSpans implements sdktrace.SpanExporter.
+func (c *countingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	err := c.SpanExporter.ExportSpans(ctx, spans)
+	if err == nil {
+		c.counts.exported.Add(uint64(len(spans)))
+	} else {
+		c.counts.failed.Add(uint64(len(spans)))
+	}
+	c.counts.waiting.Add(-int64(len(spans)))
+	return err
+}
