@@ -32,6 +32,8 @@ type Batch[Q, R any] struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	members  []member[Q, R]
+	limit    int // prompts that it could have had
+	merged   int // requests that needed no prompt of their own
 	live     int // members whose caller still waits; guarded by owner.mu, as all below
 
 	prev, next *Batch[Q, R] // in flight
@@ -100,6 +102,14 @@ func (b *Batch[Q, R]) Predicted() time.Duration { return b.expected }
 // Len is the number of members at release; members that end stay counted.
 // Requests that ask for the same are one member.
 func (b *Batch[Q, R]) Len() int { return len(b.members) }
+
+// Limit is the batch size in force at the release: how many members it could have
+// had. It is 1 in ModeUnbatched.
+func (b *Batch[Q, R]) Limit() int { return b.limit }
+
+// Merged is how many requests of the batch needed no prompt of their own, because
+// another asks for the same.
+func (b *Batch[Q, R]) Merged() int { return b.merged }
 
 // Value returns what member i submitted.
 func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].value }

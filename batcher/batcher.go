@@ -333,7 +333,10 @@ func (b *Batcher[Q, R]) tryAgain(wake, now time.Time) time.Time {
 // start takes requests from a lane as decided and dispatches them as one batch.
 // It requires mu.
 func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
-	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now}
+	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now, limit: s.BatchSize}
+	if s.Mode == ModeUnbatched {
+		batch.limit = 1
+	}
 	tokens := b.fill(batch, l, d, s, now)
 	if len(batch.members) == 0 {
 		return // all of them were too late
@@ -360,7 +363,8 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 	b.stats.InFlightRequests += batch.live
 	b.stats.Releases[batch.reason].Batches++
 	b.stats.Releases[batch.reason].Requests += uint64(batch.live)
-	b.stats.Merged += uint64(batch.live - len(batch.members))
+	batch.merged = batch.live - len(batch.members)
+	b.stats.Merged += uint64(batch.merged)
 	b.running.Go(func() { b.run(batch) })
 }
 

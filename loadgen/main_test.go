@@ -235,7 +235,7 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "", "127.0.0.1:0"
+	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
 	cfg.Settings.Mode = batcher.ModeUnbatched
 	cfg.Settings.BatchSize, cfg.Settings.BatchTokens, cfg.Settings.MaxWait = 7, 100, 3*time.Millisecond
 	p, err := server.New(cfg)

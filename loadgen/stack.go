@@ -145,7 +145,7 @@ func (s *stack) startProxy(upstream string, o options, log *slog.Logger) (addr, 
 	}
 	cfg := server.DefaultConfig()
 	cfg.Upstreams, cfg.UpstreamKey = []string{upstream}, key
-	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "", "127.0.0.1:0"
+	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
 	cfg.Tokenizer = o.tokenizer
 	cfg.DrainTimeout = stopPatience
 	cfg.Logger = log.With("part", "proxy")

@@ -69,6 +69,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&c.Listen, "listen", c.Listen, "`host:port` of gRPC")
 	f.StringVar(&c.HTTP, "http", c.HTTP, "`host:port` of REST; empty turns it off")
 	f.StringVar(&c.Admin, "admin", c.Admin, "`host:port` of the admin service, on loopback unless -tls-client-ca or -keys is given; empty turns it off")
+	f.StringVar(&c.Metrics, "metrics", c.Metrics, "`host:port` of /metrics for Prometheus; empty turns it off")
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` with the certificate for -listen and -http; followed when it is rotated")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` with its key")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` with the authority whose certificates clients need")

@@ -93,6 +93,9 @@ func startTracing(o *options) (*telemetry.Tracing, error) {
 		return nil, err
 	}
 	o.config.TracerProvider, o.config.Propagator = tracing.Provider, tracing.Propagator
+	if tracing.Provider != nil {
+		o.config.Spans = tracing.Spans
+	}
 	if tracing.Exporter != "" {
 		log.Info("tracing", "exporter", tracing.Exporter, "sampler", tracing.Sampler)
 	}

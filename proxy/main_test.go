@@ -81,7 +81,7 @@ func startProcess(t *testing.T, upstream string, more ...string) *process {
 	p := &process{t: t, signals: make(chan os.Signal, 2), log: bufio.NewScanner(read), code: make(chan int, 1)}
 	go func() {
 		code := run(append([]string{
-			"-upstream", upstream, "-listen", "127.0.0.1:0", "-http", "127.0.0.1:0", "-admin", "127.0.0.1:0",
+			"-upstream", upstream, "-listen", "127.0.0.1:0", "-http", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-metrics", "127.0.0.1:0",
 			"-max-wait", "0s", "-log-format", "json",
 		}, more...), nil, io.Discard, write, p.signals)
 		p.code <- code

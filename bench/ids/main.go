@@ -127,7 +127,7 @@ func prompts(o options) ([]target.Prompt, error) {
 // startProxy starts an embedded proxy that only batches.
 func startProxy(ctx context.Context, o options, tokenizer, want string) (*target.Proxy, func(), error) {
 	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Tokenizer = []string{o.sglang}, "127.0.0.1:0", "", "127.0.0.1:0", tokenizer
+	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics, cfg.Tokenizer = []string{o.sglang}, "127.0.0.1:0", "", "127.0.0.1:0", "", tokenizer
 	cfg.Settings.BatchSize, cfg.Settings.MaxInFlight = o.size, o.inFlight
 	cfg.Settings.PrefixOrder, cfg.Settings.MergeIdentical = false, false
 	running, err := server.New(cfg)

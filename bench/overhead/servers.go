@@ -141,7 +141,7 @@ func echo(ctx context.Context, o options) error {
 
 func proxy(ctx context.Context, o options) error {
 	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin = []string{o.upstream}, "127.0.0.1:0", "127.0.0.1:0", ""
+	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{o.upstream}, "127.0.0.1:0", "127.0.0.1:0", "", "127.0.0.1:0"
 	cfg.Settings.BatchSize, cfg.Settings.MaxInFlight, cfg.Settings.MaxWait = o.size, o.inFlight, o.maxWait
 	server.CollectLess() // as the command does
 	p, err := server.New(cfg)

@@ -15,6 +15,8 @@ import (
 type gate struct {
 	keys  *keyring
 	admin bool // only keys that open the admin listener will do
+
+	metrics *metrics // nil: none
 }
 
 // Whoever probes whether the proxy is alive has no key.
@@ -25,6 +27,14 @@ func (g gate) pass(ctx context.Context, authorization string) (context.Context, 
 	if g.keys == nil {
 		return ctx, nil
 	}
+	in, err := g.find(ctx, authorization)
+	if err != nil {
+		g.metrics.refused(ctx, refusedKey)
+	}
+	return in, err
+}
+
+func (g gate) find(ctx context.Context, authorization string) (context.Context, error) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "bearer") || token == "" {
 		return nil, status.Error(codes.Unauthenticated, "authorization: must be a bearer key")

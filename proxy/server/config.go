@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"paceline/batcher"
+	"paceline/proxy/telemetry"
 	"paceline/sglang"
 )
 
@@ -39,6 +40,10 @@ type Config struct {
 	// off. Whoever reaches it may drain the proxy: on loopback anybody, beyond it
 	// whoever has a certificate of TLSClientCA or else an admin key of KeysFile.
 	Admin string
+
+	// Metrics is the host:port of the page for Prometheus, /metrics; empty turns it
+	// off. It tells no prompt and changes nothing, and asks for no key.
+	Metrics string
 
 	// TLSCert and TLSKey are the files of the certificate for Listen and HTTP, and
 	// for Admin beyond loopback; empty for no TLS. With TLSClientCA clients need a
@@ -96,6 +101,9 @@ type Config struct {
 	TracerProvider trace.TracerProvider
 	Propagator     propagation.TextMapPropagator
 
+	// Spans tells for the metrics what became of the spans; nil where there are none.
+	Spans func() telemetry.Spans
+
 	// TraceDetail is TraceDetailMembers (the same as empty), where a batch's trace has
 	// a row for each prompt, or TraceDetailLinks, where it has only links to them.
 	TraceDetail string
@@ -123,6 +131,7 @@ func DefaultConfig() Config {
 		Listen:           "127.0.0.1:50051",                  // gRPC's customary port
 		HTTP:             "127.0.0.1:8080",
 		Admin:            "127.0.0.1:9090",
+		Metrics:          "127.0.0.1:9464", // customary for OpenTelemetry's metrics page
 		Settings:         batcher.DefaultSettings(),
 		Tokenizer:        TokenizerAuto,
 		MaxOutage:        5 * time.Minute,  // a model of 70 billion parameters loads in less
@@ -177,7 +186,7 @@ func (c Config) validateAddresses() error {
 		return &ConfigError{"listen", "must be host:port, got nothing"}
 	}
 	for _, a := range []struct{ field, addr string }{
-		{"listen", c.Listen}, {"http", c.HTTP}, {"admin", c.Admin},
+		{"listen", c.Listen}, {"http", c.HTTP}, {"admin", c.Admin}, {"metrics", c.Metrics},
 	} {
 		if a.addr == "" {
 			continue

@@ -52,7 +52,7 @@ func TestAdminBeyondLoopbackIsRefused(t *testing.T) {
 func TestAnAddressThatIsTakenIsNamed(t *testing.T) {
 	f := newFake(t)
 	cfg := DefaultConfig()
-	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", f.addr, ""
+	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", f.addr, "", ""
 	_, err := New(cfg)
 	if err == nil || !errorHolds(err, "http: ") {
 		t.Fatalf("got %v", err)

@@ -64,7 +64,8 @@ type dispatcher struct {
 	slots  chan struct{}  // bounds the aborts at once
 
 	receipts receipts
-	tracer   *tracer // nil: no spans
+	tracer   *tracer  // nil: no spans
+	metrics  *metrics // nil: none
 	recent   recentBatches
 
 	alone sync.Mutex // held while a prompt that SGLang may have died of is sent alone
@@ -84,6 +85,7 @@ func (d *dispatcher) wait() { d.aborts.Wait() }
 // batcher's Dispatch.
 func (d *dispatcher) dispatch(ctx context.Context, b *batch) (err error) {
 	ctx, spans := d.tracer.batch(ctx, d, b)
+	d.metrics.released(b)
 	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len()), spans: spans}
 	f.facts = &batchFacts{id: b.ID(), reason: releaseReason(b.Reason()), size: b.Len(), predicted: b.Predicted()}
 	defer func() {
@@ -99,6 +101,7 @@ func (d *dispatcher) dispatch(ctx context.Context, b *batch) (err error) {
 			f.blame(0)
 		} else {
 			b.Split()
+			d.metrics.split()
 			f.split = true
 			batcher.Isolate(members, f.guilty(members), f.send, f.blame)
 		}
@@ -165,6 +168,7 @@ type flight struct {
 func (f *flight) tell() {
 	now := time.Now()
 	f.facts.took = now.Sub(f.batch.Released())
+	f.metrics.dispatched(f.ctx, f.facts)
 	f.recent.add(f.facts, now)
 }
 
@@ -212,6 +216,7 @@ func (f *flight) send(members []int) batcher.Outcome {
 			}
 		}
 		if f.batch.Retry(f.ctx, attempt) {
+			f.metrics.retried()
 			continue
 		}
 		if perhapsItemsFault(f.err) {
@@ -324,7 +329,11 @@ func (f *flight) call(members []int) error {
 		stops[k] = f.abortWhenGone(f.batch.Context(i), call.Requests[k].RID)
 	}
 	ctx, done := f.spans.call(f.ctx, len(members), f.facts.calls)
+	began, input, output := time.Now(), 0, 0
 	err := f.generate(ctx, call, func(k int, r sglang.Result) {
+		if r.Err == nil {
+			input, output = input+r.Answer.Meta.PromptTokens, output+r.Answer.Meta.CompletionTokens
+		}
 		if stops[k]() { // it is done at SGLang, and its caller may go
 			f.aborts.Done()
 		}
@@ -332,6 +341,7 @@ func (f *flight) call(members []int) error {
 		f.deliver(members[k], r)
 	})
 	done(err)
+	f.metrics.called(ctx, f.upstream.state().model(), began, input, output, err)
 	for k, stop := range stops {
 		switch {
 		case stop == nil || !stop():

@@ -42,7 +42,7 @@ func (d *dropIn) generate(w http.ResponseWriter, r *http.Request) {
 	}
 	fields, err := objectOf(body)
 	if err != nil {
-		writeGenerateError(w, err)
+		d.refuse(w, r, err)
 		return
 	}
 	call := parseGenerate(fields)
@@ -78,7 +78,7 @@ func (d *dropIn) batch(w http.ResponseWriter, r *http.Request, call *generateCal
 	defer cancel()
 	leave, contexts, err := d.calls.enter(ctx, call.rids)
 	if err != nil {
-		writeGenerateError(w, err)
+		d.refuse(w, r, err)
 		return
 	}
 	defer leave()
@@ -260,6 +260,12 @@ func (d *dropIn) abortRequest(w http.ResponseWriter, r *http.Request) {
 		withBody(r, body)
 		b.pass(to, r)
 	}
+}
+
+// refuse answers a request that was found wrong before it was a prompt.
+func (d *dropIn) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	d.service.pool.metrics.refused(r.Context(), refusedInvalid)
+	writeGenerateError(w, err)
 }
 
 // writeGenerateError answers with an error in one of SGLang's shapes.

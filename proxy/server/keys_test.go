@@ -356,7 +356,7 @@ func TestWithMutualTLSOnlyCertificatesOfTheAuthorityAreServed(t *testing.T) {
 func TestTLSFilesAreCheckedAtTheStart(t *testing.T) {
 	for _, files := range [][3]string{{"a", "", ""}, {"", "b", ""}, {"", "", "c"}, {"/nowhere/a", "/nowhere/b", ""}} {
 		cfg := DefaultConfig()
-		cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "", ""
+		cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "", ""
 		cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA = files[0], files[1], files[2]
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "tls-cert: ") {
 			t.Errorf("%v: %v", files, err)

@@ -79,7 +79,7 @@ func (d *dropIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		fields, err := objectOf(body)
 		if err != nil {
-			writeGenerateError(w, err)
+			d.refuse(w, r, err)
 			return
 		}
 		d.passOn(w, r, body, fields)
@@ -100,7 +100,7 @@ func (d *dropIn) isAdmin(path string) bool {
 // passOn passes a body on that the shield lets through.
 func (d *dropIn) passOn(w http.ResponseWriter, r *http.Request, body []byte, fields map[string]json.RawMessage) {
 	if err := shield(fields, d.service.pool.state().limits); err != nil {
-		writeGenerateError(w, err)
+		d.refuse(w, r, err)
 		return
 	}
 	d.forward(w, r, body)

@@ -73,7 +73,8 @@ type pool struct {
 	log       *slog.Logger
 	encoders  *encoders
 	readiness *readiness
-	tracer    *tracer // nil: no spans
+	tracer    *tracer  // nil: no spans
+	metrics   *metrics // nil: none
 
 	members atomic.Pointer[[]*backend] // replaced whole
 	suspect chan struct{}              // holds one token while a prompt is alone with an SGLang, see submit
@@ -85,8 +86,8 @@ type pool struct {
 	running  *sync.WaitGroup // of run
 }
 
-func newPool(cfg Config, e *encoders, r *readiness, log *slog.Logger) (*pool, error) {
-	p := &pool{cfg: cfg, log: log, encoders: e, readiness: r, settings: cfg.Settings, tracer: newTracer(cfg), suspect: make(chan struct{}, 1)}
+func newPool(cfg Config, e *encoders, r *readiness, m *metrics, log *slog.Logger) (*pool, error) {
+	p := &pool{cfg: cfg, log: log, encoders: e, readiness: r, settings: cfg.Settings, tracer: newTracer(cfg), metrics: m, suspect: make(chan struct{}, 1)}
 	p.members.Store(new([]*backend))
 	var fixed []*backend
 	for _, u := range cfg.Upstreams {
@@ -112,7 +113,7 @@ func (p *pool) open(url string) (*backend, error) {
 	b := &backend{client: client, receipts: newReceipts(), stopWatch: func() {}}
 	b.upstream = newUpstream(client, p.cfg.VocabSize, p.encoders, p.log, func(bool, string) { p.changed() }, b.meet)
 	b.dispatcher = newDispatcher(p.cfg, b.upstream, p.log)
-	b.dispatcher.receipts, b.dispatcher.tracer = b.receipts, p.tracer
+	b.dispatcher.receipts, b.dispatcher.tracer, b.dispatcher.metrics = b.receipts, p.tracer, p.metrics
 	b.dispatcher.elsewhere = func() bool { return p.otherReady(b) }
 	if b.batcher, err = batcher.New(b.dispatcher.dispatch, p.settings); err != nil {
 		return nil, settingFlag(err)

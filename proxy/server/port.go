@@ -63,6 +63,17 @@ func (p *port) serveHTTP(h http.Handler, g *gateway, behind *grpc.Server) {
 	}
 }
 
+// servePage makes the port one of HTTP with nothing behind it.
+func (p *port) servePage(h http.Handler) {
+	s := httpServer(h)
+	p.serving = []func() error{func() error { return s.Serve(p.listener) }}
+	p.close = func(ctx context.Context) {
+		if err := s.Shutdown(ctx); err != nil {
+			_ = s.Close() // as above
+		}
+	}
+}
+
 // addr is host:port as bound; empty for no port.
 func (p *port) addr() string {
 	if p == nil {

@@ -48,6 +48,14 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 // submit has a prompt answered for a caller, once check, which may change it, has
 // held it against the limits of what SGLang serves now.
 func (p *prefillService) submit(ctx context.Context, value prompt, caller string, check func(*prompt, limits) error) (answer, *pb.Receipt, error) {
+	began, state := time.Now(), p.pool.state()
+	a, receipt, err := p.place(ctx, state, value, caller, check)
+	p.pool.metrics.ended(ctx, state.model(), began, err)
+	return a, receipt, err
+}
+
+// place finds an SGLang for a prompt, and another where that goes away.
+func (p *prefillService) place(ctx context.Context, state *upstreamState, value prompt, caller string, check func(*prompt, limits) error) (answer, *pb.Receipt, error) {
 	s := submission{service: p, value: value, check: check, caller: caller}
 	if key := keyOf(ctx); key != nil {
 		s.caller, s.weight = key.name, key.weight
@@ -55,7 +63,6 @@ func (p *prefillService) submit(ctx context.Context, value prompt, caller string
 			return answer{}, nil, err
 		}
 	}
-	state := p.pool.state()
 	if !state.ready {
 		return answer{}, nil, &notReadyError{state.reason}
 	}
@@ -73,6 +80,9 @@ func (p *prefillService) submit(ctx context.Context, value prompt, caller string
 		began := time.Now()
 		a, receipt, err := s.sendTo(ctx, b)
 		p.pool.tracer.request(ctx, b, began, receipt, a, err)
+		if receipt.BatchID != 0 {
+			p.pool.metrics.waited(ctx, receipt.QueueWait)
+		}
 		if err == nil {
 			p.lengths.learn(s.request.Value.request, a.Meta.PromptTokens)
 			return a, b.receipts.write(receipt, a), nil

@@ -114,12 +114,14 @@ func restHandler(g *gateway, d *dropIn, keys gate, maxBytes int, r *readiness) h
 	rest := g.handler(maxBytes)
 	mux.Handle("/v1/prefill", rest)
 	mux.Handle("/v1/prefill:stream", rest)
-	t := d.service.pool.tracer
-	generate := t.handler(keys.handler(http.HandlerFunc(d.generate)))
+	watched := func(h http.Handler) http.Handler { // refused keys, too
+		return d.service.pool.tracer.handler(d.service.pool.metrics.handler(keys.handler(h)))
+	}
+	generate := watched(http.HandlerFunc(d.generate))
 	mux.Handle("POST /generate", generate)
 	mux.Handle("PUT /generate", generate)
-	mux.Handle("POST /abort_request", t.handler(keys.handler(http.HandlerFunc(d.abortRequest))))
-	mux.Handle("/", t.handler(keys.handler(d)))
+	mux.Handle("POST /abort_request", watched(http.HandlerFunc(d.abortRequest)))
+	mux.Handle("/", watched(d))
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 

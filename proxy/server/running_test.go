@@ -51,7 +51,7 @@ func startUnready(t *testing.T, f *fakeSGLang, change func(*Config)) *running {
 	r := &running{t: t, log: new(safeBuffer), ended: make(chan struct{})}
 	cfg := DefaultConfig()
 	cfg.Upstreams = []string{f.url()}
-	cfg.Listen, cfg.HTTP, cfg.Admin = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.MaxOutage = 0 // a server that a test stops is gone
 	cfg.Logger = slog.New(slog.NewTextHandler(r.log, nil))
 	if change != nil {

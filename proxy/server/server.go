@@ -39,6 +39,7 @@ type Server struct {
 	data  *port        // gRPC
 	rest  *port        // nil without Config.HTTP
 	admin *port        // nil without Config.Admin
+	page  *port        // of metrics; nil without Config.Metrics
 }
 
 // New binds the listeners and serves nothing yet. SGLang need not be there. An
@@ -60,7 +61,11 @@ func New(cfg Config) (*Server, error) {
 	if s.certificates, err = openCertificates(cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA, s.log); err != nil {
 		return nil, &ConfigError{"tls-cert", err.Error()}
 	}
-	if s.pool, err = newPool(cfg, e, s.readiness, s.log); err != nil {
+	var m *metrics
+	if cfg.Metrics != "" {
+		m = newMetrics(cfg.Version)
+	}
+	if s.pool, err = newPool(cfg, e, s.readiness, m, s.log); err != nil {
 		return nil, err
 	}
 	if err := s.open(); err != nil {
@@ -80,7 +85,12 @@ func (s *Server) open() (err error) {
 		}
 	}
 	if s.cfg.Admin != "" {
-		s.admin, err = s.openAdmin()
+		if s.admin, err = s.openAdmin(); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Metrics != "" {
+		s.page, err = s.openMetrics()
 	}
 	return err
 }
@@ -96,7 +106,7 @@ func (s *Server) openData() (*port, error) {
 	if s.cfg.CallLoadReports {
 		options = append(options, orca.CallMetricsServerOption(loads))
 	}
-	s.grpc = s.grpcServer(gate{keys: s.keys}, options...)
+	s.grpc = s.grpcServer(gate{keys: s.keys, metrics: s.pool.metrics}, options...)
 	if err := orca.Register(s.grpc, orca.ServiceOptions{ServerMetricsProvider: loads}); err != nil {
 		return nil, errors.Join(err, p.listener.Close())
 	}
@@ -119,7 +129,7 @@ func (s *Server) openREST() (*port, error) {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
 	}
 	d := &dropIn{service: s.service, maxBytes: int64(s.cfg.MaxMessageBytes), passAdmin: s.cfg.PassAdmin}
-	p.serveHTTP(restHandler(g, d, gate{keys: s.keys}, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
+	p.serveHTTP(restHandler(g, d, gate{keys: s.keys, metrics: s.pool.metrics}, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
 	return p, nil
 }
 
@@ -153,6 +163,16 @@ func (s *Server) openAdmin() (*port, error) {
 	return p, nil
 }
 
+func (s *Server) openMetrics() (*port, error) {
+	p, err := openPort("metrics", s.cfg.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	s.pool.metrics.registry.MustRegister(&gauges{pool: s.pool, readiness: s.readiness, spans: s.cfg.Spans})
+	p.servePage(metricsHandler(s.pool.metrics))
+	return p, nil
+}
+
 // Limits of gRPC connections.
 const (
 	maxStreams      = 4096             // of one connection; a load generator has a few hundred
@@ -178,6 +198,9 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 	if t := s.pool.tracer; t != nil { // first: a refused key is to be seen, too
 		options = append(options, grpc.ChainUnaryInterceptor(t.unary), grpc.ChainStreamInterceptor(t.stream))
 	}
+	if m := s.pool.metrics; m != nil {
+		options = append(options, grpc.ChainUnaryInterceptor(m.unary), grpc.ChainStreamInterceptor(m.stream))
+	}
 	options = append(options, grpc.ChainUnaryInterceptor(g.unary), grpc.ChainStreamInterceptor(g.stream))
 	server := grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(server, s.readiness.health)
@@ -194,6 +217,9 @@ func (s *Server) HTTPAddr() string { return s.rest.addr() }
 // AdminAddr is the address of AdminService; empty without one.
 func (s *Server) AdminAddr() string { return s.admin.addr() }
 
+// MetricsAddr is the address of the metrics page; empty without one.
+func (s *Server) MetricsAddr() string { return s.page.addr() }
+
 // Pending is how many requests have been accepted and not answered. It may be
 // called at any time.
 func (s *Server) Pending() int {
@@ -205,7 +231,7 @@ func (s *Server) Pending() int {
 // Config.DrainTimeout, with an error if requests had to be cut or a listener
 // failed. It may be called once and closes everything New opened.
 func (s *Server) Run(ctx context.Context) error {
-	s.log.Info("listening", "grpc", s.Addr(), "http", s.HTTPAddr(), "admin", s.AdminAddr(),
+	s.log.Info("listening", "grpc", s.Addr(), "http", s.HTTPAddr(), "admin", s.AdminAddr(), "metrics", s.MetricsAddr(),
 		"upstream", strings.Join(s.cfg.Upstreams, " "), "version", s.cfg.Version) // before the watch reports
 	s.warnIfOpen()
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
@@ -261,6 +287,9 @@ func (s *Server) shutDown() error {
 		s.admin.close(total)
 	}
 	s.pool.close()
+	if s.page != nil {
+		s.page.close(total) // last: a drain is watched
+	}
 	return err
 }
 
@@ -282,7 +311,7 @@ func (s *Server) drain(timeout time.Duration) error {
 
 func (s *Server) ports() []*port {
 	var all []*port
-	for _, p := range []*port{s.data, s.rest, s.admin} {
+	for _, p := range []*port{s.data, s.rest, s.admin, s.page} {
 		if p != nil {
 			all = append(all, p)
 		}

@@ -325,7 +325,7 @@ func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Co
 			id, attribute.Int(telemetry.BatchSize, b.Len()), attribute.Int(telemetry.BatchRequests, requests),
 			attribute.String(telemetry.BatchReason, b.Reason().String()),
 			attribute.Float64(telemetry.BatchPredicted, b.Predicted().Seconds()),
-			attribute.String(telemetry.GenAIOperation, "text_completion"), attribute.String(telemetry.GenAIProvider, "sglang"),
+			attribute.String(telemetry.GenAIOperation, telemetry.OperationPrefill), attribute.String(telemetry.GenAIProvider, telemetry.ProviderSGLang),
 			attribute.String(telemetry.GenAIModel, d.upstream.state().model()),
 			attribute.String(telemetry.ServerAddress, host), attribute.Int(telemetry.ServerPort, port),
 		))

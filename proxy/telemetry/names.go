@@ -46,3 +46,67 @@ const (
 	SpanMember   = "batch.member"   // one prompt of a batch; links to its request
 	SpanGenerate = "POST /generate" // one call to SGLang, whose spans hang below it
 )
+
+// Names of metrics: those of the semantic conventions in Prometheus' spelling, and
+// below paceline_ ours. Times are in seconds.
+const (
+	MetricRPCDuration         = "rpc_server_call_duration_seconds"
+	MetricHTTPDuration        = "http_server_request_duration_seconds"
+	MetricGenAIServerDuration = "gen_ai_server_request_duration_seconds"   // of a prompt, as callers see it
+	MetricGenAIClientDuration = "gen_ai_client_operation_duration_seconds" // of a call to SGLang
+	MetricGenAITokens         = "gen_ai_client_token_usage"                // of a call to SGLang
+
+	MetricRequests         = "paceline_requests_total"
+	MetricRefusals         = "paceline_refusals_total"
+	MetricMerged           = "paceline_merged_requests_total"
+	MetricQueueWait        = "paceline_queue_wait_seconds"
+	MetricBatches          = "paceline_batches_total"
+	MetricBatchSize        = "paceline_batch_size"
+	MetricBatchFill        = "paceline_batch_fill_ratio"
+	MetricBatchDuration    = "paceline_batch_duration_seconds"
+	MetricPredictionError  = "paceline_batch_actual_to_predicted_ratio"
+	MetricPromptTokens     = "paceline_prompt_tokens_total"
+	MetricCachedTokens     = "paceline_cached_tokens_total"
+	MetricSplits           = "paceline_isolation_splits_total"
+	MetricRetries          = "paceline_retries_total"
+	MetricQueueRequests    = "paceline_queue_requests"
+	MetricQueueBytes       = "paceline_queue_bytes"
+	MetricQueueLimit       = "paceline_queue_limit_requests"
+	MetricQueueByteLimit   = "paceline_queue_limit_bytes"
+	MetricHeld             = "paceline_held_prompts"
+	MetricInFlight         = "paceline_in_flight_batches"
+	MetricInFlightLimit    = "paceline_in_flight_limit_batches"
+	MetricInFlightRequests = "paceline_in_flight_requests"
+	MetricBatchSizeLimit   = "paceline_batch_size_limit"
+	MetricUpstreamReady    = "paceline_upstream_ready"
+	MetricBreakerOpen      = "paceline_upstream_breaker_open"
+	MetricReady            = "paceline_ready"
+	MetricSpans            = "paceline_trace_spans_total"
+	MetricSpansWaiting     = "paceline_trace_spans_waiting"
+	MetricBuild            = "paceline_build_info"
+)
+
+// Labels of metrics. Each has few values: none comes from a request as it is.
+const (
+	LabelMethod    = "rpc_method"
+	LabelStatus    = "rpc_response_status_code"
+	LabelSystem    = "rpc_system_name"
+	LabelHTTP      = "http_request_method"
+	LabelRoute     = "http_route"
+	LabelCode      = "http_response_status_code"
+	LabelOperation = "gen_ai_operation_name"
+	LabelProvider  = "gen_ai_provider_name"
+	LabelModel     = "gen_ai_request_model"
+	LabelTokenType = "gen_ai_token_type"
+	LabelError     = "error_type"
+	LabelOutcome   = "outcome"
+	LabelReason    = "reason"
+	LabelUpstream  = "upstream"
+	LabelVersion   = "version"
+)
+
+// Values of attributes and labels.
+const (
+	OperationPrefill = "text_completion"
+	ProviderSGLang   = "sglang"
+)

@@ -1,0 +1,353 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"paceline/batcher"
+	"paceline/proxy/telemetry"
+)
+
+// metrics are what the metrics page shows. No label has a value that comes from a
+// request as it is, so their number is bounded. A nil metrics records nothing; its
+// methods may be called from any goroutine.
+type metrics struct {
+	registry *prometheus.Registry
+
+	rpc, http               *prometheus.HistogramVec
+	requests, refusals      *prometheus.CounterVec
+	queueWait               prometheus.Histogram
+	batches                 *prometheus.CounterVec
+	size, fill              prometheus.Histogram
+	duration, ofPrediction  prometheus.Histogram
+	prompt, cached          prometheus.Counter
+	merged, splits, retries prometheus.Counter
+
+	requestDuration, callDuration, tokens *prometheus.HistogramVec
+
+	models sync.Map // of string to *modelMetrics
+}
+
+// modelMetrics are those of one model, found once.
+type modelMetrics struct {
+	request       prometheus.Observer // that was answered
+	call          prometheus.Observer // that was answered
+	input, output prometheus.Observer
+}
+
+var (
+	// From a cached prompt on a fast device to a queue of minutes.
+	secondsBuckets = []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300}
+	sizeBuckets    = prometheus.ExponentialBuckets(1, 2, 13) // to batcher's largest, 4096
+	fillBuckets    = prometheus.LinearBuckets(.1, .1, 10)
+	ratioBuckets   = []float64{.1, .25, .5, .7, .8, .9, 1, 1.1, 1.25, 1.5, 2, 4, 10}
+	tokenBuckets   = prometheus.ExponentialBuckets(1, 4, 14) // as the semantic conventions advise
+)
+
+// Ends of a request, as labels.
+const (
+	outcomeAnswered  = "answered"
+	outcomeRefused   = "refused"
+	outcomeCancelled = "cancelled"
+	outcomeExpired   = "expired"
+	outcomeFailed    = "failed"
+)
+
+func newMetrics(version string) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+		m.registry.MustRegister(h)
+		return h
+	}
+	histograms := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		m.registry.MustRegister(c)
+		return c
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	m.rpc = histograms(telemetry.MetricRPCDuration, "gRPC calls of PrefillService, REST's among them.", secondsBuckets,
+		telemetry.LabelSystem, telemetry.LabelMethod, telemetry.LabelStatus)
+	m.http = histograms(telemetry.MetricHTTPDuration, "HTTP requests in SGLang's own form, batched or passed on.", secondsBuckets,
+		telemetry.LabelHTTP, telemetry.LabelRoute, telemetry.LabelCode)
+	m.requestDuration = histograms(telemetry.MetricGenAIServerDuration, "Prompts by any way in, from their arrival to their end.", secondsBuckets,
+		telemetry.LabelOperation, telemetry.LabelProvider, telemetry.LabelModel, telemetry.LabelError)
+	m.callDuration = histograms(telemetry.MetricGenAIClientDuration, "Calls to SGLang, each with the prompts of a batch or a part of one.", secondsBuckets,
+		telemetry.LabelOperation, telemetry.LabelProvider, telemetry.LabelModel, telemetry.LabelError)
+	m.tokens = histograms(telemetry.MetricGenAITokens, "Tokens of a call to SGLang, as it counted them.", tokenBuckets,
+		telemetry.LabelOperation, telemetry.LabelProvider, telemetry.LabelModel, telemetry.LabelTokenType)
+
+	m.requests = counters(telemetry.MetricRequests, "Prompts that ended, by how.", telemetry.LabelOutcome)
+	m.refusals = counters(telemetry.MetricRefusals, "Prompts that were not tried, and calls without a key, by why.", telemetry.LabelReason)
+	m.merged = counter(telemetry.MetricMerged, "Requests that were answered by another's prompt, because they asked for the same.")
+	m.queueWait = histogram(telemetry.MetricQueueWait, "From a prompt's acceptance to its batch's release.", secondsBuckets)
+	m.batches = counters(telemetry.MetricBatches, "Batches released, by why.", telemetry.LabelReason)
+	m.size = histogram(telemetry.MetricBatchSize, "Prompts of a batch.", sizeBuckets)
+	m.fill = histogram(telemetry.MetricBatchFill, "Prompts of a batch per prompt that it could have had.", fillBuckets)
+	m.duration = histogram(telemetry.MetricBatchDuration, "From a batch's release to its end.", secondsBuckets)
+	m.ofPrediction = histogram(telemetry.MetricPredictionError, "Duration of a batch per its predicted duration.", ratioBuckets)
+	m.prompt = counter(telemetry.MetricPromptTokens, "Tokens of the prompts that SGLang answered, as it counted them.")
+	m.cached = counter(telemetry.MetricCachedTokens, "Of these, tokens that it had in its prefix cache.")
+	m.splits = counter(telemetry.MetricSplits, "Batches that were sent again in parts because of a bad prompt.")
+	m.retries = counter(telemetry.MetricRetries, "Calls that were repeated because SGLang failed them.")
+
+	for _, outcome := range []string{outcomeAnswered, outcomeRefused, outcomeCancelled, outcomeExpired, outcomeFailed} {
+		m.requests.WithLabelValues(outcome) // 0 from the start, so that a rate sees the first
+	}
+	for _, reason := range refusalReasons {
+		m.refusals.WithLabelValues(reason)
+	}
+	for reason := batcher.ReasonFull; reason < batcher.NumReasons; reason++ {
+		m.batches.WithLabelValues(reason.String())
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: telemetry.MetricBuild, Help: "1, with the version of this build.", ConstLabels: prometheus.Labels{telemetry.LabelVersion: version}})
+	build.Set(1)
+	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observe records a value, with the trace it is from where that is sampled.
+func observe(ctx context.Context, o prometheus.Observer, v float64) {
+	if with, ok := o.(prometheus.ExemplarObserver); ok {
+		if e := exemplar(ctx); e != nil {
+			with.ObserveWithExemplar(v, e)
+			return
+		}
+	}
+	o.Observe(v)
+}
+
+// count counts one, likewise.
+func count(ctx context.Context, c prometheus.Counter) {
+	if with, ok := c.(prometheus.ExemplarAdder); ok {
+		if e := exemplar(ctx); e != nil {
+			with.AddWithExemplar(1, e)
+			return
+		}
+	}
+	c.Inc()
+}
+
+func exemplar(ctx context.Context) prometheus.Labels {
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.IsSampled() {
+		return nil
+	}
+	return prometheus.Labels{"trace_id": sc.TraceID().String(), "span_id": sc.SpanID().String()}
+}
+
+// of returns the metrics of a model, which are as many as SGLang served.
+func (m *metrics) of(model string) *modelMetrics {
+	if found, ok := m.models.Load(model); ok {
+		return found.(*modelMetrics)
+	}
+	labels := []string{telemetry.OperationPrefill, telemetry.ProviderSGLang, model}
+	made := &modelMetrics{
+		request: m.requestDuration.WithLabelValues(append(labels, "")...),
+		call:    m.callDuration.WithLabelValues(append(labels, "")...),
+		input:   m.tokens.WithLabelValues(append(labels, "input")...),
+		output:  m.tokens.WithLabelValues(append(labels, "output")...),
+	}
+	found, _ := m.models.LoadOrStore(model, made)
+	return found.(*modelMetrics)
+}
+
+// unary measures calls of PrefillService.
+func (m *metrics) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	began := time.Now()
+	reply, err := handle(ctx, req)
+	m.call(ctx, info.FullMethod, began, err)
+	return reply, err
+}
+
+// stream measures streams of PrefillService.
+func (m *metrics) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	began := time.Now()
+	err := handle(srv, s)
+	m.call(s.Context(), info.FullMethod, began, err)
+	return err
+}
+
+func (m *metrics) call(ctx context.Context, method string, began time.Time, err error) {
+	if m != nil && traced(method) {
+		observe(ctx, m.rpc.WithLabelValues("grpc", method[1:], statusName(status.Code(err))), time.Since(began).Seconds())
+	}
+}
+
+// handler measures HTTP requests.
+func (m *metrics) handler(h http.Handler) http.Handler {
+	if m == nil {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		s := &statusWriter{ResponseWriter: w}
+		h.ServeHTTP(s, r)
+		observe(r.Context(), m.http.WithLabelValues(knownMethod(r.Method), route(r.URL.Path), strconv.Itoa(s.code())), time.Since(began).Seconds())
+	})
+}
+
+// knownMethod is a method as it may stand in a label.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodPatch:
+		return method
+	}
+	return "_OTHER"
+}
+
+// ended counts a prompt that ended, by whichever way it came.
+func (m *metrics) ended(ctx context.Context, model string, began time.Time, err error) {
+	if m == nil {
+		return
+	}
+	seconds := time.Since(began).Seconds()
+	if err == nil {
+		m.requests.WithLabelValues(outcomeAnswered).Inc()
+		observe(ctx, m.of(model).request, seconds)
+		return
+	}
+	outcome := outcomeFailed
+	switch reason := refusal(err); {
+	case reason != "":
+		outcome = outcomeRefused
+		count(ctx, m.refusals.WithLabelValues(reason))
+	case errors.Is(err, context.Canceled):
+		outcome = outcomeCancelled
+	case errors.Is(err, context.DeadlineExceeded):
+		outcome = outcomeExpired
+	}
+	count(ctx, m.requests.WithLabelValues(outcome))
+	observe(ctx, m.requestDuration.WithLabelValues(telemetry.OperationPrefill, telemetry.ProviderSGLang, model, statusName(statusOf(err).Code())), seconds)
+}
+
+// refused counts what was refused before it was a prompt.
+func (m *metrics) refused(ctx context.Context, reason string) {
+	if m != nil {
+		count(ctx, m.refusals.WithLabelValues(reason))
+	}
+}
+
+// Why a prompt is refused, as labels.
+const (
+	refusedInvalid  = "invalid"
+	refusedKey      = "unauthenticated"
+	refusedQueue    = "queue_full"
+	refusedRate     = "rate_limited"
+	refusedBreaker  = "breaker_open"
+	refusedDeadline = "deadline_too_near"
+	refusedNotReady = "not_ready"
+	refusedDraining = "draining"
+)
+
+var refusalReasons = []string{
+	refusedInvalid, refusedKey, refusedQueue, refusedRate, refusedBreaker, refusedDeadline, refusedNotReady, refusedDraining,
+}
+
+// refusal is why an error says that a prompt was not tried; empty where it was.
+func refusal(err error) string {
+	var (
+		field    *fieldError
+		full     *batcher.FullError
+		paused   *batcher.PausedError
+		late     *batcher.LateError
+		notReady *notReadyError
+		tooFast  *rateError
+	)
+	switch {
+	case errors.As(err, &field):
+		return refusedInvalid
+	case errors.As(err, &full):
+		return refusedQueue
+	case errors.As(err, &tooFast):
+		return refusedRate
+	case errors.As(err, &paused):
+		return refusedBreaker
+	case errors.As(err, &late):
+		return refusedDeadline
+	case errors.As(err, &notReady):
+		return refusedNotReady
+	case errors.Is(err, batcher.ErrDraining), errors.Is(err, batcher.ErrClosed):
+		return refusedDraining
+	}
+	return ""
+}
+
+// released counts a batch at its release.
+func (m *metrics) released(b *batch) {
+	if m == nil {
+		return
+	}
+	m.batches.WithLabelValues(b.Reason().String()).Inc()
+	m.merged.Add(float64(b.Merged()))
+	m.size.Observe(float64(b.Len()))
+	m.fill.Observe(float64(b.Len()) / float64(max(1, b.Limit())))
+}
+
+// dispatched counts a batch at its end. ctx has its trace.
+func (m *metrics) dispatched(ctx context.Context, f *batchFacts) {
+	if m == nil {
+		return
+	}
+	observe(ctx, m.duration, f.took.Seconds())
+	if f.predicted > 0 {
+		observe(ctx, m.ofPrediction, f.took.Seconds()/f.predicted.Seconds())
+	}
+	m.prompt.Add(float64(f.prompt))
+	m.cached.Add(float64(f.cached))
+}
+
+// waited records a prompt's time in the queue.
+func (m *metrics) waited(ctx context.Context, wait time.Duration) {
+	if m != nil {
+		observe(ctx, m.queueWait, wait.Seconds())
+	}
+}
+
+// called records one call to SGLang and the tokens that it answered.
+func (m *metrics) called(ctx context.Context, model string, began time.Time, input, output int, err error) {
+	if m == nil {
+		return
+	}
+	seconds := time.Since(began).Seconds()
+	if err != nil {
+		observe(ctx, m.callDuration.WithLabelValues(telemetry.OperationPrefill, telemetry.ProviderSGLang, model, statusName(statusOf(err).Code())), seconds)
+		return
+	}
+	of := m.of(model)
+	observe(ctx, of.call, seconds)
+	of.input.Observe(float64(input))
+	of.output.Observe(float64(output))
+}
+
+// split and retried count what their names say.
+func (m *metrics) split() {
+	if m != nil {
+		m.splits.Inc()
+	}
+}
+
+func (m *metrics) retried() {
+	if m != nil {
+		m.retries.Inc()
+	}
+}
