@@ -32,6 +32,8 @@ type options struct {
 	simProfile                                 string
 	simSpeed                                   float64
 
+	jaeger string
+
 	out  string
 	args []string // as given, for the report
 }
@@ -46,7 +48,9 @@ const (
 	defaultMaxWait     = 5 * time.Millisecond // the proxy's own default
 	defaultTimeout     = 10 * time.Minute     // longer than any pass ought to queue
 	defaultProfile     = "h100-qwen2.5-7b"
-	defaultSimSpeed    = 3 // an H100 needs 14.5 s for one cold pass; faster clocks let the real cost of a call show (5 % at 3)
+	defaultJaeger      = "http://127.0.0.1:16686" // its own default
+	defaultTraced      = "0.01"                   // of the requests: enough to see slow ones, and costs next to nothing
+	defaultSimSpeed    = 3                        // an H100 needs 14.5 s for one cold pass; faster clocks let the real cost of a call show (5 % at 3)
 )
 
 const usage = `loadgen replays agent trajectories through a batching proxy and reports the
@@ -94,6 +98,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.tokenizer, "tokenizer", server.TokenizerAuto, "tokenizer.json `file` of the model, for the proxy in this process to send token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
 	f.StringVar(&o.simProfile, "sim-profile", defaultProfile, "simulated server: a profile's name, or a JSON `file` with one")
 	f.Float64Var(&o.simSpeed, "sim-speed", defaultSimSpeed, "simulated seconds per real second")
+	f.StringVar(&o.jaeger, "jaeger", defaultJaeger, "`URL` of Jaeger's page, for links to traces. Requests are traced where OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {

@@ -35,7 +35,12 @@ func execute(ctx context.Context, o options) error {
 	defer closeLog()
 	log.Info("start", "version", version(), "args", o.args, "prompts", len(l.prompts), "source", l.source.Kind)
 
-	s, err := buildStack(ctx, o, log)
+	tracing, err := startTracing(ctx, log)
+	if err != nil {
+		return inputError{err}
+	}
+	defer tracing.end(log)
+	s, err := buildStack(ctx, o, tracing, log)
 	if err != nil {
 		err = orInterrupted(ctx, err)
 		log.Error("start failed", "error", err)
@@ -45,6 +50,7 @@ func execute(ctx context.Context, o options) error {
 		plan.Speed = sim.GetSpeed() // wherever the simulator runs
 	}
 	r := newReport(o, plan, l, s)
+	r.Tracing = tracing.told(o.jaeger)
 	announce(r, out)
 	r.Runs, err = measure(ctx, plan, l, s, log)
 	if closeErr := s.Close(); closeErr != nil {

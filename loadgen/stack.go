@@ -33,6 +33,7 @@ type stack struct {
 	direct   *target.Direct // nil without -sglang
 	counters sweep.Counters // nil where SGLang can't be reached from here
 	status   *pb.GetStatusResponse
+	tracing  *tracing
 
 	closers []func() error
 }
@@ -50,8 +51,8 @@ func (s *stack) onClose(f func() error) { s.closers = append(s.closers, f) }
 
 // buildStack starts and connects what the flags ask for, and waits until it is
 // ready. On an error nothing is left running.
-func buildStack(ctx context.Context, o options, log *slog.Logger) (*stack, error) {
-	s := &stack{}
+func buildStack(ctx context.Context, o options, t *tracing, log *slog.Logger) (*stack, error) {
+	s := &stack{tracing: t}
 	if err := s.build(ctx, o, log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -73,7 +74,7 @@ func (s *stack) build(ctx context.Context, o options, log *slog.Logger) error {
 		return inputError{err}
 	}
 	s.onClose(s.proxy.Close)
-	s.proxy.MaxNewTokens = uint32(o.maxNewTokens)
+	s.proxy.MaxNewTokens, s.proxy.Tracer = uint32(o.maxNewTokens), s.tracing.client()
 	return s.awaitReady(ctx, admin)
 }
 
@@ -90,7 +91,7 @@ func (s *stack) server(ctx context.Context, o options) (string, error) {
 	if err != nil {
 		return "", inputError{err}
 	}
-	client, err := sglang.NewClient(o.sglang, sglang.Options{APIKey: key})
+	client, err := sglang.NewClient(o.sglang, sglang.Options{APIKey: key, Header: s.tracing.client().Header})
 	if err != nil {
 		return "", inputError{fmt.Errorf("-sglang: %w", err)}
 	}
@@ -101,7 +102,7 @@ func (s *stack) server(ctx context.Context, o options) (string, error) {
 		return "", fmt.Errorf("-sglang: no SGLang is ready at %s: %w", client.URL(), err)
 	}
 	s.counters = sweep.ServerCounters{Client: client}
-	s.direct = &target.Direct{Client: client, MaxNewTokens: int(o.maxNewTokens)}
+	s.direct = &target.Direct{Client: client, MaxNewTokens: int(o.maxNewTokens), Tracer: s.tracing.client()}
 	return client.URL(), nil
 }
 
@@ -148,6 +149,7 @@ func (s *stack) startProxy(upstream string, o options, log *slog.Logger) (addr, 
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
 	cfg.Tokenizer = o.tokenizer
 	cfg.DrainTimeout = stopPatience
+	cfg.TracerProvider, cfg.Propagator = s.tracing.ofProxy.Provider, s.tracing.ofProxy.Propagator
 	cfg.Logger = log.With("part", "proxy")
 	cfg.Version = version()
 	proxy, err := server.New(cfg)

@@ -88,7 +88,7 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 func startTracing(o *options) (*telemetry.Tracing, error) {
 	log := server.Quiet(o.config.Logger)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
-	tracing, err := telemetry.Start(context.Background(), "paceline", o.config.Version)
+	tracing, err := telemetry.Start(context.Background(), telemetry.Defaults{Service: "paceline", Version: o.config.Version})
 	if err != nil {
 		return nil, err
 	}

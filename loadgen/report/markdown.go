@@ -18,6 +18,7 @@ func WriteMarkdown(w io.Writer, r Report) error {
 	d.coldAndWarm(r, phases)
 	d.envExec(r)
 	d.details(r, phases)
+	d.traces(r)
 	d.section("Conclusion", r.conclusion(phases))
 	d.section("Data notes", r.notes(phases))
 	d.section("Files", r.Files)

@@ -44,6 +44,8 @@ type Run struct {
 
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process, with all it embeds, where measured
 
+	Traces []Trace `json:"traces,omitempty"` // of sampled requests: the slowest and some that failed
+
 	Notes []string `json:"notes,omitempty"` // what a reader of this run's figures must know
 }
 

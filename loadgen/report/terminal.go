@@ -25,6 +25,7 @@ func WriteTerminal(w io.Writer, r Report) error {
 	for _, sentence := range r.conclusion(phases) {
 		fmt.Fprintln(&b, sentence)
 	}
+	terminalTraces(&b, r)
 	_, err := w.Write(b.Bytes())
 	return err
 }

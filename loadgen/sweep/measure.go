@@ -14,6 +14,7 @@ type measurement struct {
 	phase       Phase
 	repeat      int
 	started     time.Time
+	prompts     []target.Prompt // one for each sample
 	samples     []sample
 	wall        time.Duration
 	speed       float64
@@ -39,7 +40,11 @@ func (m measurement) report() report.Run {
 	}
 	var latency, queueWait []float64
 	batches := map[string]target.Answer{} // one answer of each
-	for _, s := range m.samples {
+	var traces []report.Trace
+	for i, s := range m.samples {
+		if s.answer.TraceID != "" {
+			traces = append(traces, m.trace(i))
+		}
 		switch {
 		case !s.sent:
 			continue
@@ -57,6 +62,7 @@ func (m measurement) report() report.Run {
 			queueWait = append(queueWait, m.seconds(s.answer.QueueWait))
 		}
 	}
+	run.Traces = report.WorthSeeing(traces)
 	run.Batches = len(batches)
 	members := 0 // by the receipts: a batch may carry others' requests, and failed ones
 	for _, b := range batches {
@@ -77,6 +83,16 @@ func (m measurement) report() report.Run {
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total
 	return run
+}
+
+// trace is the trace of sample i, which was sampled.
+func (m measurement) trace(i int) report.Trace {
+	s := m.samples[i]
+	t := report.Trace{ID: s.answer.TraceID, Trajectory: m.prompts[i].ID, Seconds: m.seconds(s.latency)}
+	if s.err != nil {
+		t.Cause = m.cause(s.err)
+	}
+	return t
 }
 
 func (m measurement) seconds(d time.Duration) float64 { return d.Seconds() * m.speed }

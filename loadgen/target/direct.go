@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"paceline/proxy/telemetry"
 	"paceline/sglang"
 )
 
@@ -13,22 +14,24 @@ import (
 // proxy.
 type Direct struct {
 	Client       *sglang.Client
-	MaxNewTokens int // of every prompt: 0 or 1
+	MaxNewTokens int     // of every prompt: 0 or 1
+	Tracer       *Tracer // nil: no spans; Client has its Header
 }
 
 // Send implements Sender.
 func (d *Direct) Send(ctx context.Context, p Prompt) (Answer, error) {
+	ctx, end := d.Tracer.begin(ctx, telemetry.SpanGenerate, p)
 	results, err := d.Client.Generate(ctx, sglang.Call{Requests: []sglang.Request{{
 		RID: sglang.NewRID(), Text: p.Text, MaxNewTokens: d.MaxNewTokens,
 	}}})
-	if err != nil {
-		return Answer{}, err
+	if err == nil {
+		err = results[0].Err
 	}
-	if err := results[0].Err; err != nil {
-		return Answer{}, err
+	if err != nil {
+		return Answer{TraceID: end(d.Cause(err))}, err
 	}
 	meta := results[0].Answer.Meta
-	return Answer{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens}, nil
+	return Answer{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens, TraceID: end("")}, nil
 }
 
 // Flush empties SGLang's prefix cache, waiting up to timeout for running work

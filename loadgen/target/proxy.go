@@ -24,7 +24,8 @@ type Proxy struct {
 	data, admin  *grpc.ClientConn
 	prefill      pb.PrefillServiceClient
 	control      pb.AdminServiceClient
-	MaxNewTokens uint32 // of every prompt: 0 or 1
+	MaxNewTokens uint32  // of every prompt: 0 or 1
+	Tracer       *Tracer // nil: no spans
 }
 
 // DialProxy makes a Proxy for the data and admin addresses (host:port) of a
@@ -57,12 +58,13 @@ func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close
 
 // Send implements Sender.
 func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
-	reply, err := p.prefill.Prefill(ctx, &pb.PrefillRequest{
+	ctx, end := p.Tracer.begin(ctx, strings.TrimPrefix(pb.PrefillService_Prefill_FullMethodName, "/"), prompt)
+	reply, err := p.prefill.Prefill(p.Tracer.outgoing(ctx), &pb.PrefillRequest{
 		Text:         prompt.Text,
 		MaxNewTokens: p.MaxNewTokens,
 	})
 	if err != nil {
-		return Answer{}, err
+		return Answer{TraceID: end(p.Cause(err))}, err
 	}
 	r := reply.GetReceipt()
 	return Answer{
@@ -72,6 +74,7 @@ func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 		BatchSize:     int(r.GetBatchSize()),
 		ReleaseReason: reasonName(r.GetReleaseReason()),
 		QueueWait:     time.Duration(r.GetQueueWaitSeconds() * float64(time.Second)),
+		TraceID:       end(""),
 	}, nil
 }
 

@@ -27,6 +27,8 @@ type Answer struct {
 	BatchSize     int
 	ReleaseReason string
 	QueueWait     time.Duration // real time, not simulated
+
+	TraceID string // of the prompt's trace; empty where it is not sampled. Set with an error, too
 }
 
 // Sender sends prompts. It is safe for concurrent use.

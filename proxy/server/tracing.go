@@ -54,26 +54,6 @@ func newTracer(cfg Config) *tracer {
 	}
 }
 
-// metadataCarrier lets a propagator read what a gRPC call brings.
-type metadataCarrier metadata.MD
-
-func (m metadataCarrier) Get(key string) string {
-	if values := metadata.MD(m).Get(key); len(values) > 0 {
-		return values[0]
-	}
-	return ""
-}
-
-func (m metadataCarrier) Set(key, value string) { metadata.MD(m).Set(key, value) }
-
-func (m metadataCarrier) Keys() []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	return keys
-}
-
 // unary makes the span of a call of PrefillService.
 func (t *tracer) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	if !traced(info.FullMethod) {
@@ -107,7 +87,7 @@ func traced(method string) bool {
 
 func (t *tracer) call(ctx context.Context, method string) (context.Context, trace.Span) {
 	md, _ := metadata.FromIncomingContext(ctx)
-	ctx = t.propagator.Extract(ctx, metadataCarrier(md))
+	ctx = t.propagator.Extract(ctx, telemetry.Metadata(md))
 	name := strings.TrimPrefix(method, "/")
 	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
 	if span.IsRecording() {

@@ -32,7 +32,7 @@ func tracedTo(t *testing.T, env ...string) (*traces, func(*Config)) {
 	for i := 0; i+1 < len(env); i += 2 {
 		t.Setenv(env[i], env[i+1])
 	}
-	tracing, err := telemetry.Start(context.Background(), "paceline", "test")
+	tracing, err := telemetry.Start(context.Background(), telemetry.Defaults{Service: "paceline", Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,11 @@ const (
 	GenAICachedTokens = "gen_ai.usage.cache_read.input_tokens"
 	GenAITokenType    = "gen_ai.token.type"
 
+	Trajectory = "paceline.trajectory.id" // of the load generator
+	Setting    = "paceline.setting"       // under which it was sent: 8, auto
+	Phase      = "paceline.phase"         // cold or warm
+	Repeat     = "paceline.repeat"        // from 1
+
 	BatchID        = "batch.id"             // as on the receipt
 	BatchSize      = "batch.size"           // prompts at the release
 	BatchPosition  = "batch.position"       // of the prompt in it, from 0

@@ -6,6 +6,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -63,10 +64,17 @@ const mostLinks = 4096
 // OTEL_BSP_MAX_QUEUE_SIZE says otherwise: a second of a busy proxy.
 const queueSize = 16384
 
-// Start reads the environment and starts exporting. service names the process where
-// OTEL_SERVICE_NAME doesn't. An error names the variable and what was expected. The
-// result is to be shut down.
-func Start(ctx context.Context, service, version string) (*Tracing, error) {
+// Defaults hold where the environment says nothing.
+type Defaults struct {
+	Service string // OTEL_SERVICE_NAME
+	Version string // of the service
+	Sampler string // OTEL_TRACES_SAMPLER; empty: parentbased_always_on
+	Ratio   string // OTEL_TRACES_SAMPLER_ARG; empty: 1
+}
+
+// Start reads the environment and starts exporting. An error names the variable and
+// what was expected. The result is to be shut down.
+func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 	t := &Tracing{}
 	var err error
 	if t.Propagator, err = propagator(); err != nil {
@@ -76,12 +84,12 @@ func Start(ctx context.Context, service, version string) (*Tracing, error) {
 	if err != nil || exporter == nil {
 		return t, err
 	}
-	sampler, err := t.sampler()
+	sampler, err := t.sampler(d)
 	if err != nil {
 		return nil, err
 	}
 	res, err := resource.New(ctx,
-		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.version", version)),
+		resource.WithAttributes(attribute.String("service.name", d.Service), attribute.String("service.version", d.Version)),
 		resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
@@ -125,7 +133,7 @@ func (t *Tracing) exporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if err != nil || disabled {
 		return nil, err
 	}
-	endpoint := first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+	endpoint := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
 	switch name := os.Getenv("OTEL_TRACES_EXPORTER"); name {
 	case "none":
 		return nil, nil
@@ -143,10 +151,7 @@ func (t *Tracing) exporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if u, err := url.Parse(endpoint); endpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: must be a URL such as http://127.0.0.1:4318, got %q", endpoint)
 	}
-	protocol := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-	if protocol == "" {
-		protocol = "http/protobuf"
-	}
+	protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf")
 	t.Exporter = "otlp over " + protocol
 	if endpoint != "" {
 		t.Exporter += " to " + endpoint
@@ -158,16 +163,6 @@ func (t *Tracing) exporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 		return otlptracegrpc.New(ctx)
 	}
 	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: must be grpc or http/protobuf, got %q", protocol)
-}
-
-// first is the first variable that is set.
-func first(names ...string) string {
-	for _, name := range names {
-		if v := os.Getenv(name); v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 func flag(name string) (bool, error) {
@@ -195,11 +190,8 @@ func propagator() (propagation.TextMapPropagator, error) {
 
 // sampler is the one that OTEL_TRACES_SAMPLER names. The SDK reads it by itself only
 // where no other is wrapped around it.
-func (t *Tracing) sampler() (sdktrace.Sampler, error) {
-	t.Sampler = os.Getenv("OTEL_TRACES_SAMPLER")
-	if t.Sampler == "" {
-		t.Sampler = "parentbased_always_on"
-	}
+func (t *Tracing) sampler(d Defaults) (sdktrace.Sampler, error) {
+	t.Sampler = cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER"), d.Sampler, "parentbased_always_on")
 	name, byParent := strings.CutPrefix(t.Sampler, "parentbased_")
 	var s sdktrace.Sampler
 	switch name {
@@ -209,7 +201,7 @@ func (t *Tracing) sampler() (sdktrace.Sampler, error) {
 		s = sdktrace.NeverSample()
 	case "traceidratio":
 		ratio := 1.0
-		if text := os.Getenv("OTEL_TRACES_SAMPLER_ARG"); text != "" {
+		if text := cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER_ARG"), d.Ratio); text != "" {
 			var err error
 			if ratio, err = strconv.ParseFloat(text, 64); err != nil || !(ratio >= 0 && ratio <= 1) {
 				return nil, fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: must be from 0 to 1, got %q", text)

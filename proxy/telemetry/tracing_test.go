@@ -22,7 +22,7 @@ func started(t *testing.T, env ...string) (*Tracing, error) {
 	for i := 0; i+1 < len(env); i += 2 {
 		t.Setenv(env[i], env[i+1])
 	}
-	tr, err := Start(context.Background(), "paceline", "v1")
+	tr, err := Start(context.Background(), Defaults{Service: "paceline", Version: "v1"})
 	if err == nil {
 		t.Cleanup(func() { _ = tr.Shutdown(context.Background()) })
 	}

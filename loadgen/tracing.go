@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"go.opentelemetry.io/otel"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/target"
+	"paceline/proxy/telemetry"
+)
+
+// tracing is where spans go: those of the load generator, and those of the proxy in
+// this process, which follow its decisions. Both say nothing where no endpoint is
+// set.
+type tracing struct {
+	own, ofProxy *telemetry.Tracing
+}
+
+// startTracing reads the OTEL_* variables. An error names one.
+func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
+	own, err := telemetry.Start(ctx, telemetry.Defaults{
+		Service: "paceline-loadgen", Version: version(), Sampler: "parentbased_traceidratio", Ratio: defaultTraced,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ofProxy, err := telemetry.Start(ctx, telemetry.Defaults{Service: "paceline", Version: version()})
+	if err != nil {
+		return nil, errors.Join(err, own.Shutdown(ctx))
+	}
+	return &tracing{own, ofProxy}, nil
+}
+
+// end exports what waits.
+func (t *tracing) end(log *slog.Logger) {
+	for _, one := range []*telemetry.Tracing{t.ofProxy, t.own} {
+		err := one.Shutdown(context.Background())
+		if s := one.Spans(); err != nil || s.Failed+s.Dropped+s.Waiting > 0 {
+			log.Warn("spans were lost", "exported", s.Exported, "refused_by_collector", s.Failed, "no_room", s.Dropped, "left", s.Waiting, "error", err)
+		}
+	}
+}
+
+// client makes the spans of requests; nil where nothing is traced.
+func (t *tracing) client() *target.Tracer { return target.NewTracer(t.own.Provider, t.own.Propagator) }
+
+// told is what the report says of it; nil where nothing is traced.
+func (t *tracing) told(jaeger string) *report.Tracing {
+	if t.own.Provider == nil {
+		return nil
+	}
+	return &report.Tracing{URL: strings.TrimSuffix(jaeger, "/") + "/trace/", Sampler: t.own.Sampler}
+}
