@@ -238,10 +238,10 @@ func (t *tracer) request(ctx context.Context, b *backend, began time.Time, r bat
 	_, wait := t.tracer.Start(ctx, telemetry.SpanWait, trace.WithTimestamp(began), trace.WithAttributes(about...))
 	wait.End(trace.WithTimestamp(released))
 
-	about = append(about,
-		attribute.Int(telemetry.BatchMerged, r.Merged),
-		attribute.Float64(telemetry.BatchPredicted, r.Predicted.Seconds()),
-		attribute.Int(telemetry.BatchUncached, r.PredictedUncached))
+	about = append(about, attribute.Int(telemetry.BatchMerged, r.Merged), attribute.Int(telemetry.BatchUncached, r.PredictedUncached))
+	if r.Predicted > 0 {
+		about = append(about, attribute.Float64(telemetry.BatchPredicted, r.Predicted.Seconds()))
+	}
 	if err == nil {
 		about = append(about,
 			attribute.Int(telemetry.GenAIInputTokens, a.Meta.PromptTokens),
@@ -304,11 +304,13 @@ func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Co
 		trace.WithAttributes(
 			id, attribute.Int(telemetry.BatchSize, b.Len()), attribute.Int(telemetry.BatchRequests, requests),
 			attribute.String(telemetry.BatchReason, b.Reason().String()),
-			attribute.Float64(telemetry.BatchPredicted, b.Predicted().Seconds()),
 			attribute.String(telemetry.GenAIOperation, telemetry.OperationPrefill), attribute.String(telemetry.GenAIProvider, telemetry.ProviderSGLang),
 			attribute.String(telemetry.GenAIModel, d.upstream.state().model()),
 			attribute.String(telemetry.ServerAddress, host), attribute.Int(telemetry.ServerPort, port),
 		))
+	if p := b.Predicted(); p > 0 {
+		root.SetAttributes(attribute.Float64(telemetry.BatchPredicted, p.Seconds()))
+	}
 	bt := &batchTrace{tracer: t, root: root}
 	if t.members {
 		bt.members = make([]trace.Span, b.Len())
