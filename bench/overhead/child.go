@@ -29,13 +29,14 @@ func start(ctx context.Context, o options, role string, more ...string) (*child,
 	args := append([]string{
 		"-role", role, "-batch-size", strconv.Itoa(o.size), "-max-in-flight", strconv.Itoa(o.inFlight), "-max-wait", o.maxWait.String(), "-delay", o.delay.String(),
 	}, more...)
-	return run(ctx, exe, args...)
+	return run(ctx, o.env, exe, args...)
 }
 
 // run starts a process whose first line is its addresses.
-func run(ctx context.Context, exe string, args ...string) (*child, error) {
+func run(ctx context.Context, env []string, exe string, args ...string) (*child, error) {
 	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // itself, or what the user named
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -7,6 +7,7 @@
 //	go run ./bench/overhead -measure memory        resident memory idle and with 10,000 prompts waiting, and CPU when idle
 //	go run ./bench/overhead -measure passthrough   a stream through the proxy and straight
 //	go run ./bench/overhead -measure peer -peer F  KServe's batcher, as built by bench/kserve
+//	go run ./bench/overhead -measure tracing       the proxy with and without tracing, and with collectors that are dead, slow or refuse
 //	go run ./bench/overhead -measure soak          20 minutes: memory, goroutines and descriptors
 package main
 
@@ -22,7 +23,10 @@ import (
 )
 
 type options struct {
-	role, measure, upstream, profile, peer string
+	role, measure, upstream, profile, peer, traceDetail string
+
+	bare bool
+	env  []string // of a process that is started
 
 	callers, bytes, size, inFlight, repeats int
 	rate                                    float64
@@ -31,18 +35,20 @@ type options struct {
 
 var measurements = map[string]func(context.Context, options) error{
 	"throughput": measureThroughput, "latency": measureLatency, "memory": measureMemory,
-	"passthrough": measurePassThrough, "peer": measurePeer, "soak": measureSoak,
+	"passthrough": measurePassThrough, "peer": measurePeer, "tracing": measureTracing, "soak": measureSoak,
 }
 
 var roles = map[string]func(context.Context, options) error{"upstream": upstream, "echo": echo, "proxy": proxy}
 
 func main() {
 	var o options
-	flag.StringVar(&o.measure, "measure", "throughput", "throughput, latency, memory, passthrough, peer or soak")
+	flag.StringVar(&o.measure, "measure", "throughput", "throughput, latency, memory, passthrough, peer, tracing or soak")
 	flag.StringVar(&o.role, "role", "", "what a process of the measurement does; empty: measure")
 	flag.StringVar(&o.upstream, "upstream", "", "the proxy's upstream")
 	flag.StringVar(&o.peer, "peer", "", "`binary` of bench/kserve")
 	flag.StringVar(&o.profile, "cpuprofile", "", "`file` for a CPU profile of the proxy")
+	flag.BoolVar(&o.bare, "bare", false, "no metrics, for the role proxy")
+	flag.StringVar(&o.traceDetail, "trace-detail", "", "for the role proxy")
 	flag.IntVar(&o.callers, "callers", 64, "callers at once")
 	flag.IntVar(&o.bytes, "bytes", 8192, "bytes of a prompt, source code")
 	flag.IntVar(&o.size, "batch-size", 16, "batch size")

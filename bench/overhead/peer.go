@@ -56,7 +56,7 @@ func against(parent context.Context, w io.Writer, o options, inFlight []int, uni
 		return err
 	}
 	prompt := source(o.bytes)
-	k, err := run(ctx, o.peer, "-upstream", "http://"+up.addr, "-batch-size", fmt.Sprint(o.size), "-max-latency", fmt.Sprint(o.maxWait.Milliseconds()))
+	k, err := run(ctx, nil, o.peer, "-upstream", "http://"+up.addr, "-batch-size", fmt.Sprint(o.size), "-max-latency", fmt.Sprint(o.maxWait.Milliseconds()))
 	if err != nil {
 		return err
 	}

@@ -16,10 +16,12 @@ import (
 	"syscall"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"google.golang.org/grpc"
 
 	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/server"
+	"paceline/proxy/telemetry"
 )
 
 // upstream answers every list at once, like an SGLang that takes no time, with the
@@ -63,6 +65,7 @@ func upstream(ctx context.Context, o options) error {
 		n := bytes.Count(body, []byte(`"text":`))
 		_, _ = io.WriteString(w, `{"predictions":[`+strings.Repeat(`{"prompt_tokens":2000,"cached_tokens":0},`, n-1)+`{"prompt_tokens":2000,"cached_tokens":0}]}`)
 	})
+	collectors(mux)
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // for as long as the process
 	if err != nil {
 		return err
@@ -143,7 +146,16 @@ func proxy(ctx context.Context, o options) error {
 	cfg := server.DefaultConfig()
 	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{o.upstream}, "127.0.0.1:0", "127.0.0.1:0", "", "127.0.0.1:0"
 	cfg.Settings.BatchSize, cfg.Settings.MaxInFlight, cfg.Settings.MaxWait = o.size, o.inFlight, o.maxWait
+	if o.bare {
+		cfg.Metrics = ""
+	}
 	server.CollectLess() // as the command does
+	tracing, err := telemetry.Start(ctx, telemetry.Defaults{Service: "paceline"})
+	if err != nil {
+		return err
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {})) // as many as the collectors make
+	cfg.TracerProvider, cfg.Propagator, cfg.TraceDetail = tracing.Provider, tracing.Propagator, o.traceDetail
 	p, err := server.New(cfg)
 	if err != nil {
 		return err

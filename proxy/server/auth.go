@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -58,22 +57,6 @@ func (g gate) passCall(ctx context.Context, method string) (context.Context, err
 		authorization = values[0]
 	}
 	return g.pass(ctx, authorization)
-}
-
-func (g gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	ctx, err := g.passCall(ctx, info.FullMethod)
-	if err != nil {
-		return nil, err
-	}
-	return handle(ctx, req)
-}
-
-func (g gate) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	ctx, err := g.passCall(s.Context(), info.FullMethod)
-	if err != nil {
-		return err
-	}
-	return handle(srv, endingStream{s, ctx})
 }
 
 // handler lets HTTP requests in that bring a key, and answers others in SGLang's

@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
 	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/telemetry"
 )
 
@@ -23,6 +23,9 @@ import (
 // methods may be called from any goroutine.
 type metrics struct {
 	registry *prometheus.Registry
+
+	prefillOK prometheus.Observer // of rpc, found once
+	answered  prometheus.Counter  // of requests, likewise
 
 	rpc, http               *prometheus.HistogramVec
 	requests, refusals      *prometheus.CounterVec
@@ -119,6 +122,8 @@ func newMetrics(version string) *metrics {
 	for reason := batcher.ReasonFull; reason < batcher.NumReasons; reason++ {
 		m.batches.WithLabelValues(reason.String())
 	}
+	m.answered = m.requests.WithLabelValues(outcomeAnswered)
+	m.prefillOK = m.rpc.WithLabelValues("grpc", prefillMethod, "OK")
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: telemetry.MetricBuild, Help: "1, with the version of this build.", ConstLabels: prometheus.Labels{telemetry.LabelVersion: version}})
 	build.Set(1)
 	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -171,27 +176,18 @@ func (m *metrics) of(model string) *modelMetrics {
 	return found.(*modelMetrics)
 }
 
-// unary measures calls of PrefillService.
-func (m *metrics) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	began := time.Now()
-	reply, err := handle(ctx, req)
-	m.call(ctx, info.FullMethod, began, err)
-	return reply, err
-}
-
-// stream measures streams of PrefillService.
-func (m *metrics) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	began := time.Now()
-	err := handle(srv, s)
-	m.call(s.Context(), info.FullMethod, began, err)
-	return err
-}
-
+// call measures a call of gRPC, by its method without the first slash.
 func (m *metrics) call(ctx context.Context, method string, began time.Time, err error) {
-	if m != nil && traced(method) {
-		observe(ctx, m.rpc.WithLabelValues("grpc", method[1:], statusName(status.Code(err))), time.Since(began).Seconds())
+	switch {
+	case m == nil:
+	case err == nil && method == prefillMethod:
+		observe(ctx, m.prefillOK, time.Since(began).Seconds())
+	default:
+		observe(ctx, m.rpc.WithLabelValues("grpc", method, statusName(status.Code(err))), time.Since(began).Seconds())
 	}
 }
+
+var prefillMethod = pb.PrefillService_Prefill_FullMethodName[1:]
 
 // handler measures HTTP requests.
 func (m *metrics) handler(h http.Handler) http.Handler {
@@ -222,7 +218,7 @@ func (m *metrics) ended(ctx context.Context, model string, began time.Time, err 
 	}
 	seconds := time.Since(began).Seconds()
 	if err == nil {
-		m.requests.WithLabelValues(outcomeAnswered).Inc()
+		m.answered.Inc()
 		observe(ctx, m.of(model).request, seconds)
 		return
 	}

@@ -195,13 +195,8 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 		grpc.ChainStreamInterceptor(endStreams(s.stopping)),
 		grpc.WaitForHandlers(true),
 	)
-	if t := s.pool.tracer; t != nil { // first: a refused key is to be seen, too
-		options = append(options, grpc.ChainUnaryInterceptor(t.unary), grpc.ChainStreamInterceptor(t.stream))
-	}
-	if m := s.pool.metrics; m != nil {
-		options = append(options, grpc.ChainUnaryInterceptor(m.unary), grpc.ChainStreamInterceptor(m.stream))
-	}
-	options = append(options, grpc.ChainUnaryInterceptor(g.unary), grpc.ChainStreamInterceptor(g.stream))
+	f := front{g, s.pool.tracer, s.pool.metrics}
+	options = append(options, grpc.UnaryInterceptor(f.unary), grpc.StreamInterceptor(f.stream))
 	server := grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(server, s.readiness.health)
 	reflection.Register(server)

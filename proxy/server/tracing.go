@@ -13,7 +13,6 @@ import (
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -54,55 +53,33 @@ func newTracer(cfg Config) *tracer {
 	}
 }
 
-// unary makes the span of a call of PrefillService.
-func (t *tracer) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	if !traced(info.FullMethod) {
-		return handle(ctx, req)
-	}
-	ctx, span := t.call(ctx, info.FullMethod)
-	defer span.End()
-	reply, err := handle(ctx, req)
-	endCall(span, err)
-	return reply, err
-}
-
-// stream makes the span of a stream of PrefillService, below which each request has
-// one.
-func (t *tracer) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	if !traced(info.FullMethod) {
-		return handle(srv, s)
-	}
-	ctx, span := t.call(s.Context(), info.FullMethod)
-	defer span.End()
-	err := handle(srv, endingStream{s, ctx})
-	endCall(span, err)
-	return err
-}
-
 // traced says whether calls of a method get a span: what probes and reflects has
 // nothing to show.
 func traced(method string) bool {
 	return strings.HasPrefix(method, "/"+pb.PrefillService_ServiceDesc.ServiceName+"/")
 }
 
+// Made once.
+var (
+	serverSpan = trace.WithSpanKind(trace.SpanKindServer)
+	grpcSystem = attribute.String(telemetry.RPCSystem, "grpc")
+)
+
+// call begins the span of a call of gRPC.
 func (t *tracer) call(ctx context.Context, method string) (context.Context, trace.Span) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	ctx = t.propagator.Extract(ctx, telemetry.Metadata(md))
 	name := strings.TrimPrefix(method, "/")
-	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
-	if span.IsRecording() {
-		span.SetAttributes(attribute.String(telemetry.RPCSystem, "grpc"), attribute.String(telemetry.RPCMethod, name))
-	}
-	return ctx, span
+	return t.tracer.Start(ctx, name, serverSpan)
 }
 
 // endCall notes how a call ended. Errors of the caller are no errors of the server.
-func endCall(span trace.Span, err error) {
+func endCall(span trace.Span, method string, err error) {
 	if !span.IsRecording() {
 		return
 	}
 	st := status.Convert(err)
-	span.SetAttributes(attribute.String(telemetry.RPCStatus, statusName(st.Code())))
+	span.SetAttributes(grpcSystem, attribute.String(telemetry.RPCMethod, method), attribute.String(telemetry.RPCStatus, statusName(st.Code())))
 	switch st.Code() {
 	case codes.OK, codes.InvalidArgument, codes.Canceled, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied,
 		codes.Unauthenticated, codes.FailedPrecondition, codes.OutOfRange:
@@ -136,7 +113,7 @@ func (t *tracer) one(ctx context.Context) (context.Context, func(error)) {
 		if err != nil {
 			err = statusOf(err).Err()
 		}
-		endCall(span, err)
+		endCall(span, pb.PrefillService_PrefillStream_FullMethodName[1:], err)
 		span.End()
 	}
 }
@@ -206,7 +183,7 @@ func (s *statusWriter) code() int {
 
 // inject puts the trace of ctx on a request to SGLang.
 func (t *tracer) inject(ctx context.Context, h http.Header) {
-	if t != nil {
+	if t != nil && trace.SpanContextFromContext(ctx).IsValid() {
 		t.propagator.Inject(ctx, propagation.HeaderCarrier(h))
 	}
 }
@@ -227,15 +204,15 @@ func (t *tracer) request(ctx context.Context, b *backend, began time.Time, r bat
 		wait.End(trace.WithTimestamp(now))
 		return
 	}
-	about := []attribute.KeyValue{
+	about := make([]attribute.KeyValue, 0, 12)
+	about = append(about,
 		attribute.String(telemetry.BatchID, b.receipts.batchID(r.BatchID)),
 		attribute.Int(telemetry.BatchSize, r.Size),
 		attribute.Int(telemetry.BatchPosition, r.Position),
 		attribute.String(telemetry.BatchReason, r.Reason.String()),
-		attribute.Float64(telemetry.BatchWait, r.QueueWait.Seconds()),
-	}
+		attribute.Float64(telemetry.BatchWait, r.QueueWait.Seconds()))
 	released := began.Add(r.QueueWait)
-	_, wait := t.tracer.Start(ctx, telemetry.SpanWait, trace.WithTimestamp(began), trace.WithAttributes(about...))
+	_, wait := t.tracer.Start(ctx, telemetry.SpanWait, trace.WithTimestamp(began), trace.WithAttributes(about[0]))
 	wait.End(trace.WithTimestamp(released))
 
 	about = append(about, attribute.Int(telemetry.BatchMerged, r.Merged), attribute.Int(telemetry.BatchUncached, r.PredictedUncached))
@@ -280,7 +257,10 @@ func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Co
 	if t == nil {
 		return ctx, nil
 	}
-	sampled, requests := false, 0
+	if !anySampled(b) {
+		return ctx, nil
+	}
+	requests := 0
 	links := make([]trace.Link, 0, b.Len())
 	byMember := make([][]trace.Link, b.Len())
 	for i := range b.Len() {
@@ -290,13 +270,9 @@ func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Co
 			if !sc.IsValid() {
 				continue
 			}
-			sampled = sampled || sc.IsSampled()
 			l := trace.Link{SpanContext: sc, Attributes: []attribute.KeyValue{attribute.Int(telemetry.BatchPosition, i)}}
 			links, byMember[i] = append(links, l), append(byMember[i], l)
 		}
-	}
-	if !sampled {
-		return ctx, nil
 	}
 	id := attribute.String(telemetry.BatchID, d.receipts.batchID(b.ID()))
 	host, port := hostPort(d.client.URL())
@@ -321,6 +297,26 @@ func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Co
 	}
 	b.Attach(root.SpanContext())
 	return ctx, bt
+}
+
+// anySampled says whether a request of a batch is sampled.
+func anySampled(b *batch) bool {
+	for i := range b.Len() {
+		if trace.SpanContextFromContext(b.Context(i)).IsSampled() {
+			return true
+		}
+	}
+	if b.Merged() == 0 {
+		return false
+	}
+	for i := range b.Len() {
+		for _, request := range b.Requests(i) {
+			if trace.SpanContextFromContext(request).IsSampled() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // hostPort is where a URL points.
