@@ -65,7 +65,7 @@ func against(parent context.Context, w io.Writer, o options, inFlight []int, uni
 	})}}
 	for _, n := range inFlight {
 		o.inFlight = n
-		p, err := start(ctx, o, "proxy", "-upstream", "http://"+up.addr)
+		p, err := start(ctx, o, "proxy", "-upstream", "http://"+up.addr, "-cpuprofile", o.profile)
 		if err != nil {
 			return err
 		}

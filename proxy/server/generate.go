@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -59,7 +58,8 @@ func (d *dropIn) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 		writeJSONError(w, http.StatusUnsupportedMediaType, map[string]any{"error": map[string]any{"message": "Content-Encoding: must be absent, got " + strconv.Quote(encoding)}})
 		return nil, false
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, d.maxBytes))
+	buffer := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(0, r.ContentLength), trustedLength)))
+	_, err := buffer.ReadFrom(http.MaxBytesReader(w, r.Body, d.maxBytes))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -68,8 +68,12 @@ func (d *dropIn) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	case err != nil:
 		return nil, false // the client has gone
 	}
-	return body, true
+	return buffer.Bytes(), true
 }
+
+// trustedLength is how much of the length that a client announces is set aside before
+// it sends.
+const trustedLength = 1 << 20
 
 // batch answers a call by way of the batcher, in which its prompts meet those of
 // all other callers.

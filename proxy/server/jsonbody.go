@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
 )
@@ -52,6 +53,7 @@ func bodyError(err error) error {
 	var (
 		tooLarge *http.MaxBytesError
 		syntax   *json.SyntaxError
+		token    *jsontext.SyntacticError
 	)
 	switch {
 	case err == nil, err == io.EOF: //nolint:errorlint // a wrapped EOF is no clean end
@@ -60,8 +62,12 @@ func bodyError(err error) error {
 		return fmt.Errorf("the body is larger than %d bytes", tooLarge.Limit)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errBodyEnds
+	case errors.Is(err, errMoreBody):
+		return errMoreBody
 	case errors.As(err, &syntax):
 		return fmt.Errorf("the body is not JSON: byte %d is unexpected", syntax.Offset)
+	case errors.As(err, &token):
+		return fmt.Errorf("the body is not JSON: byte %d is unexpected", token.ByteOffset+1)
 	}
 	return messageError(err.Error())
 }

@@ -26,7 +26,7 @@ import (
 // tracer makes the spans of requests and batches:
 //
 //	request trace                        batch trace, a root of its own
-//	  caller's span                        batch.dispatch    links to every request
+//	  caller's span                        batch.dispatch    links to every sampled request
 //	    …/Prefill                            batch.member    one a prompt, links to its request
 //	      batch.wait                         POST /generate  one a call, parent of SGLang's own
 //	      batch.execute   links to the batch
@@ -249,7 +249,7 @@ func failed(span trace.Span, err error) {
 type batchTrace struct {
 	tracer  *tracer
 	root    trace.Span
-	members []trace.Span // by member; nil without rows
+	members []trace.Span // by member; nil without rows, and where no request of it is sampled
 }
 
 // batch begins the trace of a batch, and returns its context.
@@ -267,8 +267,8 @@ func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Co
 		for _, request := range b.Requests(i) {
 			requests++
 			sc := trace.SpanContextFromContext(request)
-			if !sc.IsValid() {
-				continue
+			if !sc.IsSampled() {
+				continue // a link would lead nowhere
 			}
 			l := trace.Link{SpanContext: sc, Attributes: []attribute.KeyValue{attribute.Int(telemetry.BatchPosition, i)}}
 			links, byMember[i] = append(links, l), append(byMember[i], l)
@@ -291,6 +291,9 @@ func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Co
 	if t.members {
 		bt.members = make([]trace.Span, b.Len())
 		for i := range bt.members {
+			if len(byMember[i]) == 0 {
+				continue
+			}
 			_, bt.members[i] = t.tracer.Start(ctx, telemetry.SpanMember, trace.WithTimestamp(b.Released()), trace.WithLinks(byMember[i]...),
 				trace.WithAttributes(id, attribute.Int(telemetry.BatchPosition, i)))
 		}
@@ -331,7 +334,7 @@ func hostPort(of string) (host string, port int) {
 
 // member ends the row of a prompt.
 func (b *batchTrace) member(i int, a answer, err error) {
-	if b == nil || b.members == nil {
+	if b == nil || b.members == nil || b.members[i] == nil {
 		return
 	}
 	span := b.members[i]
@@ -371,7 +374,9 @@ func (b *batchTrace) end(f *batchFacts, split bool, err error) {
 		return
 	}
 	for _, m := range b.members {
-		m.End() // again, but for those whose request has gone
+		if m != nil {
+			m.End() // again, but for those whose request has gone
+		}
 	}
 	b.root.SetAttributes(
 		attribute.Int(telemetry.BatchCalls, f.calls), attribute.Bool(telemetry.BatchSplit, split),

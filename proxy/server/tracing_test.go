@@ -278,6 +278,30 @@ func TestABatchOfUnsampledRequestsHasNoTrace(t *testing.T) {
 	}
 }
 
+func TestABatchLinksToItsSampledRequestsOnly(t *testing.T) {
+	const sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	tr, with := tracedTo(t, "OTEL_TRACES_SAMPLER", "parentbased_always_off")
+	r := start(t, newFake(t), func(c *Config) { with(c); c.Settings.BatchSize, c.Settings.MaxWait = 3, time.Minute })
+	var ends []<-chan outcome
+	for i := range 3 {
+		ctx := r.context()
+		if i == 1 {
+			ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", sampled)
+		}
+		ends = append(ends, r.send(ctx, &pb.PrefillRequest{Text: fmt.Sprint("prompt ", i)}))
+	}
+	for _, end := range ends {
+		if o := <-end; o.err != nil {
+			t.Fatal(o.err)
+		}
+	}
+	spans := tr.all(r)
+	batches, members := named(spans, "batch.dispatch"), named(spans, "batch.member")
+	if len(batches) != 1 || len(batches[0].Links) != 1 || batches[0].Attributes["batch.size"] != int64(3) || len(members) != 1 || len(members[0].Links) != 1 {
+		t.Error(tell(spans))
+	}
+}
+
 func TestWithoutMembersABatchHasLinksOnly(t *testing.T) {
 	tr, with := tracedTo(t)
 	r := start(t, newFake(t), func(c *Config) { with(c); c.TraceDetail = TraceDetailLinks })

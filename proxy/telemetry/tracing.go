@@ -64,6 +64,11 @@ const mostLinks = 4096
 // OTEL_BSP_MAX_QUEUE_SIZE says otherwise: a second of a busy proxy.
 const queueSize = 16384
 
+// exportSize is how many spans an export has at most, unless
+// OTEL_BSP_MAX_EXPORT_BATCH_SIZE says otherwise: an export costs as much as some
+// dozens of spans.
+const exportSize = 2048
+
 // Defaults hold where the environment says nothing.
 type Defaults struct {
 	Service string // OTEL_SERVICE_NAME
@@ -102,7 +107,11 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 			return nil, fmt.Errorf("OTEL_BSP_MAX_QUEUE_SIZE: must be at least 1, got %q", text)
 		}
 	}
-	exports := sdktrace.NewBatchSpanProcessor(&countingExporter{exporter, &t.counts}, sdktrace.WithMaxQueueSize(queue))
+	options := []sdktrace.BatchSpanProcessorOption{sdktrace.WithMaxQueueSize(queue)}
+	if os.Getenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") == "" { // else the SDK reads it
+		options = append(options, sdktrace.WithMaxExportBatchSize(min(exportSize, queue)))
+	}
+	exports := sdktrace.NewBatchSpanProcessor(&countingExporter{exporter, &t.counts}, options...)
 	t.sdk = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
 		sdktrace.WithSampler(batchSampler{sampler}),

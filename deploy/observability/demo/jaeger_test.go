@@ -37,11 +37,11 @@ func realJaeger(t *testing.T) *jaeger {
 
 // free is an address that nobody listens on.
 func free(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nothing was sent
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -57,7 +57,7 @@ func tracedBatch(t *testing.T, j *jaeger, n int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer simulator.Close() //nolint:errcheck // a test's
+	defer simulator.Close()
 	upstream, err := simulator.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func startJaeger(ctx context.Context, binary string, a addresses) (*jaeger, erro
 		return nil, err
 	}
 	defer log.Close() //nolint:errcheck // the process has its own
-	j.cmd = exec.Command(binary, "--config", "file:"+file)
+	j.cmd = exec.CommandContext(context.WithoutCancel(ctx), binary, "--config", "file:"+file)
 	j.cmd.Env = append(os.Environ(), "JAEGER_PAGE="+a.page, "JAEGER_QUERY_GRPC=127.0.0.1:0", "JAEGER_OTLP_GRPC="+a.grpc, "JAEGER_OTLP_HTTP="+a.http)
 	j.cmd.Stdout, j.cmd.Stderr = log, log
 	if err := j.cmd.Start(); err != nil {
@@ -108,16 +108,15 @@ func (j *jaeger) ready(ctx context.Context) error {
 	}
 }
 
+// wait returns when Jaeger has ended.
+func (j *jaeger) wait() error { return <-j.ended }
+
 // stop ends Jaeger and what it stored.
 func (j *jaeger) stop() {
 	http.DefaultClient.CloseIdleConnections() // it would wait for them
 	_ = j.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-j.ended:
-	case <-time.After(10 * time.Second):
-		_ = j.cmd.Process.Kill()
-		<-j.ended
-	}
+	defer time.AfterFunc(10*time.Second, func() { _ = j.cmd.Process.Kill() }).Stop()
+	_ = j.wait() // stopped by a signal, it says so
 	_ = os.RemoveAll(j.config)
 }
 
