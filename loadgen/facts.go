@@ -36,6 +36,7 @@ func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 		},
 		EnvExec: l.envExec,
 	}
+	r.Limits, _ = o.limits() // validated
 	for _, setting := range plan.Settings {
 		r.Config.Settings = append(r.Config.Settings, setting.Name())
 	}

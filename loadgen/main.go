@@ -42,6 +42,9 @@ func run(args []string) int {
 		defer stop()
 		return fail(runCalibrate(ctx, args[1:], os.Stdout))
 	}
+	if len(args) > 0 && args[0] == "check" {
+		return fail(runCheck(args[1:], os.Stdin, os.Stdout))
+	}
 	o, err := parseOptions(args, os.Stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

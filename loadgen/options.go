@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"paceline/loadgen/plausibility"
+	"paceline/loadgen/report"
 	"paceline/loadgen/sweep"
 	"paceline/proxy/server"
 )
@@ -33,6 +35,8 @@ type options struct {
 	simSpeed                                   float64
 
 	jaeger string
+
+	device, modelConfig string
 
 	out  string
 	args []string // as given, for the report
@@ -62,6 +66,8 @@ throughput at each batch setting.
                                                    a running proxy; its settings are put back afterwards
   go run ./loadgen -problems swe.jsonl -n 100      prompts from problem statements
   go run ./loadgen -trajectories run.jsonl         prompts from R2E-Gym trajectories
+  go run ./loadgen calibrate -h                    fit the simulator to a server
+  go run ./loadgen check -h                        say whether a reported throughput can be true
 
 Ctrl-C stops the sweep and still writes what was measured.
 Exit status: 0 all answered, 1 something failed, 2 bad input, 130 interrupted.
@@ -98,6 +104,8 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.tokenizer, "tokenizer", server.TokenizerAuto, "tokenizer.json `file` of the model, for the proxy in this process to send token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
 	f.StringVar(&o.simProfile, "sim-profile", defaultProfile, "simulated server: a profile's name, or a JSON `file` with one")
 	f.Float64Var(&o.simSpeed, "sim-speed", defaultSimSpeed, "simulated seconds per real second")
+	f.StringVar(&o.device, "device", "", "what serves the model: a100, h100, h200 or a JSON `file`; the report then says whether its figures can be true")
+	f.StringVar(&o.modelConfig, "model-config", "", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	f.StringVar(&o.jaeger, "jaeger", defaultJaeger, "`URL` of Jaeger's page, for links to traces. Requests are traced where OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
 	err := f.Parse(args)
@@ -131,11 +139,33 @@ func (o options) validate() error {
 	case o.simSpeed <= 0 || o.simSpeed > 1000:
 		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
 	}
+	if _, err := o.limits(); err != nil {
+		return err
+	}
 	plan, err := o.plan()
 	if err != nil {
 		return err
 	}
 	return plan.Validate()
+}
+
+// limits are those of -device; nil where none is named.
+func (o options) limits() (*report.Limits, error) {
+	if o.device == "" {
+		if o.modelConfig != "" {
+			return nil, fmt.Errorf("-model-config: needs -device too")
+		}
+		return nil, nil
+	}
+	d, err := plausibility.DeviceNamed(o.device)
+	if err != nil {
+		return nil, fmt.Errorf("-device: %w", err)
+	}
+	m, err := modelOf(o.modelConfig)
+	if err != nil {
+		return nil, fmt.Errorf("-model-config: %w", err)
+	}
+	return &report.Limits{Device: d, Model: m}, nil
 }
 
 // simulated says whether the simulator in this process is used.

@@ -19,6 +19,7 @@ func WriteMarkdown(w io.Writer, r Report) error {
 	d.envExec(r)
 	d.details(r, phases)
 	d.traces(r)
+	d.plausibility(r, phases)
 	d.section("Conclusion", r.conclusion(phases))
 	d.section("Data notes", r.notes(phases))
 	d.section("Files", r.Files)

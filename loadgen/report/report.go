@@ -34,6 +34,7 @@ type Report struct {
 	Source      Source      `json:"source"`
 	Server      Server      `json:"server"`
 	Config      Config      `json:"config"`
+	Limits      *Limits     `json:"limits,omitempty"`   // absent where no device was named
 	Tracing     *Tracing    `json:"tracing,omitempty"`  // absent where nothing was traced
 	EnvExec     *EnvExec    `json:"env_exec,omitempty"` // absent where the source knows none
 	Runs        []Run       `json:"runs"`               // in the order in which they ran

@@ -25,6 +25,9 @@ func WriteTerminal(w io.Writer, r Report) error {
 	for _, sentence := range r.conclusion(phases) {
 		fmt.Fprintln(&b, sentence)
 	}
+	if bad := r.impossible(phases); len(bad) > 0 {
+		fmt.Fprintf(&b, "Impossible on %s: %s. See Plausibility in the report.\n", r.Limits.Device.Name, strings.Join(bad, ", "))
+	}
 	terminalTraces(&b, r)
 	_, err := w.Write(b.Bytes())
 	return err

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"paceline/loadgen/report"
+)
+
+const originalTable = "1 0.55\n2 0.31\n4 0.33\n8 0.33\n16 0.56\n" // of the script that never waited
+
+func check(args ...string) (string, error) {
+	var out strings.Builder
+	err := runCheck(args, strings.NewReader(originalTable), &out)
+	return out.String(), err
+}
+
+func TestTheOriginalTableIsImpossibleOnEveryDevice(t *testing.T) {
+	out, err := check("-")
+	if !errors.Is(err, errImpossible) || strings.Count(out, "impossible (at least") != 15 || !strings.Contains(out, "No tokens were counted") || !strings.Contains(out, "not waited for") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestATimeThatADeviceCouldNeedIsPlausible(t *testing.T) {
+	out, err := check("-prompts", "5", "-device", "h100", "-")
+	if err != nil || strings.Contains(out, "impossible") || !strings.Contains(out, "plausible") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestCheckRefusesWhatItCannotJudge(t *testing.T) {
+	for want, args := range map[string][]string{
+		"one file": {}, "-device: must be a100": {"-device", "abacus", "-"}, "-prompts: must be at least 1": {"-prompts", "0", "-"},
+		"-shared-tokens: must be from 0": {"-prompt-tokens", "5", "-"}, "no such file": {"nowhere.csv"}, "-model-config: ": {"-model-config", "nowhere.json", "-"},
+	} {
+		var bad inputError
+		if _, err := check(args...); !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestAReportOfOursIsJudgedWithTheTokensItCounted(t *testing.T) {
+	out := t.TempDir()
+	e := loadgen(t, "-n", "20", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-device", "h100", "-out", out)
+	if e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	r := readReport(t, out)
+	if r.Limits == nil || r.Limits.Device.Name != "h100" || r.Limits.Model.Parameters < 6e9 {
+		t.Errorf("%+v", r.Limits)
+	}
+	said, err := check("-device", "h100", filepath.Join(out, "results.json"))
+	if err != nil || !strings.Contains(said, "4, cold, repeat 1") || !strings.Contains(said, "The server counted") || strings.Contains(said, "impossible") {
+		t.Errorf("%v\n%s", err, said)
+	}
+	if len(r.Runs) != 2 || r.Runs[0].PromptTokens == 0 {
+		t.Fatalf("%+v", r.Runs)
+	}
+	if c, ok := (report.Run{}).Claim(); ok {
+		t.Errorf("nothing was answered, and yet %+v", c)
+	}
+}

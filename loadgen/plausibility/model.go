@@ -1,0 +1,83 @@
+package plausibility
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// Model is the shape of a language model, as far as reading a prompt goes.
+type Model struct {
+	Name        string  `json:"name"`
+	Parameters  float64 `json:"parameters"`   // that each token is multiplied with: without embeddings and vocabulary, of a mixture of experts the active ones
+	WeightBytes float64 `json:"weight_bytes"` // that a forward reads at least
+}
+
+// Qwen25of7B is the model of R2EGym-7B-Agent and of Qwen2.5-7B.
+var Qwen25of7B = shape{Hidden: 3584, Intermediate: 18944, Layers: 28, Heads: 28, KVHeads: 4}.model("Qwen2.5-7B")
+
+// shape is what a Hugging Face config.json tells of a dense transformer.
+type shape struct {
+	Hidden       float64 `json:"hidden_size"`
+	Intermediate float64 `json:"intermediate_size"`
+	Layers       float64 `json:"num_hidden_layers"`
+	Heads        float64 `json:"num_attention_heads"`
+	KVHeads      float64 `json:"num_key_value_heads"`
+	HeadDim      float64 `json:"head_dim"`
+
+	Experts            float64 `json:"num_experts"`
+	ExpertsPerToken    float64 `json:"num_experts_per_tok"`
+	ExpertIntermediate float64 `json:"moe_intermediate_size"`
+}
+
+// bytesPerParameter of bfloat16. A model served in fewer bits reads less: the floor of
+// memory is then too high, and that of computing, which is what counts, is not.
+const bytesPerParameter = 2
+
+func (s shape) model(name string) Model {
+	head := s.HeadDim
+	if head == 0 {
+		head = s.Hidden / s.Heads
+	}
+	attention := 2*s.Hidden*s.Heads*head + 2*s.Hidden*s.KVHeads*head // queries and output, keys and values
+	perToken := 3 * s.Hidden * s.Intermediate                        // gate, up and down
+	if s.Experts > 0 {
+		perToken = 3 * s.Hidden * s.ExpertIntermediate * s.ExpertsPerToken
+	}
+	p := s.Layers * (attention + perToken)
+	return Model{Name: name, Parameters: p, WeightBytes: bytesPerParameter * p}
+}
+
+// ReadModel reads the shape from a model's config.json. An error names the field.
+func ReadModel(path string) (Model, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Model{}, err
+	}
+	var s struct {
+		shape
+		Path string `json:"_name_or_path"`
+		Type string `json:"model_type"`
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return Model{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if s.KVHeads == 0 {
+		s.KVHeads = s.Heads
+	}
+	for _, f := range []struct {
+		name  string
+		value float64
+	}{
+		{"hidden_size", s.Hidden}, {"num_hidden_layers", s.Layers}, {"num_attention_heads", s.Heads}, {"intermediate_size", max(s.Intermediate, s.ExpertIntermediate)},
+	} {
+		if f.value <= 0 {
+			return Model{}, fmt.Errorf("%s: %s: must be above 0", path, f.name)
+		}
+	}
+	name := s.Path
+	if name == "" {
+		name = s.Type
+	}
+	return s.model(name), nil
+}
