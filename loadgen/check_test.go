@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,5 +64,31 @@ func TestAReportOfOursIsJudgedWithTheTokensItCounted(t *testing.T) {
 	}
 	if c, ok := (report.Run{}).Claim(); ok {
 		t.Errorf("nothing was answered, and yet %+v", c)
+	}
+}
+
+func TestEachRequestIsALineAndNoneHoldsAPrompt(t *testing.T) {
+	out := t.TempDir()
+	e := loadgen(t, "-n", "20", "-sizes", "4", "-auto=false", "-repeats", "2", "-sim-speed", "50", "-fail-if", "p99>1ms", "-fail-if", "failed>0%", "-out", out)
+	if e.status != exitThreshold || !strings.Contains(e.stderr, "p99>1ms: p99 is") || strings.Contains(e.stderr, "failed>0%") {
+		t.Errorf("status %d: %s", e.status, e.stderr)
+	}
+	data, err := os.ReadFile(filepath.Join(out, "requests.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(lines) != 2*2*2*20 || strings.Contains(string(data), "ISSUE") || strings.Contains(string(data), "<|im_start|>") {
+		t.Errorf("%d lines, the first %s", len(lines), lines[0])
+	}
+	for _, line := range lines {
+		var r report.Request
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Trajectory == "" || r.PromptTokens == 0 || r.LatencySeconds <= 0 || r.SentSeconds < 0 {
+			t.Fatalf("%v: %s", err, line)
+		}
+	}
+	bench, err := os.ReadFile(filepath.Join(out, "bench.txt"))
+	if err != nil || strings.Count(string(bench), "\nBenchmarkPrefill/setting=") != 8 {
+		t.Errorf("%v\n%s", err, bench)
 	}
 }

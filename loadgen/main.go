@@ -24,6 +24,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1   // a server away, a request failed
 	exitBadInput    = 2   // a flag or a file
+	exitThreshold   = 3   // a condition of -fail-if holds
 	exitInterrupted = 130 // 128 + SIGINT, as shells count
 )
 
@@ -75,6 +76,9 @@ func fail(err error) int {
 	case errors.As(err, &bad):
 		tell(err)
 		return exitBadInput
+	case errors.Is(err, errThreshold):
+		tell(err)
+		return exitThreshold
 	case errors.Is(err, errInterrupted):
 		tell(err)
 		return exitInterrupted

@@ -37,6 +37,7 @@ type options struct {
 	jaeger string
 
 	device, modelConfig string
+	failIf              thresholds
 
 	out  string
 	args []string // as given, for the report
@@ -70,7 +71,7 @@ throughput at each batch setting.
   go run ./loadgen check -h                        say whether a reported throughput can be true
 
 Ctrl-C stops the sweep and still writes what was measured.
-Exit status: 0 all answered, 1 something failed, 2 bad input, 130 interrupted.
+Exit status: 0 all answered, 1 something failed, 2 bad input, 3 a -fail-if holds, 130 interrupted.
 
 Flags:
 `
@@ -104,6 +105,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.tokenizer, "tokenizer", server.TokenizerAuto, "tokenizer.json `file` of the model, for the proxy in this process to send token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
 	f.StringVar(&o.simProfile, "sim-profile", defaultProfile, "simulated server: a profile's name, or a JSON `file` with one")
 	f.Float64Var(&o.simSpeed, "sim-speed", defaultSimSpeed, "simulated seconds per real second")
+	f.Var(&o.failIf, "fail-if", "`condition` under which the exit status is 3, such as p99>2s, throughput<30, failed>1% or cached<40%, for every setting's median; may be given again")
 	f.StringVar(&o.device, "device", "", "what serves the model: a100, h100, h200 or a JSON `file`; the report then says whether its figures can be true")
 	f.StringVar(&o.modelConfig, "model-config", "", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	f.StringVar(&o.jaeger, "jaeger", defaultJaeger, "`URL` of Jaeger's page, for links to traces. Requests are traced where OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
@@ -147,6 +149,17 @@ func (o options) validate() error {
 		return err
 	}
 	return plan.Validate()
+}
+
+// thresholds is a flag that may be given again.
+type thresholds []report.Threshold
+
+func (t *thresholds) String() string { return "" }
+
+func (t *thresholds) Set(text string) error {
+	one, err := report.ParseThreshold(text)
+	*t = append(*t, one)
+	return err
 }
 
 // limits are those of -device; nil where none is named.

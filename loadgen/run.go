@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"paceline/loadgen/report"
@@ -52,7 +54,14 @@ func execute(ctx context.Context, o options) error {
 	r := newReport(o, plan, l, s)
 	r.Tracing = tracing.told(o.jaeger)
 	announce(r, out)
-	r.Runs, err = measure(ctx, plan, l, s, log)
+	requests, err := os.Create(filepath.Join(out, "requests.jsonl"))
+	if err != nil {
+		return errors.Join(inputError{fmt.Errorf("-out: %w", err)}, s.Close())
+	}
+	r.Runs, err = measure(ctx, plan, l, s, requests, log)
+	if closeErr := requests.Close(); closeErr != nil {
+		log.Warn("requests.jsonl", "error", closeErr)
+	}
 	if closeErr := s.Close(); closeErr != nil {
 		log.Warn("stop", "error", closeErr)
 	}
@@ -61,8 +70,17 @@ func execute(ctx context.Context, o options) error {
 		err = orInterrupted(ctx, err)
 		r.Partial, r.PartialReason = true, err.Error()
 	}
-	return errors.Join(err, conclude(r, out, log))
+	if err := errors.Join(err, conclude(r, out, log)); err != nil {
+		return err
+	}
+	if failures := r.Failures(o.failIf); len(failures) > 0 {
+		return fmt.Errorf("%w:\n  %s", errThreshold, strings.Join(failures, "\n  "))
+	}
+	return nil
 }
+
+// errThreshold is what a sweep ends with in which a condition of -fail-if holds.
+var errThreshold = errors.New("-fail-if")
 
 // errInterrupted is what a signal makes of whatever it broke off.
 var errInterrupted = errors.New("interrupted")
@@ -77,12 +95,17 @@ func orInterrupted(ctx context.Context, err error) error {
 }
 
 // measure runs the sweep, showing its progress.
-func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, log *slog.Logger) ([]report.Run, error) {
+func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, requests io.Writer, log *slog.Logger) ([]report.Run, error) {
 	progress := new(sweep.Progress)
 	line := newLine(os.Stderr, progress)
 	sw := &sweep.Sweep{
 		Plan: plan, Prompts: l.prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters,
 		Progress: progress, Measured: line.measured, Log: log,
+		Requests: func(all []report.Request) {
+			if err := report.WriteRequests(requests, all); err != nil {
+				log.Warn("requests.jsonl", "error", err)
+			}
+		},
 	}
 	before, err := s.proxy.CurrentSettings(ctx)
 	if err != nil {
@@ -111,13 +134,14 @@ func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, log *slog.L
 // conclude writes the report and prints its summary. The error says what the
 // figures suffer from, so that it reaches the exit status.
 func conclude(r report.Report, out string, log *slog.Logger) error {
-	r.Files = []string{"report.md", "results.json", "run.log"}
+	r.Files = []string{"report.md", "results.json", "requests.jsonl", "bench.txt", "run.log"}
 	var errs []error
 	for _, f := range []struct { // the data first: everything else can be made from it
 		name  string
 		write func(f *os.File) error
 	}{
 		{"results.json", func(f *os.File) error { return report.WriteJSON(f, r) }},
+		{"bench.txt", func(f *os.File) error { return report.WriteBenchmarks(f, r) }},
 		{"report.md", func(f *os.File) error { return report.WriteMarkdown(f, r) }},
 	} {
 		errs = append(errs, writeFile(filepath.Join(out, f.name), f.write))

@@ -85,6 +85,28 @@ func (m measurement) report() report.Run {
 	return run
 }
 
+// requests tells how each request that was sent ended.
+func (m measurement) requests() []report.Request {
+	var all []report.Request
+	for i, s := range m.samples {
+		if !s.sent {
+			continue
+		}
+		r := report.Request{
+			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID,
+			SentSeconds: m.seconds(s.at.Sub(m.started)), LatencySeconds: m.seconds(s.latency),
+			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens,
+			BatchID: s.answer.BatchID, BatchSize: s.answer.BatchSize, ReleaseReason: s.answer.ReleaseReason,
+			QueueWaitSeconds: m.seconds(s.answer.QueueWait), TraceID: s.answer.TraceID,
+		}
+		if s.err != nil {
+			r.Error = m.cause(s.err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
 // trace is the trace of sample i, which was sampled.
 func (m measurement) trace(i int) report.Trace {
 	s := m.samples[i]

@@ -12,6 +12,7 @@ import (
 // sample is the end of one request. Its times are real time.
 type sample struct {
 	sent    bool // whether the request was sent at all
+	at      time.Time
 	latency time.Duration
 	answer  target.Answer
 	err     error
@@ -47,5 +48,5 @@ func send(ctx context.Context, to target.Sender, p target.Prompt, timeout time.D
 	defer cancel()
 	start := time.Now()
 	answer, err := to.Send(ctx, p)
-	return sample{sent: true, latency: time.Since(start), answer: answer, err: err}
+	return sample{sent: true, at: start, latency: time.Since(start), answer: answer, err: err}
 }

@@ -28,6 +28,10 @@ type Sweep struct {
 
 	// Measured is called after each run, in order.
 	Measured func(report.Run)
+
+	// Requests, where not nil, is called after each run with all requests that it
+	// sent, in the order of the prompts.
+	Requests func([]report.Request)
 }
 
 // ErrNothingAnswered stops a sweep in which a whole run had no answer: the
@@ -84,6 +88,9 @@ func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (
 		m.server = &serverWork{after.UncachedTokens - before.UncachedTokens, after.BusySeconds - before.BusySeconds}
 	}
 	run := m.report()
+	if s.Requests != nil {
+		s.Requests(m.requests())
+	}
 	s.Log.Info("run measured", "setting", run.Setting, "phase", run.Phase, "repeat", run.Repeat,
 		"completed", run.Completed, "total", run.Total, "failed", run.Failed,
 		"wall_seconds", run.WallSeconds, "request_throughput", run.RequestThroughput,
