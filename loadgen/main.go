@@ -46,6 +46,9 @@ func run(args []string) int {
 	if len(args) > 0 && args[0] == "check" {
 		return fail(runCheck(args[1:], os.Stdin, os.Stdout))
 	}
+	if len(args) > 0 && args[0] == "compare" {
+		return fail(runCompare(args[1:], os.Stdout))
+	}
 	o, err := parseOptions(args, os.Stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -68,6 +68,7 @@ throughput at each batch setting.
   go run ./loadgen -problems swe.jsonl -n 100      prompts from problem statements
   go run ./loadgen -trajectories run.jsonl         prompts from R2E-Gym trajectories
   go run ./loadgen calibrate -h                    fit the simulator to a server
+  go run ./loadgen compare -h                      set two reports beside each other
   go run ./loadgen check -h                        say whether a reported throughput can be true
 
 Ctrl-C stops the sweep and still writes what was measured.

@@ -1,0 +1,29 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestAComparisonSaysWhatChangedAndWhetherRepeatsTellIt(t *testing.T) {
+	before := of(repeats("4", "cold", 0.4, 15, 15.1, 15.2), repeats("8", "cold", 0.4, 15, 15.1, 15.2), repeats("2", "cold", 0.4, 9))
+	after := of(repeats("4", "cold", 0.4, 10, 10.1, 10.2), repeats("8", "cold", 0.4, 15.05, 15.15, 15), repeats("16", "cold", 0.4, 9))
+	after.Config.Concurrency = 32
+	var out bytes.Buffer
+	if err := WriteComparison(&out, before, after); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{"not the same: callers: 64 before, 32 after", "cold 4 33.11 49.50 +49.5 % yes", "cold 8 33.11 33.22 +0.3 % no"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(text, "cold 2") || strings.Contains(text, "cold 16") {
+		t.Errorf("compares what was measured once:\n%s", out.String())
+	}
+	if err := WriteComparison(&out, before, of(repeats("1", "warm", 1, 3))); err == nil {
+		t.Error("nothing in common, and no error")
+	}
+}
