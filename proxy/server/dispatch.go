@@ -28,7 +28,7 @@ type prompt struct {
 }
 
 // field names the prompt in the contract's words.
-func (p prompt) field() string {
+func (p *prompt) field() string {
 	if len(p.request.InputIDs) > 0 && !p.encoded {
 		return "token_ids"
 	}
@@ -42,7 +42,9 @@ type answer struct {
 	attempts int           // calls to SGLang that the prompt took part in
 }
 
-type batch = batcher.Batch[prompt, answer]
+// batch is of pointers: what waits is a call's goroutine with its stack, and prompts and
+// answers passed by value would make that twice as large.
+type batch = batcher.Batch[*prompt, *answer]
 
 // Aborting is done beside the call, for callers that have gone: it must neither
 // last nor flood a server that is in trouble.
@@ -398,7 +400,7 @@ func (f *flight) deliver(i int, r sglang.Result) {
 	f.facts.answered++
 	f.facts.prompt += meta.PromptTokens
 	f.facts.cached += meta.CachedTokens
-	a := answer{r.Answer, time.Since(f.sent), f.attempts[i]}
+	a := &answer{r.Answer, time.Since(f.sent), f.attempts[i]}
 	f.spans.member(i, a, nil)
 	f.batch.Answer(i, a, batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
 }
@@ -416,7 +418,7 @@ func (f *flight) fail(i int, err error) {
 // end ends a member with an error.
 func (f *flight) end(i int, err error) {
 	f.ended[i] = true
-	f.spans.member(i, answer{}, err)
+	f.spans.member(i, nil, err)
 	f.batch.Fail(i, err)
 }
 

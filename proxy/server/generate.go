@@ -136,7 +136,7 @@ func firstCause(errs []error) error {
 
 // one answers prompt i of a call as SGLang would have.
 func (d *dropIn) one(ctx context.Context, r *http.Request, call *generateCall, i int) (json.RawMessage, error) {
-	p, rid := call.prompts[i], call.rids[i]
+	p, rid := &call.prompts[i], call.rids[i]
 	a, receipt, err := d.service.submit(ctx, p, hostOf(r.RemoteAddr), func(p *prompt, l limits) error { return call.check(i, p, l) })
 	switch {
 	case errors.Is(context.Cause(ctx), errAborted):
@@ -149,7 +149,7 @@ func (d *dropIn) one(ctx context.Context, r *http.Request, call *generateCall, i
 
 // generateAnswer is SGLang's own answer to one prompt, under the client's rid and
 // with the receipt.
-func generateAnswer(a answer, rid string, receipt *pb.Receipt) (json.RawMessage, error) {
+func generateAnswer(a *answer, rid string, receipt *pb.Receipt) (json.RawMessage, error) {
 	raw := bytes.TrimSpace(a.Raw)
 	if len(raw) < 2 || raw[len(raw)-1] != '}' {
 		return nil, errors.New("SGLang's answer was not kept")

@@ -21,8 +21,8 @@ func newIdentities() identities {
 
 // of is the identity of a prompt with all its options, or zero where the answer
 // to the same question may differ: a token that is sampled.
-func (n identities) of(p prompt) batcher.Identity {
-	r := p.request
+func (n identities) of(p *prompt) batcher.Identity {
+	r := &p.request
 	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
 		return batcher.Identity{}
 	}
@@ -45,8 +45,8 @@ func (n identities) of(p prompt) batcher.Identity {
 
 // optionBytes writes everything but the prompt itself, each part so that it
 // can't run into the next.
-func optionBytes(p prompt) []byte {
-	r := p.request
+func optionBytes(p *prompt) []byte {
+	r := &p.request
 	b := make([]byte, 0, 128)
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	number := func(v int64) { b = binary.AppendVarint(b, v) }

@@ -22,7 +22,7 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	for name, change := range same {
 		p := base()
 		change(&p)
-		if n.of(p) != n.of(base()) {
+		if n.of(&p) != n.of(new(base())) {
 			t.Errorf("%s: another identity", name)
 		}
 	}
@@ -45,11 +45,11 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 		},
 		"text and salt that run together": func(p *prompt) { p.request.Text, p.request.CacheSalt = "b", "a" },
 	}
-	seen := map[batcher.Identity]string{n.of(base()): "the first"}
+	seen := map[batcher.Identity]string{n.of(new(base())): "the first"}
 	for name, change := range different {
 		p := base()
 		change(&p)
-		id := n.of(p)
+		id := n.of(&p)
 		if other, taken := seen[id]; taken {
 			t.Errorf("%s has the identity of %s", name, other)
 		}
@@ -57,13 +57,13 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	}
 	sampled := base()
 	sampled.request.MaxNewTokens, sampled.request.Sampling.Temperature = 1, &hot
-	if n.of(sampled) != (batcher.Identity{}) {
+	if n.of(&sampled) != (batcher.Identity{}) {
 		t.Error("a sampled token has an identity")
 	}
 	greedy, plain := base(), base()
 	greedy.request.MaxNewTokens, greedy.request.Sampling.Temperature = 1, &cold
 	plain.request.MaxNewTokens = 1
-	if n.of(greedy) != n.of(plain) {
+	if n.of(&greedy) != n.of(&plain) {
 		t.Error("greedy said and greedy by default differ")
 	}
 }
@@ -71,16 +71,16 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 func TestTheLengthOfATextFollowsWhatSGLangCounts(t *testing.T) {
 	var l lengths
 	text := sglang.Request{Text: string(make([]byte, 900))}
-	if got := l.tokens(text); got != 225 {
+	if got := l.tokens(&text); got != 225 {
 		t.Errorf("at first %d, want 225", got)
 	}
 	for range 200 {
-		l.learn(text, 300)
+		l.learn(&text, 300)
 	}
-	if got := l.tokens(text); got < 299 || got > 301 {
+	if got := l.tokens(&text); got < 299 || got > 301 {
 		t.Errorf("after 200 answers %d, want 300", got)
 	}
-	if got := l.tokens(sglang.Request{InputIDs: make([]int32, 7)}); got != 7 {
+	if got := l.tokens(&sglang.Request{InputIDs: make([]int32, 7)}); got != 7 {
 		t.Errorf("ids: %d", got)
 	}
 }
@@ -91,6 +91,6 @@ func BenchmarkIdentity(b *testing.B) {
 	b.SetBytes(8 << 10)
 	b.ReportAllocs()
 	for b.Loop() {
-		n.of(p)
+		n.of(&p)
 	}
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // tokens is the exact length of a prompt of ids, and the estimated one of a text.
-func (l *lengths) tokens(r sglang.Request) int {
+func (l *lengths) tokens(r *sglang.Request) int {
 	if len(r.InputIDs) > 0 {
 		return len(r.InputIDs)
 	}
@@ -29,7 +29,7 @@ func (l *lengths) tokens(r sglang.Request) int {
 
 // learn takes SGLang's count of a text. Concurrent answers may overwrite one
 // another's lesson, which does no harm.
-func (l *lengths) learn(r sglang.Request, tokens int) {
+func (l *lengths) learn(r *sglang.Request, tokens int) {
 	if r.Text == "" || tokens <= 0 {
 		return
 	}

@@ -21,7 +21,7 @@ type backend struct {
 	client     *sglang.Client
 	upstream   *upstream
 	dispatcher *dispatcher
-	batcher    *batcher.Batcher[prompt, answer]
+	batcher    *batcher.Batcher[*prompt, *answer]
 
 	receipts     receipts
 	through      http.Handler // what is passed on to it

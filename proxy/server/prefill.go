@@ -35,7 +35,7 @@ func (p *prefillService) Prefill(ctx context.Context, req *pb.PrefillRequest) (*
 
 // answer answers one request, of either method.
 func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*pb.PrefillResponse, error) {
-	a, receipt, err := p.submit(ctx, prompt{}, callerOf(ctx), func(value *prompt, l limits) (err error) {
+	a, receipt, err := p.submit(ctx, &prompt{}, callerOf(ctx), func(value *prompt, l limits) (err error) {
 		*value, err = validate(req, l)
 		return err
 	})
@@ -47,7 +47,7 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 
 // submit has a prompt answered for a caller, once check, which may change it, has
 // held it against the limits of what SGLang serves now.
-func (p *prefillService) submit(ctx context.Context, value prompt, caller string, check func(*prompt, limits) error) (answer, *pb.Receipt, error) {
+func (p *prefillService) submit(ctx context.Context, value *prompt, caller string, check func(*prompt, limits) error) (*answer, *pb.Receipt, error) {
 	began, state := time.Now(), p.pool.state()
 	a, receipt, err := p.place(ctx, state, value, caller, check)
 	p.pool.metrics.ended(ctx, state.model(), began, err)
@@ -55,27 +55,27 @@ func (p *prefillService) submit(ctx context.Context, value prompt, caller string
 }
 
 // place finds an SGLang for a prompt, and another where that goes away.
-func (p *prefillService) place(ctx context.Context, state *upstreamState, value prompt, caller string, check func(*prompt, limits) error) (answer, *pb.Receipt, error) {
+func (p *prefillService) place(ctx context.Context, state *upstreamState, value *prompt, caller string, check func(*prompt, limits) error) (*answer, *pb.Receipt, error) {
 	s := submission{service: p, value: value, check: check, caller: caller}
 	if key := keyOf(ctx); key != nil {
 		s.caller, s.weight = key.name, key.weight
 		if err := key.take(); err != nil {
-			return answer{}, nil, err
+			return nil, nil, err
 		}
 	}
 	if !state.ready {
-		return answer{}, nil, &notReadyError{state.reason}
+		return nil, nil, &notReadyError{state.reason}
 	}
 	if err := s.prepare(state); err != nil {
-		return answer{}, nil, err
+		return nil, nil, err
 	}
 	for {
 		b := p.pool.choose(s.request.Prefix, s.tried)
 		switch {
 		case b == nil && s.lost == nil:
-			return answer{}, nil, &notReadyError{p.pool.state().reason}
+			return nil, nil, &notReadyError{p.pool.state().reason}
 		case b == nil:
-			return answer{}, nil, s.lost
+			return nil, nil, s.lost
 		}
 		began := time.Now()
 		a, receipt, err := s.sendTo(ctx, b)
@@ -84,11 +84,11 @@ func (p *prefillService) place(ctx context.Context, state *upstreamState, value 
 			p.pool.metrics.waited(ctx, receipt.QueueWait)
 		}
 		if err == nil {
-			p.lengths.learn(s.request.Value.request, a.Meta.PromptTokens)
+			p.lengths.learn(&s.request.Value.request, a.Meta.PromptTokens)
 			return a, b.receipts.write(receipt, a), nil
 		}
 		if ctx.Err() != nil || !s.mayMove(b, err) {
-			return answer{}, nil, s.orLost(err)
+			return nil, nil, s.orLost(err)
 		}
 	}
 }
@@ -97,13 +97,13 @@ func (p *prefillService) place(ctx context.Context, state *upstreamState, value 
 // another.
 type submission struct {
 	service *prefillService
-	value   prompt // as it came
+	value   *prompt // as it came
 	check   func(*prompt, limits) error
 	caller  string
 	weight  float64
 
-	state   *upstreamState          // of the server that request was made for
-	request batcher.Request[prompt] // checked, and encoded
+	state   *upstreamState           // of the server that request was made for
+	request batcher.Request[*prompt] // checked, and encoded
 
 	tried    []*backend // that went away
 	lost     error      // how the last of them ended it
@@ -112,19 +112,19 @@ type submission struct {
 
 // prepare makes the request for a server.
 func (s *submission) prepare(state *upstreamState) error {
-	v := s.value
-	if err := s.check(&v, state.limits); err != nil {
+	v := new(*s.value)
+	if err := s.check(v, state.limits); err != nil {
 		return err
 	}
-	if err := state.encoder.apply(&v, state.limits); err != nil {
+	if err := state.encoder.apply(v, state.limits); err != nil {
 		return err
 	}
-	v.request.RID = sglang.NewRID()
+	v.request.RID, v.generation = sglang.NewRID(), state.generation
 	s.state = state
-	s.request = batcher.Request[prompt]{
+	s.request = batcher.Request[*prompt]{
 		Value:    v,
 		Bytes:    len(v.request.Text) + 4*len(v.request.InputIDs),
-		Tokens:   s.service.lengths.tokens(v.request),
+		Tokens:   s.service.lengths.tokens(&v.request),
 		Key:      batchKey(v),
 		Priority: v.lanePriority(),
 		Caller:   s.caller,
@@ -135,14 +135,24 @@ func (s *submission) prepare(state *upstreamState) error {
 	return nil
 }
 
+// change gives the request a prompt that is another in something: the SGLang that went
+// away may still look at the one that it had.
+func (s *submission) change(how func(*prompt)) {
+	next := new(*s.request.Value)
+	how(next)
+	s.request.Value = next
+}
+
 // sendTo has the request answered by one SGLang.
-func (s *submission) sendTo(ctx context.Context, b *backend) (answer, batcher.Receipt, error) {
+func (s *submission) sendTo(ctx context.Context, b *backend) (*answer, batcher.Receipt, error) {
 	if state := b.upstream.state(); state != s.state && !state.alike(s.state) {
 		if err := s.prepare(state); err != nil {
-			return answer{}, batcher.Receipt{}, err
+			return nil, batcher.Receipt{}, err
 		}
 	}
-	s.request.Value.generation = b.upstream.state().generation
+	if generation := b.upstream.state().generation; generation != s.request.Value.generation {
+		s.change(func(p *prompt) { p.generation = generation })
+	}
 	if s.suspects > 0 {
 		// An SGLang went away while it had this prompt: perhaps because of it. So it
 		// is sent alone, and one such prompt at a time.
@@ -150,9 +160,9 @@ func (s *submission) sendTo(ctx context.Context, b *backend) (answer, batcher.Re
 		case s.service.pool.suspect <- struct{}{}:
 			defer func() { <-s.service.pool.suspect }()
 		case <-ctx.Done():
-			return answer{}, batcher.Receipt{}, ctx.Err()
+			return nil, batcher.Receipt{}, ctx.Err()
 		}
-		s.request.Value.suspect = true
+		s.change(func(p *prompt) { p.suspect = true })
 		s.request.Key, s.request.Same = s.request.Key+" alone", batcher.Identity{}
 	}
 	return b.batcher.Submit(ctx, s.request)
@@ -171,7 +181,7 @@ func (s *submission) mayMove(b *backend, err error) bool {
 		s.suspects++
 	}
 	s.tried, s.lost = append(s.tried, b), err
-	s.request.Value.request.RID = sglang.NewRID()
+	s.change(func(p *prompt) { p.request.RID = sglang.NewRID() })
 	if s.suspects > 1 {
 		s.lost = errDeadly
 		s.service.pool.log.Error("two SGLangs went away while they had the same prompt, which is not sent again")
@@ -189,7 +199,7 @@ func (s *submission) orLost(err error) error {
 }
 
 // lanePriority orders what waits here as SGLang would order it.
-func (p prompt) lanePriority() int {
+func (p *prompt) lanePriority() int {
 	if p.priority == nil {
 		return 0
 	}
@@ -199,8 +209,8 @@ func (p prompt) lanePriority() int {
 // prefix names the beginnings of the prompt. Nothing is shared across adapters
 // and salts. A prompt of which log probabilities are asked for from some position
 // on is computed from there whatever is cached.
-func (p prompt) prefix() batcher.Prefix {
-	r := p.request
+func (p *prompt) prefix() batcher.Prefix {
+	r := &p.request
 	if r.Logprobs != nil && r.Logprobs.PromptStart != nil {
 		return nil
 	}
@@ -214,7 +224,7 @@ func (p prompt) prefix() batcher.Prefix {
 // batchKey separates what can't or should not share a call: SGLang takes
 // priority and adapter once per call, a call holds only one kind of prompt, and
 // a list in which nothing is generated skips sampling altogether.
-func batchKey(p prompt) string {
+func batchKey(p *prompt) string {
 	key := make([]byte, 0, 32)
 	if len(p.request.InputIDs) > 0 {
 		key = append(key, "ids"...)

@@ -30,7 +30,7 @@ func newReceipts() receipts {
 
 func (r receipts) batchID(id uint64) string { return r.prefix + "-" + strconv.FormatUint(id, 10) }
 
-func (r receipts) write(b batcher.Receipt, a answer) *pb.Receipt {
+func (r receipts) write(b batcher.Receipt, a *answer) *pb.Receipt {
 	out := &pb.Receipt{
 		BatchId:          r.batchID(b.BatchID),
 		BatchSize:        uint32(b.Size),

@@ -6,7 +6,7 @@ import (
 )
 
 // reply is SGLang's answer in the contract's words.
-func reply(req *pb.PrefillRequest, a answer, receipt *pb.Receipt) *pb.PrefillResponse {
+func reply(req *pb.PrefillRequest, a *answer, receipt *pb.Receipt) *pb.PrefillResponse {
 	m := &a.Meta
 	r := &pb.PrefillResponse{
 		RequestId:        req.GetRequestId(),

@@ -21,7 +21,7 @@ const scored = `{"text":" next","output_ids":[101184],"meta_info":{"id":"04e9688
 "output_token_ids_logprobs":[[[-3.5,9," yes"]]]}}`
 
 func TestAReplyHoldsTheLogProbabilitiesThatWereAskedFor(t *testing.T) {
-	var a answer
+	a := new(answer)
 	if err := json.Unmarshal([]byte(scored), &a.Answer); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ type running struct {
 	health  healthpb.HealthClient
 	log     *safeBuffer
 
-	batcher  *batcher.Batcher[prompt, answer] // of the first SGLang
+	batcher  *batcher.Batcher[*prompt, *answer] // of the first SGLang
 	upstream *upstream
 
 	stop  context.CancelFunc

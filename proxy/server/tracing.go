@@ -189,7 +189,7 @@ func (t *tracer) inject(ctx context.Context, h http.Header) {
 }
 
 // request makes the spans of a request's way through the batcher, once it has ended.
-func (t *tracer) request(ctx context.Context, b *backend, began time.Time, r batcher.Receipt, a answer, err error) {
+func (t *tracer) request(ctx context.Context, b *backend, began time.Time, r batcher.Receipt, a *answer, err error) {
 	if t == nil {
 		return
 	}
@@ -333,7 +333,7 @@ func hostPort(of string) (host string, port int) {
 }
 
 // member ends the row of a prompt.
-func (b *batchTrace) member(i int, a answer, err error) {
+func (b *batchTrace) member(i int, a *answer, err error) {
 	if b == nil || b.members == nil || b.members[i] == nil {
 		return
 	}
