@@ -23,6 +23,7 @@ import (
 // methods may be called from any goroutine.
 type metrics struct {
 	registry *prometheus.Registry
+	traced   bool // there are traces to lead to
 
 	prefillOK prometheus.Observer // of rpc, found once
 	answered  prometheus.Counter  // of requests, likewise
@@ -66,8 +67,8 @@ const (
 	outcomeFailed    = "failed"
 )
 
-func newMetrics(version string) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry()}
+func newMetrics(version string, traced bool) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry(), traced: traced}
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
 		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 		m.registry.MustRegister(h)
@@ -131,9 +132,9 @@ func newMetrics(version string) *metrics {
 }
 
 // observe records a value, with the trace it is from where that is sampled.
-func observe(ctx context.Context, o prometheus.Observer, v float64) {
+func (m *metrics) observe(ctx context.Context, o prometheus.Observer, v float64) {
 	if with, ok := o.(prometheus.ExemplarObserver); ok {
-		if e := exemplar(ctx); e != nil {
+		if e := m.exemplar(ctx); e != nil {
 			with.ObserveWithExemplar(v, e)
 			return
 		}
@@ -142,9 +143,9 @@ func observe(ctx context.Context, o prometheus.Observer, v float64) {
 }
 
 // count counts one, likewise.
-func count(ctx context.Context, c prometheus.Counter) {
+func (m *metrics) count(ctx context.Context, c prometheus.Counter) {
 	if with, ok := c.(prometheus.ExemplarAdder); ok {
-		if e := exemplar(ctx); e != nil {
+		if e := m.exemplar(ctx); e != nil {
 			with.AddWithExemplar(1, e)
 			return
 		}
@@ -152,7 +153,10 @@ func count(ctx context.Context, c prometheus.Counter) {
 	c.Inc()
 }
 
-func exemplar(ctx context.Context) prometheus.Labels {
+func (m *metrics) exemplar(ctx context.Context) prometheus.Labels {
+	if !m.traced {
+		return nil // without looking through the context
+	}
 	sc := trace.SpanContextFromContext(ctx)
 	if !sc.IsSampled() {
 		return nil
@@ -181,9 +185,9 @@ func (m *metrics) call(ctx context.Context, method string, began time.Time, err 
 	switch {
 	case m == nil:
 	case err == nil && method == prefillMethod:
-		observe(ctx, m.prefillOK, time.Since(began).Seconds())
+		m.observe(ctx, m.prefillOK, time.Since(began).Seconds())
 	default:
-		observe(ctx, m.rpc.WithLabelValues("grpc", method, statusName(status.Code(err))), time.Since(began).Seconds())
+		m.observe(ctx, m.rpc.WithLabelValues("grpc", method, statusName(status.Code(err))), time.Since(began).Seconds())
 	}
 }
 
@@ -198,7 +202,7 @@ func (m *metrics) handler(h http.Handler) http.Handler {
 		began := time.Now()
 		s := &statusWriter{ResponseWriter: w}
 		h.ServeHTTP(s, r)
-		observe(r.Context(), m.http.WithLabelValues(knownMethod(r.Method), route(r.URL.Path), strconv.Itoa(s.code())), time.Since(began).Seconds())
+		m.observe(r.Context(), m.http.WithLabelValues(knownMethod(r.Method), route(r.URL.Path), strconv.Itoa(s.code())), time.Since(began).Seconds())
 	})
 }
 
@@ -219,27 +223,27 @@ func (m *metrics) ended(ctx context.Context, model string, began time.Time, err 
 	seconds := time.Since(began).Seconds()
 	if err == nil {
 		m.answered.Inc()
-		observe(ctx, m.of(model).request, seconds)
+		m.observe(ctx, m.of(model).request, seconds)
 		return
 	}
 	outcome := outcomeFailed
 	switch reason := refusal(err); {
 	case reason != "":
 		outcome = outcomeRefused
-		count(ctx, m.refusals.WithLabelValues(reason))
+		m.count(ctx, m.refusals.WithLabelValues(reason))
 	case errors.Is(err, context.Canceled):
 		outcome = outcomeCancelled
 	case errors.Is(err, context.DeadlineExceeded):
 		outcome = outcomeExpired
 	}
-	count(ctx, m.requests.WithLabelValues(outcome))
-	observe(ctx, m.requestDuration.WithLabelValues(telemetry.OperationPrefill, telemetry.ProviderSGLang, model, statusName(statusOf(err).Code())), seconds)
+	m.count(ctx, m.requests.WithLabelValues(outcome))
+	m.observe(ctx, m.requestDuration.WithLabelValues(telemetry.OperationPrefill, telemetry.ProviderSGLang, model, statusName(statusOf(err).Code())), seconds)
 }
 
 // refused counts what was refused before it was a prompt.
 func (m *metrics) refused(ctx context.Context, reason string) {
 	if m != nil {
-		count(ctx, m.refusals.WithLabelValues(reason))
+		m.count(ctx, m.refusals.WithLabelValues(reason))
 	}
 }
 
@@ -304,9 +308,9 @@ func (m *metrics) dispatched(ctx context.Context, f *batchFacts) {
 	if m == nil {
 		return
 	}
-	observe(ctx, m.duration, f.took.Seconds())
+	m.observe(ctx, m.duration, f.took.Seconds())
 	if f.predicted > 0 {
-		observe(ctx, m.ofPrediction, f.took.Seconds()/f.predicted.Seconds())
+		m.observe(ctx, m.ofPrediction, f.took.Seconds()/f.predicted.Seconds())
 	}
 	m.prompt.Add(float64(f.prompt))
 	m.cached.Add(float64(f.cached))
@@ -315,7 +319,7 @@ func (m *metrics) dispatched(ctx context.Context, f *batchFacts) {
 // waited records a prompt's time in the queue.
 func (m *metrics) waited(ctx context.Context, wait time.Duration) {
 	if m != nil {
-		observe(ctx, m.queueWait, wait.Seconds())
+		m.observe(ctx, m.queueWait, wait.Seconds())
 	}
 }
 
@@ -326,11 +330,11 @@ func (m *metrics) called(ctx context.Context, model string, began time.Time, inp
 	}
 	seconds := time.Since(began).Seconds()
 	if err != nil {
-		observe(ctx, m.callDuration.WithLabelValues(telemetry.OperationPrefill, telemetry.ProviderSGLang, model, statusName(statusOf(err).Code())), seconds)
+		m.observe(ctx, m.callDuration.WithLabelValues(telemetry.OperationPrefill, telemetry.ProviderSGLang, model, statusName(statusOf(err).Code())), seconds)
 		return
 	}
 	of := m.of(model)
-	observe(ctx, of.call, seconds)
+	m.observe(ctx, of.call, seconds)
 	of.input.Observe(float64(input))
 	of.output.Observe(float64(output))
 }

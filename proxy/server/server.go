@@ -63,7 +63,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	var m *metrics
 	if cfg.Metrics != "" {
-		m = newMetrics(cfg.Version)
+		m = newMetrics(cfg.Version, cfg.TracerProvider != nil)
 	}
 	if s.pool, err = newPool(cfg, e, s.readiness, m, s.log); err != nil {
 		return nil, err
