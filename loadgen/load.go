@@ -38,7 +38,7 @@ func readLoad(o options) (load, error) {
 		if err != nil {
 			return load{}, inputError{fmt.Errorf("trajectory %s: %w", t.ID, err)}
 		}
-		text := prompt.Render(prompt.Qwen25, own.FirstTurn(t.Problem, t.MaxSteps))
+		text := prompt.Render(o.template(), own.FirstTurn(t.Problem, t.MaxSteps))
 		l.prompts = append(l.prompts, target.Prompt{ID: t.ID, Text: text})
 		source.PromptBytesTotal += int64(len(text))
 		texts = append(texts, text)
@@ -74,5 +74,6 @@ func templateText(o options, trajectories []trajectory.Trajectory) string {
 		}
 		return filepath.Base(file)
 	}
-	return fmt.Sprintf("system prompt: %s; instance prompt: %s; Qwen2.5 chat template", name(o.system), name(o.instance))
+	chat := map[prompt.ChatTemplate]string{prompt.Qwen25: "Qwen2.5", prompt.Qwen3: "Qwen3", prompt.Plain: "no"}[o.template()]
+	return fmt.Sprintf("system prompt: %s; instance prompt: %s; %s chat template", name(o.system), name(o.instance), chat)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"paceline/loadgen/plausibility"
+	"paceline/loadgen/prompt"
 	"paceline/loadgen/report"
 	"paceline/loadgen/sweep"
 	"paceline/proxy/server"
@@ -28,7 +29,7 @@ type options struct {
 	seed                              uint64
 
 	trajectories, problems, system, instance string
-	tokenizer                                string
+	tokenizer, chatTemplate                  string
 
 	target, targetAdmin, sglang, sglangKeyFile string
 	simProfile                                 string
@@ -99,6 +100,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.problems, "problems", "", "`file` of problem statements, JSON lines with problem_statement")
 	f.StringVar(&o.system, "system", "", "`file` with the system prompt (default: our own)")
 	f.StringVar(&o.instance, "instance", "", "`file` with the instance prompt, holding {problem_statement} (default: our own)")
+	f.StringVar(&o.chatTemplate, "chat-template", prompt.Qwen25.String(), "how messages become text: qwen2.5, qwen3 (without what earlier answers thought) or plain")
 	f.StringVar(&o.target, "target", "", "`host:port` of a running proxy (default: one in this process)")
 	f.StringVar(&o.targetAdmin, "target-admin", "", "`host:port` of the running proxy's admin listener, to set batch sizes and flush")
 	f.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: a simulator in this process)")
@@ -142,6 +144,9 @@ func (o options) validate() error {
 	case o.simSpeed <= 0 || o.simSpeed > 1000:
 		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
 	}
+	if _, err := prompt.ChatTemplateNamed(o.chatTemplate); err != nil {
+		return fmt.Errorf("-chat-template: %w", err)
+	}
 	if _, err := o.limits(); err != nil {
 		return err
 	}
@@ -180,6 +185,12 @@ func (o options) limits() (*report.Limits, error) {
 		return nil, fmt.Errorf("-model-config: %w", err)
 	}
 	return &report.Limits{Device: d, Model: m}, nil
+}
+
+// template is that of -chat-template, which has been validated.
+func (o options) template() prompt.ChatTemplate {
+	ct, _ := prompt.ChatTemplateNamed(o.chatTemplate)
+	return ct
 }
 
 // simulated says whether the simulator in this process is used.

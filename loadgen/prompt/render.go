@@ -13,6 +13,10 @@ const (
 	// where the assistant's answer begins. A conversation without a system
 	// message gets the one that the model's own template inserts.
 	Qwen25 ChatTemplate = iota
+	// Qwen3 is the chat format of Qwen3 without tools: ChatML, without what
+	// earlier answers thought (<think>…</think>), and with no system message that
+	// the conversation doesn't have.
+	Qwen3
 	// Plain is the contents alone, a blank line between them: for base
 	// models and for seeing what is sent.
 	Plain
@@ -21,11 +25,23 @@ const (
 // qwenSystem is what Qwen2.5's tokenizer_config.json inserts by default.
 const qwenSystem = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 
-// String returns the name that reports use: "qwen2.5" or "plain".
+// ChatTemplateNamed is the template of a name: qwen2.5, qwen3 or plain.
+func ChatTemplateNamed(name string) (ChatTemplate, error) {
+	for _, ct := range []ChatTemplate{Qwen25, Qwen3, Plain} {
+		if ct.String() == name {
+			return ct, nil
+		}
+	}
+	return 0, fmt.Errorf("must be qwen2.5, qwen3 or plain, got %q", name)
+}
+
+// String returns the name that flags and reports use: "qwen2.5", "qwen3" or "plain".
 func (ct ChatTemplate) String() string {
 	switch ct {
 	case Qwen25:
 		return "qwen2.5"
+	case Qwen3:
+		return "qwen3"
 	case Plain:
 		return "plain"
 	default:
@@ -36,8 +52,11 @@ func (ct ChatTemplate) String() string {
 // Render flattens messages into the text that is sent as the prompt. Contents
 // are not escaped, as the model's own template does not escape them either.
 func Render(ct ChatTemplate, messages []Message) string {
-	if ct == Plain {
+	switch ct {
+	case Plain:
 		return renderPlain(messages)
+	case Qwen3:
+		return renderQwen3(messages)
 	}
 	return renderQwen25(messages)
 }
@@ -56,6 +75,20 @@ func renderQwen25(messages []Message) string {
 		writeChatML(&b, Message{Role: RoleSystem, Content: qwenSystem})
 	}
 	for _, m := range messages {
+		writeChatML(&b, m)
+	}
+	b.WriteString("<|im_start|>" + RoleAssistant + "\n")
+	return b.String()
+}
+
+func renderQwen3(messages []Message) string {
+	var b strings.Builder
+	for _, m := range messages {
+		if m.Role == RoleAssistant { // each is before the last question
+			if i := strings.LastIndex(m.Content, "</think>"); i >= 0 {
+				m.Content = strings.TrimLeft(m.Content[i+len("</think>"):], "\n")
+			}
+		}
 		writeChatML(&b, m)
 	}
 	b.WriteString("<|im_start|>" + RoleAssistant + "\n")

@@ -43,6 +43,27 @@ func (t Template) FirstTurn(problem string, stepsRemaining int) []Message {
 	}, stepsRemaining)
 }
 
+// Exchange is what one step of an agent adds to its conversation.
+type Exchange struct {
+	Thought, Action string // what the model wrote: before its call, and the call
+	Observation     string // what came back
+}
+
+// Turn returns the messages of a trajectory's request after the exchanges before it:
+// the first turn, and for each of them the model's words and what came back. Each
+// request told the model what was left of maxSteps, and those notes stay. It is what
+// R2E-Gym sends, message by message.
+func (t Template) Turn(problem string, before []Exchange, maxSteps int) []Message {
+	history := t.FirstTurn(problem, maxSteps)
+	for i, e := range before {
+		history = WithStepsRemaining(append(history,
+			Message{Role: RoleAssistant, Content: e.Thought + "\n\n" + e.Action},
+			Message{Role: RoleUser, Content: e.Observation},
+		), maxSteps-i-1)
+	}
+	return history
+}
+
 // WithStepsRemaining applies R2E-Gym's rule (agent.py) to a history that is
 // about to be sent: the last message tells the model how many steps it has
 // left, or, at 0 and below, to submit at once. It changes that message in
