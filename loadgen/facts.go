@@ -87,5 +87,5 @@ func announce(r report.Report, out string) {
 		}
 	}
 	fmt.Fprintf(os.Stderr, "%s\n%d prompts, %d callers, at most %d batches in flight, %d repeat(s); writing to %s\n\n",
-		server, r.Source.Count, r.Config.Concurrency, r.Config.MaxInFlight, r.Config.Repeats, out)
+		server, r.Source.Requests, r.Config.Concurrency, r.Config.MaxInFlight, r.Config.Repeats, out)
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"paceline/loadgen/prompt"
 	"paceline/loadgen/report"
@@ -10,7 +13,8 @@ import (
 	"paceline/loadgen/trajectory"
 )
 
-// load is what a sweep sends: one first-turn prompt for each trajectory.
+// load is what a sweep sends: of each trajectory the first turn, or more of them, and
+// that as often as there are rollouts.
 type load struct {
 	prompts []target.Prompt
 	source  report.Source
@@ -38,16 +42,60 @@ func readLoad(o options) (load, error) {
 		if err != nil {
 			return load{}, inputError{fmt.Errorf("trajectory %s: %w", t.ID, err)}
 		}
-		text := prompt.Render(o.template(), own.FirstTurn(t.Problem, t.MaxSteps))
-		l.prompts = append(l.prompts, target.Prompt{ID: t.ID, Text: text})
-		source.PromptBytesTotal += int64(len(text))
-		texts = append(texts, text)
+		turns := o.conversation(own, t)
+		for n := range o.rollouts {
+			of := turns
+			if n > 0 {
+				of = slices.Clone(turns)
+				for i := range of {
+					of[i].ID = fmt.Sprintf("%s#%d", t.ID, n+1)
+				}
+			}
+			l.prompts = append(l.prompts, of...)
+			texts = append(texts, of[0].Text+of[0].Tail)
+		}
+		for i, p := range turns {
+			source.PromptBytesTotal += int64(o.rollouts * (len(p.Text) + len(p.Tail)))
+			if i > 0 {
+				source.SharedBytes += int64(o.rollouts * len(turns[i-1].Text))
+			}
+		}
 	}
-	source.SharedBytes = report.SharedPrefixBytes(texts)
-	source.Count = len(l.prompts)
+	source.SharedBytes += report.SharedPrefixBytes(texts)
+	source.Count, source.Requests = len(trajectories), len(l.prompts)
+	source.Turns, source.Rollouts, source.EnvScale = o.turns, o.rollouts, o.envScale
 	l.source = source
 	l.envExec = envExec(trajectories)
 	return l, nil
+}
+
+// conversation is the prompts of a trajectory's turns, at least the first. Each is sent
+// after the one before was answered and the environment has worked.
+func (o options) conversation(template prompt.Template, t trajectory.Trajectory) []target.Prompt {
+	n := max(1, len(t.Steps))
+	if o.turns > 0 {
+		n = min(n, o.turns)
+	}
+	before := make([]prompt.Exchange, n-1)
+	for i := range before {
+		s := t.Steps[i]
+		before[i] = prompt.Exchange{Thought: s.Thought, Action: s.Action, Observation: s.Observation}
+	}
+	turns := make([]target.Prompt, n)
+	last := ""
+	for i := n - 1; i >= 0; i-- { // the last first, of which the others are beginnings
+		text, tail := prompt.RenderParts(o.template(), template.Turn(t.Problem, before[:i], t.MaxSteps))
+		if strings.HasPrefix(last, text) {
+			text = last[:len(text)] // not kept twice
+		} else {
+			last = text
+		}
+		turns[i] = target.Prompt{ID: t.ID, Text: text, Tail: tail, Follows: i > 0}
+		if i > 0 {
+			turns[i].Pause = time.Duration(o.envScale * t.Steps[i-1].EnvExecSeconds * float64(time.Second))
+		}
+	}
+	return turns
 }
 
 func readTrajectories(o options) ([]trajectory.Trajectory, report.Source, error) {

@@ -35,6 +35,9 @@ type options struct {
 	simProfile                                 string
 	simSpeed                                   float64
 
+	turns, rollouts int
+	envScale        float64
+
 	jaeger string
 
 	device, modelConfig string
@@ -68,6 +71,8 @@ throughput at each batch setting.
                                                    a running proxy; its settings are put back afterwards
   go run ./loadgen -problems swe.jsonl -n 100      prompts from problem statements
   go run ./loadgen -trajectories run.jsonl         prompts from R2E-Gym trajectories
+  go run ./loadgen -turns 0 -n 20                  whole conversations, turn after turn
+  go run ./loadgen -rollouts 8 -n 60               each trajectory eight times
   go run ./loadgen calibrate -h                    fit the simulator to a server
   go run ./loadgen compare -h                      set two reports beside each other
   go run ./loadgen check -h                        say whether a reported throughput can be true
@@ -85,6 +90,9 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // one message, ours
 	f.IntVar(&o.prompts, "n", defaultPrompts, "how many trajectories to send; fewer if the file holds fewer")
+	f.IntVar(&o.turns, "turns", 1, "turns to send of each trajectory, each after the answer to the one before; 0: all")
+	f.Float64Var(&o.envScale, "env-scale", 1, "how much of the environment's recorded time passes before the next turn; 0: none")
+	f.IntVar(&o.rollouts, "rollouts", 1, "copies of each trajectory, sent one after the other")
 	f.StringVar(&o.sizes, "sizes", defaultSizes, "batch sizes to measure, separated by commas")
 	f.BoolVar(&o.unbatched, "unbatched", true, "measure single calls too: no waiting, no in-flight cap")
 	f.BoolVar(&o.auto, "auto", true, "measure the mode that chooses by itself too")
@@ -133,6 +141,12 @@ func (o options) validate() error {
 	switch {
 	case o.prompts < 1:
 		return fmt.Errorf("-n: must be at least 1, got %d", o.prompts)
+	case o.turns < 0:
+		return fmt.Errorf("-turns: must be at least 0, got %d", o.turns)
+	case o.rollouts < 1:
+		return fmt.Errorf("-rollouts: must be at least 1, got %d", o.rollouts)
+	case !(o.envScale >= 0) || o.envScale > 1000:
+		return fmt.Errorf("-env-scale: must be from 0 to 1000, got %v", o.envScale)
 	case o.maxNewTokens > 1:
 		return fmt.Errorf("-max-new-tokens: must be 0 or 1, got %d", o.maxNewTokens)
 	case o.trajectories != "" && o.problems != "":

@@ -61,6 +61,16 @@ func Render(ct ChatTemplate, messages []Message) string {
 	return renderQwen25(messages)
 }
 
+// RenderParts is Render in two parts: the messages, and what asks for the answer. The
+// first part of a conversation's next turn begins with that of the one before.
+func RenderParts(ct ChatTemplate, messages []Message) (text, tail string) {
+	text = Render(ct, messages)
+	if ct != Plain {
+		tail = "<|im_start|>" + RoleAssistant + "\n"
+	}
+	return strings.TrimSuffix(text, tail), tail
+}
+
 func renderPlain(messages []Message) string {
 	contents := make([]string, len(messages))
 	for i, m := range messages {

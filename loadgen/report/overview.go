@@ -15,7 +15,7 @@ func (d *document) overview(r Report) {
 		{"Device", told(s.Device)},
 		{"Server", r.serverText()},
 		{"Model load time", r.loadTimeText()},
-		{"Trajectories", fmt.Sprintf("%s, the first turn of each", thousands(r.Source.Count))},
+		{"Trajectories", r.trajectoriesText()},
 		{"Source", r.sourceText()},
 		{"Prompts", fmt.Sprintf("%s bytes in all, %s on average; %s", thousands(r.Source.PromptBytesTotal), thousands(r.meanBytes()), r.Source.Template)},
 		{"Load", fmt.Sprintf("closed loop, %s, %s for each prompt", counted(c.Concurrency, "caller"), counted(c.MaxNewTokens, "new token"))},
@@ -104,8 +104,30 @@ func (r Report) configurationText() string {
 }
 
 func (r Report) meanBytes() int64 {
+	if r.Source.Requests > 0 {
+		return r.Source.PromptBytesTotal / int64(r.Source.Requests)
+	}
 	if r.Source.Count == 0 {
 		return 0
 	}
 	return r.Source.PromptBytesTotal / int64(r.Source.Count)
+}
+
+// trajectoriesText says how many there are, and what of each is sent.
+func (r Report) trajectoriesText() string {
+	s := r.Source
+	text := thousands(s.Count) + ", the first turn of each"
+	if s.Requests > 0 && s.Turns != 1 {
+		text = fmt.Sprintf("%s, all turns of each, %s times the environment's time between them", thousands(s.Count), given(s.EnvScale))
+		if s.Turns > 0 {
+			text = fmt.Sprintf("%s, up to %d turns of each, %s times the environment's time between them", thousands(s.Count), s.Turns, given(s.EnvScale))
+		}
+	}
+	if s.Rollouts > 1 {
+		text += fmt.Sprintf(", each %d times", s.Rollouts)
+	}
+	if s.Requests > 0 && s.Requests != s.Count {
+		text += fmt.Sprintf(": %s requests", thousands(s.Requests))
+	}
+	return text
 }

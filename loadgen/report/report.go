@@ -59,13 +59,18 @@ type Environment struct {
 
 // Source is where the prompts come from.
 type Source struct {
-	Kind             string `json:"kind"`                          // generated, trajectories or problems
-	File             string `json:"file,omitempty"`                // base name
-	Seed             uint64 `json:"seed,omitempty"`                // of generated ones
-	Template         string `json:"template"`                      // which system and instance prompt
-	Count            int    `json:"count"`                         // trajectories sent at each setting
-	PromptBytesTotal int64  `json:"prompt_bytes_total"`            // of all prompts of one run
-	SharedBytes      int64  `json:"shared_prefix_bytes,omitempty"` // of these, what SharedPrefixBytes finds; 0: not told
+	Kind     string `json:"kind"`               // generated, trajectories or problems
+	File     string `json:"file,omitempty"`     // base name
+	Seed     uint64 `json:"seed,omitempty"`     // of generated ones
+	Template string `json:"template"`           // which system and instance prompt
+	Count    int    `json:"count"`              // trajectories sent at each setting
+	Requests int    `json:"requests,omitempty"` // prompts of one run: count times rollouts, or more with further turns; 0: as count
+	Turns    int    `json:"turns,omitempty"`    // most of each trajectory; 0: all (or, with requests absent, the first)
+	Rollouts int    `json:"rollouts,omitempty"` // copies of each trajectory
+
+	EnvScale         float64 `json:"env_scale,omitempty"`           // of the environment's time between turns
+	PromptBytesTotal int64   `json:"prompt_bytes_total"`            // of all prompts of one run
+	SharedBytes      int64   `json:"shared_prefix_bytes,omitempty"` // of these, what SharedPrefixBytes finds; 0: not told
 }
 
 // Server is what the proxy knows of SGLang. Zero and empty mean not told.

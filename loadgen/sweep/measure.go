@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"errors"
 	"time"
 
 	"paceline/loadgen/report"
@@ -50,7 +51,7 @@ func (m measurement) report() report.Run {
 			continue
 		case s.err != nil:
 			run.Failed++
-			run.Errors[m.cause(s.err)]++
+			run.Errors[m.causeOf(s.err)]++
 			continue
 		}
 		run.Completed++
@@ -85,6 +86,14 @@ func (m measurement) report() report.Run {
 	return run
 }
 
+// causeOf names an error in a word or few.
+func (m measurement) causeOf(err error) string {
+	if errors.Is(err, errTurnBefore) {
+		return errTurnBefore.Error()
+	}
+	return m.cause(err)
+}
+
 // requests tells how each request that was sent ended.
 func (m measurement) requests() []report.Request {
 	var all []report.Request
@@ -100,7 +109,7 @@ func (m measurement) requests() []report.Request {
 			QueueWaitSeconds: m.seconds(s.answer.QueueWait), TraceID: s.answer.TraceID,
 		}
 		if s.err != nil {
-			r.Error = m.cause(s.err)
+			r.Error = m.causeOf(s.err)
 		}
 		all = append(all, r)
 	}
@@ -112,7 +121,7 @@ func (m measurement) trace(i int) report.Trace {
 	s := m.samples[i]
 	t := report.Trace{ID: s.answer.TraceID, Trajectory: m.prompts[i].ID, Seconds: m.seconds(s.latency)}
 	if s.err != nil {
-		t.Cause = m.cause(s.err)
+		t.Cause = m.causeOf(s.err)
 	}
 	return t
 }

@@ -65,7 +65,7 @@ func ignore(error) {}
 func TestPassKeepsExactlyTheSetConcurrencyAndSendsEachPromptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: time.Second}
-		samples, wall := pass(t.Context(), s, prompts(10), 4, time.Minute, ignore)
+		samples, wall := pass(t.Context(), s, prompts(10), 4, time.Minute, 1, ignore)
 		if s.most.Load() != 4 || wall != 3*time.Second {
 			t.Errorf("%d at once for %v, want 4 for 3s", s.most.Load(), wall)
 		}
@@ -87,7 +87,7 @@ func TestPassKeepsExactlyTheSetConcurrencyAndSendsEachPromptOnce(t *testing.T) {
 
 func TestPassWaitsForEveryAnswerBeforeItStopsTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, wall := pass(t.Context(), &server{takes: 7 * time.Second}, prompts(3), 64, time.Minute, ignore)
+		_, wall := pass(t.Context(), &server{takes: 7 * time.Second}, prompts(3), 64, time.Minute, 1, ignore)
 		if wall != 7*time.Second {
 			t.Errorf("the clock stopped at %v, the answers came at 7s", wall)
 		}
@@ -98,7 +98,7 @@ func TestInterruptedPassLeavesTheRestUnsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
-		samples, _ := pass(ctx, &server{takes: time.Second}, prompts(10), 2, time.Minute, ignore)
+		samples, _ := pass(ctx, &server{takes: time.Second}, prompts(10), 2, time.Minute, 1, ignore)
 		var sent, answered int
 		for _, one := range samples {
 			if one.sent {
@@ -129,7 +129,7 @@ func TestRunCutMidwayIsMarkedThoughItsRequestsAllEnded(t *testing.T) {
 
 func TestRequestBeyondItsTimeoutFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		samples, wall := pass(t.Context(), &server{takes: time.Hour}, prompts(1), 1, time.Second, ignore)
+		samples, wall := pass(t.Context(), &server{takes: time.Hour}, prompts(1), 1, time.Second, 1, ignore)
 		if !errors.Is(samples[0].err, context.DeadlineExceeded) || wall != time.Second {
 			t.Errorf("got %v after %v", samples[0].err, wall)
 		}
@@ -145,7 +145,7 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 			}
 			return nil
 		}}
-		samples, wall := pass(t.Context(), s, prompts(4), 2, time.Minute, ignore)
+		samples, wall := pass(t.Context(), s, prompts(4), 2, time.Minute, 1, ignore)
 		run := measurement{
 			setting: Setting{ModeFixed, 2}, phase: Cold, repeat: 1, samples: samples, wall: wall, speed: 5,
 			cause: s.Cause,

@@ -74,7 +74,7 @@ func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (
 	started := time.Now()
 	at.Started = started
 	s.Progress.run.Store(at)
-	samples, wall := pass(target.InRun(ctx, c.setting.Name(), string(phase), c.repeat), s.sender(c.setting), s.Prompts, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), at.ended)
+	samples, wall := pass(target.InRun(ctx, c.setting.Name(), string(phase), c.repeat), s.sender(c.setting), s.Prompts, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, at.ended)
 	counting, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // a server that hangs must not keep the report
 	after, afterErr := s.count(counting)
 	done()
@@ -137,8 +137,8 @@ func (s *Sweep) WarmUp(ctx context.Context) error {
 	if err := s.prepare(ctx, s.Plan.Settings[0], Cold); err != nil {
 		return err
 	}
-	few := s.Prompts[:min(len(s.Prompts), warmUpPrompts)]
-	samples, _ := pass(ctx, s.sender(s.Plan.Settings[0]), few, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), func(error) {})
+	few := warmUp(s.Prompts)
+	samples, _ := pass(ctx, s.sender(s.Plan.Settings[0]), few, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, func(error) {})
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -148,6 +148,17 @@ func (s *Sweep) WarmUp(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("warm-up: %w: %w", ErrNothingAnswered, firstError(samples))
+}
+
+// warmUp is the first turn of a few conversations.
+func warmUp(prompts []target.Prompt) (few []target.Prompt) {
+	for _, i := range conversations(prompts) {
+		if len(few) == warmUpPrompts {
+			break
+		}
+		few = append(few, prompts[i])
+	}
+	return few
 }
 
 // warmUpPrompts is one batch of the largest default size.

@@ -22,7 +22,7 @@ type Direct struct {
 func (d *Direct) Send(ctx context.Context, p Prompt) (Answer, error) {
 	ctx, end := d.Tracer.begin(ctx, telemetry.SpanGenerate, p)
 	results, err := d.Client.Generate(ctx, sglang.Call{Requests: []sglang.Request{{
-		RID: sglang.NewRID(), Text: p.Text, MaxNewTokens: d.MaxNewTokens,
+		RID: sglang.NewRID(), Text: p.Text + p.Tail, MaxNewTokens: d.MaxNewTokens,
 	}}})
 	if err == nil {
 		err = results[0].Err

@@ -60,7 +60,7 @@ func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close
 func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 	ctx, end := p.Tracer.begin(ctx, strings.TrimPrefix(pb.PrefillService_Prefill_FullMethodName, "/"), prompt)
 	reply, err := p.prefill.Prefill(p.Tracer.outgoing(ctx), &pb.PrefillRequest{
-		Text:         prompt.Text,
+		Text:         prompt.Text + prompt.Tail,
 		MaxNewTokens: p.MaxNewTokens,
 	})
 	if err != nil {

@@ -12,8 +12,14 @@ import (
 
 // Prompt is one prompt to be read.
 type Prompt struct {
-	ID   string // name of the trajectory it comes from
-	Text string
+	ID         string // name of the trajectory it comes from
+	Text, Tail string // what is sent is one after the other: the turns of a conversation share their beginnings
+
+	// Follows says that it is a further turn of the conversation of the prompt before
+	// it: it is sent once that was answered and Pause, in seconds of the report, is
+	// over.
+	Follows bool
+	Pause   time.Duration
 }
 
 // Answer is what came back for one prompt. A target answers only when the
