@@ -130,6 +130,13 @@ type claim struct {
 
 // claims reads the file, whichever kind it is.
 func (o checkOptions) claims(stdin io.Reader) ([]claim, error) {
+	if strings.EqualFold(filepath.Ext(o.file), ".json") {
+		r, err := readResults(o.file)
+		if err != nil {
+			return nil, err
+		}
+		return reported(r)
+	}
 	in := stdin
 	if o.file != "-" {
 		f, err := os.Open(o.file)
@@ -138,9 +145,6 @@ func (o checkOptions) claims(stdin io.Reader) ([]claim, error) {
 		}
 		defer f.Close() //nolint:errcheck // only read
 		in = f
-	}
-	if strings.EqualFold(filepath.Ext(o.file), ".json") {
-		return reported(in)
 	}
 	rows, err := plausibility.ReadTable(in)
 	if err != nil {
@@ -156,12 +160,8 @@ func (o checkOptions) claims(stdin io.Reader) ([]claim, error) {
 	return claims, nil
 }
 
-// reported are the runs of a results.json.
-func reported(in io.Reader) ([]claim, error) {
-	r, err := report.ReadJSON(in)
-	if err != nil {
-		return nil, err
-	}
+// reported are the runs of a report.
+func reported(r report.Report) ([]claim, error) {
 	var claims []claim
 	for _, run := range r.Runs {
 		if c, ok := run.Claim(); ok {

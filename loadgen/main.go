@@ -38,16 +38,17 @@ func main() {
 }
 
 func run(args []string) int {
-	if len(args) > 0 && args[0] == "calibrate" {
-		ctx, stop := untilSignal()
-		defer stop()
-		return fail(runCalibrate(ctx, args[1:], os.Stdout))
-	}
-	if len(args) > 0 && args[0] == "check" {
-		return fail(runCheck(args[1:], os.Stdin, os.Stdout))
-	}
-	if len(args) > 0 && args[0] == "compare" {
-		return fail(runCompare(args[1:], os.Stdout))
+	if len(args) > 0 {
+		switch args[0] {
+		case "calibrate":
+			ctx, stop := untilSignal()
+			defer stop()
+			return fail(runCalibrate(ctx, args[1:], os.Stdout))
+		case "check":
+			return fail(runCheck(args[1:], os.Stdin, os.Stdout))
+		case "compare":
+			return fail(runCompare(args[1:], os.Stdout))
+		}
 	}
 	o, err := parseOptions(args, os.Stdout)
 	switch {

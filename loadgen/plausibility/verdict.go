@@ -2,9 +2,10 @@ package plausibility
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
+
+	"paceline/loadgen/number"
 )
 
 // Claim is a throughput that somebody reports.
@@ -66,15 +67,15 @@ func Judge(d Device, m Model, c Claim) Verdict {
 		v.Kind = Plausible
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s prompts in %s s are %s a second. ", whole(int64(c.Prompts)), figure(c.Seconds), figure(float64(c.Prompts)/c.Seconds))
+	fmt.Fprintf(&b, "%s prompts in %s s are %s a second. ", number.Thousands(c.Prompts), figure(c.Seconds), figure(float64(c.Prompts)/c.Seconds))
 	if c.Counted {
-		fmt.Fprintf(&b, "The server counted %s tokens, %s of them cached: %s were to be computed. ", whole(c.PromptTokens), whole(c.CachedTokens), whole(left))
+		fmt.Fprintf(&b, "The server counted %s tokens, %s of them cached: %s were to be computed. ", number.Thousands(c.PromptTokens), number.Thousands(c.CachedTokens), number.Thousands(left))
 	} else {
-		fmt.Fprintf(&b, "No tokens were counted. Such prompts have %s, of which %s are shared and may be cached: at least %s were to be computed. ", whole(c.PromptTokens), whole(c.CachedTokens), whole(left))
+		fmt.Fprintf(&b, "No tokens were counted. Such prompts have %s, of which %s are shared and may be cached: at least %s were to be computed. ", number.Thousands(c.PromptTokens), number.Thousands(c.CachedTokens), number.Thousands(left))
 	}
 	flop := 2 * m.Parameters
 	fmt.Fprintf(&b, "%s multiplies a token with %s parameters, %s GFLOP: %s PFLOP. %s compute%s at most %s TFLOP/s, which takes %s s",
-		m.Name, billions(m.Parameters), figure(flop/1e9), figure(flop*float64(left)/1e15), number(d), plural(d), figure(d.FLOPSPerSecond*float64(max(1, d.Count))/1e12), figure(least))
+		m.Name, billions(m.Parameters), figure(flop/1e9), figure(flop*float64(left)/1e15), name(d), plural(d), figure(d.FLOPSPerSecond*float64(max(1, d.Count))/1e12), figure(least))
 	if byMemory {
 		fmt.Fprintf(&b, " (reading the weights once takes longer than computing)")
 	}
@@ -94,7 +95,7 @@ func Judge(d Device, m Model, c Claim) Verdict {
 	return v
 }
 
-func number(d Device) string {
+func name(d Device) string {
 	if d.Count > 1 {
 		return strconv.Itoa(d.Count) + " " + d.Name
 	}
@@ -110,24 +111,11 @@ func plural(d Device) string {
 
 func billions(v float64) string { return figure(v/1e9) + " billion" }
 
-// figure writes three significant digits without an exponent.
+// figure writes three significant digits, without zeros at the end.
 func figure(v float64) string {
-	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
-		return "0"
-	}
-	decimals := max(0, 2-int(math.Floor(math.Log10(math.Abs(v)))))
-	text := strconv.FormatFloat(v, 'f', min(9, decimals), 64)
+	text := number.Significant(v, 3)
 	if strings.Contains(text, ".") {
 		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text
-}
-
-// whole writes a whole number with commas.
-func whole(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
-		text = text[:i] + "," + text[i:]
 	}
 	return text
 }

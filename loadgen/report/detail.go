@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"paceline/loadgen/number"
 	"paceline/loadgen/stats"
 )
 
@@ -75,8 +76,8 @@ func (d *document) throughputs(runs []Run) {
 	var rows [][]string
 	for _, r := range runs {
 		rows = append(rows, []string{
-			r.Phase, runText(r), fmt.Sprintf("%d/%d", r.Completed, r.Total), significant(r.WallSeconds, 4), rate(r.RequestThroughput),
-			thousands(int64(r.InputTokenThroughput)), thousands(r.CachedTokens), thousands(r.PromptTokens),
+			r.Phase, runText(r), fmt.Sprintf("%d/%d", r.Completed, r.Total), number.Significant(r.WallSeconds, 4), rate(r.RequestThroughput),
+			number.Thousands(int64(r.InputTokenThroughput)), number.Thousands(r.CachedTokens), number.Thousands(r.PromptTokens),
 			reasonsText(r.ReleaseReasons), accountText(r),
 		})
 	}
@@ -119,7 +120,7 @@ func timeText(of stats.Summary, v float64) string {
 func reasonsText(reasons map[string]int) string {
 	var parts []string
 	for _, reason := range sortedKeys(reasons) {
-		parts = append(parts, fmt.Sprintf("%s %s", reason, thousands(reasons[reason])))
+		parts = append(parts, fmt.Sprintf("%s %s", reason, number.Thousands(reasons[reason])))
 	}
 	if len(parts) == 0 {
 		return "–"
@@ -131,7 +132,7 @@ func accountText(r Run) string {
 	if r.ServerUncachedTokens == nil || r.ServerBusySeconds == nil {
 		return "–"
 	}
-	text := fmt.Sprintf("%s tokens computed in %s s", thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds))
+	text := fmt.Sprintf("%s tokens computed in %s s", number.Thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds))
 	if r.ServerForwards != nil {
 		text += fmt.Sprintf(", %s", counted(int(*r.ServerForwards), "forward"))
 	}

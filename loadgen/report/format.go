@@ -3,37 +3,24 @@ package report
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"paceline/loadgen/number"
 )
 
 // rate writes a throughput: four digits, so that neighbours in a ranking that
 // differ little still differ in the table.
-func rate(v float64) string { return significant(v, 4) }
+func rate(v float64) string { return number.Significant(v, 4) }
 
 // short writes a measured number of seconds in few digits.
-func short(v float64) string { return significant(v, 3) }
+func short(v float64) string { return number.Significant(v, 3) }
 
 // given writes a number as somebody set it: 5, 0.005.
 func given(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
-
-// significant writes v with at least n significant digits and no exponent; all
-// digits before the point are kept, and at most nine after it.
-func significant(v float64, n int) string {
-	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
-		return "0"
-	}
-	before := int(math.Floor(math.Log10(math.Abs(v)))) + 1
-	text := strconv.FormatFloat(v, 'f', min(9, max(0, n-before)), 64)
-	if strings.Trim(text, "-0.") == "" {
-		return "0"
-	}
-	return text
-}
 
 // percent writes how far v is from base, with its sign: +12.3 %.
 func percent(v, base float64) string {
@@ -52,34 +39,18 @@ func ratio(v, base float64) string {
 	if base <= 0 {
 		return "no figure"
 	}
-	return significant(v/base, 3) + "×"
+	return number.Significant(v/base, 3) + "×"
 }
 
 // shareText writes a share of 0 to 1: 44.7 %.
 func shareText(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
-
-// thousands groups digits: 1,234,567.
-func thousands[T int | int64 | uint64](n T) string {
-	digits, negative := strings.CutPrefix(fmt.Sprint(n), "-")
-	var b strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(d)
-	}
-	if negative {
-		return "-" + b.String()
-	}
-	return b.String()
-}
 
 // counted writes a number of things: 1 prompt, 2 prompts.
 func counted(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
-	return thousands(n) + " " + thing + "s"
+	return number.Thousands(n) + " " + thing + "s"
 }
 
 // joined writes a list in a sentence: a, b and c.
@@ -113,5 +84,5 @@ func trajectoriesText(n int) string {
 	if n == 1 {
 		return "1 trajectory"
 	}
-	return thousands(n) + " trajectories"
+	return number.Thousands(n) + " trajectories"
 }

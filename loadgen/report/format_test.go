@@ -3,18 +3,20 @@ package report
 import (
 	"math"
 	"testing"
+
+	"paceline/loadgen/number"
 )
 
 func TestNumbersHaveSensibleDigits(t *testing.T) {
 	cases := []struct{ got, want string }{
-		{significant(0.0291666, 3), "0.0292"},
-		{significant(14.594, 4), "14.59"},
-		{significant(123456, 3), "123456"},
-		{significant(99.996, 4), "100.00"},
-		{significant(-0.5, 3), "-0.500"},
-		{significant(1e-12, 3), "0"},
-		{significant(-1e-12, 3), "0"},
-		{significant(math.NaN(), 3), "0"},
+		{number.Significant(0.0291666, 3), "0.0292"},
+		{number.Significant(14.594, 4), "14.59"},
+		{number.Significant(123456, 3), "123456"},
+		{number.Significant(99.996, 4), "100.00"},
+		{number.Significant(-0.5, 3), "-0.500"},
+		{number.Significant(1e-12, 3), "0"},
+		{number.Significant(-1e-12, 3), "0"},
+		{number.Significant(math.NaN(), 3), "0"},
 		{given(0.005), "0.005"},
 		{given(5), "5"},
 		{percent(108, 100), "+8.0 %"},
@@ -22,9 +24,9 @@ func TestNumbersHaveSensibleDigits(t *testing.T) {
 		{percent(1, 0), "no figure"},
 		{ratio(3, 2), "1.50×"},
 		{ratio(1, 0), "no figure"},
-		{thousands(1_234_567), "1,234,567"},
-		{thousands(-123), "-123"},
-		{thousands(uint64(math.MaxUint64)), "18,446,744,073,709,551,615"},
+		{number.Thousands(1_234_567), "1,234,567"},
+		{number.Thousands(-123), "-123"},
+		{number.Thousands(uint64(math.MaxUint64)), "18,446,744,073,709,551,615"},
 		{counted(1, "run"), "1 run"},
 		{counted(0, "run"), "0 runs"},
 		{joined(nil), ""},

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+
+	"paceline/loadgen/number"
 )
 
 // WriteMarkdown writes the report as report.md.
@@ -94,7 +96,7 @@ func rankingRow(c cell, toldFromAbove string) []string {
 		return []string{c.label(), "–", "–", "–", "–", "–", "–", "0", "–", "–", "–", answered}
 	}
 	return []string{
-		c.label(), significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(),
+		c.label(), number.Significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(),
 		toldFromAbove, c.rangeText(), fmt.Sprint(len(c.runs)), c.effectiveText(), shareText(c.cachedShare), c.tokensText(), answered,
 	}
 }
@@ -130,7 +132,7 @@ func (c cell) effectiveText() string {
 }
 
 func (c cell) tokensText() string {
-	return thousands(int64(c.median(func(r Run) float64 { return float64(r.PromptTokens) })))
+	return number.Thousands(int64(c.median(func(r Run) float64 { return float64(r.PromptTokens) })))
 }
 
 func (d *document) improvement(p phase) {

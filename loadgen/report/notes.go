@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"paceline/loadgen/number"
 	"paceline/loadgen/stats"
 )
 
@@ -95,7 +96,7 @@ func (r Report) causeMeaning(cause string) string {
 	switch cause {
 	case "InvalidArgument":
 		if r.Server.MaxPromptTokens > 0 {
-			return fmt.Sprintf(" (refused as they are; one cause is a prompt longer than the %s tokens that the server accepts)", thousands(r.Server.MaxPromptTokens))
+			return fmt.Sprintf(" (refused as they are; one cause is a prompt longer than the %s tokens that the server accepts)", number.Thousands(r.Server.MaxPromptTokens))
 		}
 		return " (refused as they are, for example as longer than the model's context)"
 	case "ResourceExhausted":

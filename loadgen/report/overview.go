@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"paceline/loadgen/number"
 )
 
 func (d *document) overview(r Report) {
@@ -17,7 +19,7 @@ func (d *document) overview(r Report) {
 		{"Model load time", r.loadTimeText()},
 		{"Trajectories", r.trajectoriesText()},
 		{"Source", r.sourceText()},
-		{"Prompts", fmt.Sprintf("%s bytes in all, %s on average; %s", thousands(r.Source.PromptBytesTotal), thousands(r.meanBytes()), r.Source.Template)},
+		{"Prompts", fmt.Sprintf("%s bytes in all, %s on average; %s", number.Thousands(r.Source.PromptBytesTotal), number.Thousands(r.meanBytes()), r.Source.Template)},
 		{"Load", fmt.Sprintf("closed loop, %s, %s for each prompt", counted(c.Concurrency, "caller"), counted(c.MaxNewTokens, "new token"))},
 		{"Settings", fmt.Sprintf("batch %s; %s of each, in random order (seed %d)", strings.Join(c.Settings, ", "), counted(c.Repeats, "repeat"), c.Seed)},
 		{"Batching", fmt.Sprintf("at every batch size at most %d in flight and %s s of waiting; auto chooses both, unbatched has neither", c.MaxInFlight, given(c.MaxWaitSeconds))},
@@ -38,7 +40,7 @@ func toldTokens(n uint64) string {
 	if n == 0 {
 		return "not told"
 	}
-	return thousands(n)
+	return number.Thousands(n)
 }
 
 func modelText(s Server) string {
@@ -79,9 +81,9 @@ func (r Report) measuredText() string {
 		wall += run.WallSeconds
 		clock += run.WallClockSeconds
 	}
-	text := fmt.Sprintf("%s s in %s", significant(wall, 3), counted(len(r.Runs), "run"))
+	text := fmt.Sprintf("%s s in %s", number.Significant(wall, 3), counted(len(r.Runs), "run"))
 	if r.Simulated {
-		text += fmt.Sprintf(" (simulated; %s s of real time)", significant(clock, 3))
+		text += fmt.Sprintf(" (simulated; %s s of real time)", number.Significant(clock, 3))
 	}
 	return text
 }
@@ -116,18 +118,18 @@ func (r Report) meanBytes() int64 {
 // trajectoriesText says how many there are, and what of each is sent.
 func (r Report) trajectoriesText() string {
 	s := r.Source
-	text := thousands(s.Count) + ", the first turn of each"
+	text := number.Thousands(s.Count) + ", the first turn of each"
 	if s.Requests > 0 && s.Turns != 1 {
-		text = fmt.Sprintf("%s, all turns of each, %s times the environment's time between them", thousands(s.Count), given(s.EnvScale))
+		text = fmt.Sprintf("%s, all turns of each, %s times the environment's time between them", number.Thousands(s.Count), given(s.EnvScale))
 		if s.Turns > 0 {
-			text = fmt.Sprintf("%s, up to %d turns of each, %s times the environment's time between them", thousands(s.Count), s.Turns, given(s.EnvScale))
+			text = fmt.Sprintf("%s, up to %d turns of each, %s times the environment's time between them", number.Thousands(s.Count), s.Turns, given(s.EnvScale))
 		}
 	}
 	if s.Rollouts > 1 {
 		text += fmt.Sprintf(", each %d times", s.Rollouts)
 	}
 	if s.Requests > 0 && s.Requests != s.Count {
-		text += fmt.Sprintf(": %s requests", thousands(s.Requests))
+		text += fmt.Sprintf(": %s requests", number.Thousands(s.Requests))
 	}
 	return text
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"paceline/loadgen/number"
 )
 
 // WriteTerminal writes a summary for the end of a sweep: a table for each phase
@@ -45,7 +47,7 @@ func writeTable(w io.Writer, p phase) error {
 		}
 		figures := []string{"–", "–", "–", "–", "–", "–", "–"}
 		if len(c.runs) > 0 {
-			figures = []string{significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(), c.rangeText(), c.effectiveText(), shareText(c.cachedShare)}
+			figures = []string{number.Significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(), c.rangeText(), c.effectiveText(), shareText(c.cachedShare)}
 		}
 		fmt.Fprintf(&b, "%s\t%s\t%d/%d\t\n", name, strings.Join(figures, "\t"), c.completed, c.total)
 	}

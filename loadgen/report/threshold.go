@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"paceline/loadgen/stats"
 )
 
 // Threshold is a bound that a sweep must keep: a metric, over all runs of a setting
@@ -69,11 +67,7 @@ func (r Report) Failures(thresholds []Threshold) (failures []string) {
 				if len(c.runs) == 0 {
 					continue
 				}
-				var values []float64
-				for _, run := range c.runs {
-					values = append(values, metrics[t.metric](run))
-				}
-				got := stats.Median(values)
+				got := c.median(metrics[t.metric])
 				if t.above && got > t.value || !t.above && got < t.value {
 					failures = append(failures, fmt.Sprintf("%s: %s is %s at %s, %s", t.text, t.metric, short(got), c.setting, p.name))
 				}

@@ -1,6 +1,10 @@
 package report
 
-import "fmt"
+import (
+	"fmt"
+
+	"paceline/loadgen/number"
+)
 
 // warmth says what the warm cache brought, or why it brought nothing: for the
 // batch size that was fastest when cold.
@@ -35,7 +39,7 @@ func (r Report) notWarm(cold, warm cell) []string {
 	distinct := cold.median(func(run Run) float64 { return float64(run.PromptTokens - run.CachedTokens) })
 	if kv := float64(r.Server.KVCacheTokens); kv > 0 && distinct > kv {
 		return []string{fmt.Sprintf("Warm runs are not fully warm: a run computes %s distinct tokens, SGLang's KV cache holds %s, so a prompt is evicted before it comes again.",
-			thousands(int64(distinct)), thousands(r.Server.KVCacheTokens))}
+			number.Thousands(int64(distinct)), number.Thousands(r.Server.KVCacheTokens))}
 	}
 	return []string{"Warm runs are not fully warm, and the size of SGLang's KV cache does not explain it."}
 }
