@@ -38,12 +38,8 @@ func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
 
 // end exports what waits.
 func (t *tracing) end(log *slog.Logger) {
-	for _, one := range []*telemetry.Tracing{t.ofProxy, t.own} {
-		err := one.Shutdown(context.Background())
-		if s := one.Spans(); err != nil || s.Failed+s.Dropped+s.Waiting > 0 {
-			log.Warn("spans were lost", "exported", s.Exported, "refused_by_collector", s.Failed, "no_room", s.Dropped, "left", s.Waiting, "error", err)
-		}
-	}
+	t.ofProxy.End(log)
+	t.own.End(log)
 }
 
 // client makes the spans of requests; nil where nothing is traced.

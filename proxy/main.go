@@ -64,7 +64,7 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
 		return exitBadInput
 	}
-	defer endTracing(tracing, o.config.Logger)
+	defer tracing.End(o.config.Logger)
 	proxy, err := server.New(o.config)
 	if err != nil {
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
@@ -100,14 +100,6 @@ func startTracing(o *options) (*telemetry.Tracing, error) {
 		log.Info("tracing", "exporter", tracing.Exporter, "sampler", tracing.Sampler)
 	}
 	return tracing, nil
-}
-
-// endTracing exports what waits, and tells of what was lost.
-func endTracing(t *telemetry.Tracing, log *slog.Logger) {
-	err := t.Shutdown(context.Background())
-	if s := t.Spans(); err != nil || s.Failed+s.Dropped+s.Waiting > 0 {
-		log.Warn("spans were lost", "exported", s.Exported, "refused_by_collector", s.Failed, "no_room", s.Dropped, "left", s.Waiting, "error", err)
-	}
 }
 
 // apply gives a proxy the settings that differ from before and can change while it

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"strconv"
@@ -133,6 +134,14 @@ func (t *Tracing) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownPatience)
 	defer cancel()
 	return t.sdk.Shutdown(ctx)
+}
+
+// End is Shutdown, which tells log of spans that were lost.
+func (t *Tracing) End(log *slog.Logger) {
+	err := t.Shutdown(context.Background())
+	if s := t.Spans(); err != nil || s.Failed+s.Dropped+s.Waiting > 0 {
+		log.Warn("spans were lost", "exported", s.Exported, "refused_by_collector", s.Failed, "no_room", s.Dropped, "left", s.Waiting, "error", err)
+	}
 }
 
 // exporter is the one that OTEL_TRACES_EXPORTER names; nil for none. Where nothing is
