@@ -2,30 +2,57 @@ package server
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 )
 
-// front is what every gRPC call passes: it is traced and measured, and then asked
-// for its key, so that a refused one is seen, too. One interceptor costs less than
-// three: a call's stack is no deeper than it must be.
+// front is what every request passes: it is traced and measured, and then asked for
+// its key, so that a refused one is seen, too. One interceptor costs less than three:
+// a call's stack is no deeper than it must be.
 type front struct {
 	gate    gate
 	tracer  *tracer
 	metrics *metrics
 }
 
-func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (reply any, err error) {
-	if traced(info.FullMethod) {
-		began := time.Now()
-		var span trace.Span
-		if f.tracer != nil {
-			ctx, span = f.tracer.call(ctx, info.FullMethod)
-		}
-		defer func() { f.end(ctx, span, info.FullMethod, began, err) }()
+// watched is a call of gRPC under way; the zero value is one that nobody watches.
+type watched struct {
+	ctx    context.Context
+	span   trace.Span // nil where nothing is traced
+	method string     // without the first slash
+	began  time.Time
+}
+
+// begin starts watching a call where it is one to be seen. Its context has the span.
+func (f front) begin(ctx context.Context, method string) (context.Context, watched) {
+	if !traced(method) {
+		return ctx, watched{}
 	}
+	w := watched{ctx: ctx, method: method[1:], began: time.Now()}
+	if f.tracer != nil {
+		w.ctx, w.span = f.tracer.call(ctx, method)
+	}
+	return w.ctx, w
+}
+
+// end notes how a call ended.
+func (f front) end(w watched, err error) {
+	if w.method == "" {
+		return
+	}
+	f.metrics.call(w.ctx, w.method, w.began, err)
+	if w.span != nil {
+		endCall(w.span, w.method, err)
+		w.span.End()
+	}
+}
+
+func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (reply any, err error) {
+	ctx, w := f.begin(ctx, info.FullMethod)
+	defer func() { f.end(w, err) }()
 	in, err := f.gate.passCall(ctx, info.FullMethod)
 	if err != nil {
 		return nil, err
@@ -34,15 +61,8 @@ func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 }
 
 func (f front) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	ctx := s.Context()
-	if traced(info.FullMethod) {
-		began := time.Now()
-		var span trace.Span
-		if f.tracer != nil {
-			ctx, span = f.tracer.call(ctx, info.FullMethod)
-		}
-		defer func() { f.end(ctx, span, info.FullMethod, began, err) }()
-	}
+	ctx, w := f.begin(s.Context(), info.FullMethod)
+	defer func() { f.end(w, err) }()
 	in, err := f.gate.passCall(ctx, info.FullMethod)
 	if err != nil {
 		return err
@@ -50,11 +70,49 @@ func (f front) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo,
 	return handle(srv, endingStream{s, in})
 }
 
-// end notes how a call ended; span is nil where nothing is traced.
-func (f front) end(ctx context.Context, span trace.Span, method string, began time.Time, err error) {
-	f.metrics.call(ctx, method[1:], began, err)
-	if span != nil {
-		endCall(span, method[1:], err)
-		span.End()
+// handler is the same for HTTP requests.
+func (f front) handler(h http.Handler) http.Handler {
+	h = f.gate.handler(h)
+	if f.tracer == nil && f.metrics == nil {
+		return h
 	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		var span trace.Span
+		if f.tracer != nil {
+			var ctx context.Context
+			ctx, span = f.tracer.request(r)
+			defer span.End()
+			r = r.WithContext(ctx)
+		}
+		s := &statusWriter{ResponseWriter: w}
+		h.ServeHTTP(s, r)
+		f.metrics.served(r, s.code(), began)
+		if span != nil {
+			endRequest(span, r, s.code())
+		}
+	})
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusWriter) WriteHeader(code int) {
+	if s.status == 0 {
+		s.status = code
+	}
+	s.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController reach the writer below: streams are flushed.
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+func (s *statusWriter) code() int {
+	if s.status == 0 {
+		return http.StatusOK
+	}
+	return s.status
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/status"
 
@@ -69,36 +70,31 @@ const (
 
 func newMetrics(version string, traced bool) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), traced: traced}
+	auto := promauto.With(m.registry)
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
-		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
-		m.registry.MustRegister(h)
-		return h
+		return auto.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 	}
-	histograms := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
-		m.registry.MustRegister(h)
-		return h
+	histograms := func(name, help string, buckets []float64, always prometheus.Labels, labels ...string) *prometheus.HistogramVec {
+		return auto.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets, ConstLabels: always}, labels)
 	}
 	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		m.registry.MustRegister(c)
-		return c
+		return auto.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		m.registry.MustRegister(c)
-		return c
+	counters := func(name, help, label string) *prometheus.CounterVec {
+		return auto.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	}
+	grpcOnly := prometheus.Labels{telemetry.LabelSystem: "grpc"}
+	prefill := prometheus.Labels{telemetry.LabelOperation: telemetry.OperationPrefill, telemetry.LabelProvider: telemetry.ProviderSGLang}
 	m.rpc = histograms(telemetry.MetricRPCDuration, "gRPC calls of PrefillService, REST's among them.", secondsBuckets,
-		telemetry.LabelSystem, telemetry.LabelMethod, telemetry.LabelStatus)
+		grpcOnly, telemetry.LabelMethod, telemetry.LabelStatus)
 	m.http = histograms(telemetry.MetricHTTPDuration, "HTTP requests in SGLang's own form, batched or passed on.", secondsBuckets,
-		telemetry.LabelHTTP, telemetry.LabelRoute, telemetry.LabelCode)
+		nil, telemetry.LabelHTTP, telemetry.LabelRoute, telemetry.LabelCode)
 	m.requestDuration = histograms(telemetry.MetricGenAIServerDuration, "Prompts by any way in, from their arrival to their end.", secondsBuckets,
-		telemetry.LabelOperation, telemetry.LabelProvider, telemetry.LabelModel, telemetry.LabelError)
+		prefill, telemetry.LabelModel, telemetry.LabelError)
 	m.callDuration = histograms(telemetry.MetricGenAIClientDuration, "Calls to SGLang, each with the prompts of a batch or a part of one.", secondsBuckets,
-		telemetry.LabelOperation, telemetry.LabelProvider, telemetry.LabelModel, telemetry.LabelError)
+		prefill, telemetry.LabelModel, telemetry.LabelError)
 	m.tokens = histograms(telemetry.MetricGenAITokens, "Tokens of a call to SGLang, as it counted them.", tokenBuckets,
-		telemetry.LabelOperation, telemetry.LabelProvider, telemetry.LabelModel, telemetry.LabelTokenType)
+		prefill, telemetry.LabelModel, telemetry.LabelTokenType)
 
 	m.requests = counters(telemetry.MetricRequests, "Prompts that ended, by how.", telemetry.LabelOutcome)
 	m.refusals = counters(telemetry.MetricRefusals, "Prompts that were not tried, and calls without a key, by why.", telemetry.LabelReason)
@@ -124,10 +120,11 @@ func newMetrics(version string, traced bool) *metrics {
 		m.batches.WithLabelValues(reason.String())
 	}
 	m.answered = m.requests.WithLabelValues(outcomeAnswered)
-	m.prefillOK = m.rpc.WithLabelValues("grpc", prefillMethod, "OK")
-	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: telemetry.MetricBuild, Help: "1, with the version of this build.", ConstLabels: prometheus.Labels{telemetry.LabelVersion: version}})
-	build.Set(1)
-	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.prefillOK = m.rpc.WithLabelValues(prefillMethod, "OK")
+	auto.NewGauge(prometheus.GaugeOpts{
+		Name: telemetry.MetricBuild, Help: "1, with the version of this build.", ConstLabels: prometheus.Labels{telemetry.LabelVersion: version},
+	}).Set(1)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -169,12 +166,11 @@ func (m *metrics) of(model string) *modelMetrics {
 	if found, ok := m.models.Load(model); ok {
 		return found.(*modelMetrics)
 	}
-	labels := []string{telemetry.OperationPrefill, telemetry.ProviderSGLang, model}
 	made := &modelMetrics{
-		request: m.requestDuration.WithLabelValues(append(labels, "")...),
-		call:    m.callDuration.WithLabelValues(append(labels, "")...),
-		input:   m.tokens.WithLabelValues(append(labels, "input")...),
-		output:  m.tokens.WithLabelValues(append(labels, "output")...),
+		request: m.requestDuration.WithLabelValues(model, ""),
+		call:    m.callDuration.WithLabelValues(model, ""),
+		input:   m.tokens.WithLabelValues(model, "input"),
+		output:  m.tokens.WithLabelValues(model, "output"),
 	}
 	found, _ := m.models.LoadOrStore(model, made)
 	return found.(*modelMetrics)
@@ -187,23 +183,17 @@ func (m *metrics) call(ctx context.Context, method string, began time.Time, err 
 	case err == nil && method == prefillMethod:
 		m.observe(ctx, m.prefillOK, time.Since(began).Seconds())
 	default:
-		m.observe(ctx, m.rpc.WithLabelValues("grpc", method, statusName(status.Code(err))), time.Since(began).Seconds())
+		m.observe(ctx, m.rpc.WithLabelValues(method, statusName(status.Code(err))), time.Since(began).Seconds())
 	}
 }
 
 var prefillMethod = pb.PrefillService_Prefill_FullMethodName[1:]
 
-// handler measures HTTP requests.
-func (m *metrics) handler(h http.Handler) http.Handler {
-	if m == nil {
-		return h
+// served measures an HTTP request.
+func (m *metrics) served(r *http.Request, code int, began time.Time) {
+	if m != nil {
+		m.observe(r.Context(), m.http.WithLabelValues(knownMethod(r.Method), route(r.URL.Path), strconv.Itoa(code)), time.Since(began).Seconds())
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		s := &statusWriter{ResponseWriter: w}
-		h.ServeHTTP(s, r)
-		m.observe(r.Context(), m.http.WithLabelValues(knownMethod(r.Method), route(r.URL.Path), strconv.Itoa(s.code())), time.Since(began).Seconds())
-	})
 }
 
 // knownMethod is a method as it may stand in a label.
@@ -226,8 +216,9 @@ func (m *metrics) ended(ctx context.Context, model string, began time.Time, err 
 		m.observe(ctx, m.of(model).request, seconds)
 		return
 	}
+	st, reason := judged(err)
 	outcome := outcomeFailed
-	switch reason := refusal(err); {
+	switch {
 	case reason != "":
 		outcome = outcomeRefused
 		m.count(ctx, m.refusals.WithLabelValues(reason))
@@ -237,7 +228,7 @@ func (m *metrics) ended(ctx context.Context, model string, began time.Time, err 
 		outcome = outcomeExpired
 	}
 	m.count(ctx, m.requests.WithLabelValues(outcome))
-	m.observe(ctx, m.requestDuration.WithLabelValues(telemetry.OperationPrefill, telemetry.ProviderSGLang, model, statusName(statusOf(err).Code())), seconds)
+	m.observe(ctx, m.requestDuration.WithLabelValues(model, statusName(st.Code())), seconds)
 }
 
 // refused counts what was refused before it was a prompt.
@@ -261,35 +252,6 @@ const (
 
 var refusalReasons = []string{
 	refusedInvalid, refusedKey, refusedQueue, refusedRate, refusedBreaker, refusedDeadline, refusedNotReady, refusedDraining,
-}
-
-// refusal is why an error says that a prompt was not tried; empty where it was.
-func refusal(err error) string {
-	var (
-		field    *fieldError
-		full     *batcher.FullError
-		paused   *batcher.PausedError
-		late     *batcher.LateError
-		notReady *notReadyError
-		tooFast  *rateError
-	)
-	switch {
-	case errors.As(err, &field):
-		return refusedInvalid
-	case errors.As(err, &full):
-		return refusedQueue
-	case errors.As(err, &tooFast):
-		return refusedRate
-	case errors.As(err, &paused):
-		return refusedBreaker
-	case errors.As(err, &late):
-		return refusedDeadline
-	case errors.As(err, &notReady):
-		return refusedNotReady
-	case errors.Is(err, batcher.ErrDraining), errors.Is(err, batcher.ErrClosed):
-		return refusedDraining
-	}
-	return ""
 }
 
 // released counts a batch at its release.
@@ -330,7 +292,7 @@ func (m *metrics) called(ctx context.Context, model string, began time.Time, inp
 	}
 	seconds := time.Since(began).Seconds()
 	if err != nil {
-		m.observe(ctx, m.callDuration.WithLabelValues(telemetry.OperationPrefill, telemetry.ProviderSGLang, model, statusName(statusOf(err).Code())), seconds)
+		m.observe(ctx, m.callDuration.WithLabelValues(model, statusName(statusOf(err).Code())), seconds)
 		return
 	}
 	of := m.of(model)

@@ -79,7 +79,7 @@ func (p *prefillService) place(ctx context.Context, state *upstreamState, value 
 		}
 		began := time.Now()
 		a, receipt, err := s.sendTo(ctx, b)
-		p.pool.tracer.request(ctx, b, began, receipt, a, err)
+		p.pool.tracer.placed(ctx, b, began, receipt, a, err)
 		if receipt.BatchID != 0 {
 			p.pool.metrics.waited(ctx, receipt.QueueWait)
 		}

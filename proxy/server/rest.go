@@ -101,7 +101,7 @@ func errorWithRetryAfter(ctx context.Context, mux *runtime.ServeMux, m runtime.M
 
 // restHandler is the HTTP side of the data port: health for those who ask over
 // HTTP, REST through the gateway, and SGLang's own interface on all other paths.
-func restHandler(g *gateway, d *dropIn, keys gate, maxBytes int, r *readiness) http.Handler {
+func restHandler(g *gateway, d *dropIn, f front, maxBytes int, r *readiness) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { sayHealth(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -114,14 +114,11 @@ func restHandler(g *gateway, d *dropIn, keys gate, maxBytes int, r *readiness) h
 	rest := g.handler(maxBytes)
 	mux.Handle("/v1/prefill", rest)
 	mux.Handle("/v1/prefill:stream", rest)
-	watched := func(h http.Handler) http.Handler { // refused keys, too
-		return d.service.pool.tracer.handler(d.service.pool.metrics.handler(keys.handler(h)))
-	}
-	generate := watched(http.HandlerFunc(d.generate))
+	generate := f.handler(http.HandlerFunc(d.generate))
 	mux.Handle("POST /generate", generate)
 	mux.Handle("PUT /generate", generate)
-	mux.Handle("POST /abort_request", watched(http.HandlerFunc(d.abortRequest)))
-	mux.Handle("/", watched(d))
+	mux.Handle("POST /abort_request", f.handler(http.HandlerFunc(d.abortRequest)))
+	mux.Handle("/", f.handler(d))
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 

@@ -129,7 +129,7 @@ func (s *Server) openREST() (*port, error) {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
 	}
 	d := &dropIn{service: s.service, maxBytes: int64(s.cfg.MaxMessageBytes), passAdmin: s.cfg.PassAdmin}
-	p.serveHTTP(restHandler(g, d, gate{keys: s.keys, metrics: s.pool.metrics}, s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
+	p.serveHTTP(restHandler(g, d, s.front(gate{keys: s.keys, metrics: s.pool.metrics}), s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
 	return p, nil
 }
 
@@ -182,6 +182,8 @@ const (
 	clientPingEvery = 10 * time.Second // as often as a client may ping; grpc's default of 5 min cuts common settings off
 )
 
+func (s *Server) front(g gate) front { return front{g, s.pool.tracer, s.pool.metrics} }
+
 // grpcServer is a gRPC server with health and reflection, behind a gate.
 func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 	options = append(options,
@@ -195,7 +197,7 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 		grpc.ChainStreamInterceptor(endStreams(s.stopping)),
 		grpc.WaitForHandlers(true),
 	)
-	f := front{g, s.pool.tracer, s.pool.metrics}
+	f := s.front(g)
 	options = append(options, grpc.UnaryInterceptor(f.unary), grpc.StreamInterceptor(f.stream))
 	server := grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(server, s.readiness.health)

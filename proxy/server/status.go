@@ -30,9 +30,16 @@ type notReadyError struct{ reason string }
 
 func (e *notReadyError) Error() string { return e.reason }
 
-// statusOf is the one place where an error becomes a gRPC status. An error that
-// it does not know becomes INTERNAL without its text, which might hold anything.
+// statusOf is the gRPC status that an error becomes.
 func statusOf(err error) *status.Status {
+	st, _ := judged(err)
+	return st
+}
+
+// judged is the one place where an error becomes a gRPC status, and, where it says
+// that a prompt was not tried, the reason that the metrics tell. An error that it does
+// not know becomes INTERNAL without its text, which might hold anything.
+func judged(err error) (st *status.Status, refused string) {
 	var (
 		field    *fieldError
 		setting  *batcher.SettingError
@@ -45,31 +52,31 @@ func statusOf(err error) *status.Status {
 	)
 	switch {
 	case errors.As(err, &field):
-		return badRequest(field)
+		return badRequest(field), refusedInvalid
 	case errors.As(err, &setting):
-		return badRequest(&fieldError{"settings." + setting.Field, setting.Problem})
+		return badRequest(&fieldError{"settings." + setting.Field, setting.Problem}), ""
 	case errors.As(err, &full):
-		return retryLater(codes.ResourceExhausted, retryFull, "the queue is full: "+full.Error())
+		return retryLater(codes.ResourceExhausted, retryFull, "the queue is full: "+full.Error()), refusedQueue
 	case errors.As(err, &tooFast):
-		return retryLater(codes.ResourceExhausted, tooFast.wait, tooFast.Error())
+		return retryLater(codes.ResourceExhausted, tooFast.wait, tooFast.Error()), refusedRate
 	case errors.As(err, &paused):
-		return retryLater(codes.Unavailable, paused.For, "SGLang failed every recent call and is left alone for a while")
+		return retryLater(codes.Unavailable, paused.For, "SGLang failed every recent call and is left alone for a while"), refusedBreaker
 	case errors.As(err, &late):
 		return status.New(codes.DeadlineExceeded, fmt.Sprintf(
 			"the deadline comes in %v and an answer takes at least %v, so it was not tried",
-			late.Left.Round(time.Millisecond), late.Needs.Round(time.Millisecond)))
+			late.Left.Round(time.Millisecond), late.Needs.Round(time.Millisecond))), refusedDeadline
 	case errors.As(err, &notReady):
-		return retryLater(codes.Unavailable, retryAway, notReady.reason)
+		return retryLater(codes.Unavailable, retryAway, notReady.reason), refusedNotReady
 	case errors.As(err, &upstream):
-		return upstreamStatus(upstream)
+		return upstreamStatus(upstream), ""
+	case errors.Is(err, batcher.ErrDraining), errors.Is(err, batcher.ErrClosed):
+		return retryLater(codes.Unavailable, retryDraining, "the proxy is draining and takes no new requests"), refusedDraining
 	}
-	return plainStatus(err)
+	return plainStatus(err), ""
 }
 
 func plainStatus(err error) *status.Status {
 	switch {
-	case errors.Is(err, batcher.ErrDraining), errors.Is(err, batcher.ErrClosed):
-		return retryLater(codes.Unavailable, retryDraining, "the proxy is draining and takes no new requests")
 	case errors.Is(err, errDeadly):
 		return status.New(codes.Internal, errDeadly.Error())
 	case errors.Is(err, batcher.ErrResumed):

@@ -118,28 +118,23 @@ func (t *tracer) one(ctx context.Context) (context.Context, func(error)) {
 	}
 }
 
-// handler makes the spans of HTTP requests.
-func (t *tracer) handler(h http.Handler) http.Handler {
-	if t == nil {
-		return h
+// request begins the span of an HTTP request.
+func (t *tracer) request(r *http.Request) (context.Context, trace.Span) {
+	ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	return t.tracer.Start(ctx, r.Method+" "+route(r.URL.Path), serverSpan)
+}
+
+// endRequest notes how it ended.
+func endRequest(span trace.Span, r *http.Request, code int) {
+	if !span.IsRecording() {
+		return
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := t.tracer.Start(ctx, r.Method+" "+route(r.URL.Path), trace.WithSpanKind(trace.SpanKindServer))
-		defer span.End()
-		if !span.IsRecording() {
-			h.ServeHTTP(w, r.WithContext(ctx))
-			return
-		}
-		s := &statusWriter{ResponseWriter: w}
-		h.ServeHTTP(s, r.WithContext(ctx))
-		span.SetAttributes(
-			attribute.String(telemetry.HTTPMethod, r.Method), attribute.String(telemetry.HTTPRoute, route(r.URL.Path)),
-			attribute.Int(telemetry.HTTPStatus, s.code()))
-		if s.code() >= http.StatusInternalServerError {
-			span.SetStatus(otelcodes.Error, http.StatusText(s.code()))
-		}
-	})
+	span.SetAttributes(
+		attribute.String(telemetry.HTTPMethod, r.Method), attribute.String(telemetry.HTTPRoute, route(r.URL.Path)),
+		attribute.Int(telemetry.HTTPStatus, code))
+	if code >= http.StatusInternalServerError {
+		span.SetStatus(otelcodes.Error, http.StatusText(code))
+	}
 }
 
 // route is a path as it may stand in a span's name: one of those that are known.
@@ -158,29 +153,6 @@ func route(path string) string {
 	return "/*"
 }
 
-// statusWriter remembers the status of an answer.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (s *statusWriter) WriteHeader(code int) {
-	if s.status == 0 {
-		s.status = code
-	}
-	s.ResponseWriter.WriteHeader(code)
-}
-
-// Unwrap lets http.ResponseController reach the writer below: streams are flushed.
-func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
-
-func (s *statusWriter) code() int {
-	if s.status == 0 {
-		return http.StatusOK
-	}
-	return s.status
-}
-
 // inject puts the trace of ctx on a request to SGLang.
 func (t *tracer) inject(ctx context.Context, h http.Header) {
 	if t != nil && trace.SpanContextFromContext(ctx).IsValid() {
@@ -188,8 +160,8 @@ func (t *tracer) inject(ctx context.Context, h http.Header) {
 	}
 }
 
-// request makes the spans of a request's way through the batcher, once it has ended.
-func (t *tracer) request(ctx context.Context, b *backend, began time.Time, r batcher.Receipt, a *answer, err error) {
+// placed makes the spans of a request's way through the batcher, once it has ended.
+func (t *tracer) placed(ctx context.Context, b *backend, began time.Time, r batcher.Receipt, a *answer, err error) {
 	if t == nil {
 		return
 	}
