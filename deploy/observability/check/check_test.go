@@ -22,13 +22,11 @@ import (
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/util/teststorage"
 	"go.yaml.in/yaml/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/server"
+	"paceline/proxy/server/servertest"
 	"paceline/proxy/telemetry"
-	"paceline/sglang/sim"
 )
 
 const (
@@ -98,37 +96,11 @@ func alerts(t *testing.T) (queries []query) {
 
 // page scrapes a proxy that has seen every kind of end.
 func page(t *testing.T) (scrape func() []byte) {
-	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	simulator, err := sim.New(sim.Options{Profile: profile, Speed: 50})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = simulator.Close() })
-	upstream, err := simulator.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{upstream}, "127.0.0.1:0", "127.0.0.1:0", "", "127.0.0.1:0"
-	cfg.Settings.BatchSize = 4
-	cfg.Spans = func() telemetry.Spans { return telemetry.Spans{} }
-	proxy, err := server.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- proxy.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended })
-	conn, err := grpc.NewClient(proxy.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	client := pb.NewPrefillServiceClient(conn)
+	proxy := servertest.Start(t, 50, func(cfg *server.Config) {
+		cfg.HTTP, cfg.Metrics = "127.0.0.1:0", "127.0.0.1:0"
+		cfg.Settings.BatchSize = 4
+		cfg.Spans = func() telemetry.Spans { return telemetry.Spans{} }
+	})
 	n := 0
 	return func() []byte {
 		var wg sync.WaitGroup
@@ -136,17 +108,13 @@ func page(t *testing.T) (scrape func() []byte) {
 			n++
 			text := fmt.Sprintf("def function_%d(): pass", n)
 			wg.Go(func() {
-				for range 100 { // until the simulator is seen to be ready
-					if _, err := client.Prefill(ctx, &pb.PrefillRequest{Text: text}); err == nil {
-						return
-					}
-					time.Sleep(20 * time.Millisecond)
+				if _, err := proxy.Client.Prefill(t.Context(), &pb.PrefillRequest{Text: text}); err != nil {
+					t.Error(err)
 				}
-				t.Error("never answered")
 			})
 		}
 		wg.Wait()
-		_, _ = client.Prefill(ctx, &pb.PrefillRequest{}) // refused
+		_, _ = proxy.Client.Prefill(t.Context(), &pb.PrefillRequest{}) // refused
 		body := strings.NewReader(`{"text":"x = 1","sampling_params":{"max_new_tokens":1}}`)
 		if r, err := http.Post("http://"+proxy.HTTPAddr()+"/generate", "application/json", body); err == nil {
 			_ = r.Body.Close()

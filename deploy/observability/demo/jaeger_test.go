@@ -12,13 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/server"
+	"paceline/proxy/server/servertest"
 	"paceline/proxy/telemetry"
-	"paceline/sglang/sim"
 )
 
 // realJaeger starts the Jaeger that PACELINE_TEST_JAEGER names.
@@ -49,68 +46,34 @@ func free(t *testing.T) string {
 // returns the batch's id.
 func tracedBatch(t *testing.T, j *jaeger, n int) string {
 	t.Helper()
-	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	simulator, err := sim.New(sim.Options{Profile: profile, Speed: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer simulator.Close()
-	upstream, err := simulator.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+j.http)
 	tracing, err := telemetry.Start(t.Context(), telemetry.Defaults{Service: "paceline"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{upstream}, "127.0.0.1:0", "", "", ""
-	cfg.Settings.BatchSize, cfg.Settings.MaxWait = n, time.Minute
-	cfg.TracerProvider, cfg.Propagator = tracing.Provider, tracing.Propagator
-	proxy, err := server.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- proxy.Run(ctx) }()
-	conn, err := grpc.NewClient(proxy.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	proxy := servertest.Start(t, 10, func(cfg *server.Config) {
+		cfg.Settings.BatchSize, cfg.Settings.MaxWait = n, time.Minute
+		cfg.TracerProvider, cfg.Propagator = tracing.Provider, tracing.Propagator
+	})
 	var wg sync.WaitGroup
 	ids := make([]string, n)
 	for i := range n {
 		wg.Go(func() {
-			ids[i] = receiptOf(t, pb.NewPrefillServiceClient(conn), fmt.Sprintf("def function_%d(): pass", i))
+			reply, err := proxy.Client.Prefill(t.Context(), &pb.PrefillRequest{Text: fmt.Sprintf("def function_%d(): pass", i)})
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i] = reply.GetReceipt().GetBatchId()
 		})
 	}
 	wg.Wait()
-	stop()
-	if err := <-ended; err != nil {
+	if err := proxy.Stop(); err != nil {
 		t.Error(err)
 	}
 	if err := tracing.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
 	return ids[0]
-}
-
-// receiptOf sends a prompt until SGLang is ready, and returns its batch's id.
-func receiptOf(t *testing.T, c pb.PrefillServiceClient, text string) string {
-	for range 100 {
-		reply, err := c.Prefill(t.Context(), &pb.PrefillRequest{Text: text})
-		if err == nil {
-			return reply.GetReceipt().GetBatchId()
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Error("never ready")
-	return ""
 }
 
 func TestRealJaegerHoldsABatchAndItsRequestsLinkedBothWays(t *testing.T) {

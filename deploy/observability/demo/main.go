@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -101,15 +103,7 @@ func show(ctx context.Context, j *jaeger, since time.Time, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var largest []span
-	for _, b := range batches {
-		if len(b) > len(largest) {
-			largest = b
-		}
-	}
-	if len(largest) == 0 {
-		return errNoBatch
-	}
+	largest := slices.MaxFunc(batches, func(a, b []span) int { return cmp.Compare(len(a), len(b)) })
 	root := rootOf(largest)
 	say(w, "\nThe trace of a batch: %s/trace/%s\n%s", j.url(), root.TraceID, tree(largest))
 	if len(root.Links) == 0 {

@@ -1,0 +1,84 @@
+// Package servertest runs a whole proxy in front of a simulated SGLang, for tests of
+// what is told of it elsewhere.
+package servertest
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/server"
+	"paceline/sglang/sim"
+)
+
+// Proxy is a running one.
+type Proxy struct {
+	*server.Server
+	Client pb.PrefillServiceClient
+
+	// Stop ends it, once everything accepted is answered, and returns how. It is
+	// called at the end of the test, too.
+	Stop func() error
+}
+
+// Start runs a simulated H100 at so many times its speed and a proxy in front of it,
+// with gRPC alone on a port of the system's choice but for what change says, and waits
+// until it is ready.
+func Start(t testing.TB, speed float64, change func(*server.Config)) *Proxy {
+	t.Helper()
+	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	simulator, err := sim.New(sim.Options{Profile: profile, Speed: speed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = simulator.Close() })
+	upstream, err := simulator.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := server.DefaultConfig()
+	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{upstream}, "127.0.0.1:0", "", "", ""
+	change(&cfg)
+	proxy, err := server.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- proxy.Run(ctx) }()
+	p := &Proxy{Server: proxy, Stop: sync.OnceValue(func() error { stop(); return <-ended })}
+	t.Cleanup(func() { _ = p.Stop() })
+	conn, err := grpc.NewClient(proxy.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	p.Client = pb.NewPrefillServiceClient(conn)
+	awaitReady(t, healthpb.NewHealthClient(conn))
+	return p
+}
+
+func awaitReady(t testing.TB, health healthpb.HealthClient) {
+	t.Helper()
+	watch, err := health.Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		m, err := watch.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.GetStatus() == healthpb.HealthCheckResponse_SERVING {
+			return
+		}
+	}
+}
