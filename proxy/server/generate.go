@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -256,13 +257,17 @@ func (d *dropIn) abortRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.calls.abort(req.RID)
-	for i, b := range d.service.pool.all() { // nobody knows which one has it
-		to := http.ResponseWriter(discarded{})
-		if i == 0 {
-			to = w
-		}
+	// Nobody knows which one has it. The client hears the first, last: once it has its
+	// answer it may go, and the others must be asked all the same.
+	for i, b := range slices.Backward(d.service.pool.all()) {
 		withBody(r, body)
-		b.pass(to, r)
+		if i == 0 {
+			b.pass(w, r)
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), abortTimeout)
+		b.pass(discarded{}, r.WithContext(ctx))
+		cancel()
 	}
 }
 

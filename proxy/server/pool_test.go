@@ -269,6 +269,20 @@ func TestSettingsFlushAndDrainReachEverySGLang(t *testing.T) {
 	}
 }
 
+func TestAnAbortReachesEverySGLangThoughItsClientGoesAtOnce(t *testing.T) {
+	r, fakes := startPool(t, 2, nil)
+	for range 50 {
+		r.http(http.MethodPost, r.HTTPAddr()+"/abort_request", `{"rid": "mine"}`) // closes its connection
+		for i, f := range fakes {
+			select {
+			case <-f.aborted:
+			case <-time.After(patience):
+				t.Fatalf("SGLang %d was not asked to abort", i)
+			}
+		}
+	}
+}
+
 func TestAnUpstreamByNameIsEachOfItsAddresses(t *testing.T) {
 	f := newFake(t)
 	_, port, _ := net.SplitHostPort(f.addr)
