@@ -36,6 +36,7 @@ type Tracing struct {
 	Exporter   string                        // where spans go, for people
 
 	sdk    *sdktrace.TracerProvider
+	cut    context.CancelFunc // breaks off exports under way
 	counts counts
 }
 
@@ -112,7 +113,9 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 	if os.Getenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") == "" { // else the SDK reads it
 		options = append(options, sdktrace.WithMaxExportBatchSize(min(exportSize, queue)))
 	}
-	exports := sdktrace.NewBatchSpanProcessor(&countingExporter{exporter, &t.counts}, options...)
+	cut, cancel := context.WithCancel(context.Background())
+	t.cut = cancel
+	exports := sdktrace.NewBatchSpanProcessor(&countingExporter{exporter, cut, &t.counts}, options...)
 	t.sdk = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
 		sdktrace.WithSampler(batchSampler{sampler}),
@@ -126,14 +129,18 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 // shutdownPatience is how long the end of a process waits for a collector.
 const shutdownPatience = 3 * time.Second
 
-// Shutdown exports what waits, within 3 seconds.
+// Shutdown exports what waits. After 3 seconds, or when ctx ends, it breaks off what
+// is under way: nothing of it goes on after Shutdown has returned.
 func (t *Tracing) Shutdown(ctx context.Context) error {
 	if t.sdk == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, shutdownPatience)
 	defer cancel()
-	return t.sdk.Shutdown(ctx)
+	defer context.AfterFunc(ctx, t.cut)()
+	// The SDK would leave its goroutine behind where its context ends first.
+	err := t.sdk.Shutdown(context.WithoutCancel(ctx))
+	return cmp.Or(ctx.Err(), err)
 }
 
 // End is Shutdown, which tells log of spans that were lost.
@@ -281,11 +288,15 @@ func (b *bounded) OnEnd(s sdktrace.ReadOnlySpan) {
 // countingExporter counts what an exporter takes and what it doesn't.
 type countingExporter struct {
 	sdktrace.SpanExporter
+	cut    context.Context // its end breaks off an export
 	counts *counts
 }
 
 // ExportSpans implements sdktrace.SpanExporter.
 func (c *countingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.cut, cancel)()
 	err := c.SpanExporter.ExportSpans(ctx, spans)
 	if err == nil {
 		c.counts.exported.Add(uint64(len(spans)))

@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -219,4 +221,24 @@ func TestALostCollectorHoldsNobodyUpAndItsSpansAreCounted(t *testing.T) {
 		})
 	}
 	close(release)
+}
+
+func TestAnEndThatRunsOutOfTimeBreaksOffTheExportUnderWay(t *testing.T) {
+	asked, gone := make(chan struct{}, 1), make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked <- struct{}{}
+		<-r.Context().Done() // the exporter has hung up
+		close(gone)
+	}))
+	defer hanging.Close()
+	tr := mustStart(t, "OTEL_EXPORTER_OTLP_ENDPOINT", hanging.URL, "OTEL_EXPORTER_OTLP_TIMEOUT", "3600000", "OTEL_BSP_SCHEDULE_DELAY", "1")
+	tr.span(context.Background(), "one")
+	<-asked
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := tr.Shutdown(ctx); err == nil {
+		t.Error("an export that hangs was said to have ended")
+	}
+	<-gone
 }
