@@ -20,8 +20,8 @@ func TestBenchmarkLinesHoldCompleteRunsOnly(t *testing.T) {
 func TestRequestsAreALineEach(t *testing.T) {
 	var out bytes.Buffer
 	err := WriteRequests(&out, []Request{{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "a", LatencySeconds: 0.5, PromptTokens: 7}, {Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "b", Error: "Unavailable"}})
-	want := `{"setting":"4","phase":"cold","repeat":1,"trajectory":"a","sent_seconds":0,"latency_seconds":0.5,"prompt_tokens":7,"cached_tokens":0}
-{"setting":"4","phase":"cold","repeat":1,"trajectory":"b","sent_seconds":0,"latency_seconds":0,"error":"Unavailable","prompt_tokens":0,"cached_tokens":0}
+	want := `{"setting":"4","phase":"cold","repeat":1,"trajectory":"a","sent_seconds":0,"latency_seconds":0.5,"intended_seconds":0,"latency_from_intended_seconds":0,"prompt_tokens":7,"cached_tokens":0}
+{"setting":"4","phase":"cold","repeat":1,"trajectory":"b","sent_seconds":0,"latency_seconds":0,"intended_seconds":0,"latency_from_intended_seconds":0,"error":"Unavailable","prompt_tokens":0,"cached_tokens":0}
 `
 	if err != nil || out.String() != want {
 		t.Errorf("%v\n%s", err, out.String())

@@ -18,8 +18,10 @@ func WriteMarkdown(w io.Writer, r Report) error {
 		d.phase(p, r.Config)
 	}
 	d.coldAndWarm(r, phases)
+	d.arrivals(r, phases)
 	d.envExec(r)
 	d.details(r, phases)
+	d.generator(r)
 	d.traces(r)
 	d.plausibility(r, phases)
 	d.section("Conclusion", r.conclusion(phases))

@@ -25,6 +25,7 @@ func (r Report) notes(phases []phase) []string {
 	out = append(out, comparableNotes(phases)...)
 	out = append(out, r.cacheNotes()...)
 	out = append(out, r.loadNotes()...)
+	out = append(out, r.arrivalNotes()...)
 	for _, run := range r.Runs {
 		for _, note := range run.Notes {
 			out = append(out, runName(run)+": "+note+".")
@@ -79,7 +80,7 @@ func (r Report) failureNotes() []string {
 		for cause, n := range run.Errors {
 			failures[cause] += n
 		}
-		unsent += max(0, run.Total-run.Completed-run.Failed)
+		unsent += max(0, run.Total-run.Completed-run.Failed-run.dropped())
 	}
 	var out []string
 	for _, cause := range sortedKeys(failures) {

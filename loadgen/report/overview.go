@@ -20,7 +20,7 @@ func (d *document) overview(r Report) {
 		{"Trajectories", r.trajectoriesText()},
 		{"Source", r.sourceText()},
 		{"Prompts", fmt.Sprintf("%s bytes in all, %s on average; %s", number.Thousands(r.Source.PromptBytesTotal), number.Thousands(r.meanBytes()), r.Source.Template)},
-		{"Load", fmt.Sprintf("closed loop, %s, %s for each prompt", counted(c.Concurrency, "caller"), counted(c.MaxNewTokens, "new token"))},
+		{"Load", c.loadText()},
 		{"Settings", fmt.Sprintf("batch %s; %s of each, in random order (seed %d)", strings.Join(c.Settings, ", "), counted(c.Repeats, "repeat"), c.Seed)},
 		{"Batching", fmt.Sprintf("at every batch size at most %d in flight and %s s of waiting; auto chooses both, unbatched has neither", c.MaxInFlight, given(c.MaxWaitSeconds))},
 		{"Configuration", r.configurationText()},

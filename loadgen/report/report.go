@@ -59,7 +59,7 @@ type Environment struct {
 
 // Source is where the prompts come from.
 type Source struct {
-	Kind     string `json:"kind"`               // generated, trajectories or problems
+	Kind     string `json:"kind"`               // generated, trajectories, problems or trace
 	File     string `json:"file,omitempty"`     // base name
 	Seed     uint64 `json:"seed,omitempty"`     // of generated ones
 	Template string `json:"template"`           // which system and instance prompt
@@ -67,6 +67,9 @@ type Source struct {
 	Requests int    `json:"requests,omitempty"` // prompts of one run: count times rollouts, or more with further turns; 0: as count
 	Turns    int    `json:"turns,omitempty"`    // most of each trajectory; 0: all (or, with requests absent, the first)
 	Rollouts int    `json:"rollouts,omitempty"` // copies of each trajectory
+
+	StaggerSeconds float64        `json:"stagger_seconds,omitempty"` // between the beginnings of a trajectory's copies
+	Mix            map[string]int `json:"mix,omitempty"`             // trajectories, by kind of load: first, turns, rollouts
 
 	EnvScale         float64 `json:"env_scale,omitempty"`           // of the environment's time between turns
 	PromptBytesTotal int64   `json:"prompt_bytes_total"`            // of all prompts of one run
@@ -90,13 +93,17 @@ type Server struct {
 
 // Config is what was the same at every setting.
 type Config struct {
-	Settings       []string `json:"settings"`      // planned, by their names in runs; taken from runs if empty
-	Concurrency    int      `json:"concurrency"`   // callers of the closed loop
-	MaxInFlight    int      `json:"max_in_flight"` // batches at SGLang at once; for fixed sizes
-	MaxWaitSeconds float64  `json:"max_wait_seconds"`
-	MaxNewTokens   int      `json:"max_new_tokens"` // tokens to generate for each prompt: 0 or 1
-	Repeats        int      `json:"repeats"`        // planned for each setting and phase
-	Seed           uint64   `json:"seed"`           // of the random order of the settings
+	Settings    []string `json:"settings"`    // planned, by their names in runs; taken from runs if empty
+	Concurrency int      `json:"concurrency"` // callers of the closed loop
+
+	Arrival       *Arrival `json:"arrival,omitempty"`         // of an open loop; absent for the closed one
+	WarmUpPrompts int      `json:"warm_up_prompts,omitempty"` // sent once before the first run, and measured in none
+
+	MaxInFlight    int     `json:"max_in_flight"` // batches at SGLang at once; for fixed sizes
+	MaxWaitSeconds float64 `json:"max_wait_seconds"`
+	MaxNewTokens   int     `json:"max_new_tokens"` // tokens to generate for each prompt: 0 or 1
+	Repeats        int     `json:"repeats"`        // planned for each setting and phase
+	Seed           uint64  `json:"seed"`           // of the random order of the settings
 }
 
 // EnvExec is the time that the trajectories' environments took for the agent's

@@ -13,10 +13,17 @@ type Request struct {
 	Phase      string `json:"phase"`
 	Repeat     int    `json:"repeat"`
 	Trajectory string `json:"trajectory"`
+	Kind       string `json:"kind,omitempty"` // of a mix: first, turns or rollouts
 
 	SentSeconds    float64 `json:"sent_seconds"`    // from the beginning of its run
 	LatencySeconds float64 `json:"latency_seconds"` // from the send to the end
-	Error          string  `json:"error,omitempty"` // its cause in a word; absent for an answer
+
+	IntendedSeconds            float64 `json:"intended_seconds"`              // when it was due, from the beginning of its run
+	LatencyFromIntendedSeconds float64 `json:"latency_from_intended_seconds"` // from then to the end
+
+	Dropped bool   `json:"dropped,omitempty"` // it was due and not sent: only when it was due tells something
+	WarmUp  bool   `json:"warm_up,omitempty"` // it is in no figure of the report
+	Error   string `json:"error,omitempty"`   // its cause in a word; absent for an answer
 
 	PromptTokens     int     `json:"prompt_tokens"` // as the server counted
 	CachedTokens     int     `json:"cached_tokens"`

@@ -38,11 +38,18 @@ type Run struct {
 	Latency   stats.Summary `json:"latency_seconds"`    // from send to answer: TTFT and E2E latency in one, at 0 or 1 new tokens
 	QueueWait stats.Summary `json:"queue_wait_seconds"` // in the proxy; empty for direct
 
+	Arrivals *Arrivals `json:"arrivals,omitempty"` // absent in reports of before it was told
+
 	ServerUncachedTokens *int64   `json:"server_uncached_tokens,omitempty"` // computed, by the server's own count
 	ServerBusySeconds    *float64 `json:"server_busy_seconds,omitempty"`    // spent on that, by its own clock
 	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards, where the server tells
 
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process, with all it embeds, where measured
+
+	// SchedulerWait is how long goroutines of that process waited for a processor, in real
+	// seconds; absent where not told. Where it is long beside a latency, a slow generator
+	// may look like a slow server.
+	SchedulerWait *SchedulerWait `json:"scheduler_wait_seconds,omitempty"`
 
 	Traces []Trace `json:"traces,omitempty"` // of sampled requests: the slowest and some that failed
 
@@ -54,8 +61,8 @@ type Run struct {
 func (r Run) CachedShare() float64 { return share(r.CachedTokens, r.PromptTokens) }
 
 // endedAll says whether every prompt was sent and ended, with an answer or an
-// error.
-func (r Run) endedAll() bool { return r.Completed+r.Failed >= r.Total }
+// error, or was dropped.
+func (r Run) endedAll() bool { return r.Completed+r.Failed+r.dropped() >= r.Total }
 
 // busyShare is the share of the run in which the server computed; ok is false
 // where it does not tell.

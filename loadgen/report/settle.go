@@ -80,6 +80,9 @@ func (r Run) settled(speed float64) Run {
 	}
 	r.settleSummary("latency_seconds", &r.Latency)
 	r.settleSummary("queue_wait_seconds", &r.QueueWait)
+	if r.Arrivals != nil {
+		r.Arrivals = r.Arrivals.settled(&r)
+	}
 	return r
 }
 

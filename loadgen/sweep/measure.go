@@ -15,13 +15,17 @@ type measurement struct {
 	phase       Phase
 	repeat      int
 	started     time.Time
+	from        time.Time // when the warm-up was over: requests due before are not measured
+	arrival     Arrival
 	prompts     []target.Prompt // one for each sample
 	samples     []sample
 	wall        time.Duration
 	speed       float64
 	cause       func(error) string
 	interrupted bool
-	server      *serverWork
+
+	before, after generator // around the run
+	server        *serverWork
 }
 
 type serverWork struct {
@@ -43,6 +47,10 @@ func (m measurement) report() report.Run {
 	batches := map[string]target.Answer{} // one answer of each
 	var traces []report.Trace
 	for i, s := range m.samples {
+		if m.warmsUp(s) {
+			run.Total--
+			continue
+		}
 		if s.answer.TraceID != "" {
 			traces = append(traces, m.trace(i))
 		}
@@ -77,6 +85,8 @@ func (m measurement) report() report.Run {
 		run.RequestThroughput = float64(run.Completed) / run.WallSeconds
 		run.InputTokenThroughput = float64(run.PromptTokens) / run.WallSeconds
 	}
+	run.Arrivals = m.arrivals()
+	m.tellGenerator(&run)
 	run.Latency, run.QueueWait = stats.Summarize(latency), stats.Summarize(queueWait)
 	if m.server != nil {
 		run.ServerUncachedTokens, run.ServerBusySeconds = &m.server.uncachedTokens, &m.server.busySeconds
@@ -94,15 +104,15 @@ func (m measurement) causeOf(err error) string {
 	return m.cause(err)
 }
 
-// requests tells how each request that was sent ended.
+// requests tells how each request that was sent ended, and which were dropped.
 func (m measurement) requests() []report.Request {
 	var all []report.Request
 	for i, s := range m.samples {
-		if !s.sent {
+		if !s.sent && !s.dropped {
 			continue
 		}
 		r := report.Request{
-			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID,
+			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID, Kind: m.prompts[i].Kind,
 			SentSeconds: m.seconds(s.at.Sub(m.started)), LatencySeconds: m.seconds(s.latency),
 			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens,
 			BatchID: s.answer.BatchID, BatchSize: s.answer.BatchSize, ReleaseReason: s.answer.ReleaseReason,
@@ -111,6 +121,7 @@ func (m measurement) requests() []report.Request {
 		if s.err != nil {
 			r.Error = m.causeOf(s.err)
 		}
+		m.tellDue(&r, s)
 		all = append(all, r)
 	}
 	return all

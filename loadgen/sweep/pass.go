@@ -12,15 +12,33 @@ import (
 
 // sample is the end of one request. Its times are real time.
 type sample struct {
-	sent    bool // whether the request was sent at all
-	at      time.Time
-	latency time.Duration
-	answer  target.Answer
-	err     error
+	sent     bool          // whether the request was sent at all
+	dropped  bool          // it was not, because too many were under way when it was due
+	intended time.Time     // when it was due; zero where it never was
+	held     time.Duration // of what it was late, how long it waited for others to end
+	at       time.Time
+	latency  time.Duration // from at
+	answer   target.Answer
+	err      error
 }
 
 // errTurnBefore is how a turn ends whose conversation broke off before it.
 var errTurnBefore = errors.New("a turn before it failed")
+
+// traffic is what is sent in one pass, and what became of it.
+type traffic struct {
+	to      target.Sender
+	prompts []target.Prompt
+	starts  []int    // the first prompts of the conversations
+	samples []sample // one for each prompt; a conversation's are its sender's
+	timeout time.Duration
+	speed   float64     // seconds of the report per real second
+	ended   func(error) // called for each prompt that ended; safe for concurrent use
+}
+
+func newTraffic(to target.Sender, prompts []target.Prompt, timeout time.Duration, speed float64, ended func(error)) *traffic {
+	return &traffic{to, prompts, conversations(prompts), make([]sample, len(prompts)), timeout, speed, ended}
+}
 
 // pass sends every prompt once, in a closed loop: as many callers as concurrency,
 // each waiting for its answer before it takes the next conversation, or sends the
@@ -29,28 +47,63 @@ var errTurnBefore = errors.New("a turn before it failed")
 // from the first send to the last end. When ctx ends, prompts not yet sent stay
 // unsent.
 func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, concurrency int, timeout time.Duration, speed float64, ended func(error)) ([]sample, time.Duration) {
-	samples := make([]sample, len(prompts))
-	starts := conversations(prompts)
+	t := newTraffic(to, prompts, timeout, speed, ended)
+	groups := make([]beginning, len(t.starts))
+	for i := range groups {
+		groups[i].over = make(chan struct{})
+	}
 	var next atomic.Int64
 	var callers sync.WaitGroup
 	start := time.Now()
-	for range min(concurrency, len(starts)) {
+	for range min(concurrency, len(t.starts)) {
 		callers.Go(func() {
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
-				if i >= len(starts) {
+				if i >= len(t.starts) {
 					return
 				}
-				end := len(prompts)
-				if i+1 < len(starts) {
-					end = starts[i+1]
+				due, ok := t.dueWith(ctx, groups, i)
+				if !ok {
+					return
 				}
-				converse(ctx, to, prompts[starts[i]:end], samples[starts[i]:end], timeout, speed, ended)
+				t.converse(ctx, i, due)
 			}
 		})
 	}
 	callers.Wait()
-	return samples, time.Since(start)
+	return t.samples, time.Since(start)
+}
+
+// due is when a request was to be sent, and how long it has waited for others since.
+type due struct {
+	intended time.Time
+	held     time.Duration
+}
+
+// beginning is when a conversation of a closed loop began.
+type beginning struct {
+	at   time.Time     // valid once over is closed
+	over chan struct{} // closed when it has begun
+}
+
+// dueWith waits until conversation i is due: at once, or its stagger after the one that
+// it is a copy of. A caller that waits takes no other. It is false once ctx has ended.
+func (t *traffic) dueWith(ctx context.Context, all []beginning, i int) (due, bool) {
+	d := due{intended: time.Now()}
+	if p := t.prompts[t.starts[i]]; i > 0 && p.Joins && p.Stagger > 0 {
+		select {
+		case <-all[i-1].over: // it was taken before i: its caller has begun it or will
+		case <-ctx.Done():
+			return d, false
+		}
+		d.intended = all[i-1].at.Add(t.real(p.Stagger))
+		if !pause(ctx, time.Until(d.intended)) {
+			return d, false
+		}
+	}
+	all[i].at = d.intended
+	close(all[i].over)
+	return d, true
 }
 
 // conversations are the indices of the prompts that follow none.
@@ -63,22 +116,35 @@ func conversations(prompts []target.Prompt) (starts []int) {
 	return starts
 }
 
-// converse sends the turns of one conversation.
-func converse(ctx context.Context, to target.Sender, turns []target.Prompt, samples []sample, timeout time.Duration, speed float64, ended func(error)) {
-	for i, p := range turns {
-		if i > 0 && !pause(ctx, time.Duration(float64(p.Pause)/speed)) {
-			return
+// turns are where conversation i begins and ends among the prompts.
+func (t *traffic) turns(i int) (from, to int) {
+	if i+1 < len(t.starts) {
+		return t.starts[i], t.starts[i+1]
+	}
+	return t.starts[i], len(t.prompts)
+}
+
+// converse sends the turns of conversation i, whose first is due. Each other is due
+// once the one before was answered and its pause is over.
+func (t *traffic) converse(ctx context.Context, i int, d due) {
+	from, to := t.turns(i)
+	for k := from; k < to; k++ {
+		if k > from {
+			last := t.samples[k-1]
+			d = due{intended: last.at.Add(last.latency + t.real(t.prompts[k].Pause))}
+			if !pause(ctx, time.Until(d.intended)) {
+				return
+			}
 		}
-		samples[i] = send(ctx, to, p, timeout)
-		ended(samples[i].err)
-		if samples[i].err == nil {
+		t.send(ctx, k, d)
+		t.ended(t.samples[k].err)
+		if t.samples[k].err == nil {
 			continue
 		}
-		for k := i + 1; k < len(turns) && ctx.Err() == nil; k++ {
-			samples[k] = sample{sent: true, at: time.Now(), err: errTurnBefore}
-			ended(errTurnBefore)
+		for k++; k < to && ctx.Err() == nil; k++ {
+			t.samples[k] = sample{sent: true, at: time.Now(), err: errTurnBefore}
+			t.ended(errTurnBefore)
 		}
-		return
 	}
 }
 
@@ -97,10 +163,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func send(ctx context.Context, to target.Sender, p target.Prompt, timeout time.Duration) sample {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (t *traffic) send(ctx context.Context, k int, d due) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	start := time.Now()
-	answer, err := to.Send(ctx, p)
-	return sample{sent: true, at: start, latency: time.Since(start), answer: answer, err: err}
+	answer, err := t.to.Send(ctx, t.prompts[k])
+	t.samples[k] = sample{sent: true, intended: d.intended, held: d.held, at: start, latency: time.Since(start), answer: answer, err: err}
 }
+
+// real turns a time of the report into one of this machine's clock.
+func (t *traffic) real(d time.Duration) time.Duration { return time.Duration(float64(d) / t.speed) }

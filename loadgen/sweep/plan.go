@@ -1,7 +1,7 @@
 // Package sweep sends the same prompts at every batch setting and measures.
 //
 // A sweep is a plan (plan.go) of runs in random order; a run is one pass of all
-// prompts in a closed loop (pass.go); what it measured becomes a report.Run
+// prompts, in a closed loop (pass.go) or an open one (arrival.go, open.go); what it measured becomes a report.Run
 // (measure.go). Only answers received in full count.
 //
 // The package never decides what the figures mean: that is package report's
@@ -59,6 +59,7 @@ type Plan struct {
 	Concurrency int           // callers of the closed loop, the same at every setting
 	MaxInFlight int           // batches at SGLang at once, the same at every fixed setting
 	MaxWait     time.Duration // longest wait for a batch to fill
+	Arrival     Arrival       // when conversations begin; the zero value is the closed loop
 	Timeout     time.Duration // of one request
 	Seed        uint64        // of the order of the settings
 	Speed       float64       // seconds of the report per real second: 1 for a real server
@@ -79,6 +80,9 @@ func (p Plan) Validate() error {
 		return fmt.Errorf("-max-wait: must be from 0s to %v, got %v", batcher.LongestMaxWait, p.MaxWait)
 	case p.Timeout <= 0:
 		return fmt.Errorf("-timeout: must be above 0, got %v", p.Timeout)
+	}
+	if err := p.Arrival.Validate(); err != nil {
+		return err
 	}
 	for _, s := range p.Settings {
 		if s.Mode == ModeFixed && (s.BatchSize < 1 || s.BatchSize > batcher.MaxBatchSize) {

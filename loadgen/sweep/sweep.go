@@ -74,14 +74,17 @@ func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (
 	started := time.Now()
 	at.Started = started
 	s.Progress.run.Store(at)
-	samples, wall := pass(target.InRun(ctx, c.setting.Name(), string(phase), c.repeat), s.sender(c.setting), s.Prompts, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, at.ended)
+	spent := readGenerator()
+	samples, from, wall := s.Plan.send(target.InRun(ctx, c.setting.Name(), string(phase), c.repeat), s.sender(c.setting), s.Prompts, c.repeat, at.ended)
+	own := readGenerator()
 	counting, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // a server that hangs must not keep the report
 	after, afterErr := s.count(counting)
 	done()
 
 	m := measurement{
 		setting: c.setting, phase: phase, repeat: c.repeat,
-		started: started, prompts: s.Prompts, samples: samples, wall: wall, speed: s.Plan.Speed,
+		started: started, from: from, prompts: s.Prompts, samples: samples, wall: wall, speed: s.Plan.Speed,
+		arrival: s.Plan.Arrival, before: spent, after: own,
 		cause: s.sender(c.setting).Cause, interrupted: ctx.Err() != nil,
 	}
 	if s.Counters != nil && beforeErr == nil && afterErr == nil {

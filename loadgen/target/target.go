@@ -20,6 +20,14 @@ type Prompt struct {
 	// over.
 	Follows bool
 	Pause   time.Duration
+
+	// Joins says that it begins a copy of the conversation before it, Stagger, in
+	// seconds of the report, after that began.
+	Joins   bool
+	Stagger time.Duration
+
+	At   time.Duration // of a recorded trace: when it was sent, in seconds of the recording from its beginning
+	Kind string        // of a mix: which kind of load it is of
 }
 
 // Answer is what came back for one prompt. A target answers only when the

@@ -1,0 +1,193 @@
+package report
+
+import (
+	"fmt"
+
+	"paceline/loadgen/number"
+	"paceline/loadgen/stats"
+)
+
+// Arrival is when the conversations of an open loop begin, the same for every setting
+// of a repeat.
+type Arrival struct {
+	Process    string  `json:"process"`               // constant, poisson or recorded
+	Rate       float64 `json:"rate,omitempty"`        // conversations per second; groups of copies where there are rollouts
+	RateEnd    float64 `json:"rate_end,omitempty"`    // to which it goes in a straight line until the last
+	TraceSpeed float64 `json:"trace_speed,omitempty"` // of recorded: how much faster than recorded
+
+	MostOutstanding  int     `json:"most_outstanding"` // conversations under way at once
+	WhenFull         string  `json:"when_full"`        // drop or wait: what becomes of one that is due beyond that
+	WarmUpSeconds    float64 `json:"warm_up_seconds"`  // requests due before it is over are in no figure
+	LateAfterSeconds float64 `json:"late_after_seconds"`
+}
+
+// Arrivals is how a run's requests met the times at which they were due. In a closed
+// loop a first turn is due when a caller is free to send it; everywhere a further turn
+// is due when the one before was answered and its pause is over.
+type Arrivals struct {
+	Dropped      int `json:"dropped"`        // due and not sent, because most_outstanding were under way
+	Late         int `json:"late"`           // sent more than late_after_seconds after they were due
+	LateByItself int `json:"late_by_itself"` // of these, without what they waited for most_outstanding: the generator's doing
+	WarmUp       int `json:"warm_up"`        // sent before the warm-up was over, and measured nowhere
+
+	LatencyFromIntended stats.Summary `json:"latency_from_intended_seconds"` // from when due to the answer
+	SendDelay           stats.Summary `json:"send_delay_seconds"`            // from when due to the send
+	OwnDelay            stats.Summary `json:"own_delay_seconds"`             // of that, what was not waiting for most_outstanding
+}
+
+// SchedulerWait is a distribution, in real seconds, by the upper edges of the runtime's
+// buckets.
+type SchedulerWait struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// dropped is how many requests were due and not sent.
+func (r Run) dropped() int {
+	if r.Arrivals == nil {
+		return 0
+	}
+	return r.Arrivals.Dropped
+}
+
+// loadText says when requests are sent.
+func (c Config) loadText() string {
+	text := "closed loop, " + counted(c.Concurrency, "caller")
+	if a := c.Arrival; a != nil {
+		text = fmt.Sprintf("open loop, %s; at most %s under way, beyond which they %s", a.text(), number.Thousands(a.MostOutstanding), map[string]string{"drop": "are dropped", "wait": "wait"}[a.WhenFull])
+	}
+	return fmt.Sprintf("%s, %s for each prompt", text, counted(c.MaxNewTokens, "new token"))
+}
+
+func (a Arrival) text() string {
+	if a.Process == "recorded" {
+		return fmt.Sprintf("the recorded times at %s times their speed", given(a.TraceSpeed))
+	}
+	text := map[string]string{"constant": "equal distances", "poisson": "Poisson arrivals"}[a.Process] + ", "
+	if a.Rate == a.RateEnd {
+		return text + given(a.Rate) + "/s"
+	}
+	return fmt.Sprintf("%srising from %s/s to %s/s", text, given(a.Rate), given(a.RateEnd))
+}
+
+// arrivals sets the latencies from when requests were due beside those from the send.
+func (d *document) arrivals(r Report, phases []phase) {
+	if r.Config.Arrival == nil {
+		return
+	}
+	var rows [][]string
+	for _, p := range phases {
+		for _, c := range p.cells {
+			for _, run := range c.all {
+				if a := run.Arrivals; a != nil {
+					rows = append(rows, arrivalRow(c, run, *a))
+				}
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	d.heading(2, "Latency from when requests were due")
+	d.line("While the server keeps up, an open loop's throughput is what was offered: compare latencies. That from the due time holds what a caller would have waited; " +
+		"where it is longer than that from the send, requests were held up before they were sent.\n")
+	d.table([]string{
+		"batch size", "phase", "repeat", "from due: mean (s)", "P50 (s)", "P95 (s)", "P99 (s)", "max (s)", "from send: P50 (s)", "P99 (s)",
+		"send delay P50 (s)", "P99 (s)", "late", "dropped",
+	}, rows)
+}
+
+func arrivalRow(c cell, run Run, a Arrivals) []string {
+	l, s, delay := a.LatencyFromIntended, run.Latency, a.SendDelay
+	return []string{
+		c.setting, run.Phase, runText(run), timeText(l, l.Mean), timeText(l, l.P50), timeText(l, l.P95), timeText(l, l.P99), timeText(l, l.Max),
+		timeText(s, s.P50), timeText(s, s.P99), timeText(delay, delay.P50), timeText(delay, delay.P99),
+		number.Thousands(a.Late), number.Thousands(a.Dropped),
+	}
+}
+
+const (
+	// slowShare of the requests late by loadgen's own doing is more than chance.
+	slowShare = 0.01
+	// slowWaitShare of the median latency, spent waiting for a processor: then a good
+	// part of a latency may be loadgen's.
+	slowWaitShare = 0.1
+)
+
+// arrivalNotes say what was left out, and where the generator may be in the figures.
+func (r Report) arrivalNotes() []string {
+	var out []string
+	if n := r.Config.WarmUpPrompts; n > 0 {
+		out = append(out, fmt.Sprintf("Warm-up: %s before the first run, in no figure.", counted(n, "prompt")))
+	}
+	warm, dropped, late, itself, due := 0, 0, 0, 0, 0
+	var slow []string
+	for _, run := range r.Runs {
+		a := run.Arrivals
+		if a == nil {
+			continue
+		}
+		warm, dropped, late, itself, due = warm+a.WarmUp, dropped+a.Dropped, late+a.Late, itself+a.LateByItself, due+a.SendDelay.Count
+		if float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) || run.slowScheduler(r.speed()) {
+			slow = append(slow, runLabel(run))
+		}
+	}
+	if a := r.Config.Arrival; a != nil {
+		if a.WarmUpSeconds > 0 {
+			out = append(out, fmt.Sprintf("Warm-up: requests due in the first %s s of each run are in no figure: %s.", given(a.WarmUpSeconds), counted(warm, "request")))
+		}
+		out = append(out, "Conversations begin when they are due; their further turns follow their answers. All settings of a repeat have the same arrivals, each repeat has others.")
+		out = append(out, fmt.Sprintf("Of %s sent %s late, more than %s s after they were due; %s of them by loadgen's own doing.", counted(due, "request"), number.Thousands(late), given(a.LateAfterSeconds), number.Thousands(itself)))
+	}
+	if dropped > 0 {
+		out = append(out, fmt.Sprintf("Dropped: %s due while as many conversations as allowed were under way, and not sent. The server had less load than the rate says.", counted(dropped, "request")))
+	}
+	if len(slow) > 0 {
+		out = append(out, fmt.Sprintf("Loadgen itself was slow in %s: it sent late, or its goroutines waited for a processor for over %.0f %% of the median latency. Part of these latencies is its own and not the server's.", joined(slow), 100*slowWaitShare))
+	}
+	return out
+}
+
+// slowScheduler says whether loadgen's goroutines waited so long for a processor that
+// its latencies tell of that. speed is simulated seconds per real one.
+func (r Run) slowScheduler(speed float64) bool {
+	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > slowWaitShare*r.Latency.P50
+}
+
+// generator tells what the runs cost loadgen's own process.
+func (d *document) generator(r Report) {
+	var rows [][]string
+	for _, run := range r.Runs {
+		if run.ProcessCPUSeconds == nil && run.SchedulerWait == nil {
+			continue
+		}
+		row := []string{run.Setting, run.Phase, runText(run), "–", "–", "–", "–", "–", "–"}
+		if cpu := run.ProcessCPUSeconds; cpu != nil && run.WallClockSeconds > 0 {
+			row[3], row[4] = short(*cpu), fmt.Sprintf("%.2f", *cpu/run.WallClockSeconds)
+		}
+		if w := run.SchedulerWait; w != nil {
+			row[5], row[6] = short(w.P50), short(w.P99)
+		}
+		if a := run.Arrivals; a != nil {
+			row[7], row[8] = timeText(a.OwnDelay, a.OwnDelay.P99), timeText(a.OwnDelay, a.OwnDelay.Max)
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return
+	}
+	d.heading(2, "The load generator itself")
+	d.line("Loadgen's process, with all that it embeds: its CPU time, how long its goroutines waited for a processor (both in real time), and how long after it could send a request it sent it.\n")
+	d.table([]string{
+		"batch size", "phase", "repeat", "CPU time (s, real)", "CPUs busy", "wait for a processor P50 (s, real)", "P99 (s, real)", "own send delay P99 (s)", "max (s)",
+	}, rows)
+}
+
+// settled is a with finite numbers only.
+func (a Arrivals) settled(r *Run) *Arrivals {
+	r.settleSummary("latency_from_intended_seconds", &a.LatencyFromIntended)
+	r.settleSummary("send_delay_seconds", &a.SendDelay)
+	r.settleSummary("own_delay_seconds", &a.OwnDelay)
+	return &a
+}

@@ -1,0 +1,77 @@
+package sweep
+
+import (
+	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
+)
+
+// warmsUp says whether a sample is of the warm-up.
+func (m measurement) warmsUp(s sample) bool {
+	due := s.intended
+	if due.IsZero() {
+		due = s.at // it was not sent, because a turn before it failed
+	}
+	return !due.IsZero() && due.Before(m.from)
+}
+
+// arrivals tells how the requests met the times at which they were due.
+func (m measurement) arrivals() *report.Arrivals {
+	var a report.Arrivals
+	var latency, delay, own []float64
+	limit := m.arrival.LateAfter.Seconds()
+	for _, s := range m.samples {
+		switch {
+		case m.warmsUp(s):
+			a.WarmUp++
+			continue
+		case s.dropped:
+			a.Dropped++
+			continue
+		case s.intended.IsZero():
+			continue
+		}
+		after := s.at.Sub(s.intended)
+		delay, own = append(delay, m.seconds(after)), append(own, m.seconds(max(0, after-s.held)))
+		if s.err == nil {
+			latency = append(latency, m.seconds(after+s.latency))
+		}
+		if m.arrival.Open() && m.seconds(after) > limit {
+			a.Late++
+			if m.seconds(after-s.held) > limit {
+				a.LateByItself++
+			}
+		}
+	}
+	a.LatencyFromIntended, a.SendDelay, a.OwnDelay = stats.Summarize(latency), stats.Summarize(delay), stats.Summarize(own)
+	return &a
+}
+
+// tellDue fills in when a request was due.
+func (m measurement) tellDue(r *report.Request, s sample) {
+	r.Dropped, r.WarmUp = s.dropped, m.warmsUp(s)
+	switch {
+	case s.dropped:
+		r.Error = errDropped.Error()
+		r.IntendedSeconds = m.seconds(s.intended.Sub(m.started))
+		r.SentSeconds = r.IntendedSeconds
+	case s.intended.IsZero():
+		r.IntendedSeconds, r.LatencyFromIntendedSeconds = r.SentSeconds, r.LatencySeconds
+	default:
+		r.IntendedSeconds = m.seconds(s.intended.Sub(m.started))
+		r.LatencyFromIntendedSeconds = m.seconds(s.at.Sub(s.intended) + s.latency)
+	}
+}
+
+// tellGenerator fills in what the run has cost this process.
+func (m measurement) tellGenerator(run *report.Run) {
+	if cpu := (m.after.cpu - m.before.cpu).Seconds(); cpu > 0 {
+		run.ProcessCPUSeconds = &cpu
+	}
+	p50, ok := m.after.wait(m.before, 0.5)
+	if !ok {
+		return
+	}
+	p99, _ := m.after.wait(m.before, 0.99)
+	most, _ := m.after.wait(m.before, 1)
+	run.SchedulerWait = &report.SchedulerWait{P50: p50, P99: p99, Max: most}
+}

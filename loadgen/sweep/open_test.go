@@ -1,0 +1,154 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/target"
+)
+
+// offer sends list in an open loop at the report's speed and reports the run.
+func offer(t *testing.T, to target.Sender, list []target.Prompt, a Arrival, speed float64) (report.Run, []sample) {
+	t.Helper()
+	return offerIn(t.Context(), to, list, a, speed)
+}
+
+func offerIn(ctx context.Context, to target.Sender, list []target.Prompt, a Arrival, speed float64) (report.Run, []sample) {
+	began := time.Now()
+	samples, from, wall := openPass(ctx, to, list, a, 1, time.Hour, speed, ignore)
+	m := measurement{
+		setting: Setting{ModeFixed, 1}, phase: Cold, repeat: 1, started: began, from: from, prompts: list, samples: samples,
+		wall: wall, speed: speed, cause: to.Cause, interrupted: ctx.Err() != nil, arrival: a,
+	}
+	return m.report(), samples
+}
+
+func TestAnOpenLoopWaitsForNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		s := &server{takes: time.Minute}
+		run, samples := offer(t, s, prompts(10), open(Constant, 2), 1)
+		for i, one := range samples {
+			if at := one.at.Sub(began); at != time.Duration(i)*time.Second/2 || one.latency != time.Minute {
+				t.Errorf("request %d was sent after %v and took %v", i, at, one.latency)
+			}
+		}
+		if run.WallSeconds != 64.5 || s.most.Load() != 10 || !run.Complete || run.Arrivals.Late != 0 {
+			t.Errorf("%+v, %d at once", run, s.most.Load())
+		}
+	})
+}
+
+func TestOnAScaledClockRatesAndDelaysScale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		a := open(Constant, 2)
+		a.WarmUp = 2 * time.Second
+		run, samples := offer(t, &server{takes: time.Second}, prompts(10), a, 5) // a second of this clock is 5 of the report
+		if at := samples[9].at.Sub(began); at != 900*time.Millisecond {
+			t.Errorf("the last was sent after %v", at)
+		}
+		if run.Latency.Mean != 5 || run.Arrivals.LatencyFromIntended.Mean != 5 || run.Arrivals.WarmUp != 4 || run.Total != 6 || run.WallSeconds != 7.5 {
+			t.Errorf("%+v, %+v", run, run.Arrivals)
+		}
+	})
+}
+
+func TestWhatIsDueBeyondTheBoundIsDroppedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := open(Constant, 10)
+		a.MostOutstanding = 2
+		s := &server{takes: 950 * time.Millisecond}
+		run, samples := offer(t, s, prompts(30), a, 1)
+		// Of the ten of each second the first two are sent, and answered before the next.
+		if run.Completed != 6 || run.Arrivals.Dropped != 24 || run.Failed != 0 || run.Total != 30 || run.Complete || s.most.Load() != 2 {
+			t.Errorf("%+v, %+v", run, run.Arrivals)
+		}
+		if samples[1].dropped || !samples[2].dropped || samples[2].sent {
+			t.Errorf("%+v", samples[:3])
+		}
+	})
+}
+
+func TestWhereItWaitsInsteadTheWaitIsNobodysSlowness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := open(Constant, 10)
+		a.MostOutstanding, a.WhenFull = 1, Wait
+		run, samples := offer(t, &server{takes: time.Second}, prompts(4), a, 1)
+		for i, one := range samples { // sent after i s, due after i/10 s
+			if want := time.Duration(i) * 900 * time.Millisecond; one.at.Sub(one.intended) != want || one.held != want {
+				t.Errorf("request %d: sent %v late, held up for %v, want %v", i, one.at.Sub(one.intended), one.held, want)
+			}
+		}
+		if l := run.Arrivals; l.Late != 3 || l.LateByItself != 0 || l.OwnDelay.Max != 0 || l.SendDelay.Max != 2.7 || l.LatencyFromIntended.Max != 3.7 || run.Latency.Max != 1 {
+			t.Errorf("%+v", l)
+		}
+	})
+}
+
+func TestFurtherTurnsOfAnOpenLoopFollowTheirAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_, samples := offer(t, &server{takes: 3 * time.Second}, talk(), open(Constant, 1), 1)
+		for i, want := range []time.Duration{0, 5 * time.Second, 10 * time.Second, time.Second, 4 * time.Second} {
+			if at := samples[i].at.Sub(began); at != want || samples[i].intended != samples[i].at {
+				t.Errorf("turn %d was sent after %v, want %v", i, at, want)
+			}
+		}
+	})
+}
+
+func TestAllTurnsOfADroppedConversationAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := open(Constant, 1)
+		a.MostOutstanding = 1
+		run, _ := offer(t, &server{takes: 3 * time.Second}, talk(), a, 1)
+		if run.Completed != 3 || run.Arrivals.Dropped != 2 {
+			t.Errorf("%+v", run)
+		}
+	})
+}
+
+func TestAnInterruptedOpenLoopLeavesTheRestUnsent(t *testing.T) {
+	for _, w := range []WhenFull{Drop, Wait} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+			defer cancel()
+			a := open(Constant, 1)
+			a.MostOutstanding, a.WhenFull = 1, w
+			run, _ := offerIn(ctx, &server{takes: time.Minute}, prompts(10), a, 1)
+			if want := map[WhenFull]int{Drop: 2}[w]; run.Failed != 1 || run.Completed != 0 || !run.Interrupted || run.Arrivals.Dropped != want {
+				t.Errorf("%s: %+v, %+v", w, run, run.Arrivals)
+			}
+		})
+	}
+}
+
+func TestCopiesOfAClosedLoopBeginTheirStaggerApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: 4 * time.Second}, {ID: "a#3", Joins: true, Stagger: 4 * time.Second}, {ID: "b"}}
+		samples, _ := pass(t.Context(), &server{takes: time.Second}, list, 3, time.Minute, 2, ignore) // 2 s of this clock
+		for i, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, time.Second} {
+			if at := samples[i].at.Sub(began); at != want {
+				t.Errorf("%s was sent after %v, want %v", list[i].ID, at, want)
+			}
+		}
+	})
+}
+
+func TestCopiesThatWaitEndWithTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: time.Hour}, {ID: "a#3", Joins: true, Stagger: time.Hour}}
+		samples, wall := pass(ctx, &server{takes: time.Minute}, list, 3, time.Minute, 1, ignore)
+		if wall != time.Second || samples[1].sent || samples[2].sent || !errors.Is(samples[0].err, context.DeadlineExceeded) {
+			t.Errorf("%v, %+v", wall, samples)
+		}
+	})
+}
