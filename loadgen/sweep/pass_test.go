@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +16,12 @@ import (
 	"paceline/loadgen/target"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(serveVariable) == "1" {
+		serveAsChild()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // server is a target.Sender that takes a fixed time for each prompt.
 type server struct {
