@@ -4,8 +4,8 @@
 // Without arguments it needs nothing: it starts a simulated SGLang and a proxy
 // in this process, with real gRPC and HTTP on loopback between them.
 //
-// Read it in the order of its work: options.go (flags), load.go (trajectories to
-// prompts), stack.go (proxy, server, simulator), run.go (the sweep and its
+// Read it in the order of its work: options.go and arrival.go (flags), load.go, mix.go
+// and recorded.go (trajectories and traces to prompts), stack.go (proxy, server, simulator), run.go (the sweep and its
 // report), line.go (the live line).
 package main
 
@@ -46,6 +46,8 @@ func run(args []string) int {
 			return fail(runCalibrate(ctx, args[1:], os.Stdout))
 		case "check":
 			return fail(runCheck(args[1:], os.Stdin, os.Stdout))
+		case "describe":
+			return fail(runDescribe(args[1:], os.Stdout))
 		case "compare":
 			return fail(runCompare(args[1:], os.Stdout))
 		}

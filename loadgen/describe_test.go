@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"paceline/loadgen/trajectory"
+)
+
+func TestGeneratedTrajectoriesAreDescribedBesidePublishedOnesAndAFile(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "generated.jsonl")
+	if err := runDescribe([]string{"-n", "3", "-seed", "9", "-out", out}, &bytes.Buffer{}); err != nil {
+		t.Fatal(err)
+	}
+	written, err := trajectory.ReadFile(out)
+	if err != nil || len(written) != 3 {
+		t.Fatal(len(written), err)
+	}
+	var text bytes.Buffer
+	if err := runDescribe([]string{"-n", "3", "-seed", "9", "-trajectories", out}, &text); err != nil {
+		t.Fatal(err)
+	}
+	// What was written is what is described, so both have the same figures.
+	rows := map[string][]string{}
+	for line := range strings.Lines(text.String()) {
+		for _, name := range []string{"generated, 3 trajectories, seed 9", "generated.jsonl, 3 trajectories"} {
+			if figures, ok := strings.CutPrefix(strings.TrimSpace(line), name); ok {
+				rows[name] = append(rows[name], strings.Join(strings.Fields(figures), " "))
+			}
+		}
+	}
+	generated, file := rows["generated, 3 trajectories, seed 9"], rows["generated.jsonl, 3 trajectories"]
+	if len(generated) != len(quantities) || strings.Join(generated, "\n") != strings.Join(file, "\n") {
+		t.Errorf("%v\n%v", generated, file)
+	}
+	for _, q := range quantities {
+		if len(published[q.name]) == 0 || !strings.Contains(text.String(), q.name) {
+			t.Errorf("%s is not set beside anything", q.name)
+		}
+	}
+}
+
+func TestDescribeNamesWhatIsWrong(t *testing.T) {
+	for want, args := range map[string][]string{
+		"-n: must be":           {"-n", "0"},
+		"-trajectories: ":       {"-trajectories", "missing.jsonl"},
+		"-tokenizer: ":          {"-tokenizer", "missing.json"},
+		"unexpected argument":   {"x"},
+		"-out: ":                {"-n", "1", "-out", filepath.Join(os.DevNull, "x")},
+		"flag provided but not": {"-nope"},
+	} {
+		if err := runDescribe(args, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) || fail(err) != exitBadInput {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	var help bytes.Buffer
+	if err := runDescribe([]string{"-h"}, &help); err != nil || !strings.Contains(help.String(), "-trajectories") {
+		t.Error(err, help.String())
+	}
+}
