@@ -32,7 +32,7 @@ func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 		},
 		Config: report.Config{
 			Concurrency: o.concurrency, MaxInFlight: o.maxInFlight, MaxWaitSeconds: o.maxWait.Seconds(),
-			MaxNewTokens: int(o.maxNewTokens), Repeats: o.repeats, Seed: o.seed,
+			MaxNewTokens: int(o.maxNewTokens), Repeats: o.repeats, Seed: o.seed, Arrival: arrivalOf(plan.Arrival), WarmUpPrompts: sweep.WarmUpPrompts(l.prompts),
 		},
 		EnvExec: l.envExec,
 	}
@@ -86,6 +86,6 @@ func announce(r report.Report, out string) {
 			server += fmt.Sprintf(", profile %s (%s), %g simulated seconds a real one", sim.Profile, sim.Origin, sim.Speed)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "%s\n%d prompts, %d callers, at most %d batches in flight, %d repeat(s); writing to %s\n\n",
-		server, r.Source.Requests, r.Config.Concurrency, r.Config.MaxInFlight, r.Config.Repeats, out)
+	fmt.Fprintf(os.Stderr, "%s\n%d prompts; %s\nat most %d batches in flight, %d repeat(s); writing to %s\n\n",
+		server, r.Source.Requests, r.Config.LoadText(), r.Config.MaxInFlight, r.Config.Repeats, out)
 }

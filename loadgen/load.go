@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,15 +13,18 @@ import (
 )
 
 // load is what a sweep sends: of each trajectory the first turn, or more of them, and
-// that as often as there are rollouts.
+// that as often as there are rollouts; or the requests of a recorded trace.
 type load struct {
 	prompts []target.Prompt
 	source  report.Source
 	envExec *report.EnvExec // nil where the source knows no execution times
 }
 
-// readLoad reads or makes the trajectories and renders their first turns.
+// readLoad reads or makes what is to be sent.
 func readLoad(o options) (load, error) {
+	if o.trace != "" {
+		return readRecorded(o)
+	}
 	template, err := prompt.Load(o.system, o.instance)
 	if err != nil {
 		return load{}, inputError{err}
@@ -35,46 +37,62 @@ func readLoad(o options) (load, error) {
 		trajectories = trajectories[:o.prompts]
 	}
 	source.Template = templateText(o, trajectories)
-	var l load
-	texts := make([]string, 0, len(trajectories))
-	for _, t := range trajectories {
+	l := load{source: source, envExec: envExec(trajectories)}
+	var texts []string // the first turns
+	kinds := o.mix.assign(len(trajectories), o.seed)
+	for i, t := range trajectories {
 		own, err := template.For(t.SystemPrompt, t.InstancePrompt)
 		if err != nil {
 			return load{}, inputError{fmt.Errorf("trajectory %s: %w", t.ID, err)}
 		}
-		turns := o.conversation(own, t)
-		for n := range o.rollouts {
-			of := turns
-			if n > 0 {
-				of = slices.Clone(turns)
-				for i := range of {
-					of[i].ID = fmt.Sprintf("%s#%d", t.ID, n+1)
-				}
-			}
-			l.prompts = append(l.prompts, of...)
-			texts = append(texts, of[0].Text+of[0].Tail)
+		n, copies := o.of(kinds[i])
+		turns := o.conversation(own, t, n)
+		for c := range copies {
+			l.prompts = append(l.prompts, o.copyOf(turns, c, kinds[i])...)
+			texts = append(texts, turns[0].Text+turns[0].Tail)
 		}
-		for i, p := range turns {
-			source.PromptBytesTotal += int64(o.rollouts * (len(p.Text) + len(p.Tail)))
-			if i > 0 {
-				source.SharedBytes += int64(o.rollouts * len(turns[i-1].Text))
+		for k, p := range turns {
+			l.source.PromptBytesTotal += int64(copies * (len(p.Text) + len(p.Tail)))
+			if k > 0 {
+				l.source.SharedBytes += int64(copies * len(turns[k-1].Text))
 			}
+		}
+		if kinds[i] != "" {
+			if l.source.Mix == nil {
+				l.source.Mix = map[string]int{}
+			}
+			l.source.Mix[kinds[i]]++
 		}
 	}
-	source.SharedBytes += report.SharedPrefixBytes(texts)
-	source.Count, source.Requests = len(trajectories), len(l.prompts)
-	source.Turns, source.Rollouts, source.EnvScale = o.turns, o.rollouts, o.envScale
-	l.source = source
-	l.envExec = envExec(trajectories)
+	l.source.SharedBytes += report.SharedPrefixBytes(texts)
+	l.source.Count, l.source.Requests = len(trajectories), len(l.prompts)
+	l.source.Turns, l.source.Rollouts, l.source.EnvScale = o.turns, o.rollouts, o.envScale
+	l.source.StaggerSeconds = o.stagger.Seconds()
 	return l, nil
 }
 
-// conversation is the prompts of a trajectory's turns, at least the first. Each is sent
-// after the one before was answered and the environment has worked.
-func (o options) conversation(template prompt.Template, t trajectory.Trajectory) []target.Prompt {
-	n := max(1, len(t.Steps))
-	if o.turns > 0 {
-		n = min(n, o.turns)
+// copyOf is the n-th copy of a conversation, from 0.
+func (o options) copyOf(turns []target.Prompt, n int, kind string) []target.Prompt {
+	of := make([]target.Prompt, len(turns))
+	for i, p := range turns {
+		p.Kind = kind
+		if n > 0 {
+			p.ID = fmt.Sprintf("%s#%d", p.ID, n+1)
+		}
+		of[i] = p
+	}
+	if n > 0 {
+		of[0].Joins, of[0].Stagger = true, o.stagger
+	}
+	return of
+}
+
+// conversation is the prompts of a trajectory's first n turns, all of them for 0, at
+// least the first. Each is sent after the one before was answered and the environment
+// has worked.
+func (o options) conversation(template prompt.Template, t trajectory.Trajectory, n int) []target.Prompt {
+	if n == 0 || n > len(t.Steps) {
+		n = max(1, len(t.Steps))
 	}
 	before := make([]prompt.Exchange, n-1)
 	for i := range before {
@@ -122,6 +140,9 @@ func templateText(o options, trajectories []trajectory.Trajectory) string {
 		}
 		return filepath.Base(file)
 	}
-	chat := map[prompt.ChatTemplate]string{prompt.Qwen25: "Qwen2.5", prompt.Qwen3: "Qwen3", prompt.Plain: "no"}[o.template()]
+	chat, ok := map[prompt.ChatTemplate]string{prompt.Qwen25: "Qwen2.5", prompt.Qwen3: "Qwen3", prompt.Plain: "no"}[o.template()]
+	if !ok {
+		chat = o.template().String() + "'s"
+	}
 	return fmt.Sprintf("system prompt: %s; instance prompt: %s; %s chat template", name(o.system), name(o.instance), chat)
 }

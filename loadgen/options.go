@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,8 @@ type options struct {
 
 	turns, rollouts int
 	envScale        float64
+	mix             mix
+	arrivalOptions
 
 	jaeger string
 
@@ -73,6 +76,10 @@ throughput at each batch setting.
   go run ./loadgen -trajectories run.jsonl         prompts from R2E-Gym trajectories
   go run ./loadgen -turns 0 -n 20                  whole conversations, turn after turn
   go run ./loadgen -rollouts 8 -n 60               each trajectory eight times
+  go run ./loadgen -rate 20                        20 requests/s, as they come, however long answers take
+  go run ./loadgen -rate 5..50 -warm-up 5s         from 5 to 50 a second
+  go run ./loadgen -trace trace.jsonl -speed 2     a recorded trace, twice as fast
+  go run ./loadgen describe                        what the generated trajectories are like
   go run ./loadgen calibrate -h                    fit the simulator to a server
   go run ./loadgen compare -h                      set two reports beside each other
   go run ./loadgen check -h                        say whether a reported throughput can be true
@@ -92,7 +99,9 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.IntVar(&o.prompts, "n", defaultPrompts, "how many trajectories to send; fewer if the file holds fewer")
 	f.IntVar(&o.turns, "turns", 1, "turns to send of each trajectory, each after the answer to the one before; 0: all")
 	f.Float64Var(&o.envScale, "env-scale", 1, "how much of the environment's recorded time passes before the next turn; 0: none")
-	f.IntVar(&o.rollouts, "rollouts", 1, "copies of each trajectory, sent one after the other")
+	f.IntVar(&o.rollouts, "rollouts", 1, "copies of each trajectory, begun together or -stagger apart")
+	f.Var(&o.mix, "mix", "`shares` of trajectories to send as first turns, whole conversations and rollouts, such as first=70,turns=20,rollouts=10")
+	o.define(f)
 	f.StringVar(&o.sizes, "sizes", defaultSizes, "batch sizes to measure, separated by commas")
 	f.BoolVar(&o.unbatched, "unbatched", true, "measure single calls too: no waiting, no in-flight cap")
 	f.BoolVar(&o.auto, "auto", true, "measure the mode that chooses by itself too")
@@ -108,7 +117,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.problems, "problems", "", "`file` of problem statements, JSON lines with problem_statement")
 	f.StringVar(&o.system, "system", "", "`file` with the system prompt (default: our own)")
 	f.StringVar(&o.instance, "instance", "", "`file` with the instance prompt, holding {problem_statement} (default: our own)")
-	f.StringVar(&o.chatTemplate, "chat-template", prompt.Qwen25.String(), "how messages become text: qwen2.5, qwen3 (without what earlier answers thought) or plain")
+	f.StringVar(&o.chatTemplate, "chat-template", prompt.Qwen25.String(), "how messages become text: qwen2.5, qwen3 (without what earlier answers thought), plain, or a `file` with a line for each role (see loadgen/prompt/chatfile.go)")
 	f.StringVar(&o.target, "target", "", "`host:port` of a running proxy (default: one in this process)")
 	f.StringVar(&o.targetAdmin, "target-admin", "", "`host:port` of the running proxy's admin listener, to set batch sizes and flush")
 	f.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: a simulator in this process)")
@@ -158,8 +167,8 @@ func (o options) validate() error {
 	case o.simSpeed <= 0 || o.simSpeed > 1000:
 		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
 	}
-	if _, err := prompt.ChatTemplateNamed(o.chatTemplate); err != nil {
-		return fmt.Errorf("-chat-template: %w", err)
+	if err := o.validateLoad(); err != nil {
+		return err
 	}
 	if _, err := o.limits(); err != nil {
 		return err
@@ -203,8 +212,41 @@ func (o options) limits() (*report.Limits, error) {
 
 // template is that of -chat-template, which has been validated.
 func (o options) template() prompt.ChatTemplate {
-	ct, _ := prompt.ChatTemplateNamed(o.chatTemplate)
+	ct, _ := chatTemplate(o.chatTemplate)
 	return ct
+}
+
+// chatTemplate is a named template, or that of a file.
+func chatTemplate(name string) (prompt.ChatTemplate, error) {
+	ct, err := prompt.ChatTemplateNamed(name)
+	if err == nil {
+		return ct, nil
+	}
+	ct, fileErr := prompt.ReadChatTemplate(name)
+	if errors.Is(fileErr, fs.ErrNotExist) {
+		return ct, fmt.Errorf("%w, and there is no such file", err)
+	}
+	return ct, fileErr
+}
+
+// validateLoad checks what is to be sent.
+func (o options) validateLoad() error {
+	switch {
+	case o.trace != "" && (o.trajectories != "" || o.problems != ""):
+		return fmt.Errorf("-trace: give it without -trajectories and -problems")
+	case o.trace != "" && (o.turns != 1 || o.rollouts != 1 || o.mix.shares != nil):
+		return fmt.Errorf("-trace: has neither turns nor rollouts to choose: give it without -turns, -rollouts and -mix")
+	case o.speed != 1 && (o.trace == "" || o.rate != ""):
+		return fmt.Errorf("-speed: needs -trace, without -rate")
+	case o.stagger < 0:
+		return fmt.Errorf("-stagger: must be at least 0s, got %v", o.stagger)
+	case o.stagger > 0 && o.rollouts < 2 && o.mix.shares == nil:
+		return fmt.Errorf("-stagger: needs -rollouts or -mix")
+	}
+	if _, err := chatTemplate(o.chatTemplate); err != nil {
+		return fmt.Errorf("-chat-template: %w", err)
+	}
+	return nil
 }
 
 // simulated says whether the simulator in this process is used.
@@ -215,6 +257,10 @@ func (o options) plan() (sweep.Plan, error) {
 	p := sweep.Plan{
 		Repeats: o.repeats, Concurrency: o.concurrency, MaxInFlight: o.maxInFlight,
 		MaxWait: o.maxWait, Timeout: o.timeout, Seed: o.seed, Speed: 1,
+	}
+	var err error
+	if p.Arrival, err = o.sweepArrival(); err != nil {
+		return p, err
 	}
 	seen := map[int]bool{}
 	for field := range strings.SplitSeq(o.sizes, ",") {

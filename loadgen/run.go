@@ -26,6 +26,9 @@ func execute(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	if err := plan.ValidateFor(l.prompts); err != nil {
+		return inputError{err}
+	}
 	out, err := makeOutput(o.out)
 	if err != nil {
 		return inputError{err}
@@ -150,13 +153,17 @@ func conclude(r report.Report, out string, log *slog.Logger) error {
 		return err
 	}
 	fmt.Printf("\nreport: %s\n", filepath.Join(out, "report.md"))
-	failed := 0
+	failed, dropped := 0, 0
 	for _, run := range r.Runs {
 		failed += run.Failed
+		dropped += run.Dropped()
 	}
 	log.Info("end", "runs", len(r.Runs), "failed_requests", failed, "partial", r.Partial)
 	if failed > 0 && !r.Partial {
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
+	}
+	if dropped > 0 && !r.Partial {
+		return fmt.Errorf("%d requests were dropped, because -most-outstanding were under way when they were due", dropped)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"paceline/loadgen/number"
 	"paceline/loadgen/stats"
@@ -43,16 +45,38 @@ type SchedulerWait struct {
 	Max float64 `json:"max"`
 }
 
-// dropped is how many requests were due and not sent.
-func (r Run) dropped() int {
+// otherText says what is sent where it is not a number of turns of each trajectory.
+func (s Source) otherText() (string, bool) {
+	switch {
+	case s.Kind == "trace":
+		return "none; " + counted(s.Count, "recorded request"), true
+	case len(s.Mix) > 0:
+		var kinds []string
+		for _, kind := range sortedKeys(s.Mix) {
+			kinds = append(kinds, fmt.Sprintf("%s as %s", number.Thousands(s.Mix[kind]), kind))
+		}
+		return fmt.Sprintf("%s: %s%s: %s requests", number.Thousands(s.Count), joined(kinds), s.staggerText(), number.Thousands(s.Requests)), true
+	}
+	return "", false
+}
+
+func (s Source) staggerText() string {
+	if s.StaggerSeconds > 0 {
+		return fmt.Sprintf(", begun %s s apart", given(s.StaggerSeconds))
+	}
+	return ""
+}
+
+// Dropped is how many requests were due and not sent.
+func (r Run) Dropped() int {
 	if r.Arrivals == nil {
 		return 0
 	}
 	return r.Arrivals.Dropped
 }
 
-// loadText says when requests are sent.
-func (c Config) loadText() string {
+// LoadText says when requests are sent.
+func (c Config) LoadText() string {
 	text := "closed loop, " + counted(c.Concurrency, "caller")
 	if a := c.Arrival; a != nil {
 		text = fmt.Sprintf("open loop, %s; at most %s under way, beyond which they %s", a.text(), number.Thousands(a.MostOutstanding), map[string]string{"drop": "are dropped", "wait": "wait"}[a.WhenFull])
@@ -68,7 +92,7 @@ func (a Arrival) text() string {
 	if a.Rate == a.RateEnd {
 		return text + given(a.Rate) + "/s"
 	}
-	return fmt.Sprintf("%srising from %s/s to %s/s", text, given(a.Rate), given(a.RateEnd))
+	return fmt.Sprintf("%sfrom %s/s to %s/s", text, given(a.Rate), given(a.RateEnd))
 }
 
 // arrivals sets the latencies from when requests were due beside those from the send.
@@ -78,7 +102,7 @@ func (d *document) arrivals(r Report, phases []phase) {
 	}
 	var rows [][]string
 	for _, p := range phases {
-		for _, c := range p.cells {
+		for _, c := range p.byLatency() {
 			for _, run := range c.all {
 				if a := run.Arrivals; a != nil {
 					rows = append(rows, arrivalRow(c, run, *a))
@@ -118,6 +142,9 @@ const (
 // arrivalNotes say what was left out, and where the generator may be in the figures.
 func (r Report) arrivalNotes() []string {
 	var out []string
+	if r.Source.Kind == "trace" {
+		out = append(out, "The trace tells lengths and which blocks are alike; the prompts are made to that, of words that mean nothing. The recorded output lengths are not generated.")
+	}
 	if n := r.Config.WarmUpPrompts; n > 0 {
 		out = append(out, fmt.Sprintf("Warm-up: %s before the first run, in no figure.", counted(n, "prompt")))
 	}
@@ -182,6 +209,69 @@ func (d *document) generator(r Report) {
 	d.table([]string{
 		"batch size", "phase", "repeat", "CPU time (s, real)", "CPUs busy", "wait for a processor P50 (s, real)", "P99 (s, real)", "own send delay P99 (s)", "max (s)",
 	}, rows)
+}
+
+// recommend says what to take: in a closed loop by throughput, in an open one, where that
+// is what was offered, by latency.
+func (r Report) recommend(p phase) string {
+	if r.Config.Arrival == nil {
+		return p.recommendation()
+	}
+	cells := p.soonest()
+	if len(cells) == 0 {
+		return "no setting has figures that compare, so there is nothing to recommend."
+	}
+	first := cells[0]
+	text := fmt.Sprintf("under this load %s answers soonest, %s s after a request was due on average (P99 %s s).", settingName(first.setting), short(first.meanFromDue()), short(first.p99FromDue()))
+	if len(cells) == 1 {
+		return text
+	}
+	next := cells[1]
+	chance, ok := stats.DifferenceByChance(first.fromDue(), next.fromDue())
+	switch {
+	case !ok:
+		return text + fmt.Sprintf(" There are not enough repeats to tell it from the next, %s (%s s).", settingName(next.setting), short(next.meanFromDue()))
+	case chance <= byChance+1e-9:
+		return text + fmt.Sprintf(" The repeats tell it apart from the next, %s (%s s).", settingName(next.setting), short(next.meanFromDue()))
+	}
+	return text + fmt.Sprintf(" It can't be told apart from the next, %s (%s s).", settingName(next.setting), short(next.meanFromDue()))
+}
+
+// soonest are the cells that compare, that of the lowest latency from when due first.
+func (p phase) soonest() []cell {
+	cells := slices.DeleteFunc(slices.Clone(p.cells), func(c cell) bool { return !c.ranked || len(c.fromDue()) == 0 })
+	slices.SortStableFunc(cells, func(a, b cell) int { return cmp.Compare(a.meanFromDue(), b.meanFromDue()) })
+	return cells
+}
+
+// byLatency are all cells, those that compare first and by their latency.
+func (p phase) byLatency() []cell {
+	cells := p.soonest()
+	for _, c := range p.cells {
+		if !c.ranked || len(c.fromDue()) == 0 {
+			cells = append(cells, c)
+		}
+	}
+	return cells
+}
+
+// fromDue are the mean latencies of a cell's runs, from when requests were due.
+func (c cell) fromDue() []float64 {
+	return c.dueFigures(func(s stats.Summary) float64 { return s.Mean })
+}
+func (c cell) meanFromDue() float64 { return stats.Median(c.fromDue()) }
+func (c cell) p99FromDue() float64 {
+	return stats.Median(c.dueFigures(func(s stats.Summary) float64 { return s.P99 }))
+}
+
+func (c cell) dueFigures(of func(stats.Summary) float64) []float64 {
+	var all []float64
+	for _, run := range c.runs {
+		if run.Arrivals != nil && run.Arrivals.LatencyFromIntended.Count > 0 {
+			all = append(all, of(run.Arrivals.LatencyFromIntended))
+		}
+	}
+	return all
 }
 
 // settled is a with finite numbers only.

@@ -25,7 +25,7 @@ func offered() Report {
 func TestAnOpenLoopIsToldWithItsArrivalsAndLatenciesFromWhenDue(t *testing.T) {
 	got := markdown(t, offered())
 	for _, want := range []string{
-		"open loop, Poisson arrivals, rising from 5/s to 50/s; at most 10,000 under way, beyond which they are dropped, 0 new tokens",
+		"open loop, Poisson arrivals, from 5/s to 50/s; at most 10,000 under way, beyond which they are dropped, 0 new tokens",
 		"## Latency from when requests were due", "| 16 | cold | 1 * | 1.70 |", "| 40 | 10 |",
 		"Warm-up: 16 prompts before the first run, in no figure.",
 		"requests due in the first 2 s of each run are in no figure: 14 requests",
@@ -60,6 +60,28 @@ func TestASlowGeneratorIsToldFromASlowServer(t *testing.T) {
 	}
 }
 
+func TestInAnOpenLoopTheSoonestIsTakenAndNotTheFastest(t *testing.T) {
+	r := of(repeats("8", "cold", 0.4, 10, 10.01, 10.02), repeats("16", "cold", 0.4, 9.9, 9.91, 9.92))
+	r.Config.Arrival = offered().Config.Arrival
+	for i := range r.Runs {
+		mean := 0.5 + 0.001*float64(i)
+		if r.Runs[i].Setting == "16" {
+			mean = 2
+		}
+		r.Runs[i].Arrivals = &Arrivals{LatencyFromIntended: summary(500, mean)}
+	}
+	want := "under this load batch size 8 answers soonest, 0.501 s after a request was due on average (P99 0.601 s). The repeats tell it apart from the next, batch size 16 (2.00 s)."
+	if got := r.recommend(r.phases()[0]); got != want {
+		t.Errorf("got %s", got)
+	}
+	for i := range r.Runs {
+		r.Runs[i].Arrivals = &Arrivals{LatencyFromIntended: summary(500, 1+float64(r.Runs[i].Repeat))}
+	}
+	if got := r.recommend(r.phases()[0]); !strings.Contains(got, "It can't be told apart from the next") {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestDroppedRequestsEndARunAndDoNotFailIt(t *testing.T) {
 	r := offered().Runs[1]
 	if !r.endedAll() || !comparesWith(r, 500) {
@@ -69,7 +91,7 @@ func TestDroppedRequestsEndARunAndDoNotFailIt(t *testing.T) {
 
 func TestReportsOfBeforeTellNoArrivals(t *testing.T) {
 	r, err := ReadJSON(strings.NewReader(`{"format_version": 1, "runs": [{"setting": "8", "total": 3, "completed": 1}]}`))
-	if err != nil || r.Runs[0].dropped() != 0 {
+	if err != nil || r.Runs[0].Dropped() != 0 {
 		t.Error(err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 func (r Report) conclusion(phases []phase) []string {
 	var out []string
 	for _, p := range phases {
-		out = append(out, upperFirst(p.name)+": "+p.recommendation())
+		out = append(out, upperFirst(p.name)+": "+r.recommend(p))
 	}
 	if len(phases) == 0 {
 		out = append(out, "Nothing was measured, so there is nothing to recommend.")

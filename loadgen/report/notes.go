@@ -80,7 +80,7 @@ func (r Report) failureNotes() []string {
 		for cause, n := range run.Errors {
 			failures[cause] += n
 		}
-		unsent += max(0, run.Total-run.Completed-run.Failed-run.dropped())
+		unsent += max(0, run.Total-run.Completed-run.Failed-run.Dropped())
 	}
 	var out []string
 	for _, cause := range sortedKeys(failures) {

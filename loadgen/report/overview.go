@@ -20,7 +20,7 @@ func (d *document) overview(r Report) {
 		{"Trajectories", r.trajectoriesText()},
 		{"Source", r.sourceText()},
 		{"Prompts", fmt.Sprintf("%s bytes in all, %s on average; %s", number.Thousands(r.Source.PromptBytesTotal), number.Thousands(r.meanBytes()), r.Source.Template)},
-		{"Load", c.loadText()},
+		{"Load", c.LoadText()},
 		{"Settings", fmt.Sprintf("batch %s; %s of each, in random order (seed %d)", strings.Join(c.Settings, ", "), counted(c.Repeats, "repeat"), c.Seed)},
 		{"Batching", fmt.Sprintf("at every batch size at most %d in flight and %s s of waiting; auto chooses both, unbatched has neither", c.MaxInFlight, given(c.MaxWaitSeconds))},
 		{"Configuration", r.configurationText()},
@@ -94,6 +94,8 @@ func (r Report) sourceText() string {
 		return fmt.Sprintf("generated, seed %d", r.Source.Seed)
 	case "problems":
 		return "problem statements of " + r.Source.File
+	case "trace":
+		return "recorded trace " + r.Source.File
 	}
 	return "R2E-Gym trajectories of " + r.Source.File
 }
@@ -118,6 +120,9 @@ func (r Report) meanBytes() int64 {
 // trajectoriesText says how many there are, and what of each is sent.
 func (r Report) trajectoriesText() string {
 	s := r.Source
+	if text, ok := s.otherText(); ok {
+		return text
+	}
 	text := number.Thousands(s.Count) + ", the first turn of each"
 	if s.Requests > 0 && s.Turns != 1 {
 		text = fmt.Sprintf("%s, all turns of each, %s times the environment's time between them", number.Thousands(s.Count), given(s.EnvScale))
@@ -126,7 +131,7 @@ func (r Report) trajectoriesText() string {
 		}
 	}
 	if s.Rollouts > 1 {
-		text += fmt.Sprintf(", each %d times", s.Rollouts)
+		text += fmt.Sprintf(", each %d times%s", s.Rollouts, s.staggerText())
 	}
 	if s.Requests > 0 && s.Requests != s.Count {
 		text += fmt.Sprintf(": %s requests", number.Thousands(s.Requests))

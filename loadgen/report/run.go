@@ -62,7 +62,7 @@ func (r Run) CachedShare() float64 { return share(r.CachedTokens, r.PromptTokens
 
 // endedAll says whether every prompt was sent and ended, with an answer or an
 // error, or was dropped.
-func (r Run) endedAll() bool { return r.Completed+r.Failed+r.dropped() >= r.Total }
+func (r Run) endedAll() bool { return r.Completed+r.Failed+r.Dropped() >= r.Total }
 
 // busyShare is the share of the run in which the server computed; ok is false
 // where it does not tell.

@@ -3,6 +3,7 @@ package sweep
 import (
 	"paceline/loadgen/report"
 	"paceline/loadgen/stats"
+	"paceline/loadgen/target"
 )
 
 // warmsUp says whether a sample is of the warm-up.
@@ -75,3 +76,6 @@ func (m measurement) tellGenerator(run *report.Run) {
 	most, _ := m.after.wait(m.before, 1)
 	run.SchedulerWait = &report.SchedulerWait{P50: p50, P99: p99, Max: most}
 }
+
+// WarmUpPrompts is how many of the prompts a sweep's WarmUp sends before its first run.
+func WarmUpPrompts(prompts []target.Prompt) int { return len(warmUp(prompts)) }

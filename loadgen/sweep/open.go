@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -17,12 +18,29 @@ var errDropped = errors.New("dropped: too many were under way")
 // tells of them too. What it returns is openPass's.
 func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Prompt, repeat int, ended func(error)) ([]sample, time.Time, time.Duration) {
 	if p.Arrival.Open() {
-		return openPass(ctx, to, prompts, p.Arrival, p.Seed+uint64(repeat)<<32, p.real(p.Timeout), p.Speed, ended)
+		return openPass(ctx, to, prompts, p.Arrival, p.arrivalSeed(repeat), p.real(p.Timeout), p.Speed, ended)
 	}
 	start := time.Now()
 	samples, wall := pass(ctx, to, prompts, p.Concurrency, p.real(p.Timeout), p.Speed, ended)
 	return samples, start, wall
 }
+
+// ValidateFor names the flag that leaves nothing of these prompts to measure.
+func (p Plan) ValidateFor(prompts []target.Prompt) error {
+	if !p.Arrival.Open() || p.Arrival.WarmUp == 0 {
+		return nil
+	}
+	for repeat := range p.Repeats {
+		all := p.Arrival.schedule(prompts, conversations(prompts), p.arrivalSeed(repeat+1))
+		if last := all[len(all)-1].after; last < p.Arrival.WarmUp {
+			return fmt.Errorf("-warm-up: leaves nothing to measure: the last of %d conversations is due after %v", len(all), last.Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+// arrivalSeed is that of a repeat's arrivals.
+func (p Plan) arrivalSeed(repeat int) uint64 { return p.Seed + uint64(repeat)<<32 }
 
 // openPass sends every prompt once, in an open loop: conversations begin when the
 // arrival says, and no answer is waited for but by the further turns of its own

@@ -87,7 +87,7 @@ func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (
 		arrival: s.Plan.Arrival, before: spent, after: own,
 		cause: s.sender(c.setting).Cause, interrupted: ctx.Err() != nil,
 	}
-	if s.Counters != nil && beforeErr == nil && afterErr == nil {
+	if s.Counters != nil && beforeErr == nil && afterErr == nil && s.Plan.Arrival.WarmUp == 0 { // its account doesn't know when a warm-up ended
 		m.server = &serverWork{after.UncachedTokens - before.UncachedTokens, after.BusySeconds - before.BusySeconds}
 	}
 	run := m.report()
@@ -180,5 +180,5 @@ func firstError(samples []sample) error {
 			return one.err
 		}
 	}
-	return nil
+	return errDropped // what was sent was of the warm-up
 }
