@@ -96,7 +96,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	o := options{args: args}
 	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // one message, ours
-	f.IntVar(&o.prompts, "n", defaultPrompts, "how many trajectories to send; fewer if the file holds fewer")
+	f.IntVar(&o.prompts, "n", defaultPrompts, "how many trajectories, or requests of a trace, to send; fewer if the file holds fewer")
 	f.IntVar(&o.turns, "turns", 1, "turns to send of each trajectory, each after the answer to the one before; 0: all")
 	f.Float64Var(&o.envScale, "env-scale", 1, "how much of the environment's recorded time passes before the next turn; 0: none")
 	f.IntVar(&o.rollouts, "rollouts", 1, "copies of each trajectory, begun together or -stagger apart")
@@ -125,7 +125,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.tokenizer, "tokenizer", server.TokenizerAuto, "tokenizer.json `file` of the model, for the proxy in this process to send token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
 	f.StringVar(&o.simProfile, "sim-profile", defaultProfile, "simulated server: a profile's name, or a JSON `file` with one")
 	f.Float64Var(&o.simSpeed, "sim-speed", defaultSimSpeed, "simulated seconds per real second")
-	f.Var(&o.failIf, "fail-if", "`condition` under which the exit status is 3, such as p99>2s, throughput<30, failed>1% or cached<40%, for every setting's median; may be given again")
+	f.Var(&o.failIf, "fail-if", "`condition` under which the exit status is 3, such as p99>2s, duep99>2s (from when requests were due), throughput<30, failed>1%, dropped>0 or cached<40%, for every setting's median; may be given again")
 	f.StringVar(&o.device, "device", "", "what serves the model: a100, h100, h200 or a JSON `file`; the report then says whether its figures can be true")
 	f.StringVar(&o.modelConfig, "model-config", "", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	f.StringVar(&o.jaeger, "jaeger", defaultJaeger, "`URL` of Jaeger's page, for links to traces. Requests are traced where OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")

@@ -45,6 +45,22 @@ type SchedulerWait struct {
 	Max float64 `json:"max"`
 }
 
+// late is how many requests were sent late.
+func (r Run) late() int {
+	if r.Arrivals == nil {
+		return 0
+	}
+	return r.Arrivals.Late
+}
+
+// fromDue is the latency from when requests were due; empty where not told.
+func (r Run) fromDue() stats.Summary {
+	if r.Arrivals == nil {
+		return stats.Summary{}
+	}
+	return r.Arrivals.LatencyFromIntended
+}
+
 // otherText says what is sent where it is not a number of turns of each trajectory.
 func (s Source) otherText() (string, bool) {
 	switch {
@@ -164,7 +180,11 @@ func (r Report) arrivalNotes() []string {
 		if a.WarmUpSeconds > 0 {
 			out = append(out, fmt.Sprintf("Warm-up: requests due in the first %s s of each run are in no figure: %s.", given(a.WarmUpSeconds), counted(warm, "request")))
 		}
-		out = append(out, "Conversations begin when they are due; their further turns follow their answers. All settings of a repeat have the same arrivals, each repeat has others.")
+		if a.Process == "recorded" {
+			out = append(out, "Requests are sent when they are due, the same in every run.")
+		} else {
+			out = append(out, "Conversations begin when they are due; their further turns follow their answers. All settings of a repeat have the same arrivals, each repeat has others.")
+		}
 		out = append(out, fmt.Sprintf("Of %s sent %s late, more than %s s after they were due; %s of them by loadgen's own doing.", counted(due, "request"), number.Thousands(late), given(a.LateAfterSeconds), number.Thousands(itself)))
 	}
 	if dropped > 0 {
@@ -267,8 +287,8 @@ func (c cell) p99FromDue() float64 {
 func (c cell) dueFigures(of func(stats.Summary) float64) []float64 {
 	var all []float64
 	for _, run := range c.runs {
-		if run.Arrivals != nil && run.Arrivals.LatencyFromIntended.Count > 0 {
-			all = append(all, of(run.Arrivals.LatencyFromIntended))
+		if due := run.fromDue(); due.Count > 0 {
+			all = append(all, of(due))
 		}
 	}
 	return all

@@ -82,6 +82,18 @@ func TestInAnOpenLoopTheSoonestIsTakenAndNotTheFastest(t *testing.T) {
 	}
 }
 
+func TestThresholdsSpeakOfDueTimesToo(t *testing.T) {
+	for text, fails := range map[string]int{"duep99>2s": 2, "duep99>3s": 0, "dropped>0": 1, "late>5%": 1, "late>9%": 0} {
+		one, err := ParseThreshold(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := offered().Failures([]Threshold{one}); len(got) != fails {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
 func TestDroppedRequestsEndARunAndDoNotFailIt(t *testing.T) {
 	r := offered().Runs[1]
 	if !r.endedAll() || !comparesWith(r, 500) {

@@ -25,6 +25,13 @@ var metrics = map[string]func(Run) float64{
 	"throughput": func(r Run) float64 { return r.RequestThroughput }, "tokens": func(r Run) float64 { return r.InputTokenThroughput },
 	"cached": Run.CachedShare, "failed": func(r Run) float64 { return share(int64(r.Failed), int64(r.Total)) },
 	"effective": func(r Run) float64 { return r.EffectiveBatchSize },
+
+	// Of an open loop; 0 where a report does not tell of due times.
+	"duemean": func(r Run) float64 { return r.fromDue().Mean }, "duep50": func(r Run) float64 { return r.fromDue().P50 },
+	"duep90": func(r Run) float64 { return r.fromDue().P90 }, "duep95": func(r Run) float64 { return r.fromDue().P95 },
+	"duep99": func(r Run) float64 { return r.fromDue().P99 }, "duemax": func(r Run) float64 { return r.fromDue().Max },
+	"dropped": func(r Run) float64 { return share(int64(r.Dropped()), int64(r.Total)) },
+	"late":    func(r Run) float64 { return share(int64(r.late()), int64(r.Total)) },
 }
 
 // units are what a value may end in, and what it is multiplied with.
