@@ -5,8 +5,8 @@
 // in this process, with real gRPC and HTTP on loopback between them.
 //
 // Read it in the order of its work: options.go and arrival.go (flags), load.go, mix.go
-// and recorded.go (trajectories and traces to prompts), stack.go (proxy, server, simulator), run.go (the sweep and its
-// report), line.go (the live line).
+// and recorded.go (trajectories and traces to prompts), stack.go (proxy, server,
+// simulator), run.go (the sweep and its report), line.go (the live line).
 package main
 
 import (
