@@ -48,6 +48,8 @@ func run(args []string) int {
 			return fail(runCheck(args[1:], os.Stdin, os.Stdout))
 		case "describe":
 			return fail(runDescribe(args[1:], os.Stdout))
+		case "report":
+			return fail(runReport(args[1:], os.Stdout))
 		case "compare":
 			return fail(runCompare(args[1:], os.Stdout))
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/plausibility"
 	"paceline/loadgen/prompt"
 	"paceline/loadgen/report"
@@ -46,7 +47,8 @@ type options struct {
 	device, modelConfig string
 	failIf              thresholds
 
-	out  string
+	out, language string
+
 	args []string // as given, for the report
 }
 
@@ -130,6 +132,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.modelConfig, "model-config", "", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	f.StringVar(&o.jaeger, "jaeger", defaultJaeger, "`URL` of Jaeger's page, for links to traces. Requests are traced where OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
+	f.StringVar(&o.language, "lang", string(phrase.English), "`language` of the report: en or zh")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		_, _ = io.WriteString(w, usage)
@@ -166,6 +169,9 @@ func (o options) validate() error {
 		return fmt.Errorf("-target-admin: needs -target too")
 	case o.simSpeed <= 0 || o.simSpeed > 1000:
 		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
+	}
+	if _, err := phrase.Named(o.language); err != nil {
+		return fmt.Errorf("-lang: %w", err)
 	}
 	if err := o.validateLoad(); err != nil {
 		return err
@@ -247,6 +253,12 @@ func (o options) validateLoad() error {
 		return fmt.Errorf("-chat-template: %w", err)
 	}
 	return nil
+}
+
+// lang is that of -lang, which has been validated.
+func (o options) lang() phrase.Language {
+	l, _ := phrase.Named(o.language)
+	return l
 }
 
 // simulated says whether the simulator in this process is used.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/report"
 	"paceline/loadgen/sweep"
 )
@@ -61,7 +62,8 @@ func execute(ctx context.Context, o options) error {
 	if err != nil {
 		return errors.Join(inputError{fmt.Errorf("-out: %w", err)}, s.Close())
 	}
-	r.Runs, err = measure(ctx, plan, l, s, requests, log)
+	var digest report.Digest
+	r.Runs, err = measure(ctx, plan, l, s, requests, &digest, log)
 	if closeErr := requests.Close(); closeErr != nil {
 		log.Warn("requests.jsonl", "error", closeErr)
 	}
@@ -73,7 +75,7 @@ func execute(ctx context.Context, o options) error {
 		err = orInterrupted(ctx, err)
 		r.Partial, r.PartialReason = true, err.Error()
 	}
-	if err := errors.Join(err, conclude(r, out, log)); err != nil {
+	if err := errors.Join(err, conclude(r, digest, o.lang(), out, log)); err != nil {
 		return err
 	}
 	if failures := r.Failures(o.failIf); len(failures) > 0 {
@@ -98,13 +100,14 @@ func orInterrupted(ctx context.Context, err error) error {
 }
 
 // measure runs the sweep, showing its progress.
-func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, requests io.Writer, log *slog.Logger) ([]report.Run, error) {
+func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, requests io.Writer, digest *report.Digest, log *slog.Logger) ([]report.Run, error) {
 	progress := new(sweep.Progress)
 	line := newLine(os.Stderr, progress)
 	sw := &sweep.Sweep{
 		Plan: plan, Prompts: l.prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters,
 		Progress: progress, Measured: line.measured, Log: log,
 		Requests: func(all []report.Request) {
+			digest.Add(all)
 			if err := report.WriteRequests(requests, all); err != nil {
 				log.Warn("requests.jsonl", "error", err)
 			}
@@ -136,23 +139,17 @@ func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, requests io
 
 // conclude writes the report and prints its summary. The error says what the
 // figures suffer from, so that it reaches the exit status.
-func conclude(r report.Report, out string, log *slog.Logger) error {
-	r.Files = []string{"report.md", "results.json", "requests.jsonl", "bench.txt", "run.log"}
-	var errs []error
-	for _, f := range []struct { // the data first: everything else can be made from it
-		name  string
-		write func(f *os.File) error
-	}{
-		{"results.json", func(f *os.File) error { return report.WriteJSON(f, r) }},
-		{"bench.txt", func(f *os.File) error { return report.WriteBenchmarks(f, r) }},
-		{"report.md", func(f *os.File) error { return report.WriteMarkdown(f, r) }},
-	} {
-		errs = append(errs, writeFile(filepath.Join(out, f.name), f.write))
+func conclude(r report.Report, digest report.Digest, lang phrase.Language, out string, log *slog.Logger) error {
+	r.Files = []string{"report.md", "report.html", "results.json", "requests.jsonl", "bench.txt", "run.log"}
+	errs := []error{ // the data first: everything else can be made from it
+		writeFile(filepath.Join(out, "results.json"), func(f *os.File) error { return report.WriteJSON(f, r) }),
+		writeFile(filepath.Join(out, "bench.txt"), func(f *os.File) error { return report.WriteBenchmarks(f, r) }),
+		writePages(r, digest, lang, out),
 	}
-	if err := errors.Join(append(errs, report.WriteTerminal(os.Stdout, r))...); err != nil {
+	if err := errors.Join(append(errs, report.WriteTerminal(os.Stdout, r, lang))...); err != nil {
 		return err
 	}
-	fmt.Printf("\nreport: %s\n", filepath.Join(out, "report.md"))
+	fmt.Printf("\n%s\n", phrase.Say("report: %s", filepath.Join(out, "report.html")).In(lang))
 	failed, dropped := 0, 0
 	for _, run := range r.Runs {
 		failed += run.Failed
@@ -166,6 +163,14 @@ func conclude(r report.Report, out string, log *slog.Logger) error {
 		return fmt.Errorf("%d requests were dropped, because -most-outstanding were under way when they were due", dropped)
 	}
 	return nil
+}
+
+// writePages writes what is made for reading.
+func writePages(r report.Report, digest report.Digest, lang phrase.Language, out string) error {
+	return errors.Join(
+		writeFile(filepath.Join(out, "report.md"), func(f *os.File) error { return report.WriteMarkdown(f, r, lang) }),
+		writeFile(filepath.Join(out, "report.html"), func(f *os.File) error { return report.WriteHTML(f, r, digest, lang) }),
+	)
 }
 
 // makeOutput makes the directory of the report; by default one named after the

@@ -1,11 +1,10 @@
 package plausibility
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 
 	"paceline/loadgen/number"
+	"paceline/loadgen/phrase"
 )
 
 // Claim is a throughput that somebody reports.
@@ -31,10 +30,10 @@ const (
 
 // Verdict is what arithmetic says of a claim.
 type Verdict struct {
-	Kind         Kind    `json:"kind"`
-	FloorSeconds float64 `json:"floor_seconds"` // least time for the tokens that were not cached
-	AllSeconds   float64 `json:"all_seconds"`   // least time for all of them
-	Sum          string  `json:"sum"`           // the arithmetic, in words
+	Kind         Kind
+	FloorSeconds float64       // least time for the tokens that were not cached
+	AllSeconds   float64       // least time for all of them
+	Sum          phrase.Phrase // the arithmetic, in words
 }
 
 // floor is the least time in which a device reads so many tokens: it must multiply
@@ -66,50 +65,53 @@ func Judge(d Device, m Model, c Claim) Verdict {
 	default:
 		v.Kind = Plausible
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s prompts in %s s are %s a second. ", number.Thousands(c.Prompts), figure(c.Seconds), figure(float64(c.Prompts)/c.Seconds))
-	if c.Counted {
-		fmt.Fprintf(&b, "The server counted %s tokens, %s of them cached: %s were to be computed. ", number.Thousands(c.PromptTokens), number.Thousands(c.CachedTokens), number.Thousands(left))
-	} else {
-		fmt.Fprintf(&b, "No tokens were counted. Such prompts have %s, of which %s are shared and may be cached: at least %s were to be computed. ", number.Thousands(c.PromptTokens), number.Thousands(c.CachedTokens), number.Thousands(left))
-	}
-	flop := 2 * m.Parameters
-	fmt.Fprintf(&b, "%s multiplies a token with %s parameters, %s GFLOP: %s PFLOP. %s compute%s at most %s TFLOP/s, which takes %s s",
-		m.Name, billions(m.Parameters), figure(flop/1e9), figure(flop*float64(left)/1e15), name(d), plural(d), figure(d.FLOPSPerSecond*float64(max(1, d.Count))/1e12), figure(least))
-	if byMemory {
-		fmt.Fprintf(&b, " (reading the weights once takes longer than computing)")
-	}
-	b.WriteString(". ")
-	switch v.Kind {
-	case Impossible:
-		fmt.Fprintf(&b, "The claim is %s times faster: the answers were not waited for, or were not computed.", figure(least/c.Seconds))
-		if !c.Counted {
-			b.WriteString(" (Had the same prompts just gone through before, the cache could hold all of them; then it is a figure of the cache and not of prefill.)")
-		}
-	case CacheAssisted:
-		fmt.Fprintf(&b, "Computing all tokens would take %s s: the cache made it possible, and without it the throughput is at most %s a second.", figure(all), figure(float64(c.Prompts)/all))
-	case Plausible:
-		fmt.Fprintf(&b, "That is %s %% of the time that it took.", figure(100*least/c.Seconds))
-	}
-	v.Sum = b.String()
+	v.Sum = phrase.Sentences(c.said(left), capacity(d, m, left, least, byMemory), v.consequence(c))
 	return v
 }
 
-func name(d Device) string {
-	if d.Count > 1 {
-		return strconv.Itoa(d.Count) + " " + d.Name
+// said is the claim itself.
+func (c Claim) said(left int64) phrase.Phrase {
+	claim := phrase.Say("%s prompts in %s s are %s a second.", number.Thousands(c.Prompts), figure(c.Seconds), figure(float64(c.Prompts)/c.Seconds))
+	all, cached, rest := number.Thousands(c.PromptTokens), number.Thousands(c.CachedTokens), number.Thousands(left)
+	if c.Counted {
+		return phrase.Sentences(claim, phrase.Say("The server counted %s tokens, %s of them cached: %s were to be computed.", all, cached, rest))
 	}
-	return "One " + d.Name
+	return phrase.Sentences(claim, phrase.Say("No tokens were counted. Such prompts have %s, of which %s are shared and may be cached: at least %s were to be computed.", all, cached, rest))
 }
 
-func plural(d Device) string {
-	if d.Count > 1 {
-		return ""
+// capacity is what the device can do with so many tokens.
+func capacity(d Device, m Model, left int64, least float64, byMemory bool) phrase.Phrase {
+	flop := 2 * m.Parameters
+	work := phrase.Say("%s multiplies a token with %s billion parameters, %s GFLOP: %s PFLOP.", m.Name, figure(m.Parameters/1e9), figure(flop/1e9), figure(flop*float64(left)/1e15))
+	rate, seconds := figure(d.FLOPSPerSecond*float64(max(1, d.Count))/1e12), figure(least)
+	if byMemory {
+		if d.Count > 1 {
+			return phrase.Sentences(work, phrase.Say("%d %s compute at most %s TFLOP/s, which takes %s s (reading the weights once takes longer than computing).", d.Count, d.Name, rate, seconds))
+		}
+		return phrase.Sentences(work, phrase.Say("One %s computes at most %s TFLOP/s, which takes %s s (reading the weights once takes longer than computing).", d.Name, rate, seconds))
 	}
-	return "s"
+	if d.Count > 1 {
+		return phrase.Sentences(work, phrase.Say("%d %s compute at most %s TFLOP/s, which takes %s s.", d.Count, d.Name, rate, seconds))
+	}
+	return phrase.Sentences(work, phrase.Say("One %s computes at most %s TFLOP/s, which takes %s s.", d.Name, rate, seconds))
 }
 
-func billions(v float64) string { return figure(v/1e9) + " billion" }
+// consequence is what follows from both.
+func (v Verdict) consequence(c Claim) phrase.Phrase {
+	switch v.Kind {
+	case Impossible:
+		text := phrase.Say("The claim is %s times faster: the answers were not waited for, or were not computed.", figure(v.FloorSeconds/c.Seconds))
+		if !c.Counted {
+			return phrase.Sentences(text, phrase.Say("(Had the same prompts just gone through before, the cache could hold all of them; then it is a figure of the cache and not of prefill.)"))
+		}
+		return text
+	case CacheAssisted:
+		return phrase.Say("Computing all tokens would take %s s: the cache made it possible, and without it the throughput is at most %s a second.", figure(v.AllSeconds), figure(float64(c.Prompts)/v.AllSeconds))
+	case Plausible:
+		return phrase.Say("That is %s %% of the time that it took.", figure(100*v.FloorSeconds/c.Seconds))
+	}
+	return phrase.Phrase{}
+}
 
 // figure writes three significant digits, without zeros at the end.
 func figure(v float64) string {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"paceline/loadgen/number"
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
 )
 
@@ -62,25 +63,40 @@ func (r Run) fromDue() stats.Summary {
 }
 
 // otherText says what is sent where it is not a number of turns of each trajectory.
-func (s Source) otherText() (string, bool) {
+func (s Source) otherText() (phrase.Phrase, bool) {
 	switch {
 	case s.Kind == "trace":
-		return "none; " + counted(s.Count, "recorded request"), true
+		return phrase.Say("none; %s", phrase.Count(s.Count, "%s recorded request", "%s recorded requests")), true
 	case len(s.Mix) > 0:
-		var kinds []string
+		var kinds []phrase.Phrase
 		for _, kind := range sortedKeys(s.Mix) {
-			kinds = append(kinds, fmt.Sprintf("%s as %s", number.Thousands(s.Mix[kind]), kind))
+			kinds = append(kinds, phrase.Say("%s as %s", number.Thousands(s.Mix[kind]), kindOfLoad(kind)))
 		}
-		return fmt.Sprintf("%s: %s%s: %s requests", number.Thousands(s.Count), joined(kinds), s.staggerText(), number.Thousands(s.Requests)), true
+		text := s.staggered(phrase.Say("%s: %s", number.Thousands(s.Count), phrase.List(kinds)))
+		return phrase.Say("%s: %s requests", text, number.Thousands(s.Requests)), true
 	}
-	return "", false
+	return phrase.Phrase{}, false
 }
 
-func (s Source) staggerText() string {
-	if s.StaggerSeconds > 0 {
-		return fmt.Sprintf(", begun %s s apart", given(s.StaggerSeconds))
+// kindOfLoad names one of a mix.
+func kindOfLoad(kind string) phrase.Phrase {
+	switch kind {
+	case "first":
+		return phrase.Say("first")
+	case "turns":
+		return phrase.Say("turns")
+	case "rollouts":
+		return phrase.Say("rollouts")
 	}
-	return ""
+	return phrase.Name(kind)
+}
+
+// staggered adds how far apart copies begin.
+func (s Source) staggered(text phrase.Phrase) phrase.Phrase {
+	if s.StaggerSeconds > 0 {
+		return phrase.Say("%s, begun %s s apart", text, given(s.StaggerSeconds))
+	}
+	return text
 }
 
 // Dropped is how many requests were due and not sent.
@@ -92,23 +108,30 @@ func (r Run) Dropped() int {
 }
 
 // LoadText says when requests are sent.
-func (c Config) LoadText() string {
-	text := "closed loop, " + counted(c.Concurrency, "caller")
-	if a := c.Arrival; a != nil {
-		text = fmt.Sprintf("open loop, %s; at most %s under way, beyond which they %s", a.text(), number.Thousands(a.MostOutstanding), map[string]string{"drop": "are dropped", "wait": "wait"}[a.WhenFull])
+func (c Config) LoadText() phrase.Phrase {
+	tokens := phrase.Count(c.MaxNewTokens, "%s new token", "%s new tokens")
+	a := c.Arrival
+	switch {
+	case a == nil:
+		return phrase.Say("closed loop, %s, %s for each prompt", phrase.Count(c.Concurrency, "%s caller", "%s callers"), tokens)
+	case a.WhenFull == "drop":
+		return phrase.Say("open loop, %s; at most %s under way, beyond which they are dropped, %s for each prompt", a.text(), number.Thousands(a.MostOutstanding), tokens)
 	}
-	return fmt.Sprintf("%s, %s for each prompt", text, counted(c.MaxNewTokens, "new token"))
+	return phrase.Say("open loop, %s; at most %s under way, beyond which they wait, %s for each prompt", a.text(), number.Thousands(a.MostOutstanding), tokens)
 }
 
-func (a Arrival) text() string {
+func (a Arrival) text() phrase.Phrase {
 	if a.Process == "recorded" {
-		return fmt.Sprintf("the recorded times at %s times their speed", given(a.TraceSpeed))
+		return phrase.Say("the recorded times at %s times their speed", given(a.TraceSpeed))
 	}
-	text := map[string]string{"constant": "equal distances", "poisson": "Poisson arrivals"}[a.Process] + ", "
+	process := phrase.Say("equal distances")
+	if a.Process == "poisson" {
+		process = phrase.Say("Poisson arrivals")
+	}
 	if a.Rate == a.RateEnd {
-		return text + given(a.Rate) + "/s"
+		return phrase.Say("%s, %s/s", process, given(a.Rate))
 	}
-	return fmt.Sprintf("%sfrom %s/s to %s/s", text, given(a.Rate), given(a.RateEnd))
+	return phrase.Say("%s, from %s/s to %s/s", process, given(a.Rate), given(a.RateEnd))
 }
 
 // arrivals sets the latencies from when requests were due beside those from the send.
@@ -116,7 +139,7 @@ func (d *document) arrivals(r Report, phases []phase) {
 	if r.Config.Arrival == nil {
 		return
 	}
-	var rows [][]string
+	var rows [][]any
 	for _, p := range phases {
 		for _, c := range p.byLatency() {
 			for _, run := range c.all {
@@ -129,19 +152,19 @@ func (d *document) arrivals(r Report, phases []phase) {
 	if len(rows) == 0 {
 		return
 	}
-	d.heading(2, "Latency from when requests were due")
+	d.heading(2, phrase.Say("Latency from when requests were due"))
 	d.line("While the server keeps up, an open loop's throughput is what was offered: compare latencies. That from the due time holds what a caller would have waited; " +
-		"where it is longer than that from the send, requests were held up before they were sent.\n")
+		"where it is longer than that from the send, requests were held up before they were sent.")
 	d.table([]string{
 		"batch size", "phase", "repeat", "from due: mean (s)", "P50 (s)", "P95 (s)", "P99 (s)", "max (s)", "from send: P50 (s)", "P99 (s)",
 		"send delay P50 (s)", "P99 (s)", "late", "dropped",
 	}, rows)
 }
 
-func arrivalRow(c cell, run Run, a Arrivals) []string {
+func arrivalRow(c cell, run Run, a Arrivals) []any {
 	l, s, delay := a.LatencyFromIntended, run.Latency, a.SendDelay
-	return []string{
-		c.setting, run.Phase, runText(run), timeText(l, l.Mean), timeText(l, l.P50), timeText(l, l.P95), timeText(l, l.P99), timeText(l, l.Max),
+	return []any{
+		c.setting, phaseName(run.Phase), runText(run), timeText(l, l.Mean), timeText(l, l.P50), timeText(l, l.P95), timeText(l, l.P99), timeText(l, l.Max),
 		timeText(s, s.P50), timeText(s, s.P99), timeText(delay, delay.P50), timeText(delay, delay.P99),
 		number.Thousands(a.Late), number.Thousands(a.Dropped),
 	}
@@ -156,16 +179,16 @@ const (
 )
 
 // arrivalNotes say what was left out, and where the generator may be in the figures.
-func (r Report) arrivalNotes() []string {
-	var out []string
+func (r Report) arrivalNotes() []phrase.Phrase {
+	var out []phrase.Phrase
 	if r.Source.Kind == "trace" {
-		out = append(out, "The trace tells lengths and which blocks are alike; the prompts are made to that, of words that mean nothing. The recorded output lengths are not generated.")
+		out = append(out, phrase.Say("The trace tells lengths and which blocks are alike; the prompts are made to that, of words that mean nothing. The recorded output lengths are not generated."))
 	}
 	if n := r.Config.WarmUpPrompts; n > 0 {
-		out = append(out, fmt.Sprintf("Warm-up: %s before the first run, in no figure.", counted(n, "prompt")))
+		out = append(out, phrase.Say("Warm-up: %s before the first run, in no figure.", phrase.Count(n, "%s prompt", "%s prompts")))
 	}
 	warm, dropped, late, itself, due := 0, 0, 0, 0, 0
-	var slow []string
+	var slow []phrase.Phrase
 	for _, run := range r.Runs {
 		a := run.Arrivals
 		if a == nil {
@@ -178,20 +201,20 @@ func (r Report) arrivalNotes() []string {
 	}
 	if a := r.Config.Arrival; a != nil {
 		if a.WarmUpSeconds > 0 {
-			out = append(out, fmt.Sprintf("Warm-up: requests due in the first %s s of each run are in no figure: %s.", given(a.WarmUpSeconds), counted(warm, "request")))
+			out = append(out, phrase.Say("Warm-up: requests due in the first %s s of each run are in no figure: %s.", given(a.WarmUpSeconds), phrase.Count(warm, "%s request", "%s requests")))
 		}
 		if a.Process == "recorded" {
-			out = append(out, "Requests are sent when they are due, the same in every run.")
+			out = append(out, phrase.Say("Requests are sent when they are due, the same in every run."))
 		} else {
-			out = append(out, "Conversations begin when they are due; their further turns follow their answers. All settings of a repeat have the same arrivals, each repeat has others.")
+			out = append(out, phrase.Say("Conversations begin when they are due; their further turns follow their answers. All settings of a repeat have the same arrivals, each repeat has others."))
 		}
-		out = append(out, fmt.Sprintf("Of %s sent %s late, more than %s s after they were due; %s of them by loadgen's own doing.", counted(due, "request"), number.Thousands(late), given(a.LateAfterSeconds), number.Thousands(itself)))
+		out = append(out, phrase.Say("Of %s sent %s late, more than %s s after they were due; %s of them by loadgen's own doing.", phrase.Count(due, "%s request", "%s requests"), number.Thousands(late), given(a.LateAfterSeconds), number.Thousands(itself)))
 	}
 	if dropped > 0 {
-		out = append(out, fmt.Sprintf("Dropped: %s due while as many conversations as allowed were under way, and not sent. The server had less load than the rate says.", counted(dropped, "request")))
+		out = append(out, phrase.Say("Dropped: %s due while as many conversations as allowed were under way, and not sent. The server had less load than the rate says.", phrase.Count(dropped, "%s request", "%s requests")))
 	}
 	if len(slow) > 0 {
-		out = append(out, fmt.Sprintf("Loadgen itself was slow in %s: it sent late, or its goroutines waited for a processor for over %.0f %% of the median latency. Part of these latencies is its own and not the server's.", joined(slow), 100*slowWaitShare))
+		out = append(out, phrase.Say("Loadgen itself was slow in %s: it sent late, or its goroutines waited for a processor for over %.0f %% of the median latency. Part of these latencies is its own and not the server's.", phrase.List(slow), 100*slowWaitShare))
 	}
 	return out
 }
@@ -204,12 +227,12 @@ func (r Run) slowScheduler(speed float64) bool {
 
 // generator tells what the runs cost loadgen's own process.
 func (d *document) generator(r Report) {
-	var rows [][]string
+	var rows [][]any
 	for _, run := range r.Runs {
 		if run.ProcessCPUSeconds == nil && run.SchedulerWait == nil {
 			continue
 		}
-		row := []string{run.Setting, run.Phase, runText(run), "–", "–", "–", "–", "–", "–"}
+		row := []any{run.Setting, phaseName(run.Phase), runText(run), "–", "–", "–", "–", "–", "–"}
 		if cpu := run.ProcessCPUSeconds; cpu != nil && run.WallClockSeconds > 0 {
 			row[3], row[4] = short(*cpu), fmt.Sprintf("%.2f", *cpu/run.WallClockSeconds)
 		}
@@ -224,8 +247,8 @@ func (d *document) generator(r Report) {
 	if len(rows) == 0 {
 		return
 	}
-	d.heading(2, "The load generator itself")
-	d.line("Loadgen's process, with all that it embeds: its CPU time, how long its goroutines waited for a processor (both in real time), and how long after it could send a request it sent it.\n")
+	d.heading(2, phrase.Say("The load generator itself"))
+	d.line("Loadgen's process, with all that it embeds: its CPU time, how long its goroutines waited for a processor (both in real time), and how long after it could send a request it sent it.")
 	d.table([]string{
 		"batch size", "phase", "repeat", "CPU time (s, real)", "CPUs busy", "wait for a processor P50 (s, real)", "P99 (s, real)", "own send delay P99 (s)", "max (s)",
 	}, rows)
@@ -233,28 +256,29 @@ func (d *document) generator(r Report) {
 
 // recommend says what to take: in a closed loop by throughput, in an open one, where that
 // is what was offered, by latency.
-func (r Report) recommend(p phase) string {
+func (r Report) recommend(p phase) phrase.Phrase {
 	if r.Config.Arrival == nil {
 		return p.recommendation()
 	}
 	cells := p.soonest()
 	if len(cells) == 0 {
-		return "no setting has figures that compare, so there is nothing to recommend."
+		return phrase.Say("no setting has figures that compare, so there is nothing to recommend.")
 	}
 	first := cells[0]
-	text := fmt.Sprintf("under this load %s answers soonest, %s s after a request was due on average (P99 %s s).", settingName(first.setting), short(first.meanFromDue()), short(first.p99FromDue()))
+	text := phrase.Say("under this load %s answers soonest, %s s after a request was due on average (P99 %s s).", settingName(first.setting), short(first.meanFromDue()), short(first.p99FromDue()))
 	if len(cells) == 1 {
 		return text
 	}
 	next := cells[1]
 	chance, ok := stats.DifferenceByChance(first.fromDue(), next.fromDue())
+	name, mean := settingName(next.setting), short(next.meanFromDue())
 	switch {
 	case !ok:
-		return text + fmt.Sprintf(" There are not enough repeats to tell it from the next, %s (%s s).", settingName(next.setting), short(next.meanFromDue()))
+		return phrase.Sentences(text, phrase.Say("There are not enough repeats to tell it from the next, %s (%s s).", name, mean))
 	case chance <= byChance+1e-9:
-		return text + fmt.Sprintf(" The repeats tell it apart from the next, %s (%s s).", settingName(next.setting), short(next.meanFromDue()))
+		return phrase.Sentences(text, phrase.Say("The repeats tell it apart from the next, %s (%s s).", name, mean))
 	}
-	return text + fmt.Sprintf(" It can't be told apart from the next, %s (%s s).", settingName(next.setting), short(next.meanFromDue()))
+	return phrase.Sentences(text, phrase.Say("It can't be told apart from the next, %s (%s s).", name, mean))
 }
 
 // soonest are the cells that compare, that of the lowest latency from when due first.

@@ -71,13 +71,13 @@ func TestInAnOpenLoopTheSoonestIsTakenAndNotTheFastest(t *testing.T) {
 		r.Runs[i].Arrivals = &Arrivals{LatencyFromIntended: summary(500, mean)}
 	}
 	want := "under this load batch size 8 answers soonest, 0.501 s after a request was due on average (P99 0.601 s). The repeats tell it apart from the next, batch size 16 (2.00 s)."
-	if got := r.recommend(r.phases()[0]); got != want {
+	if got := r.recommend(r.phases()[0]); got.String() != want {
 		t.Errorf("got %s", got)
 	}
 	for i := range r.Runs {
 		r.Runs[i].Arrivals = &Arrivals{LatencyFromIntended: summary(500, 1+float64(r.Runs[i].Repeat))}
 	}
-	if got := r.recommend(r.phases()[0]); !strings.Contains(got, "It can't be told apart from the next") {
+	if got := r.recommend(r.phases()[0]); !strings.Contains(got.String(), "It can't be told apart from the next") {
 		t.Errorf("got %s", got)
 	}
 }

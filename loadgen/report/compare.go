@@ -1,11 +1,13 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
+
+	"paceline/loadgen/stats"
 )
 
 // comparison is one setting with the cache in one state, in two reports.
@@ -43,7 +45,7 @@ func differences(a, b Report) (out []string) {
 		{"callers", a.Config.Concurrency, b.Config.Concurrency}, {"batches in flight", a.Config.MaxInFlight, b.Config.MaxInFlight},
 		{"max_wait in seconds", a.Config.MaxWaitSeconds, b.Config.MaxWaitSeconds}, {"new tokens", a.Config.MaxNewTokens, b.Config.MaxNewTokens},
 		{"SGLang's version", a.Server.Version, b.Server.Version}, {"model", a.Server.Model, b.Server.Model}, {"device", a.Server.Device, b.Server.Device},
-		{"load", a.Config.LoadText(), b.Config.LoadText()},
+		{"load", a.Config.LoadText().String(), b.Config.LoadText().String()},
 		{"texts sent", a.Server.TextsSent, b.Server.TextsSent}, {"cut short", a.Partial, b.Partial},
 	} {
 		if d.a != d.b {
@@ -51,6 +53,31 @@ func differences(a, b Report) (out []string) {
 		}
 	}
 	return out
+}
+
+// onlyIn names the settings of one report that another lacks, with their phase.
+func onlyIn(r, other Report) (names []string) {
+	has := map[string]bool{}
+	for _, run := range other.Runs {
+		has[run.Phase+" "+run.Setting] = true
+	}
+	for _, p := range r.phases() {
+		for _, setting := range settingsOf(r.Runs) {
+			if i := slices.IndexFunc(p.cells, func(c cell) bool { return c.setting == setting }); i >= 0 && !has[p.name+" "+setting] {
+				names = append(names, p.name+" "+setting)
+			}
+		}
+	}
+	return names
+}
+
+// spread is the interval of a cell's median throughput where there are repeats
+// enough for one, else the range of the repeats, else nothing.
+func (c cell) spread() string {
+	if low, high, ok := medianInterval(c); ok {
+		return fmt.Sprintf("[%s – %s]", rate(low), rate(high))
+	}
+	return c.rangeText()
 }
 
 // WriteComparison writes how the settings of one report stand beside the same of
@@ -61,21 +88,31 @@ func WriteComparison(w io.Writer, before, after Report) error {
 	if len(both) == 0 {
 		return fmt.Errorf("no setting was measured in both reports")
 	}
-	var b strings.Builder
+	var b bytes.Buffer
 	for _, d := range differences(before, after) {
 		fmt.Fprintf(&b, "not the same: %s\n", d)
 	}
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "cache\tbatch size\trequests/s before\tafter\tchange\ttold apart\tp99 before (s)\tafter\tcached before\tafter") //nolint:errcheck // a string
+	rows := [][]string{{"cache", "batch size", "requests/s before", "of repeats", "after", "of repeats", "change", "told apart", "p99 before (s)", "after", "cached before", "after"}}
 	for _, c := range both {
 		p99 := func(r Run) float64 { return r.Latency.P99 }
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.phase, c.before.setting, rate(c.before.throughput), rate(c.after.throughput), //nolint:errcheck // a string
-			percent(c.after.throughput, c.before.throughput), compare(c.before, c.after).String(), short(c.before.median(p99)), short(c.after.median(p99)),
-			shareText(c.before.cachedShare), shareText(c.after.cachedShare))
+		rows = append(rows, []string{
+			c.phase, c.before.setting, rate(c.before.throughput), c.before.spread(), rate(c.after.throughput), c.after.spread(),
+			percent(c.after.throughput, c.before.throughput).String(), compare(c.before, c.after).answer().String(),
+			short(c.before.median(p99)), short(c.after.median(p99)), shareText(c.before.cachedShare), shareText(c.after.cachedShare),
+		})
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	writeColumns(&b, rows)
+	for _, side := range []struct {
+		name  string
+		names []string
+	}{{"before", onlyIn(before, after)}, {"after", onlyIn(after, before)}} {
+		if len(side.names) > 0 {
+			fmt.Fprintf(&b, "only %s: %s\n", side.name, strings.Join(side.names, ", "))
+		}
 	}
-	_, err := io.WriteString(w, b.String())
+	fmt.Fprintf(&b, "Figures are medians of the repeats, beside them the repeats' range, or from %d on their [%.0f %% bootstrap interval].\n"+
+		"Told apart: chance alone sets such repeats so far apart in at most %.0f of 100 cases; it takes %d repeats on each side.\n",
+		stats.FewestForInterval, 100*confidence, 100*byChance, stats.FewestToCompare)
+	_, err := w.Write(b.Bytes())
 	return err
 }

@@ -2,39 +2,38 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
 )
 
 // conclusion is the recommendation, as far as the figures carry one.
-func (r Report) conclusion(phases []phase) []string {
-	var out []string
+func (r Report) conclusion(phases []phase) []phrase.Phrase {
+	var out []phrase.Phrase
 	for _, p := range phases {
-		out = append(out, upperFirst(p.name)+": "+r.recommend(p))
+		out = append(out, phrase.Say("%s: %s", phrase.Capital(phaseName(p.name)), r.recommend(p)))
 	}
 	if len(phases) == 0 {
-		out = append(out, "Nothing was measured, so there is nothing to recommend.")
+		out = append(out, phrase.Say("Nothing was measured, so there is nothing to recommend."))
 	}
 	if r.Partial {
-		text := "The sweep was cut short; what it did not measure may be better"
+		text := phrase.Say("The sweep was cut short; what it did not measure may be better.")
 		if missing := r.missing(phases); len(missing) > 0 {
-			text += " (" + strings.Join(missing, "; ") + ")"
+			text = phrase.Say("The sweep was cut short; what it did not measure may be better (%s).", phrase.Clauses(missing))
 		}
-		out = append(out, text+".")
+		out = append(out, text)
 	}
 	if r.Simulated {
-		out = append(out, "No model ran: these are figures of the simulated server named above. They show how batching meets such costs and are no measurement of that device.")
+		out = append(out, phrase.Say("No model ran: these are figures of the simulated server named above. They show how batching meets such costs and are no measurement of that device."))
 	}
 	return out
 }
 
 // missing names the planned settings without a comparable figure, by phase.
-func (r Report) missing(phases []phase) []string {
-	var out []string
+func (r Report) missing(phases []phase) []phrase.Phrase {
+	var out []phrase.Phrase
 	for _, name := range []string{"cold", "warm"} {
 		var without []string
 		i := slices.IndexFunc(phases, func(p phase) bool { return p.name == name })
@@ -48,45 +47,47 @@ func (r Report) missing(phases []phase) []string {
 			}
 		}
 		if len(without) > 0 {
-			out = append(out, name+": "+strings.Join(without, ", "))
+			out = append(out, phrase.Say("%s: %s", phaseName(name), phrase.Series(phrase.Names(without))))
 		}
 	}
 	return out
 }
 
-func (p phase) recommendation() string {
+func (p phase) recommendation() phrase.Phrase {
 	sized := p.sized()
 	switch len(sized) {
 	case 0:
-		return "no batch size has a figure over all prompts, so there is nothing to recommend."
+		return phrase.Say("no batch size has a figure over all prompts, so there is nothing to recommend.")
 	case 1:
-		return fmt.Sprintf("only batch size %d has a figure, %s requests/s, so there is nothing to choose from.", sized[0].batchSize, rate(sized[0].throughput)) + p.worthBatching(sized[0])
+		return phrase.Sentences(
+			phrase.Say("only batch size %d has a figure, %s requests/s, so there is nothing to choose from.", sized[0].batchSize, rate(sized[0].throughput)),
+			p.worthBatching(sized[0]))
 	}
 	text, take := choose(sized)
-	return text + p.worthBatching(take)
+	return phrase.Sentences(text, p.worthBatching(take))
 }
 
 // choose recommends one of the sizes, and says which.
-func choose(sized []cell) (string, cell) {
+func choose(sized []cell) (phrase.Phrase, cell) {
 	top := fastest(sized)
 	if slices.ContainsFunc(sized, tooFew) {
-		return fmt.Sprintf("batch size %d has the highest figure, %s requests/s, but there are not enough repeats to tell whether it is really the fastest; %d of each are the least.",
+		return phrase.Say("batch size %d has the highest figure, %s requests/s, but there are not enough repeats to tell whether it is really the fastest; %d of each are the least.",
 			top.batchSize, rate(top.throughput), stats.FewestToCompare), top
 	}
 	equal := leaders(sized)
 	if front := inFront(equal, sized); len(equal) > 1 && len(front) < len(equal) {
-		return fmt.Sprintf("batch sizes %s can't be told apart among themselves (%s requests/s); take %d, the smallest of rank %d in the table, where the others rank lower.",
+		return phrase.Say("batch sizes %s can't be told apart among themselves (%s requests/s); take %d, the smallest of rank %d in the table, where the others rank lower.",
 			sizesText(equal), ratesText(equal), front[0].batchSize, front[0].rank), front[0]
 	}
 	if len(equal) > 1 {
-		return fmt.Sprintf("batch sizes %s can't be told apart (%s requests/s); take %d, the smallest: it needs the fewest callers to fill, so it waits less when there are fewer than here.",
+		return phrase.Say("batch sizes %s can't be told apart (%s requests/s); take %d, the smallest: it needs the fewest callers to fill, so it waits less when there are fewer than here.",
 			sizesText(equal), ratesText(equal), equal[0].batchSize), equal[0]
 	}
 	next := rankCells(slices.Clone(sized))[1]
-	text := fmt.Sprintf("take batch size %d: %s requests/s, and the repeats tell it apart from the next, %d (%s requests/s).",
+	text := phrase.Say("take batch size %d: %s requests/s, and the repeats tell it apart from the next, %d (%s requests/s).",
 		top.batchSize, rate(top.throughput), next.batchSize, rate(next.throughput))
 	if small, ok := cheaper(sized, top); ok {
-		text += fmt.Sprintf(" Size %d gives up only %.1f %% and fills with fewer callers.", small.batchSize, 100*(1-small.throughput/top.throughput))
+		text = phrase.Sentences(text, phrase.Say("Size %d gives up only %.1f %% and fills with fewer callers.", small.batchSize, 100*(1-small.throughput/top.throughput)))
 	}
 	return text, top
 }
@@ -127,38 +128,38 @@ func cheaper(sized []cell, top cell) (cell, bool) {
 const nothing = 0.005
 
 // worthBatching holds the recommended size against not batching at all.
-func (p phase) worthBatching(take cell) string {
+func (p phase) worthBatching(take cell) phrase.Phrase {
 	single, ok := p.find("unbatched")
 	if !ok {
-		return ""
+		return phrase.Phrase{}
 	}
 	verdict := compare(single, take)
 	gain := change(single, take)
 	switch {
 	case verdict == tooFewRepeats:
-		return fmt.Sprintf(" Against single calls (unbatched) it makes %s, without enough repeats to tell.", gain)
+		return phrase.Say("Against single calls (unbatched) it makes %s, without enough repeats to tell.", gain)
 	case verdict == alike:
-		return fmt.Sprintf(" It can't be told apart from single calls without batching (unbatched, %s requests/s): batching brings no measurable throughput here.", rate(single.throughput))
+		return phrase.Say("It can't be told apart from single calls without batching (unbatched, %s requests/s): batching brings no measurable throughput here.", rate(single.throughput))
 	case math.Abs(take.throughput/single.throughput-1) < nothing:
-		return fmt.Sprintf(" Against single calls without batching (unbatched, %s requests/s) the difference is %s: too small to matter.", rate(single.throughput), gain)
+		return phrase.Say("Against single calls without batching (unbatched, %s requests/s) the difference is %s: too small to matter.", rate(single.throughput), gain)
 	case single.throughput > take.throughput:
-		return fmt.Sprintf(" Single calls without batching (unbatched) are faster still, %s requests/s: here batching costs throughput.", rate(single.throughput))
+		return phrase.Say("Single calls without batching (unbatched) are faster still, %s requests/s: here batching costs throughput.", rate(single.throughput))
 	}
-	return fmt.Sprintf(" Against single calls (unbatched) it makes %s.", gain)
+	return phrase.Say("Against single calls (unbatched) it makes %s.", gain)
 }
 
-func sizesText(cells []cell) string {
+func sizesText(cells []cell) phrase.Phrase {
 	names := make([]string, len(cells))
 	for i, c := range cells {
 		names[i] = c.setting
 	}
-	return joined(names)
+	return phrase.List(phrase.Names(names))
 }
 
-func ratesText(cells []cell) string {
+func ratesText(cells []cell) phrase.Phrase {
 	texts := make([]string, len(cells))
 	for i, c := range cells {
 		texts[i] = rate(c.throughput)
 	}
-	return joined(texts)
+	return phrase.List(phrase.Names(texts))
 }

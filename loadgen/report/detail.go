@@ -5,16 +5,17 @@ import (
 	"strings"
 
 	"paceline/loadgen/number"
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
 )
 
 // details writes a block for each setting: sizes first, smallest first.
 func (d *document) details(r Report, phases []phase) {
-	d.heading(2, "Detail by batch size")
-	d.line("Latency is from the send to the whole answer. With at most 1 new token, TTFT and E2E latency are one.\n")
+	d.heading(2, phrase.Say("Detail by batch size"))
+	d.line("Latency is from the send to the whole answer. With at most 1 new token, TTFT and E2E latency are one.")
 	for _, setting := range settingsOf(r.Runs) {
 		d.heading(3, detailTitle(setting))
-		var success []string
+		var success []phrase.Phrase
 		var runs []Run
 		for _, p := range phases {
 			for _, c := range p.cells {
@@ -30,38 +31,43 @@ func (d *document) details(r Report, phases []phase) {
 	}
 }
 
-func detailTitle(setting string) string {
+func detailTitle(setting string) phrase.Phrase {
 	switch setting {
 	case "auto":
-		return "Auto: size, wait and batches in flight chosen by the proxy from what it learned"
+		return phrase.Say("Auto: size, wait and batches in flight chosen by the proxy from what it learned")
 	case "unbatched":
-		return "Unbatched: single calls through the proxy, no waiting, no in-flight cap"
+		return phrase.Say("Unbatched: single calls through the proxy, no waiting, no in-flight cap")
 	case "direct":
-		return "Direct: single calls straight to SGLang"
+		return phrase.Say("Direct: single calls straight to SGLang")
 	}
-	return "Batch size " + setting
+	return phrase.Say("Batch size %s", setting)
 }
 
 // confidence of the interval around a median throughput.
 const confidence = 0.95
 
-func successText(phase string, c cell) string {
+// medianInterval is that around a cell's throughput; ok is false where there are
+// too few runs for one.
+func medianInterval(c cell) (low, high float64, ok bool) {
+	return stats.MedianInterval(c.throughputs(), confidence)
+}
+
+func successText(phase string, c cell) phrase.Phrase {
 	each := make([]string, len(c.all))
 	for i, r := range c.all {
 		each[i] = fmt.Sprintf("%d/%d", r.Completed, r.Total)
 	}
-	text := fmt.Sprintf("%s: success rate %s (%s).", upperFirst(phase), successShare(c.completed, c.total), strings.Join(each, ", "))
+	text := phrase.Say("%s: success rate %s (%s).", phrase.Capital(phaseName(phase)), successShare(c.completed, c.total), phrase.Series(phrase.Names(each)))
 	if len(c.runs) == 0 {
 		return text
 	}
-	text += fmt.Sprintf(" Throughput %s requests/s", rate(c.throughput))
-	if low, high, ok := stats.MedianInterval(c.throughputs(), confidence); ok {
-		return text + fmt.Sprintf(", %.0f %% bootstrap interval %s – %s.", 100*confidence, rate(low), rate(high))
+	if low, high, ok := medianInterval(c); ok {
+		return phrase.Sentences(text, phrase.Say("Throughput %s requests/s, %.0f %% bootstrap interval %s – %s.", rate(c.throughput), 100*confidence, rate(low), rate(high)))
 	}
 	if len(c.runs) == 1 {
-		return text + "."
+		return phrase.Sentences(text, phrase.Say("Throughput %s requests/s.", rate(c.throughput)))
 	}
-	return text + fmt.Sprintf(", range %s; an interval needs %d runs.", c.rangeText(), stats.FewestForInterval)
+	return phrase.Sentences(text, phrase.Say("Throughput %s requests/s, range %s; an interval needs %d runs.", rate(c.throughput), c.rangeText(), stats.FewestForInterval))
 }
 
 // successShare never rounds a failure away.
@@ -73,10 +79,10 @@ func successShare(completed, total int) string {
 }
 
 func (d *document) throughputs(runs []Run) {
-	var rows [][]string
+	var rows [][]any
 	for _, r := range runs {
-		rows = append(rows, []string{
-			r.Phase, runText(r), fmt.Sprintf("%d/%d", r.Completed, r.Total), number.Significant(r.WallSeconds, 4), rate(r.RequestThroughput),
+		rows = append(rows, []any{
+			phaseName(r.Phase), runText(r), fmt.Sprintf("%d/%d", r.Completed, r.Total), number.Significant(r.WallSeconds, 4), rate(r.RequestThroughput),
 			number.Thousands(int64(r.InputTokenThroughput)), number.Thousands(r.CachedTokens), number.Thousands(r.PromptTokens),
 			reasonsText(r.ReleaseReasons), accountText(r),
 		})
@@ -95,11 +101,11 @@ func runText(r Run) string {
 }
 
 func (d *document) latencies(runs []Run) {
-	var rows [][]string
+	var rows [][]any
 	for _, r := range runs {
 		l, q := r.Latency, r.QueueWait
-		rows = append(rows, []string{
-			r.Phase, runText(r), timeText(l, l.Mean), timeText(l, l.P50), timeText(l, l.P90), timeText(l, l.P95), timeText(l, l.P99), timeText(l, l.Max),
+		rows = append(rows, []any{
+			phaseName(r.Phase), runText(r), timeText(l, l.Mean), timeText(l, l.P50), timeText(l, l.P90), timeText(l, l.P95), timeText(l, l.P99), timeText(l, l.Max),
 			timeText(q, q.P50), timeText(q, q.P99),
 		})
 	}
@@ -128,13 +134,13 @@ func reasonsText(reasons map[string]int) string {
 	return strings.Join(parts, ", ")
 }
 
-func accountText(r Run) string {
+func accountText(r Run) any {
 	if r.ServerUncachedTokens == nil || r.ServerBusySeconds == nil {
 		return "–"
 	}
-	text := fmt.Sprintf("%s tokens computed in %s s", number.Thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds))
+	tokens, seconds := number.Thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds)
 	if r.ServerForwards != nil {
-		text += fmt.Sprintf(", %s", counted(int(*r.ServerForwards), "forward"))
+		return phrase.Say("%s tokens computed in %s s, %s", tokens, seconds, phrase.Count(*r.ServerForwards, "%s forward", "%s forwards"))
 	}
-	return text
+	return phrase.Say("%s tokens computed in %s s", tokens, seconds)
 }

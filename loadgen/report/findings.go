@@ -2,15 +2,15 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strings"
+
+	"paceline/loadgen/phrase"
 )
 
 // findings are sentences that follow from the figures of one phase.
-func (p phase) findings(cfg Config) []string {
+func (p phase) findings(cfg Config) []phrase.Phrase {
 	sized := p.sized()
-	var out []string
+	var out []phrase.Phrase
 	if len(sized) >= 2 {
 		out = append(out, course(sized), saturation(sized))
 	}
@@ -28,34 +28,30 @@ func (p phase) findings(cfg Config) []string {
 }
 
 // course says how throughput follows the size, step by step.
-func course(sized []cell) string {
+func course(sized []cell) phrase.Phrase {
 	first, last := sized[0], sized[len(sized)-1]
-	text := fmt.Sprintf("From batch size %d to %d, throughput goes from %s to %s requests/s (%s)%s.",
+	text := phrase.Say("From batch size %d to %d, throughput goes from %s to %s requests/s (%s), %s.",
 		first.batchSize, last.batchSize, rate(first.throughput), rate(last.throughput), change(first, last), monotony(sized))
 	if len(sized) == 2 {
-		return text + certainty(first, last)
+		return phrase.Sentences(text, certainty(first, last))
 	}
-	steps := make([]string, len(sized)-1)
-	unsure := false
+	steps := make([]phrase.Phrase, len(sized)-1)
+	unsure := phrase.Phrase{}
 	for i := range steps {
 		a, b := sized[i], sized[i+1]
-		steps[i] = fmt.Sprintf("%d→%d %s", a.batchSize, b.batchSize, change(a, b))
+		steps[i] = phrase.Say("%d→%d %s", a.batchSize, b.batchSize, change(a, b))
 		switch compare(a, b) {
 		case alike:
-			steps[i] += " (not told apart)"
+			steps[i] = phrase.Say("%d→%d %s (not told apart)", a.batchSize, b.batchSize, change(a, b))
 		case tooFewRepeats:
-			unsure = true
+			unsure = phrase.Say("There are not enough repeats to tell which steps are real.")
 		}
 	}
-	text += " Steps: " + strings.Join(steps, ", ") + "."
-	if unsure {
-		text += " There are not enough repeats to tell which steps are real."
-	}
-	return text
+	return phrase.Sentences(text, phrase.Say("Steps: %s.", phrase.Series(steps)), unsure)
 }
 
 // monotony says whether the figures rise or fall throughout.
-func monotony(sized []cell) string {
+func monotony(sized []cell) phrase.Phrase {
 	var ups, downs int
 	for i := 1; i < len(sized); i++ {
 		switch {
@@ -67,13 +63,13 @@ func monotony(sized []cell) string {
 	}
 	switch {
 	case ups == 0 && downs == 0:
-		return ", the same at every size"
+		return phrase.Say("the same at every size")
 	case downs == 0:
-		return ", never falling"
+		return phrase.Say("never falling")
 	case ups == 0:
-		return ", never rising"
+		return phrase.Say("never rising")
 	}
-	return fmt.Sprintf(", not steadily: the highest figure is at %d, the lowest at %d", fastest(sized).batchSize, slowest(sized).batchSize)
+	return phrase.Say("not steadily: the highest figure is at %d, the lowest at %d", fastest(sized).batchSize, slowest(sized).batchSize)
 }
 
 func slowest(cells []cell) cell {
@@ -85,100 +81,99 @@ const flat = 0.05
 
 // saturation says from which size on larger ones add little, or that the
 // largest still does.
-func saturation(sized []cell) string {
+func saturation(sized []cell) phrase.Phrase {
 	top := fastest(sized)
 	for _, c := range sized[:len(sized)-1] {
-		if c.throughput*(1+flat) >= top.throughput {
-			return fmt.Sprintf("Throughput saturates at batch size %d: no larger one is more than %.0f %% faster%s.", c.batchSize, 100*flat, caveat(sized))
+		if c.throughput*(1+flat) < top.throughput {
+			continue
 		}
+		if slices.ContainsFunc(sized, tooFew) {
+			return phrase.Say("Throughput saturates at batch size %d: no larger one is more than %.0f %% faster, as far as figures of so few repeats can say.", c.batchSize, 100*flat)
+		}
+		return phrase.Say("Throughput saturates at batch size %d: no larger one is more than %.0f %% faster.", c.batchSize, 100*flat)
 	}
 	last, before := sized[len(sized)-1], sized[len(sized)-2]
-	return fmt.Sprintf("No saturation in sight: %d, the largest size measured, is still %s against %d%s. Larger sizes may be faster.",
+	return phrase.Say("No saturation in sight: %d, the largest size measured, is still %s against %d %s. Larger sizes may be faster.",
 		last.batchSize, change(before, last), before.batchSize, certaintyClause(before, last))
 }
 
-// caveat marks a sentence that rests on the figures alone.
-func caveat(cells []cell) string {
-	if slices.ContainsFunc(cells, tooFew) {
-		return ", as far as figures of so few repeats can say"
-	}
-	return ""
-}
-
 // againstOthers sets the other ways of sending beside the best size.
-func (p phase) againstOthers(best cell) []string {
-	var out []string
-	for _, other := range []struct{ setting, what string }{
-		{"auto", "Auto, which chooses size and batches in flight by itself,"},
-		{"unbatched", "Single calls through the proxy, without waiting or in-flight cap (unbatched),"},
-		{"direct", "Single calls straight to SGLang (direct)"},
-	} {
-		if single, ok := p.find(other.setting); ok {
-			verb := "reach"
-			if other.setting == "auto" {
-				verb = "reaches"
-			}
-			out = append(out, fmt.Sprintf("%s %s %s requests/s; batch size %d, the best, reaches %s (%s).%s",
-				other.what, verb, rate(single.throughput), best.batchSize, rate(best.throughput), change(single, best), certainty(single, best)))
+func (p phase) againstOthers(best cell) []phrase.Phrase {
+	var out []phrase.Phrase
+	for _, setting := range []string{"auto", "unbatched", "direct"} {
+		single, ok := p.find(setting)
+		if !ok {
+			continue
 		}
+		reached, size, top, gain := rate(single.throughput), best.batchSize, rate(best.throughput), change(single, best)
+		text := phrase.Say("Auto, which chooses size and batches in flight by itself, reaches %s requests/s; batch size %d, the best, reaches %s (%s).", reached, size, top, gain)
+		switch setting {
+		case "unbatched":
+			text = phrase.Say("Single calls through the proxy, without waiting or in-flight cap (unbatched), reach %s requests/s; batch size %d, the best, reaches %s (%s).", reached, size, top, gain)
+		case "direct":
+			text = phrase.Say("Single calls straight to SGLang (direct) reach %s requests/s; batch size %d, the best, reaches %s (%s).", reached, size, top, gain)
+		}
+		out = append(out, phrase.Sentences(text, certainty(single, best)))
 	}
 	return out
 }
 
 // proxyCost is what the way through the proxy costs single calls.
-func (p phase) proxyCost() []string {
+func (p phase) proxyCost() []phrase.Phrase {
 	direct, ok := p.find("direct")
 	unbatched, both := p.find("unbatched")
 	if !ok || !both {
 		return nil
 	}
-	return []string{fmt.Sprintf("The proxy itself: single calls through it make %s against those straight to SGLang.%s", change(direct, unbatched), certainty(direct, unbatched))}
+	return []phrase.Phrase{phrase.Sentences(
+		phrase.Say("The proxy itself: single calls through it make %s against those straight to SGLang.", change(direct, unbatched)),
+		certainty(direct, unbatched))}
 }
 
 // serverLimit says whether the server computed all the time. Then no way of
 // sending can be much faster.
-func serverLimit(best cell) []string {
+func serverLimit(best cell) []phrase.Phrase {
 	busy, ok := best.busyShare()
 	if !ok {
 		return nil
 	}
-	text := fmt.Sprintf("At batch size %d SGLang computed for %.0f %% of the time, by its own clock", best.batchSize, 100*busy)
+	text := phrase.Say("At batch size %d SGLang computed for %.0f %% of the time, by its own clock", best.batchSize, 100*busy)
 	switch {
 	case busy >= 0.9:
-		text += ": its computing is the limit, and batching can only save what is done beside it."
+		text = phrase.Say("%s: its computing is the limit, and batching can only save what is done beside it.", text)
 	case busy < 0.5:
-		text += ": most of the time went elsewhere (tokenizing and scheduling, the proxy, the network or the load generator)."
+		text = phrase.Say("%s: most of the time went elsewhere (tokenizing and scheduling, the proxy, the network or the load generator).", text)
 	default:
-		text += "."
+		text = phrase.Say("%s.", text)
 	}
-	return []string{text}
+	return []phrase.Phrase{text}
 }
 
 // wellFilled is the share of the set size below which a finding says why.
 const wellFilled = 0.9
 
 // notFull explains batches that held fewer than the set size.
-func notFull(c cell, cfg Config) []string {
+func notFull(c cell, cfg Config) []phrase.Phrase {
 	if c.effective <= 0 || c.effective >= wellFilled*float64(c.batchSize) {
 		return nil
 	}
-	return []string{fmt.Sprintf("At batch size %d the batches held %.2f requests on average: %s.", c.batchSize, c.effective, whyNotFull(c, cfg))}
+	return []phrase.Phrase{phrase.Say("At batch size %d the batches held %.2f requests on average: %s.", c.batchSize, c.effective, whyNotFull(c, cfg))}
 }
 
-func whyNotFull(c cell, cfg Config) string {
+func whyNotFull(c cell, cfg Config) phrase.Phrase {
 	if cfg.Concurrency > 0 && cfg.Concurrency < c.batchSize {
-		return fmt.Sprintf("only %d callers send at once", cfg.Concurrency)
+		return phrase.Say("only %d callers send at once", cfg.Concurrency)
 	}
-	why := releasedEarly(c, cfg)
+	why := []phrase.Phrase{releasedEarly(c, cfg)}
 	// With every in-flight place taken by a full batch, who is left to fill one more?
 	if left := cfg.Concurrency - cfg.MaxInFlight*c.batchSize; cfg.Concurrency > 0 && left < c.batchSize {
-		why += fmt.Sprintf("; of %d callers, %d full batches in flight leave %d to fill the next", cfg.Concurrency, cfg.MaxInFlight, max(0, left))
+		why = append(why, phrase.Say("of %d callers, %d full batches in flight leave %d to fill the next", cfg.Concurrency, cfg.MaxInFlight, max(0, left)))
 	}
-	return why
+	return phrase.Clauses(why)
 }
 
 // releasedEarly counts the reasons other than a full batch.
-func releasedEarly(c cell, cfg Config) string {
+func releasedEarly(c cell, cfg Config) phrase.Phrase {
 	counts := map[string]int{}
 	total := 0
 	for _, r := range c.runs {
@@ -189,45 +184,51 @@ func releasedEarly(c cell, cfg Config) string {
 	}
 	delete(counts, "full")
 	if total == 0 || len(counts) == 0 {
-		return "the receipts name no reason"
+		return phrase.Say("the receipts name no reason")
 	}
-	meaning := map[string]string{
-		"wait":     fmt.Sprintf("its oldest request had waited %s s", given(cfg.MaxWaitSeconds)),
-		"budget":   "its tokens or bytes reached the budget",
-		"deadline": "a request's deadline was near",
-		"idle":     "a place in flight was free and nothing may wait",
-		"drain":    "the proxy was draining",
-	}
-	var parts []string
+	var parts []phrase.Phrase
 	for _, reason := range sortedKeys(counts) {
-		text := meaning[reason]
-		if text == "" {
-			text = "reason " + reason
-		}
-		parts = append(parts, fmt.Sprintf("%.0f %% were released because %s", 100*float64(counts[reason])/float64(total), text))
+		parts = append(parts, phrase.Say("%.0f %% were released because %s", 100*float64(counts[reason])/float64(total), meaning(reason, cfg)))
 	}
-	return strings.Join(parts, ", ")
+	return phrase.Series(parts)
+}
+
+// meaning explains a release reason.
+func meaning(reason string, cfg Config) phrase.Phrase {
+	switch reason {
+	case "wait":
+		return phrase.Say("its oldest request had waited %s s", given(cfg.MaxWaitSeconds))
+	case "budget":
+		return phrase.Say("its tokens or bytes reached the budget")
+	case "deadline":
+		return phrase.Say("a request's deadline was near")
+	case "idle":
+		return phrase.Say("a place in flight was free and nothing may wait")
+	case "drain":
+		return phrase.Say("the proxy was draining")
+	}
+	return phrase.Say("reason %s", reason)
 }
 
 // change is b's throughput against a's: +12.3 %.
-func change(a, b cell) string { return percent(b.throughput, a.throughput) }
+func change(a, b cell) phrase.Phrase { return percent(b.throughput, a.throughput) }
 
-func certainty(a, b cell) string {
+func certainty(a, b cell) phrase.Phrase {
 	switch compare(a, b) {
 	case differ:
-		return " The repeats tell them apart."
+		return phrase.Say("The repeats tell them apart.")
 	case alike:
-		return " The repeats do not tell them apart."
+		return phrase.Say("The repeats do not tell them apart.")
 	}
-	return " There are not enough repeats to tell them apart."
+	return phrase.Say("There are not enough repeats to tell them apart.")
 }
 
-func certaintyClause(a, b cell) string {
+func certaintyClause(a, b cell) phrase.Phrase {
 	switch compare(a, b) {
 	case differ:
-		return " (told apart)"
+		return phrase.Say("(told apart)")
 	case alike:
-		return " (not told apart)"
+		return phrase.Say("(not told apart)")
 	}
-	return " (not enough repeats to tell)"
+	return phrase.Say("(not enough repeats to tell)")
 }

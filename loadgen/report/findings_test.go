@@ -1,13 +1,23 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
 
-func contains(t *testing.T, sentences []string, want ...string) {
+// lines are sentences of whatever kind, one a line.
+func lines[S any](sentences []S) string {
+	var b strings.Builder
+	for _, s := range sentences {
+		fmt.Fprintln(&b, s)
+	}
+	return b.String()
+}
+
+func contains[S any](t *testing.T, sentences []S, want ...string) {
 	t.Helper()
-	text := strings.Join(sentences, "\n")
+	text := lines(sentences)
 	for _, w := range want {
 		if !strings.Contains(text, w) {
 			t.Errorf("no %q in:\n%s", w, text)
@@ -15,9 +25,9 @@ func contains(t *testing.T, sentences []string, want ...string) {
 	}
 }
 
-func lacks(t *testing.T, sentences []string, unwanted ...string) {
+func lacks[S any](t *testing.T, sentences []S, unwanted ...string) {
 	t.Helper()
-	text := strings.Join(sentences, "\n")
+	text := lines(sentences)
 	for _, w := range unwanted {
 		if strings.Contains(text, w) {
 			t.Errorf("%q is in:\n%s", w, text)

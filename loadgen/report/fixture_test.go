@@ -2,9 +2,11 @@ package report
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
 )
 
@@ -166,10 +168,41 @@ func cutShort() Report {
 	return r
 }
 
+// everyFormat is each way of writing a report, by its name.
+var everyFormat = map[string]func(io.Writer, Report) error{
+	"results.json": WriteJSON, "bench.txt": WriteBenchmarks,
+	"report.md":    func(w io.Writer, r Report) error { return WriteMarkdown(w, r, phrase.English) },
+	"report.md zh": func(w io.Writer, r Report) error { return WriteMarkdown(w, r, phrase.Chinese) },
+	"terminal":     func(w io.Writer, r Report) error { return WriteTerminal(w, r, phrase.English) },
+	"terminal zh":  func(w io.Writer, r Report) error { return WriteTerminal(w, r, phrase.Chinese) },
+}
+
 func names(cells []cell) string {
 	text := ""
 	for _, c := range cells {
 		text += fmt.Sprintf("%s:%d ", c.setting, c.rank)
 	}
 	return text
+}
+
+// requestsOf makes requests for a run: callers that send one after the other, in
+// batches of the run's size.
+func requestsOf(r Run) (all []Request) {
+	const callers = 16
+	for i := range max(0, min(r.Completed, 200)) {
+		latency := r.Latency.Mean * (0.5 + float64(i%7)/7)
+		all = append(all, Request{
+			Setting: r.Setting, Phase: r.Phase, Repeat: r.Repeat, Trajectory: fmt.Sprintf("instance-%d", i),
+			SentSeconds: float64(i/callers) * r.Latency.Mean, LatencySeconds: latency, PromptTokens: 2905, CachedTokens: 1298,
+			BatchID: fmt.Sprint("b", i/max(1, r.BatchSize)), BatchSize: max(1, r.BatchSize), QueueWaitSeconds: latency / 2, TraceID: fmt.Sprintf("%032x", i),
+		})
+	}
+	return all
+}
+
+func digestOf(r Report) (d Digest) {
+	for _, run := range r.Runs {
+		d.Add(requestsOf(run))
+	}
+	return d
 }

@@ -5,11 +5,9 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"paceline/loadgen/number"
+	"paceline/loadgen/phrase"
 )
 
 // rate writes a throughput: four digits, so that neighbours in a ranking that
@@ -23,66 +21,46 @@ func short(v float64) string { return number.Significant(v, 3) }
 func given(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // percent writes how far v is from base, with its sign: +12.3 %.
-func percent(v, base float64) string {
+func percent(v, base float64) phrase.Phrase {
 	if base <= 0 {
-		return "no figure"
+		return phrase.Say("no figure")
 	}
 	text := fmt.Sprintf("%+.1f %%", 100*(v/base-1))
 	if text == "-0.0 %" {
-		return "+0.0 %"
+		return phrase.Name("+0.0 %")
 	}
-	return text
+	return phrase.Name(text)
 }
 
 // ratio writes v as a multiple of base: 1.08×.
-func ratio(v, base float64) string {
+func ratio(v, base float64) phrase.Phrase {
 	if base <= 0 {
-		return "no figure"
+		return phrase.Say("no figure")
 	}
-	return number.Significant(v/base, 3) + "×"
+	return phrase.Name(number.Significant(v/base, 3) + "×")
 }
 
 // shareText writes a share of 0 to 1: 44.7 %.
 func shareText(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
-// counted writes a number of things: 1 prompt, 2 prompts.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return number.Thousands(n) + " " + thing + "s"
-}
-
-// joined writes a list in a sentence: a, b and c.
-func joined(items []string) string {
-	if len(items) < 2 {
-		return strings.Join(items, "")
-	}
-	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
-}
-
-func upperFirst(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
-	if n == 0 {
-		return s
-	}
-	return string(unicode.ToUpper(r)) + s[n:]
-}
-
 func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
 
 // settingName names a setting in a sentence.
-func settingName(setting string) string {
+func settingName(setting string) phrase.Phrase {
 	switch setting {
 	case "auto", "unbatched", "direct":
-		return setting
+		return phrase.Name(setting)
 	}
-	return "batch size " + setting
+	return phrase.Say("batch size %s", setting)
 }
 
-func trajectoriesText(n int) string {
-	if n == 1 {
-		return "1 trajectory"
+// phaseName names the state of the cache in a sentence or a cell.
+func phaseName(name string) phrase.Phrase {
+	switch name {
+	case "cold":
+		return phrase.Say("cold")
+	case "warm":
+		return phrase.Say("warm")
 	}
-	return number.Thousands(n) + " trajectories"
+	return phrase.Name(name)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"paceline/loadgen/phrase"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -16,10 +18,10 @@ func TestFormatsAreAsTheGoldenFilesShow(t *testing.T) {
 	for name, r := range map[string]Report{"full": full(), "cut-short": cutShort(), "only-unbatched": of(repeats("unbatched", "cold", 0.44, 14.6, 14.7, 14.5))} {
 		t.Run(name, func(t *testing.T) {
 			var markdown, terminal bytes.Buffer
-			if err := WriteMarkdown(&markdown, r); err != nil {
+			if err := WriteMarkdown(&markdown, r, phrase.English); err != nil {
 				t.Fatal(err)
 			}
-			if err := WriteTerminal(&terminal, r); err != nil {
+			if err := WriteTerminal(&terminal, r, phrase.English); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, name+".golden.md", markdown.Bytes())

@@ -125,7 +125,7 @@ type failer interface {
 // rendersFinite writes every format and looks for what is no number.
 func rendersFinite(t failer, r Report) {
 	t.Helper()
-	for name, write := range map[string]func(io.Writer, Report) error{"json": WriteJSON, "markdown": WriteMarkdown, "terminal": WriteTerminal} {
+	for name, write := range everyFormat {
 		var b bytes.Buffer
 		if err := write(&b, r); err != nil {
 			t.Fatal(name, err)
@@ -152,7 +152,7 @@ type broken struct{}
 func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestAFailedWriteIsAnError(t *testing.T) {
-	for _, write := range []func(io.Writer, Report) error{WriteJSON, WriteMarkdown, WriteTerminal} {
+	for _, write := range everyFormat {
 		if err := write(broken{}, full()); err == nil || !strings.Contains(err.Error(), "disk full") {
 			t.Errorf("got %v", err)
 		}
@@ -173,7 +173,7 @@ func FuzzReadJSON(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, write := range []func(io.Writer, Report) error{WriteJSON, WriteMarkdown, WriteTerminal} {
+		for _, write := range everyFormat {
 			if err := write(io.Discard, r); err != nil {
 				t.Fatal(err)
 			}

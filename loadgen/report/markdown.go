@@ -5,14 +5,26 @@ import (
 	"io"
 
 	"paceline/loadgen/number"
+	"paceline/loadgen/phrase"
 )
 
 // WriteMarkdown writes the report as report.md.
-func WriteMarkdown(w io.Writer, r Report) error {
+func WriteMarkdown(w io.Writer, r Report, l phrase.Language) error {
 	r = r.settled()
 	phases := r.phases()
 	d := &document{}
 	d.title(r)
+	d.body(r, phases)
+	d.section(phrase.Say("Conclusion"), r.conclusion(phases))
+	d.end(r, phases)
+	if _, err := io.WriteString(w, d.markdown(l)); err != nil {
+		return fmt.Errorf("report.md: %w", err)
+	}
+	return nil
+}
+
+// body is what was measured, and what follows from it.
+func (d *document) body(r Report, phases []phase) {
 	d.overview(r)
 	for _, p := range phases {
 		d.phase(p, r.Config)
@@ -24,31 +36,27 @@ func WriteMarkdown(w io.Writer, r Report) error {
 	d.generator(r)
 	d.traces(r)
 	d.plausibility(r, phases)
-	d.section("Conclusion", r.conclusion(phases))
-	d.section("Data notes", r.notes(phases))
-	d.section("Files", r.Files)
-	if _, err := io.WriteString(w, d.b.String()); err != nil {
-		return fmt.Errorf("report.md: %w", err)
-	}
-	return nil
 }
 
-func (d *document) section(title string, items []string) {
-	d.heading(2, title)
-	d.bullets(items)
+// end is what a reader must know besides.
+func (d *document) end(r Report, phases []phase) {
+	d.section(phrase.Say("Data notes"), r.notes(phases))
+	d.section(phrase.Say("Files"), phrase.Names(r.Files))
 }
 
 func (d *document) title(r Report) {
 	d.heading(1, r.Title())
 	if r.Simulated {
-		text := "**Simulated:** no model ran. All seconds are simulated seconds unless they say that they are real."
+		text := phrase.Say("**Simulated:** no model ran. All seconds are simulated seconds unless they say that they are real.")
 		if sim := r.Simulation; sim != nil {
-			text += fmt.Sprintf(" Profile `%s`: %s. The clock ran at %s simulated seconds per real second.", oneLine(sim.Profile), oneLine(sim.Origin), given(sim.Speed))
+			text = phrase.Sentences(text,
+				phrase.Say("Profile `%s`: %s.", oneLine(sim.Profile), phrase.Stored(oneLine(sim.Origin))),
+				phrase.Say("The clock ran at %s simulated seconds per real second.", given(sim.Speed)))
 		}
-		d.line("%s\n", text)
+		d.say(text)
 	}
 	if r.Partial {
-		d.line("**Partial:** the sweep was cut short (%s). What follows is what was measured until then.\n", oneLine(r.PartialReason))
+		d.line("**Partial:** the sweep was cut short (%s). What follows is what was measured until then.", phrase.Stored(oneLine(r.PartialReason)))
 	}
 }
 
@@ -59,9 +67,12 @@ var rankingHead = []string{
 }
 
 func (d *document) phase(p phase, cfg Config) {
-	what := map[string]string{"cold": "Cold: cache flushed before each run", "warm": "Warm: the same prompts again"}[p.name]
+	what := phrase.Say("Cold: cache flushed before each run")
+	if p.name == "warm" {
+		what = phrase.Say("Warm: the same prompts again")
+	}
 	d.heading(2, what)
-	var rows [][]string
+	var rows [][]any
 	marked := false
 	for i, c := range p.cells {
 		rows = append(rows, rankingRow(c, p.toldFromAbove(i)))
@@ -69,11 +80,11 @@ func (d *document) phase(p phase, cfg Config) {
 	}
 	d.table(rankingHead, rows)
 	if marked {
-		d.line("\\* Not all prompts were answered: the figures are of fewer, or some runs are left out. See the data notes.\n")
+		d.line("\\* Not all prompts were answered: the figures are of fewer, or some runs are left out. See the data notes.")
 	}
 	d.improvement(p)
 	if found := p.findings(cfg); len(found) > 0 {
-		d.line("Findings:\n")
+		d.line("Findings:")
 		d.bullets(found)
 	}
 }
@@ -81,23 +92,28 @@ func (d *document) phase(p phase, cfg Config) {
 // marked says whether the row stands for fewer than all prompts of all runs.
 func (c cell) marked() bool { return c.partial || len(c.runs) < len(c.all) || c.completed < c.total }
 
-func (c cell) label() string {
-	name := map[string]string{"auto": "auto (chosen by the proxy)", "unbatched": "unbatched (single calls)", "direct": "direct (single calls, no proxy)"}[c.setting]
-	if name == "" {
-		name = c.setting
+func (c cell) label() phrase.Phrase {
+	name := phrase.Name(c.setting)
+	switch c.setting {
+	case "auto":
+		name = phrase.Say("auto (chosen by the proxy)")
+	case "unbatched":
+		name = phrase.Say("unbatched (single calls)")
+	case "direct":
+		name = phrase.Say("direct (single calls, no proxy)")
 	}
 	if c.marked() {
-		name += " *"
+		return phrase.Say("%s *", name)
 	}
 	return name
 }
 
-func rankingRow(c cell, toldFromAbove string) []string {
+func rankingRow(c cell, toldFromAbove phrase.Phrase) []any {
 	answered := fmt.Sprintf("%d/%d", c.completed, c.total)
 	if len(c.runs) == 0 {
-		return []string{c.label(), "–", "–", "–", "–", "–", "–", "0", "–", "–", "–", answered}
+		return []any{c.label(), "–", "–", "–", "–", "–", "–", "0", "–", "–", "–", answered}
 	}
-	return []string{
+	return []any{
 		c.label(), number.Significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(),
 		toldFromAbove, c.rangeText(), fmt.Sprint(len(c.runs)), c.effectiveText(), shareText(c.cachedShare), c.tokensText(), answered,
 	}
@@ -105,11 +121,11 @@ func rankingRow(c cell, toldFromAbove string) []string {
 
 // toldFromAbove says whether a row of the ranking really differs from the one
 // above it.
-func (p phase) toldFromAbove(i int) string {
+func (p phase) toldFromAbove(i int) phrase.Phrase {
 	if i == 0 || !p.cells[i].ranked {
-		return "–"
+		return phrase.Name("–")
 	}
-	return compare(p.cells[i-1], p.cells[i]).String()
+	return compare(p.cells[i-1], p.cells[i]).answer()
 }
 
 func (c cell) rankText() string {
@@ -140,20 +156,20 @@ func (c cell) tokensText() string {
 func (d *document) improvement(p phase) {
 	one, ok := p.find("1")
 	if !ok {
-		d.line("Improvement against batch size 1: not shown, because batch size 1 has no figure over all prompts here.\n")
+		d.line("Improvement against batch size 1: not shown, because batch size 1 has no figure over all prompts here.")
 		return
 	}
-	var rows [][]string
+	var rows [][]any
 	for _, c := range p.cells {
 		if c.setting != "1" && c.ranked {
-			rows = append(rows, []string{c.label(), change(one, c), ratio(c.throughput, one.throughput), compare(one, c).String()})
+			rows = append(rows, []any{c.label(), change(one, c), ratio(c.throughput, one.throughput), compare(one, c).answer()})
 		}
 	}
 	if len(rows) == 0 {
-		d.line("Improvement against batch size 1: no other setting has a figure over all prompts here.\n")
+		d.line("Improvement against batch size 1: no other setting has a figure over all prompts here.")
 		return
 	}
-	d.line("Improvement against batch size 1:\n")
+	d.line("Improvement against batch size 1:")
 	d.table([]string{"batch size", "throughput (change)", "throughput (ratio)", "told apart by the repeats"}, rows)
 }
 
@@ -162,18 +178,18 @@ func (d *document) coldAndWarm(r Report, phases []phase) {
 	if len(phases) < 2 {
 		return
 	}
-	var rows [][]string
+	var rows [][]any
 	for _, setting := range settingsOf(r.Runs) {
 		c, cold := phases[0].find(setting)
 		w, warm := phases[1].find(setting)
 		if cold && warm {
-			rows = append(rows, []string{c.label(), rate(c.throughput), rate(w.throughput), ratio(w.throughput, c.throughput), shareText(c.cachedShare), shareText(w.cachedShare)})
+			rows = append(rows, []any{c.label(), rate(c.throughput), rate(w.throughput), ratio(w.throughput, c.throughput), shareText(c.cachedShare), shareText(w.cachedShare)})
 		}
 	}
 	if len(rows) == 0 {
 		return
 	}
-	d.heading(2, "Warm against cold")
+	d.heading(2, phrase.Say("Warm against cold"))
 	d.table([]string{"batch size", "cold (requests/s)", "warm (requests/s)", "ratio", "cached share, cold", "cached share, warm"}, rows)
 	if found := r.warmth(phases); len(found) > 0 {
 		d.bullets(found)
@@ -181,16 +197,16 @@ func (d *document) coldAndWarm(r Report, phases []phase) {
 }
 
 func (d *document) envExec(r Report) {
-	d.heading(2, "Environment execution time (env_exec_time)")
+	d.heading(2, phrase.Say("Environment execution time (env_exec_time)"))
 	e := r.EnvExec
 	if e == nil {
-		d.line("The source knows none.\n")
+		d.line("The source knows none.")
 		return
 	}
-	d.line("Part of the trajectories' data and not of this load: how long their environments took for the agent's actions.\n")
-	d.table([]string{"steps covered", "mean per trajectory (s)", "total (s)"}, [][]string{
-		{fmt.Sprintf("all %s of %s", counted(e.Steps, "step"), trajectoriesText(e.Trajectories)), fmt.Sprintf("%.4f", e.MeanSeconds), fmt.Sprintf("%.2f", e.TotalSeconds)},
-		{"the first 5 of each", fmt.Sprintf("%.4f", e.FirstFiveMean), fmt.Sprintf("%.2f", e.FirstFiveTotal)},
+	d.line("Part of the trajectories' data and not of this load: how long their environments took for the agent's actions.")
+	d.table([]string{"steps covered", "mean per trajectory (s)", "total (s)"}, [][]any{
+		{phrase.Say("all %s of %s", phrase.Count(e.Steps, "%s step", "%s steps"), phrase.Count(e.Trajectories, "%s trajectory", "%s trajectories")), fmt.Sprintf("%.4f", e.MeanSeconds), fmt.Sprintf("%.2f", e.TotalSeconds)},
+		{phrase.Say("the first 5 of each"), fmt.Sprintf("%.4f", e.FirstFiveMean), fmt.Sprintf("%.2f", e.FirstFiveTotal)},
 	})
-	d.line("Mean of a step: %.4f s.\n", e.MeanSecondsAStep)
+	d.line("Mean of a step: %.4f s.", e.MeanSecondsAStep)
 }

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"paceline/loadgen/phrase"
 )
 
 func markdown(t *testing.T, r Report) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteMarkdown(&b, r); err != nil {
+	if err := WriteMarkdown(&b, r, phrase.English); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -21,11 +23,11 @@ func TestTitleSaysSimulatedAndPartial(t *testing.T) {
 		t.Error(got[:80])
 	}
 	r.Partial = true
-	if r.Title() != "Prefill throughput by batch size (simulated) (partial)" {
+	if r.Title().String() != "Prefill throughput by batch size (simulated) (partial)" {
 		t.Error(r.Title())
 	}
 	r.Simulated, r.Partial = false, false
-	if strings.Contains(r.Title(), "simulated") {
+	if strings.Contains(r.Title().String(), "simulated") {
 		t.Error(r.Title())
 	}
 }

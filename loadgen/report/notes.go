@@ -1,22 +1,22 @@
 package report
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"paceline/loadgen/number"
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
 )
 
 // notes are what a reader of the figures must know about the data.
-func (r Report) notes(phases []phase) []string {
-	out := []string{
-		"Only answers received in full count. A run lasts from its first send to its last end; throughput is the answers divided by that time.",
-		"Prompt and cached tokens are as the server counted them. Input tokens/s counts cached tokens too.",
-		fmt.Sprintf("Each figure is the median of its repeats. Settings share a rank when a permutation test finds that chance alone sets their repeats so far apart more often than %.0f times in 100. "+
+func (r Report) notes(phases []phase) []phrase.Phrase {
+	out := []phrase.Phrase{
+		phrase.Say("Only answers received in full count. A run lasts from its first send to its last end; throughput is the answers divided by that time."),
+		phrase.Say("Prompt and cached tokens are as the server counted them. Input tokens/s counts cached tokens too."),
+		phrase.Say("Each figure is the median of its repeats. Settings share a rank when a permutation test finds that chance alone sets their repeats so far apart more often than %.0f times in 100. "+
 			"With many settings one pair may still be told apart by chance.", 100*byChance),
-		"Cold: SGLang's cache was flushed just before the run. Warm: the run before sent the same prompts at the same setting.",
+		phrase.Say("Cold: SGLang's cache was flushed just before the run. Warm: the run before sent the same prompts at the same setting."),
 	}
 	out = append(out, r.directNotes()...)
 	out = append(out, r.repeatNotes(phases)...)
@@ -28,21 +28,21 @@ func (r Report) notes(phases []phase) []string {
 	out = append(out, r.arrivalNotes()...)
 	for _, run := range r.Runs {
 		for _, note := range run.Notes {
-			out = append(out, runName(run)+": "+note+".")
+			out = append(out, phrase.Say("%s: %s.", runName(run), phrase.Stored(note)))
 		}
 	}
 	return out
 }
 
-func runName(r Run) string {
-	return fmt.Sprintf("%s, %s, repeat %d", upperFirst(settingName(r.Setting)), r.Phase, r.Repeat)
+func runName(r Run) phrase.Phrase {
+	return phrase.Say("%s, %s, repeat %d", phrase.Capital(settingName(r.Setting)), phaseName(r.Phase), r.Repeat)
 }
 
-func (r Report) repeatNotes(phases []phase) []string {
+func (r Report) repeatNotes(phases []phase) []phrase.Phrase {
 	for _, p := range phases {
 		for _, c := range p.cells {
 			if c.ranked && tooFew(c) {
-				return []string{fmt.Sprintf("Not enough repeats to tell: some settings have fewer than %d comparable runs. Their ranks only follow the figures.", stats.FewestToCompare)}
+				return []phrase.Phrase{phrase.Say("Not enough repeats to tell: some settings have fewer than %d comparable runs. Their ranks only follow the figures.", stats.FewestToCompare)}
 			}
 		}
 	}
@@ -50,30 +50,30 @@ func (r Report) repeatNotes(phases []phase) []string {
 }
 
 // directNotes says where going through the proxy differs in more than the proxy.
-func (r Report) directNotes() []string {
+func (r Report) directNotes() []phrase.Phrase {
 	direct := slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Setting == "direct" })
 	if !direct || !strings.HasPrefix(r.Server.TextsSent, "as token ids") {
 		return nil
 	}
-	return []string{"Direct sends texts, which SGLang tokenizes; the proxy tokenizes and sends token ids. What the two differ by is the sum of both."}
+	return []phrase.Phrase{phrase.Say("Direct sends texts, which SGLang tokenizes; the proxy tokenizes and sends token ids. What the two differ by is the sum of both.")}
 }
 
-func (r Report) sourceNotes() []string {
-	var out []string
+func (r Report) sourceNotes() []phrase.Phrase {
+	var out []phrase.Phrase
 	switch r.Source.Kind {
 	case "generated":
-		out = append(out, "The trajectories are generated: their lengths follow measured distributions, their words mean nothing.")
+		out = append(out, phrase.Say("The trajectories are generated: their lengths follow measured distributions, their words mean nothing."))
 	case "problems":
-		out = append(out, "The source holds problem statements without trajectories: it knows no execution times.")
+		out = append(out, phrase.Say("The source holds problem statements without trajectories: it knows no execution times."))
 	}
 	if r.Simulated {
-		out = append(out, "Repeats of a simulated sweep differ only by the timing of the machine that simulates: their spread is no real server's.")
+		out = append(out, phrase.Say("Repeats of a simulated sweep differ only by the timing of the machine that simulates: their spread is no real server's."))
 	}
 	return out
 }
 
 // failureNotes counts what has no answer, by cause.
-func (r Report) failureNotes() []string {
+func (r Report) failureNotes() []phrase.Phrase {
 	failures := map[string]int{}
 	unsent := 0
 	for _, run := range r.Runs {
@@ -82,47 +82,47 @@ func (r Report) failureNotes() []string {
 		}
 		unsent += max(0, run.Total-run.Completed-run.Failed-run.Dropped())
 	}
-	var out []string
+	var out []phrase.Phrase
 	for _, cause := range sortedKeys(failures) {
-		out = append(out, fmt.Sprintf("%s failed with %s%s; none of them is in a throughput.", counted(failures[cause], "request"), cause, r.causeMeaning(cause)))
+		out = append(out, phrase.Say("%s failed with %s%s; none of them is in a throughput.", phrase.Count(failures[cause], "%s request", "%s requests"), phrase.Stored(cause), r.causeMeaning(cause)))
 	}
 	if unsent > 0 {
-		out = append(out, fmt.Sprintf("Never sent, because the sweep was cut short: %s.", counted(unsent, "prompt")))
+		out = append(out, phrase.Say("Never sent, because the sweep was cut short: %s.", phrase.Count(unsent, "%s prompt", "%s prompts")))
 	}
 	return out
 }
 
 // causeMeaning explains the gRPC codes that the load itself brings about.
-func (r Report) causeMeaning(cause string) string {
+func (r Report) causeMeaning(cause string) phrase.Phrase {
 	switch cause {
 	case "InvalidArgument":
 		if r.Server.MaxPromptTokens > 0 {
-			return fmt.Sprintf(" (refused as they are; one cause is a prompt longer than the %s tokens that the server accepts)", number.Thousands(r.Server.MaxPromptTokens))
+			return phrase.Say(" (refused as they are; one cause is a prompt longer than the %s tokens that the server accepts)", number.Thousands(r.Server.MaxPromptTokens))
 		}
-		return " (refused as they are, for example as longer than the model's context)"
+		return phrase.Say(" (refused as they are, for example as longer than the model's context)")
 	case "ResourceExhausted":
-		return " (the proxy's queue was full)"
+		return phrase.Say(" (the proxy's queue was full)")
 	case "DeadlineExceeded":
-		return " (no answer within the time limit of a request)"
+		return phrase.Say(" (no answer within the time limit of a request)")
 	case "Canceled":
-		return " (cut off by the interruption)"
+		return phrase.Say(" (cut off by the interruption)")
 	}
-	return ""
+	return phrase.Phrase{}
 }
 
 // comparableNotes names the runs that count for less than the others.
-func comparableNotes(phases []phase) []string {
-	var out []string
+func comparableNotes(phases []phase) []phrase.Phrase {
+	var out []phrase.Phrase
 	for _, p := range phases {
 		for _, c := range p.cells {
-			name := fmt.Sprintf("%s, %s", upperFirst(settingName(c.setting)), p.name)
+			name := phrase.Say("%s, %s", phrase.Capital(settingName(c.setting)), phaseName(p.name))
 			switch left := len(c.all) - len(c.runs); {
 			case len(c.runs) == 0:
-				out = append(out, name+": no prompt was answered, so there is no figure.")
+				out = append(out, phrase.Say("%s: no prompt was answered, so there is no figure.", name))
 			case !c.ranked:
-				out = append(out, name+": cut short or with too few answers to be compared, so it has no rank; its figures are of the answered prompts.")
+				out = append(out, phrase.Say("%s: cut short or with too few answers to be compared, so it has no rank; its figures are of the answered prompts.", name))
 			case left > 0:
-				out = append(out, fmt.Sprintf("%s: %d of %d runs left out of the figures, cut short or with too few answers to be compared.", name, left, len(c.all)))
+				out = append(out, phrase.Say("%s: %d of %d runs left out of the figures, cut short or with too few answers to be compared.", name, left, len(c.all)))
 			}
 		}
 	}
@@ -135,12 +135,12 @@ func comparableNotes(phases []phase) []string {
 const cacheMargin = 0.05
 
 // cacheNotes hold the cold runs' cached share against what prompts share.
-func (r Report) cacheNotes() []string {
+func (r Report) cacheNotes() []phrase.Phrase {
 	if r.Source.SharedBytes <= 0 || r.Source.PromptBytesTotal <= 0 {
 		return nil
 	}
 	shared := share(r.Source.SharedBytes, r.Source.PromptBytesTotal)
-	var above []string
+	var above []phrase.Phrase
 	cold := 0
 	for _, run := range r.Runs {
 		if run.Phase != "cold" || run.PromptTokens == 0 {
@@ -148,17 +148,17 @@ func (r Report) cacheNotes() []string {
 		}
 		cold++
 		if run.CachedShare() > shared+cacheMargin {
-			above = append(above, fmt.Sprintf("%s repeat %d (%s)", settingName(run.Setting), run.Repeat, shareText(run.CachedShare())))
+			above = append(above, phrase.Say("%s repeat %d (%s)", settingName(run.Setting), run.Repeat, shareText(run.CachedShare())))
 		}
 	}
 	if cold == 0 {
 		return nil
 	}
-	out := fmt.Sprintf("Prompts begin alike: %s of their bytes repeat the start of another prompt, which is what a cold run can find in the cache.", shareText(shared))
+	out := phrase.Say("Prompts begin alike: %s of their bytes repeat the start of another prompt, which is what a cold run can find in the cache.", shareText(shared))
 	if len(above) > 0 {
-		out += " More was cached in " + joined(above) + ": the cache was not empty there, so these runs are not really cold."
+		out = phrase.Sentences(out, phrase.Say("More was cached in %s: the cache was not empty there, so these runs are not really cold.", phrase.List(above)))
 	}
-	return []string{out}
+	return []phrase.Phrase{out}
 }
 
 const (
@@ -172,8 +172,8 @@ const (
 
 // loadNotes say where the generator, or somebody else's load, may be in the
 // figures.
-func (r Report) loadNotes() []string {
-	var busy, off []string
+func (r Report) loadNotes() []phrase.Phrase {
+	var busy, off []phrase.Phrase
 	for _, run := range r.Runs {
 		if cpu := run.ProcessCPUSeconds; cpu != nil && r.Environment.CPUs > 0 && *cpu > saturatedShare*run.WallClockSeconds*float64(r.Environment.CPUs) {
 			busy = append(busy, runLabel(run))
@@ -182,12 +182,12 @@ func (r Report) loadNotes() []string {
 			off = append(off, runLabel(run))
 		}
 	}
-	var out []string
+	var out []phrase.Phrase
 	if len(busy) > 0 {
-		out = append(out, fmt.Sprintf("Loadgen's process used over %.0f %% of all CPUs in %s: these figures may be its own limit and not the server's.", 100*saturatedShare, joined(busy)))
+		out = append(out, phrase.Say("Loadgen's process used over %.0f %% of all CPUs in %s: these figures may be its own limit and not the server's.", 100*saturatedShare, phrase.List(busy)))
 	}
 	if len(off) > 0 {
-		out = append(out, fmt.Sprintf("The server computed another number of tokens than the answers account for in %s: other clients, or failed or repeated requests.", joined(off)))
+		out = append(out, phrase.Say("The server computed another number of tokens than the answers account for in %s: other clients, or failed or repeated requests.", phrase.List(off)))
 	}
 	return out
 }
@@ -202,6 +202,6 @@ func (r Run) strangeAccount() bool {
 	return float64(max(off, -off)) > accountMargin*float64(r.PromptTokens)
 }
 
-func runLabel(r Run) string {
-	return fmt.Sprintf("%s %s repeat %d", settingName(r.Setting), r.Phase, r.Repeat)
+func runLabel(r Run) phrase.Phrase {
+	return phrase.Say("%s %s repeat %d", settingName(r.Setting), phaseName(r.Phase), r.Repeat)
 }

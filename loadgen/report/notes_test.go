@@ -1,8 +1,12 @@
 package report
 
-import "testing"
+import (
+	"testing"
 
-func notesOf(r Report) []string {
+	"paceline/loadgen/phrase"
+)
+
+func notesOf(r Report) []phrase.Phrase {
 	r = r.settled()
 	return r.notes(r.phases())
 }

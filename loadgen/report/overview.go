@@ -1,110 +1,121 @@
 package report
 
 import (
-	"fmt"
 	"strings"
 
 	"paceline/loadgen/number"
+	"paceline/loadgen/phrase"
 )
 
 func (d *document) overview(r Report) {
 	s, c, e := r.Server, r.Config, r.Environment
-	d.heading(2, "Test overview")
-	d.table([]string{"", ""}, [][]string{
-		{"Test time", r.CreatedAt.UTC().Format("2006-01-02 15:04:05 UTC")},
-		{"Time measured", r.measuredText()},
-		{"Model", modelText(s)},
-		{"Device", told(s.Device)},
-		{"Server", r.serverText()},
-		{"Model load time", r.loadTimeText()},
-		{"Trajectories", r.trajectoriesText()},
-		{"Source", r.sourceText()},
-		{"Prompts", fmt.Sprintf("%s bytes in all, %s on average; %s", number.Thousands(r.Source.PromptBytesTotal), number.Thousands(r.meanBytes()), r.Source.Template)},
-		{"Load", c.LoadText()},
-		{"Settings", fmt.Sprintf("batch %s; %s of each, in random order (seed %d)", strings.Join(c.Settings, ", "), counted(c.Repeats, "repeat"), c.Seed)},
-		{"Batching", fmt.Sprintf("at every batch size at most %d in flight and %s s of waiting; auto chooses both, unbatched has neither", c.MaxInFlight, given(c.MaxWaitSeconds))},
-		{"Configuration", r.configurationText()},
-		{"Load generator", fmt.Sprintf("loadgen %s, %s, %s/%s, %s", told(r.Version), told(e.GoVersion), told(e.OS), told(e.Arch), counted(e.CPUs, "CPU"))},
+	d.heading(2, phrase.Say("Test overview"))
+	d.table([]string{"", ""}, [][]any{
+		{phrase.Say("Test time"), r.CreatedAt.UTC().Format("2006-01-02 15:04:05 UTC")},
+		{phrase.Say("Time measured"), r.measuredText()},
+		{phrase.Say("Model"), modelText(s)},
+		{phrase.Say("Device"), stored(s.Device)},
+		{phrase.Say("Server"), r.serverText()},
+		{phrase.Say("Model load time"), r.loadTimeText()},
+		{phrase.Say("Trajectories"), r.trajectoriesText()},
+		{phrase.Say("Source"), r.sourceText()},
+		{phrase.Say("Prompts"), phrase.Say("%s bytes in all, %s on average; %s", number.Thousands(r.Source.PromptBytesTotal), number.Thousands(r.meanBytes()), phrase.Stored(r.Source.Template))},
+		{phrase.Say("Load"), c.LoadText()},
+		{phrase.Say("Settings"), phrase.Say("batch %s; %s of each, in random order (seed %d)", phrase.Series(phrase.Names(c.Settings)), phrase.Count(c.Repeats, "%s repeat", "%s repeats"), c.Seed)},
+		{phrase.Say("Batching"), phrase.Say("at every batch size at most %d in flight and %s s of waiting; auto chooses both, unbatched has neither", c.MaxInFlight, given(c.MaxWaitSeconds))},
+		{phrase.Say("Configuration"), r.configurationText()},
+		{phrase.Say("Load generator"), phrase.Say("loadgen %s, %s, %s/%s, %s", told(r.Version), told(e.GoVersion), told(e.OS), told(e.Arch), phrase.Count(e.CPUs, "%s CPU", "%s CPUs"))},
 	})
 }
 
 // told says so where the server did not tell.
-func told(s string) string {
+func told(s string) phrase.Phrase {
 	if s == "" {
-		return "not told"
+		return phrase.Say("not told")
 	}
-	return s
+	return phrase.Name(s)
 }
 
-func toldTokens(n uint64) string {
+// stored is told for what may be a sentence of ours.
+func stored(s string) phrase.Phrase {
+	if s == "" {
+		return phrase.Say("not told")
+	}
+	return phrase.Stored(s)
+}
+
+func toldTokens(n uint64) phrase.Phrase {
 	if n == 0 {
-		return "not told"
+		return phrase.Say("not told")
 	}
-	return number.Thousands(n)
+	return phrase.Name(number.Thousands(n))
 }
 
-func modelText(s Server) string {
+func modelText(s Server) phrase.Phrase {
 	if s.ModelPath == "" || s.ModelPath == s.Model {
-		return told(s.Model)
+		return stored(s.Model)
 	}
-	return fmt.Sprintf("%s (%s)", told(s.Model), s.ModelPath)
+	return phrase.Say("%s (%s)", stored(s.Model), s.ModelPath)
 }
 
-func (r Report) serverText() string {
+func (r Report) serverText() phrase.Phrase {
 	s := r.Server
-	text := fmt.Sprintf("SGLang %s; tokens a forward: %s; KV cache tokens: %s; longest prompt, tokens: %s; scheduling: %s",
-		told(s.Version), toldTokens(s.ChunkedPrefillTokens), toldTokens(s.KVCacheTokens), toldTokens(s.MaxPromptTokens), told(s.SchedulePolicy))
-	if s.TextsSent != "" {
-		text += "; prompts sent " + s.TextsSent
-	}
+	parts := []phrase.Phrase{phrase.Say("SGLang %s; tokens a forward: %s; KV cache tokens: %s; longest prompt, tokens: %s; scheduling: %s",
+		told(s.Version), toldTokens(s.ChunkedPrefillTokens), toldTokens(s.KVCacheTokens), toldTokens(s.MaxPromptTokens), told(s.SchedulePolicy))}
 	if r.Simulated {
-		return "simulated " + text
+		parts[0] = phrase.Say("simulated %s", parts[0])
 	}
-	return text + "; at " + told(s.URL)
+	if s.TextsSent != "" {
+		parts = append(parts, phrase.Say("prompts sent %s", phrase.Stored(s.TextsSent)))
+	}
+	if !r.Simulated {
+		parts = append(parts, phrase.Say("at %s", told(s.URL)))
+	}
+	return phrase.Clauses(parts)
 }
 
-func (r Report) loadTimeText() string {
+func (r Report) loadTimeText() phrase.Phrase {
 	switch load := r.Server.LoadSeconds; {
 	case load == nil:
-		return "not told by the server"
+		return phrase.Say("not told by the server")
 	case r.Simulated:
-		return short(*load) + " s (simulated, from the profile)"
+		return phrase.Say("%s s (simulated, from the profile)", short(*load))
 	default:
-		return short(*load) + " s"
+		return phrase.Say("%s s", short(*load))
 	}
 }
 
 // measuredText is how long the runs took together, without what lies between.
-func (r Report) measuredText() string {
+func (r Report) measuredText() phrase.Phrase {
 	var wall, clock float64
 	for _, run := range r.Runs {
 		wall += run.WallSeconds
 		clock += run.WallClockSeconds
 	}
-	text := fmt.Sprintf("%s s in %s", number.Significant(wall, 3), counted(len(r.Runs), "run"))
+	runs := phrase.Count(len(r.Runs), "%s run", "%s runs")
 	if r.Simulated {
-		text += fmt.Sprintf(" (simulated; %s s of real time)", number.Significant(clock, 3))
+		return phrase.Say("%s s in %s (simulated; %s s of real time)", number.Significant(wall, 3), runs, number.Significant(clock, 3))
 	}
-	return text
+	return phrase.Say("%s s in %s", number.Significant(wall, 3), runs)
 }
 
-func (r Report) sourceText() string {
+func (r Report) sourceText() phrase.Phrase {
 	switch r.Source.Kind {
 	case "generated":
-		return fmt.Sprintf("generated, seed %d", r.Source.Seed)
+		return phrase.Say("generated, seed %d", r.Source.Seed)
 	case "problems":
-		return "problem statements of " + r.Source.File
+		return phrase.Say("problem statements of %s", r.Source.File)
 	case "trace":
-		return "recorded trace " + r.Source.File
+		return phrase.Say("recorded trace %s", r.Source.File)
 	}
-	return "R2E-Gym trajectories of " + r.Source.File
+	return phrase.Say("R2E-Gym trajectories of %s", r.Source.File)
 }
 
-func (r Report) configurationText() string {
+func (r Report) configurationText() phrase.Phrase {
 	if len(r.Environment.Args) == 0 {
-		return "no file; all flags at their defaults"
+		return phrase.Say("no file; all flags at their defaults")
 	}
-	return "no file; flags `" + strings.ReplaceAll(strings.Join(r.Environment.Args, " "), "`", "'") + "`"
+	return phrase.Say("no file; flags `%s`", strings.ReplaceAll(strings.Join(r.Environment.Args, " "), "`", "'"))
 }
 
 func (r Report) meanBytes() int64 {
@@ -118,23 +129,24 @@ func (r Report) meanBytes() int64 {
 }
 
 // trajectoriesText says how many there are, and what of each is sent.
-func (r Report) trajectoriesText() string {
+func (r Report) trajectoriesText() phrase.Phrase {
 	s := r.Source
 	if text, ok := s.otherText(); ok {
 		return text
 	}
-	text := number.Thousands(s.Count) + ", the first turn of each"
+	count, scale := number.Thousands(s.Count), given(s.EnvScale)
+	text := phrase.Say("%s, the first turn of each", count)
 	if s.Requests > 0 && s.Turns != 1 {
-		text = fmt.Sprintf("%s, all turns of each, %s times the environment's time between them", number.Thousands(s.Count), given(s.EnvScale))
+		text = phrase.Say("%s, all turns of each, %s times the environment's time between them", count, scale)
 		if s.Turns > 0 {
-			text = fmt.Sprintf("%s, up to %d turns of each, %s times the environment's time between them", number.Thousands(s.Count), s.Turns, given(s.EnvScale))
+			text = phrase.Say("%s, up to %d turns of each, %s times the environment's time between them", count, s.Turns, scale)
 		}
 	}
 	if s.Rollouts > 1 {
-		text += fmt.Sprintf(", each %d times%s", s.Rollouts, s.staggerText())
+		text = s.staggered(phrase.Say("%s, each %d times", text, s.Rollouts))
 	}
 	if s.Requests > 0 && s.Requests != s.Count {
-		text += fmt.Sprintf(": %s requests", number.Thousands(s.Requests))
+		text = phrase.Say("%s: %s requests", text, number.Thousands(s.Requests))
 	}
 	return text
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/plausibility"
 )
 
@@ -38,34 +39,45 @@ func (l Limits) verdict(c cell) (v plausibility.Verdict, ok bool) {
 
 // plausibility writes a verdict for each cell; where no device was named it says so.
 func (d *document) plausibility(r Report, phases []phase) {
-	d.heading(2, "Plausibility")
+	d.heading(2, phrase.Say("Plausibility"))
 	if r.Limits == nil {
-		d.line("Not judged: no `-device` was named. `loadgen check results.json -device …` does it afterwards.\n")
+		d.line("Not judged: no `-device` was named. `loadgen check results.json -device …` does it afterwards.")
 		return
 	}
 	if r.Simulated {
-		d.line("The server was simulated: a verdict says whether the profile keeps within what `%s` can do.\n", oneLine(r.Limits.Device.Name))
+		d.line("The server was simulated: a verdict says whether the profile keeps within what `%s` can do.", oneLine(r.Limits.Device.Name))
 	}
-	var rows [][]string
+	var rows [][]any
 	for _, p := range phases {
 		for _, c := range p.cells {
 			if v, ok := r.Limits.verdict(c); ok {
-				rows = append(rows, []string{p.name, c.setting, string(v.Kind), short(v.FloorSeconds), short(v.AllSeconds), v.Sum})
+				rows = append(rows, []any{phaseName(p.name), c.setting, kindText(v.Kind), short(v.FloorSeconds), short(v.AllSeconds), v.Sum})
 			}
 		}
 	}
 	d.table([]string{"phase", "batch size", "verdict", "least time without the cached tokens (s)", "least time for all (s)", "the sum, for the fastest run"}, rows)
 }
 
+// kindText is a verdict's kind in a cell.
+func kindText(k plausibility.Kind) phrase.Phrase {
+	switch k {
+	case plausibility.Plausible:
+		return phrase.Say("plausible")
+	case plausibility.CacheAssisted:
+		return phrase.Say("cache-assisted")
+	}
+	return phrase.Say("impossible")
+}
+
 // impossible are the settings whose fastest run can't be true.
-func (r Report) impossible(phases []phase) (settings []string) {
+func (r Report) impossible(phases []phase) (settings []phrase.Phrase) {
 	if r.Limits == nil {
 		return nil
 	}
 	for _, p := range phases {
 		for _, c := range p.cells {
 			if v, ok := r.Limits.verdict(c); ok && v.Kind == plausibility.Impossible {
-				settings = append(settings, p.name+" "+c.setting)
+				settings = append(settings, phrase.Say("%s %s", phaseName(p.name), c.setting))
 			}
 		}
 	}

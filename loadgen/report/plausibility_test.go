@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/plausibility"
 )
 
@@ -18,10 +19,10 @@ func TestAFigureThatNoDeviceCanReachIsCalledImpossible(t *testing.T) {
 		[]Run{a(shape{setting: "4", phase: "warm", repeat: 1, wall: 1, cached: 1})})
 	r.Limits = &Limits{h100, plausibility.Qwen25of7B}
 	var markdown, terminal bytes.Buffer
-	if err := WriteMarkdown(&markdown, r); err != nil {
+	if err := WriteMarkdown(&markdown, r, phrase.English); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteTerminal(&terminal, r); err != nil {
+	if err := WriteTerminal(&terminal, r, phrase.English); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"| cold | 4 | plausible |", "| cold | 8 | impossible |", "| warm | 4 | cache-assisted |"} {

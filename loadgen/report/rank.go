@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
 )
 
@@ -21,15 +22,15 @@ const (
 	differ
 )
 
-// String answers the question whether two cells are told apart.
-func (v verdict) String() string {
+// answer is that to the question whether two cells are told apart.
+func (v verdict) answer() phrase.Phrase {
 	switch v {
 	case alike:
-		return "no"
+		return phrase.Say("no")
 	case differ:
-		return "yes"
+		return phrase.Say("yes")
 	}
-	return "not enough repeats to tell"
+	return phrase.Say("not enough repeats to tell")
 }
 
 func compare(a, b cell) verdict {

@@ -18,7 +18,7 @@ func TestSettingsThatCannotBeToldApartShareARank(t *testing.T) {
 	if got := names(p.cells); got != "16:1 8:1 1:3 " {
 		t.Errorf("ranks %s", got)
 	}
-	if p.toldFromAbove(1) != "no" || p.toldFromAbove(2) != "yes" || p.toldFromAbove(0) != "–" {
+	if p.toldFromAbove(1).String() != "no" || p.toldFromAbove(2).String() != "yes" || p.toldFromAbove(0).String() != "–" {
 		t.Error("neighbours are told apart, or not, against the repeats")
 	}
 }
@@ -32,7 +32,7 @@ func TestSmallStepsDoNotChainIntoOneRank(t *testing.T) {
 	if got := names(p.cells); got != "4:1 2:1 1:3 " {
 		t.Errorf("ranks %s", got)
 	}
-	if got := p.toldFromAbove(2); got != "no" {
+	if got := p.toldFromAbove(2).String(); got != "no" {
 		t.Errorf("size 1 is told from 2: %s", got)
 	}
 }
@@ -42,7 +42,7 @@ func TestWithOneRepeatRanksOnlyFollowTheFigures(t *testing.T) {
 	if got := names(p.cells); got != "2:1 4:1 1:3 " {
 		t.Errorf("ranks %s: equal figures share one", got)
 	}
-	if got := p.toldFromAbove(2); got != "not enough repeats to tell" {
+	if got := p.toldFromAbove(2).String(); got != "not enough repeats to tell" {
 		t.Error(got)
 	}
 }
@@ -76,7 +76,7 @@ func TestAPromptThatAlwaysFailsKeepsNoSettingFromTheRanking(t *testing.T) {
 	if got := names(p.cells); got != "8:1 4:2 " {
 		t.Errorf("ranks %s", got)
 	}
-	if !p.cells[0].marked() || p.cells[0].label() != "8 *" {
+	if !p.cells[0].marked() || p.cells[0].label().String() != "8 *" {
 		t.Error("figures of fewer than all prompts are not marked")
 	}
 }

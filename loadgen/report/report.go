@@ -10,7 +10,11 @@
 // sentences), markdown.go, terminal.go and json.go (the formats).
 package report
 
-import "time"
+import (
+	"time"
+
+	"paceline/loadgen/phrase"
+)
 
 // FormatVersion is the version of results.json. Fields are only added within
 // one version.
@@ -120,13 +124,13 @@ type EnvExec struct {
 }
 
 // Title is the report's title; it says when the report is simulated or partial.
-func (r Report) Title() string {
-	title := "Prefill throughput by batch size"
+func (r Report) Title() phrase.Phrase {
+	title := phrase.Say("Prefill throughput by batch size")
 	if r.Simulated {
-		title += " (simulated)"
+		title = phrase.Say("%s (simulated)", title)
 	}
 	if r.Partial {
-		title += " (partial)"
+		title = phrase.Say("%s (partial)", title)
 	}
 	return title
 }

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -43,5 +45,34 @@ func WriteRequests(w io.Writer, all []Request) error {
 			return fmt.Errorf("requests.jsonl: %w", err)
 		}
 	}
+	return nil
+}
+
+// longestLine of requests.jsonl, in bytes.
+const longestLine = 1 << 20
+
+// Read takes in a whole requests.jsonl. An error names the line.
+func (d *Digest) Read(rd io.Reader) error {
+	lines := bufio.NewScanner(rd)
+	lines.Buffer(nil, longestLine)
+	var run []Request
+	for n := 1; lines.Scan(); n++ {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		var r Request
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return fmt.Errorf("requests.jsonl: line %d: %w", n, err)
+		}
+		if len(run) > 0 && (run[0].Setting != r.Setting || run[0].Phase != r.Phase || run[0].Repeat != r.Repeat) {
+			d.Add(run)
+			run = run[:0]
+		}
+		run = append(run, r)
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("requests.jsonl: %w", err)
+	}
+	d.Add(run)
 	return nil
 }

@@ -4,40 +4,44 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
 
 	"paceline/loadgen/number"
+	"paceline/loadgen/phrase"
 )
 
 // WriteTerminal writes a summary for the end of a sweep: a table for each phase
 // and the conclusion.
-func WriteTerminal(w io.Writer, r Report) error {
+func WriteTerminal(w io.Writer, r Report, l phrase.Language) error {
 	r = r.settled()
 	phases := r.phases()
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "\n%s\n", r.Title())
+	fmt.Fprintf(&b, "\n%s\n", r.Title().In(l))
 	for _, p := range phases {
-		fmt.Fprintf(&b, "\n%s\n", upperFirst(p.name))
-		if err := writeTable(&b, p); err != nil {
-			return err
-		}
+		fmt.Fprintf(&b, "\n%s\n", phrase.Capital(phaseName(p.name)).In(l))
+		terminalTable(&b, p, l)
 	}
 	b.WriteByte('\n')
 	for _, sentence := range r.conclusion(phases) {
-		fmt.Fprintln(&b, sentence)
+		fmt.Fprintln(&b, sentence.In(l))
 	}
 	if bad := r.impossible(phases); len(bad) > 0 {
-		fmt.Fprintf(&b, "Impossible on %s: %s. See Plausibility in the report.\n", r.Limits.Device.Name, strings.Join(bad, ", "))
+		fmt.Fprintln(&b, phrase.Say("Impossible on %s: %s. See Plausibility in the report.", r.Limits.Device.Name, phrase.Series(bad)).In(l))
 	}
-	terminalTraces(&b, r)
+	terminalTraces(&b, r, l)
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-func writeTable(w io.Writer, p phase) error {
-	var b strings.Builder
-	fmt.Fprintln(&b, "batch size\ttime (s)\trequests/s\ts per item\trank\trange\teffective\tcached\tanswered\t")
+// terminalHead is the ranking's, in fewer words.
+var terminalHead = []string{"batch size", "time (s)", "requests/s", "s per item", "rank", "range", "effective", "cached", "answered"}
+
+func terminalTable(b *bytes.Buffer, p phase, l phrase.Language) {
+	var rows [][]string
+	var head []string
+	for _, format := range terminalHead {
+		head = append(head, phrase.Term(format).In(l))
+	}
+	rows = append(rows, head)
 	marked := false
 	for _, c := range p.cells {
 		marked = marked || c.marked()
@@ -45,19 +49,14 @@ func writeTable(w io.Writer, p phase) error {
 		if c.marked() {
 			name += " *"
 		}
-		figures := []string{"–", "–", "–", "–", "–", "–", "–"}
+		row := []string{name, "–", "–", "–", "–", "–", "–", "–"}
 		if len(c.runs) > 0 {
-			figures = []string{number.Significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(), c.rangeText(), c.effectiveText(), shareText(c.cachedShare)}
+			row = []string{name, number.Significant(c.wall, 4), rate(c.throughput), short(c.perItem), c.rankText(), c.rangeText(), c.effectiveText(), shareText(c.cachedShare)}
 		}
-		fmt.Fprintf(&b, "%s\t%s\t%d/%d\t\n", name, strings.Join(figures, "\t"), c.completed, c.total)
+		rows = append(rows, append(row, fmt.Sprintf("%d/%d", c.completed, c.total)))
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	if _, err := io.WriteString(t, b.String()); err != nil {
-		return err
+	writeColumns(b, rows)
+	if marked {
+		fmt.Fprintln(b, phrase.Say("* not all prompts were answered").In(l))
 	}
-	if err := t.Flush(); err != nil || !marked {
-		return err
-	}
-	_, err := io.WriteString(w, "* not all prompts were answered\n")
-	return err
 }

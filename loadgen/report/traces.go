@@ -1,11 +1,12 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
+
+	"paceline/loadgen/phrase"
 )
 
 // Tracing says where the traces of a sweep are.
@@ -78,36 +79,41 @@ func (d *document) traces(r Report) {
 	if r.Tracing == nil {
 		return
 	}
-	d.heading(2, "Traces")
+	d.heading(2, phrase.Say("Traces"))
 	slow, failed, unseen := r.traces()
-	d.line("Requests sampled: `%s`. Of these the slowest, and those that failed. A sampled request costs more than another.\n", oneLine(r.Tracing.Sampler))
+	d.line("Requests sampled: `%s`. Of these the slowest, and those that failed. A sampled request costs more than another.", oneLine(r.Tracing.Sampler))
 	if len(slow)+len(failed) == 0 {
-		d.line("No request was sampled.\n")
+		d.line("No request was sampled.")
 		return
 	}
-	var rows [][]string
+	var rows [][]any
 	for _, t := range append(slow, failed...) {
-		rows = append(rows, []string{
-			short(t.Seconds), cmp.Or(t.Cause, "answered"), t.run.Setting, t.run.Phase, strconv.Itoa(t.run.Repeat), t.Trajectory,
-			fmt.Sprintf("[%s](%s)", t.ID, r.Tracing.URL+t.ID),
-		})
+		rows = append(rows, []any{short(t.Seconds), t.ending(), t.run.Setting, phaseName(t.run.Phase), t.run.Repeat, t.Trajectory, link{t.ID, r.Tracing.URL + t.ID}})
 	}
 	d.table([]string{"latency (s)", "end", "setting", "phase", "repeat", "trajectory", "trace"}, rows)
 	if unseen > 0 {
-		d.line("%d more requests failed and are not named: not sampled, or one of many.\n", unseen)
+		d.line("%d more requests failed and are not named: not sampled, or one of many.", unseen)
 	}
 }
 
+// ending is how the request ended.
+func (t Trace) ending() phrase.Phrase {
+	if t.Cause == "" {
+		return phrase.Say("answered")
+	}
+	return phrase.Stored(t.Cause)
+}
+
 // terminalTraces prints the links of the same traces.
-func terminalTraces(w io.Writer, r Report) {
+func terminalTraces(w *bytes.Buffer, r Report, l phrase.Language) {
 	if r.Tracing == nil {
 		return
 	}
 	slow, failed, _ := r.traces()
 	if len(slow)+len(failed) > 0 {
-		fmt.Fprintf(w, "\nSlowest and failed of the sampled requests (%s)\n", r.Tracing.Sampler) //nolint:errcheck // a buffer
+		fmt.Fprintf(w, "\n%s\n", phrase.Say("Slowest and failed of the sampled requests (%s)", r.Tracing.Sampler).In(l))
 	}
 	for _, t := range append(slow, failed...) {
-		fmt.Fprintf(w, "  %s s  %s  %s %s  %s\n", short(t.Seconds), cmp.Or(t.Cause, "answered"), t.run.Phase, t.run.Setting, r.Tracing.URL+t.ID) //nolint:errcheck // a buffer
+		fmt.Fprintf(w, "  %s s  %s  %s %s  %s\n", short(t.Seconds), t.ending().In(l), phaseName(t.run.Phase).In(l), t.run.Setting, r.Tracing.URL+t.ID)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"paceline/loadgen/phrase"
 )
 
 func traced() Report {
@@ -18,10 +20,10 @@ func traced() Report {
 
 func TestTheSlowestAndTheFailedAreNamedWithTheirTraces(t *testing.T) {
 	var markdown, terminal bytes.Buffer
-	if err := WriteMarkdown(&markdown, traced()); err != nil {
+	if err := WriteMarkdown(&markdown, traced(), phrase.English); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteTerminal(&terminal, traced()); err != nil {
+	if err := WriteTerminal(&terminal, traced(), phrase.English); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -44,7 +46,7 @@ func TestWithoutTracingThereIsNoWordOfTraces(t *testing.T) {
 	r := traced()
 	r.Tracing = nil
 	var markdown bytes.Buffer
-	if err := WriteMarkdown(&markdown, r); err != nil || strings.Contains(markdown.String(), "Traces") {
+	if err := WriteMarkdown(&markdown, r, phrase.English); err != nil || strings.Contains(markdown.String(), "Traces") {
 		t.Errorf("%v %s", err, markdown.String())
 	}
 }
