@@ -19,9 +19,10 @@ func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 		FormatVersion: report.FormatVersion,
 		CreatedAt:     time.Now(),
 		Version:       version(),
+		ProxyVersion:  s.status.GetVersion(),
 		Simulated:     up.GetSimulated(),
 		Environment: report.Environment{
-			GoVersion: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Args: o.args,
+			GoVersion: runtime.Version(), OS: runtime.GOOS, OSVersion: osVersion(), Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), CPUModel: cpuModel(), Args: o.args,
 		},
 		Source: l.source,
 		Server: report.Server{

@@ -11,7 +11,7 @@ import (
 
 // Device is what serves the model: one accelerator, or several as one.
 type Device struct {
-	Name                 string  `json:"name"`
+	Name                 string  `json:"name"`                    // as in tables
 	FLOPSPerSecond       float64 `json:"flops_per_second"`        // at most, dense, in the precision that the model is served in
 	MemoryBytesPerSecond float64 `json:"memory_bytes_per_second"` // at most
 	Count                int     `json:"count"`                   // of them; 0 is 1

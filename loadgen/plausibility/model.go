@@ -8,7 +8,7 @@ import (
 
 // Model is the shape of a language model, as far as reading a prompt goes.
 type Model struct {
-	Name        string  `json:"name"`
+	Name        string  `json:"name"`         // as in verdicts
 	Parameters  float64 `json:"parameters"`   // that each token is multiplied with: without embeddings and vocabulary, of a mixture of experts the active ones
 	WeightBytes float64 `json:"weight_bytes"` // that a forward reads at least
 }

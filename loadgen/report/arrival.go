@@ -18,10 +18,10 @@ type Arrival struct {
 	RateEnd    float64 `json:"rate_end,omitempty"`    // to which it goes in a straight line until the last
 	TraceSpeed float64 `json:"trace_speed,omitempty"` // of recorded: how much faster than recorded
 
-	MostOutstanding  int     `json:"most_outstanding"` // conversations under way at once
-	WhenFull         string  `json:"when_full"`        // drop or wait: what becomes of one that is due beyond that
-	WarmUpSeconds    float64 `json:"warm_up_seconds"`  // requests due before it is over are in no figure
-	LateAfterSeconds float64 `json:"late_after_seconds"`
+	MostOutstanding  int     `json:"most_outstanding"`   // conversations under way at once
+	WhenFull         string  `json:"when_full"`          // drop or wait: what becomes of one that is due beyond that
+	WarmUpSeconds    float64 `json:"warm_up_seconds"`    // requests due before it is over are in no figure
+	LateAfterSeconds float64 `json:"late_after_seconds"` // from which on a request counts as late
 }
 
 // Arrivals is how a run's requests met the times at which they were due. In a closed
@@ -41,9 +41,9 @@ type Arrivals struct {
 // SchedulerWait is a distribution, in real seconds, by the upper edges of the runtime's
 // buckets.
 type SchedulerWait struct {
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
+	P50 float64 `json:"p50"` // median
+	P99 float64 `json:"p99"` // 99th percentile
+	Max float64 `json:"max"` // longest
 }
 
 // late is how many requests were sent late.

@@ -24,15 +24,17 @@ const FormatVersion = 1
 // server's clock: simulated seconds where Simulated is set, save those that say
 // that they are real.
 type Report struct {
-	FormatVersion int       `json:"format_version"`
-	CreatedAt     time.Time `json:"created_at"` // real time, also of a simulated sweep
-	Version       string    `json:"version"`    // of loadgen: the commit
+	FormatVersion int       `json:"format_version"` // of this file; FormatVersion
+	CreatedAt     time.Time `json:"created_at"`     // real time, also of a simulated sweep
+	Version       string    `json:"version"`        // of loadgen: the commit
+
+	ProxyVersion string `json:"proxy_version,omitempty"` // of the proxy, as it says itself
 
 	Simulated  bool        `json:"simulated"` // no model ran: the server is a simulator
 	Simulation *Simulation `json:"simulation,omitempty"`
 
-	Partial       bool   `json:"partial"` // the sweep was cut short: Runs is what was measured until then
-	PartialReason string `json:"partial_reason,omitempty"`
+	Partial       bool   `json:"partial"`                  // the sweep was cut short: Runs is what was measured until then
+	PartialReason string `json:"partial_reason,omitempty"` // why it was cut short; absent where it was not
 
 	Environment Environment `json:"environment"`
 	Source      Source      `json:"source"`
@@ -47,18 +49,20 @@ type Report struct {
 
 // Simulation says how a server was simulated.
 type Simulation struct {
-	Profile string  `json:"profile"`
-	Origin  string  `json:"origin"` // where the profile's numbers come from
-	Speed   float64 `json:"speed"`  // simulated seconds per real second
+	Profile string  `json:"profile"` // its name
+	Origin  string  `json:"origin"`  // where the profile's numbers come from
+	Speed   float64 `json:"speed"`   // simulated seconds per real second
 }
 
 // Environment is the machine that sent the load.
 type Environment struct {
-	GoVersion string   `json:"go_version"`
-	OS        string   `json:"os"`
-	Arch      string   `json:"arch"`
-	CPUs      int      `json:"cpus"`
-	Args      []string `json:"args"` // the command line's flags
+	GoVersion string   `json:"go_version"`           // that built loadgen
+	OS        string   `json:"os"`                   // as Go names it: linux
+	OSVersion string   `json:"os_version,omitempty"` // the distribution and its kernel; absent where not told
+	Arch      string   `json:"arch"`                 // as Go names it: amd64
+	CPUs      int      `json:"cpus"`                 // that the process may use
+	CPUModel  string   `json:"cpu_model,omitempty"`  // the processor's name; absent where not told
+	Args      []string `json:"args"`                 // the command line's flags
 }
 
 // Source is where the prompts come from.
@@ -82,17 +86,17 @@ type Source struct {
 
 // Server is what the proxy knows of SGLang. Zero and empty mean not told.
 type Server struct {
-	URL                  string   `json:"url"` // without credentials
-	Version              string   `json:"version"`
-	Model                string   `json:"model"`                // name under which it is served
-	ModelPath            string   `json:"model_path,omitempty"` // base name
-	Device               string   `json:"device"`
+	URL                  string   `json:"url"`                    // without credentials
+	Version              string   `json:"version"`                // of SGLang
+	Model                string   `json:"model"`                  // name under which it is served
+	ModelPath            string   `json:"model_path,omitempty"`   // base name
+	Device               string   `json:"device"`                 // that it serves with
 	LoadSeconds          *float64 `json:"load_seconds,omitempty"` // loading the weights
 	MaxPromptTokens      uint64   `json:"max_prompt_tokens"`      // of one prompt
 	KVCacheTokens        uint64   `json:"kv_cache_tokens"`        // that its KV cache holds
 	ChunkedPrefillTokens uint64   `json:"chunked_prefill_tokens"` // most in one forward
-	SchedulePolicy       string   `json:"schedule_policy"`
-	TextsSent            string   `json:"texts_sent,omitempty"` // how the proxy sends texts to it, and why
+	SchedulePolicy       string   `json:"schedule_policy"`        // of its scheduler: fcfs, lpm
+	TextsSent            string   `json:"texts_sent,omitempty"`   // how the proxy sends texts to it, and why
 }
 
 // Config is what was the same at every setting.
@@ -103,24 +107,24 @@ type Config struct {
 	Arrival       *Arrival `json:"arrival,omitempty"`         // of an open loop; absent for the closed one
 	WarmUpPrompts int      `json:"warm_up_prompts,omitempty"` // sent once before the first run, and measured in none
 
-	MaxInFlight    int     `json:"max_in_flight"` // batches at SGLang at once; for fixed sizes
-	MaxWaitSeconds float64 `json:"max_wait_seconds"`
-	MaxNewTokens   int     `json:"max_new_tokens"` // tokens to generate for each prompt: 0 or 1
-	Repeats        int     `json:"repeats"`        // planned for each setting and phase
-	Seed           uint64  `json:"seed"`           // of the random order of the settings
+	MaxInFlight    int     `json:"max_in_flight"`    // batches at SGLang at once; for fixed sizes
+	MaxWaitSeconds float64 `json:"max_wait_seconds"` // longest wait for a batch to fill; for fixed sizes
+	MaxNewTokens   int     `json:"max_new_tokens"`   // tokens to generate for each prompt: 0 or 1
+	Repeats        int     `json:"repeats"`          // planned for each setting and phase
+	Seed           uint64  `json:"seed"`             // of the random order of the settings
 }
 
 // EnvExec is the time that the trajectories' environments took for the agent's
 // actions. It is part of the data and not of the load, and never simulated time.
 type EnvExec struct {
-	Trajectories     int     `json:"trajectories"`
+	Trajectories     int     `json:"trajectories"`        // that have steps
 	Steps            int     `json:"steps"`               // all steps of them
 	StepsCovered     string  `json:"steps_covered"`       // by mean_seconds and total_seconds: always "all"
 	MeanSeconds      float64 `json:"mean_seconds"`        // per trajectory, all steps
 	TotalSeconds     float64 `json:"total_seconds"`       // all steps
 	FirstFiveMean    float64 `json:"first_5_steps_mean"`  // seconds per trajectory, its first five steps only
 	FirstFiveTotal   float64 `json:"first_5_steps_total"` // seconds, the first five steps of each only
-	MeanSecondsAStep float64 `json:"mean_seconds_a_step"`
+	MeanSecondsAStep float64 `json:"mean_seconds_a_step"` // over all steps
 }
 
 // Title is the report's title; it says when the report is simulated or partial.

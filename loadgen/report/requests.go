@@ -11,10 +11,10 @@ import (
 // Request is a line of requests.jsonl: how one request of a sweep ended. It tells
 // nothing of the prompt but whose it is.
 type Request struct {
-	Setting    string `json:"setting"`
-	Phase      string `json:"phase"`
-	Repeat     int    `json:"repeat"`
-	Trajectory string `json:"trajectory"`
+	Setting    string `json:"setting"`        // the batch size, "auto", "unbatched" or "direct", with what else varies
+	Phase      string `json:"phase"`          // cold or warm
+	Repeat     int    `json:"repeat"`         // from 1
+	Trajectory string `json:"trajectory"`     // its name; #2 and so on for copies
 	Kind       string `json:"kind,omitempty"` // of a mix: first, turns or rollouts
 
 	SentSeconds    float64 `json:"sent_seconds"`    // from the beginning of its run
@@ -27,13 +27,13 @@ type Request struct {
 	WarmUp  bool   `json:"warm_up,omitempty"` // it is in no figure of the report
 	Error   string `json:"error,omitempty"`   // its cause in a word; absent for an answer
 
-	PromptTokens     int     `json:"prompt_tokens"` // as the server counted
-	CachedTokens     int     `json:"cached_tokens"`
-	BatchID          string  `json:"batch_id,omitempty"` // by the receipt; absent for direct
-	BatchSize        int     `json:"batch_size,omitempty"`
-	ReleaseReason    string  `json:"release_reason,omitempty"`
-	QueueWaitSeconds float64 `json:"queue_wait_seconds,omitempty"`
-	TraceID          string  `json:"trace_id,omitempty"` // absent where it was not sampled
+	PromptTokens     int     `json:"prompt_tokens"`                // as the server counted
+	CachedTokens     int     `json:"cached_tokens"`                // of these, from its prefix cache
+	BatchID          string  `json:"batch_id,omitempty"`           // by the receipt; absent for direct
+	BatchSize        int     `json:"batch_size,omitempty"`         // requests in its batch, by the receipt
+	ReleaseReason    string  `json:"release_reason,omitempty"`     // why the batch left the proxy
+	QueueWaitSeconds float64 `json:"queue_wait_seconds,omitempty"` // in the proxy
+	TraceID          string  `json:"trace_id,omitempty"`           // absent where it was not sampled
 }
 
 // WriteRequests writes requests as JSON lines.

@@ -17,8 +17,8 @@ type Tracing struct {
 
 // Trace is one request that was sampled.
 type Trace struct {
-	ID         string  `json:"id"`
-	Trajectory string  `json:"trajectory"`
+	ID         string  `json:"id"`              // as Jaeger has it
+	Trajectory string  `json:"trajectory"`      // its name
 	Seconds    float64 `json:"seconds"`         // from the send to the end
 	Cause      string  `json:"cause,omitempty"` // of its failure
 }

@@ -8,9 +8,9 @@ import (
 // Summary describes a sample. Its values have the unit of the sample; all are 0
 // for an empty one, which Count tells.
 type Summary struct {
-	Count int     `json:"count"`
+	Count int     `json:"count"` // values in the sample
 	Mean  float64 `json:"mean"`
-	P50   float64 `json:"p50"`
+	P50   float64 `json:"p50"` // median
 	P90   float64 `json:"p90"`
 	P95   float64 `json:"p95"`
 	P99   float64 `json:"p99"`
