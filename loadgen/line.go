@@ -6,10 +6,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
 
+	"paceline/loadgen/number"
 	"paceline/loadgen/report"
 	"paceline/loadgen/sweep"
 )
@@ -20,10 +22,12 @@ type line struct {
 	out      *os.File
 	terminal bool
 	progress *sweep.Progress
+	begun    time.Time
+	finished atomic.Int64 // runs, of this process
 }
 
 func newLine(out *os.File, p *sweep.Progress) *line {
-	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p}
+	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p, begun: time.Now()}
 }
 
 // show renews the line until ctx ends. It does nothing without a terminal.
@@ -40,26 +44,72 @@ func (l *line) show(ctx context.Context) {
 			return
 		case <-tick.C:
 			if run := l.progress.Run(); run != nil {
-				l.clear()
-				l.write(l.cut(describe(run)))
+				l.write("\r\x1b[K" + cut(describe(run)+l.remaining(run), l.width()))
 			}
 		}
 	}
 }
 
+// describe is what a run does now. What matters most stands first: a narrow terminal
+// cuts the rest.
 func describe(r *sweep.RunProgress) string {
-	text := fmt.Sprintf("run %d/%d  batch %s, %s, repeat %d  %d/%d answered  %.0f/s",
-		r.Number, r.Of, r.Setting.Name(), r.Phase, r.Repeat, r.Answered(), r.Total, r.Throughput())
+	text := fmt.Sprintf("run %d/%d  %s %s #%d  %d/%d  %.0f/s  %d in flight",
+		r.Number, r.Of, r.Setting.Name(), r.Phase, r.Repeat, r.Answered(), r.Total, r.Throughput(), r.InFlight())
 	if failed := r.Failed(); failed > 0 {
 		text += fmt.Sprintf("  %d FAILED", failed)
+	}
+	if p50, p99, ok := r.Latency(); ok {
+		text += fmt.Sprintf("  p50 %s p99 %s", seconds(p50), seconds(p99))
 	}
 	return text
 }
 
-// cut keeps the line within the terminal, or renewing it would scroll.
-func (l *line) cut(text string) string {
-	if width, _, err := term.GetSize(int(l.out.Fd())); err == nil && len(text) >= width && width > 1 {
-		return text[:width-1]
+// remaining is how long the rest of the sweep takes if it goes on as so far, in real
+// time; nothing before the first run is done.
+func (l *line) remaining(r *sweep.RunProgress) string {
+	finished := l.finished.Load()
+	if finished == 0 {
+		return ""
+	}
+	left := timeLeft(time.Since(l.begun), float64(finished)+r.Share(), float64(r.Of-r.Number)+1-r.Share())
+	return fmt.Sprintf("  %s left", left)
+}
+
+// timeLeft is what the runs to come take, if each takes as long as those done. Its
+// precision is no more than it deserves.
+func timeLeft(elapsed time.Duration, done, toCome float64) string {
+	left := time.Duration(float64(elapsed) * max(0, toCome) / done)
+	switch {
+	case left < 2*time.Minute:
+		return left.Round(time.Second).String()
+	case left < 2*time.Hour:
+		return strings.TrimSuffix(left.Round(time.Minute).String(), "0s")
+	}
+	return strings.TrimSuffix(left.Round(10*time.Minute).String(), "0s")
+}
+
+// seconds writes a latency in few characters.
+func seconds(v float64) string {
+	if v < 1 {
+		return number.Significant(1000*v, 2) + "ms"
+	}
+	return number.Significant(v, 2) + "s"
+}
+
+// width is how many columns the terminal has; 0 if it does not tell.
+func (l *line) width() int {
+	width, _, err := term.GetSize(int(l.out.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// cut keeps a text within so many columns less one, or renewing it would scroll. No
+// character in it is wider than a column.
+func cut(text string, width int) string {
+	if runes := []rune(text); width > 1 && len(runes) >= width {
+		return string(runes[:width-1])
 	}
 	return text
 }
@@ -76,6 +126,7 @@ func (l *line) write(text string) { _, _ = io.WriteString(l.out, text) }
 
 // measured prints a finished run.
 func (l *line) measured(r report.Run) {
+	l.finished.Add(1)
 	l.clear()
 	l.write(runLine(r))
 }

@@ -23,6 +23,7 @@ type RunProgress struct {
 	Speed   float64 // seconds of the report per real second
 
 	answered, failed atomic.Int64
+	watch            watch
 }
 
 // Answered is how many prompts have been answered.

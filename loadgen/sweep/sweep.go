@@ -75,7 +75,7 @@ func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (
 	at.Started = started
 	s.Progress.run.Store(at)
 	spent := readGenerator()
-	samples, from, wall := s.Plan.send(target.InRun(ctx, c.setting.Name(), string(phase), c.repeat), s.sender(c.setting), s.Prompts, c.repeat, at.ended)
+	samples, from, wall := s.Plan.send(target.InRun(ctx, c.setting.Name(), string(phase), c.repeat), watched{s.sender(c.setting), &at.watch}, s.Prompts, c.repeat, at.ended)
 	own := readGenerator()
 	counting, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // a server that hangs must not keep the report
 	after, afterErr := s.count(counting)
