@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/term"
 )
 
 // Exit statuses.
@@ -50,6 +52,8 @@ func run(args []string) int {
 			return fail(runDescribe(args[1:], os.Stdout))
 		case "report":
 			return fail(runReport(args[1:], os.Stdout))
+		case "schema":
+			return fail(runSchema(args[1:], os.Stdout))
 		case "compare":
 			return fail(runCompare(args[1:], os.Stdout))
 		}
@@ -67,10 +71,22 @@ func run(args []string) int {
 }
 
 // untilSignal is a context that ends at the first signal. A second one ends the
-// process at once.
+// process at once, also where signals were ignored when it began, as in a shell's
+// background.
 func untilSignal() (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, ends...)
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
+	go func() { // until the process ends
+		<-signals
+		if term.IsTerminal(int(os.Stderr.Fd())) {
+			_, _ = fmt.Fprintln(os.Stderr) // after what is left of the live line, and ^C
+		}
+		_, _ = fmt.Fprintln(os.Stderr, "stopping (once more ends at once)")
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
 	return ctx, stop
 }
 

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -29,7 +32,19 @@ func TestMain(m *testing.M) {
 	if os.Getenv("PACELINE_TEST_AS_LOADGEN") == "1" {
 		main()
 	}
+	if os.Getenv("PACELINE_TEST_HANGS_WHEN_STOPPED") == "1" {
+		hangWhenStopped()
+	}
 	os.Exit(m.Run())
+}
+
+// hangWhenStopped is a process whose first signal ends nothing.
+func hangWhenStopped() {
+	ctx, stop := untilSignal()
+	defer stop()
+	fmt.Println("running")
+	<-ctx.Done()
+	time.Sleep(time.Minute)
 }
 
 type ending struct {
@@ -112,7 +127,7 @@ func TestWithoutArgumentsButASmallerLoadTheWholeWayIsMeasured(t *testing.T) {
 			t.Errorf("batches of %v", run.EffectiveBatchSize)
 		}
 	}
-	for _, file := range []string{"report.md", "results.json", "run.log"} {
+	for _, file := range []string{"report.md", "report.html", "results.json", "requests.jsonl", "bench.txt", "run.log"} {
 		if info, err := os.Stat(filepath.Join(out, file)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -172,6 +187,55 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
+func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
+	out, anew := t.TempDir(), t.TempDir()
+	e := loadgen(t, "-n", "12", "-sizes", "4", "-auto=false", "-repeats", "1", "-sim-speed", "50", "-lang", "zh", "-out", out)
+	if e.status != 0 || !strings.Contains(e.stdout, "批大小") || !strings.Contains(e.stdout, "报告：") {
+		t.Fatalf("status %d: %s%s", e.status, e.stdout, e.stderr)
+	}
+	read := func(dir, name string) string {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if md, html := read(out, "report.md"), read(out, "report.html"); !strings.Contains(md, "吞吐量") || !strings.Contains(html, `lang="zh-Hans"`) || !strings.Contains(html, "运行过程") {
+		t.Error("the files are not in Chinese, or show no timeline")
+	}
+	e = loadgen(t, "report", "-out", anew, out)
+	if e.status != 0 || !strings.Contains(e.stdout, "batch size") {
+		t.Fatalf("status %d: %s%s", e.status, e.stdout, e.stderr)
+	}
+	if md, html := read(anew, "report.md"), read(anew, "report.html"); !strings.Contains(md, "throughput") || !strings.Contains(html, `lang="en"`) || !strings.Contains(html, "In the course of a run") {
+		t.Error("the files are not in English, or show no timeline")
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"report"}, "must be given the directory of one report"}, {[]string{"report", "missing"}, "missing"}, {[]string{"report", "-lang", "de", out}, "-lang: must be en or zh"},
+		{[]string{"-lang", "de"}, "-lang: must be en or zh"}, {[]string{"schema", "x"}, "takes no arguments"},
+	} {
+		if e := loadgen(t, c.args...); e.status != exitBadInput || !strings.Contains(e.stderr, c.want) || strings.Count(e.stderr, "\n") != 1 {
+			t.Errorf("%v: status %d: %s", c.args, e.status, e.stderr)
+		}
+	}
+}
+
+func TestTheSchemaIsPrinted(t *testing.T) {
+	if e := loadgen(t, "schema"); e.status != 0 || !json.Valid([]byte(e.stdout)) || !strings.Contains(e.stdout, "2020-12") {
+		t.Errorf("status %d: %s", e.status, e.stderr)
+	}
+}
+
+func TestWithoutATerminalThereIsALineARunAndNothingElse(t *testing.T) {
+	e := loadgen(t, "-n", "8", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "2", "-sim-speed", "50", "-out", t.TempDir())
+	if strings.ContainsAny(e.stderr, "\r\x1b") || strings.Count(e.stderr, "\nbatch ") != 4 || strings.Count(e.stderr, "\n") != 7 {
+		t.Errorf("%q", e.stderr)
+	}
+}
+
 func TestHelpTeachesByExample(t *testing.T) {
 	e := loadgen(t, "-h")
 	if e.status != 0 || !strings.Contains(e.stdout, "go run ./loadgen -sglang") || !strings.Contains(e.stdout, "-sizes") {
@@ -202,6 +266,42 @@ func TestInterruptWritesWhatWasMeasured(t *testing.T) {
 	}
 	if !strings.Contains(stdout.String(), "(partial)") || strings.Contains(stderr.String(), "goroutine") {
 		t.Errorf("%s\n%s", stdout, stderr)
+	}
+}
+
+func TestASecondInterruptEndsAtOnceWhateverHangs(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no interrupt to send to another process")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), "PACELINE_TEST_HANGS_WHEN_STOPPED=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "running\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(told).ReadString('\n'); err != nil || line != "stopping (once more ends at once)\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if status := wait(t, cmd); status != exitInterrupted {
+		t.Errorf("status %d, want %d", status, exitInterrupted)
 	}
 }
 

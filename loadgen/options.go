@@ -67,31 +67,6 @@ const (
 	defaultSimSpeed    = 3                        // an H100 needs 14.5 s for one cold pass; faster clocks let the real cost of a call show (5 % at 3)
 )
 
-const usage = `loadgen replays agent trajectories through a batching proxy and reports the
-throughput at each batch setting.
-
-  go run ./loadgen                                 simulated SGLang, embedded proxy, full sweep
-  go run ./loadgen -sglang http://127.0.0.1:30000  a running SGLang behind an embedded proxy
-  go run ./loadgen -target 127.0.0.1:50051 -target-admin 127.0.0.1:9090
-                                                   a running proxy; its settings are put back afterwards
-  go run ./loadgen -problems swe.jsonl -n 100      prompts from problem statements
-  go run ./loadgen -trajectories run.jsonl         prompts from R2E-Gym trajectories
-  go run ./loadgen -turns 0 -n 20                  whole conversations, turn after turn
-  go run ./loadgen -rollouts 8 -n 60               each trajectory eight times
-  go run ./loadgen -rate 20                        20 requests/s, as they come, however long answers take
-  go run ./loadgen -rate 5..50 -warm-up 5s         from 5 to 50 a second
-  go run ./loadgen -trace trace.jsonl -speed 2     a recorded trace, twice as fast
-  go run ./loadgen describe                        what the generated trajectories are like
-  go run ./loadgen calibrate -h                    fit the simulator to a server
-  go run ./loadgen compare -h                      set two reports beside each other
-  go run ./loadgen check -h                        say whether a reported throughput can be true
-
-Ctrl-C stops the sweep and still writes what was measured.
-Exit status: 0 all answered, 1 something failed, 2 bad input, 3 a -fail-if holds, 130 interrupted.
-
-Flags:
-`
-
 // parseOptions reads the command line. errors say which flag is wrong and what
 // was expected; flag.ErrHelp means that help was printed to w.
 func parseOptions(args []string, w io.Writer) (options, error) {
@@ -135,9 +110,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.language, "lang", string(phrase.English), "`language` of the report: en or zh")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		_, _ = io.WriteString(w, usage)
-		f.SetOutput(w)
-		f.PrintDefaults()
+		printHelp(w, f)
 		return o, err
 	}
 	if err != nil {

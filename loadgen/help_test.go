@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func help(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := parseOptions([]string{"-h"}, &b); !errors.Is(err, flag.ErrHelp) {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestEveryFlagStandsWithItsSubject: a new one has to be put into flagGroups.
+func TestEveryFlagStandsWithItsSubject(t *testing.T) {
+	text := help(t)
+	if strings.Contains(text, "\nMore\n") {
+		t.Errorf("flags without a subject:\n%s", text[strings.Index(text, "\nMore\n"):])
+	}
+	seen := map[string]bool{}
+	for _, g := range flagGroups {
+		for _, name := range g.flags {
+			if seen[name] {
+				t.Errorf("-%s stands twice", name)
+			}
+			seen[name] = true
+			if !strings.Contains(text, "  -"+name) {
+				t.Errorf("-%s is no flag any more", name)
+			}
+		}
+	}
+}
+
+func TestHelpFitsATerminal(t *testing.T) {
+	for line := range strings.Lines(help(t)) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 100 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// TestTheExamplesOfHelpAreUnderstood reads the flags of each, without running it.
+func TestTheExamplesOfHelpAreUnderstood(t *testing.T) {
+	examples := regexp.MustCompile(`(?m)^  go run ./loadgen(.*)$`).FindAllStringSubmatch(usage, -1)
+	if len(examples) < 7 {
+		t.Fatalf("only %d examples", len(examples))
+	}
+	for _, e := range examples {
+		command, _, _ := strings.Cut(e[1]+"  ", "   ") // what it does stands behind
+		args := strings.Fields(strings.ReplaceAll(command, "'", ""))
+		if len(args) > 0 && slices.Contains([]string{"compare", "check", "calibrate", "report"}, args[0]) {
+			continue
+		}
+		if _, err := parseOptions(args, &bytes.Buffer{}); err != nil {
+			t.Errorf("%s: %v", e[0], err)
+		}
+	}
+}
