@@ -23,8 +23,8 @@ func help(t *testing.T) string {
 // TestEveryFlagStandsWithItsSubject: a new one has to be put into flagGroups.
 func TestEveryFlagStandsWithItsSubject(t *testing.T) {
 	text := help(t)
-	if strings.Contains(text, "\nMore\n") {
-		t.Errorf("flags without a subject:\n%s", text[strings.Index(text, "\nMore\n"):])
+	if _, more, ok := strings.Cut(text, "\nMore\n"); ok {
+		t.Errorf("flags without a subject:\n%s", more)
 	}
 	seen := map[string]bool{}
 	for _, g := range flagGroups {

@@ -44,7 +44,7 @@ func (l *line) show(ctx context.Context) {
 			return
 		case <-tick.C:
 			if run := l.progress.Run(); run != nil {
-				l.write("\r\x1b[K" + cut(describe(run)+l.remaining(run), l.width()))
+				l.write("\r\x1b[K" + cut(describe(run, l.remaining(run)), l.width()))
 			}
 		}
 	}
@@ -52,9 +52,9 @@ func (l *line) show(ctx context.Context) {
 
 // describe is what a run does now. What matters most stands first: a narrow terminal
 // cuts the rest.
-func describe(r *sweep.RunProgress) string {
-	text := fmt.Sprintf("run %d/%d  %s %s #%d  %d/%d  %.0f/s  %d in flight",
-		r.Number, r.Of, r.Setting.Name(), r.Phase, r.Repeat, r.Answered(), r.Total, r.Throughput(), r.InFlight())
+func describe(r *sweep.RunProgress, remaining string) string {
+	text := fmt.Sprintf("run %d/%d%s  %s %s #%d  %d/%d  %.0f/s  %d in flight",
+		r.Number, r.Of, remaining, r.Setting.Name(), r.Phase, r.Repeat, r.Answered(), r.Total, r.Throughput(), r.InFlight())
 	if failed := r.Failed(); failed > 0 {
 		text += fmt.Sprintf("  %d FAILED", failed)
 	}
@@ -72,7 +72,7 @@ func (l *line) remaining(r *sweep.RunProgress) string {
 		return ""
 	}
 	left := timeLeft(time.Since(l.begun), float64(finished)+r.Share(), float64(r.Of-r.Number)+1-r.Share())
-	return fmt.Sprintf("  %s left", left)
+	return fmt.Sprintf(", %s left", left)
 }
 
 // timeLeft is what the runs to come take, if each takes as long as those done. Its

@@ -28,7 +28,7 @@ type drawing struct {
 	frame
 }
 
-func (d *drawing) add(format string, args ...any) { fmt.Fprintf(d, format, args...) }
+func (d *drawing) add(format string, args ...any) { fmt.Fprintf(&d.Builder, format, args...) }
 
 // tenth writes a place in the picture: finer than a tenth of a unit nobody sees.
 func tenth(v float64) string {

@@ -24,6 +24,11 @@ func TestFormatsAreAsTheGoldenFilesShow(t *testing.T) {
 			if err := WriteTerminal(&terminal, r, phrase.English); err != nil {
 				t.Fatal(err)
 			}
+			var chinese bytes.Buffer
+			if err := WriteMarkdown(&chinese, r, phrase.Chinese); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".golden.zh.md", chinese.Bytes())
 			golden(t, name+".golden.md", markdown.Bytes())
 			golden(t, name+".golden.txt", terminal.Bytes())
 		})

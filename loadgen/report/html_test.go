@@ -73,8 +73,8 @@ func TestThePageStaysBelowAMegabyte(t *testing.T) {
 func TestSettingsOfSeveralDimensionsAreCurvesOverTheSize(t *testing.T) {
 	r, d := many()
 	page := pageOf(t, r, d, phrase.English)
-	figure := page[strings.Index(page, "<figure>"):]
-	figure = figure[:strings.Index(figure, "</figure>")]
+	_, figure, _ := strings.Cut(page, "<figure>")
+	figure, _, _ = strings.Cut(figure, "</figure>")
 	for _, want := range []string{">4 in flight</li>", ">8 in flight, 0s, prefix</li>", ">32</text>"} {
 		if !strings.Contains(figure, want) {
 			t.Errorf("no %s in %s", want, figure)
