@@ -102,7 +102,6 @@ var chinese = map[string]string{
 	"Configuration":                       "配置",
 	"Load generator":                      "负载生成器",
 	"Proxy":                               "代理",
-	"paceline %s":                         "paceline %s",
 	"Its machine":                         "所在机器",
 	"%s; %s":                              "%s；%s",
 	"%s bytes in all, %s on average; %s":  "共 %s 字节，平均 %s 字节；%s",

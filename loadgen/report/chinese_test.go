@@ -66,12 +66,12 @@ func written(t *testing.T, r Report, l phrase.Language) map[string]string {
 
 // visible is what of a page is read.
 func visible(page string) string {
-	page = regexp.MustCompile(`</?code>`).ReplaceAllString(page, "`")
-	for _, hidden := range []string{`(?s)<style>.*?</style>`, `(?s)<head>.*?</head>`, `<[^>]*>`} {
-		page = regexp.MustCompile(hidden).ReplaceAllString(page, "\n")
-	}
-	return html.UnescapeString(page)
+	_, body, _ := strings.Cut(page, "</head>")
+	body = strings.NewReplacer("<code>", "`", "</code>", "`").Replace(body)
+	return html.UnescapeString(tags.ReplaceAllString(body, "\n"))
 }
+
+var tags = regexp.MustCompile(`<[^>]*>`)
 
 // untranslated are words that Chinese reports have as they are: names, units, what
 // people type, and what the fixtures' data says.
@@ -90,6 +90,9 @@ func TestAChineseReportHasNoEnglishInIt(t *testing.T) {
 	for name, r := range telling(t) {
 		for form, text := range written(t, r, phrase.Chinese) {
 			for line := range strings.Lines(text) {
+				if !word.MatchString(line) {
+					continue
+				}
 				if left := word.FindAllString(untranslated.ReplaceAllString(line, " "), -1); left != nil {
 					t.Errorf("%s, %s: %q in %s", name, form, left, line)
 				}

@@ -24,7 +24,7 @@ func (d *document) overview(r Report) {
 		{phrase.Say("Settings"), phrase.Say("batch %s; %s of each, in random order (seed %d)", phrase.Series(phrase.Names(c.Settings)), phrase.Count(c.Repeats, "%s repeat", "%s repeats"), c.Seed)},
 		{phrase.Say("Batching"), phrase.Say("at every batch size at most %d in flight and %s s of waiting; auto chooses both, unbatched has neither", c.MaxInFlight, given(c.MaxWaitSeconds))},
 		{phrase.Say("Configuration"), r.configurationText()},
-		{phrase.Say("Proxy"), phrase.Say("paceline %s", told(r.ProxyVersion))},
+		{phrase.Say("Proxy"), told(r.ProxyVersion)},
 		{phrase.Say("Load generator"), phrase.Say("loadgen %s, %s, %s/%s, %s", told(r.Version), told(e.GoVersion), told(e.OS), told(e.Arch), phrase.Count(e.CPUs, "%s CPU", "%s CPUs"))},
 		{phrase.Say("Its machine"), phrase.Say("%s; %s", told(e.CPUModel), told(e.OSVersion))},
 	})
