@@ -47,7 +47,7 @@ var flagGroups = []struct {
 	flags []string
 }{
 	{"What is sent", []string{"n", "trajectories", "problems", "trace", "turns", "env-scale", "rollouts", "stagger", "mix", "system", "instance", "chat-template", "max-new-tokens"}},
-	{"When it is sent", []string{"concurrency", "rate", "arrival", "speed", "most-outstanding", "late-after", "warm-up"}},
+	{"When it is sent", []string{"concurrency", "rate", "arrival", "speed", "most-outstanding", "when-full", "late-after", "warm-up"}},
 	{"What is measured", []string{"sizes", "unbatched", "auto", "direct", "repeats", "max-in-flight", "max-wait", "timeout", "seed"}},
 	{"Where it is sent", []string{"sglang", "sglang-key-file", "target", "target-admin", "tokenizer", "sim-profile", "sim-speed"}},
 	{"What is made of it", []string{"out", "lang", "fail-if", "device", "model-config", "jaeger"}},
