@@ -31,12 +31,16 @@ func TestSampledRequestsAreTracedFromTheLoadGeneratorThroughTheProxy(t *testing.
 			servers[s.TraceID] = s
 		}
 	}
-	slowest := r.Runs[0].Traces[0]
+	of := r.Runs[0]
+	if warm := r.Runs[1]; len(warm.Traces) > 0 && warm.Traces[0].Seconds > of.Traces[0].Seconds {
+		of = warm // on a busy machine the cold run need not be the slower one
+	}
+	slowest := of.Traces[0]
 	client := clients[slowest.ID]
 	if client.SpanID == "" || servers[slowest.ID].ParentID != client.SpanID {
 		t.Errorf("the slowest request %+v has the spans %+v and %+v", slowest, client, servers[slowest.ID])
 	}
-	if client.Attributes["paceline.setting"] != "4" || client.Attributes["paceline.trajectory.id"] != slowest.Trajectory || client.Attributes["paceline.phase"] != "cold" {
+	if client.Attributes["paceline.setting"] != "4" || client.Attributes["paceline.trajectory.id"] != slowest.Trajectory || client.Attributes["paceline.phase"] != of.Phase {
 		t.Errorf("%+v", client.Attributes)
 	}
 	if link := "http://jaeger.test/trace/" + slowest.ID; !strings.Contains(e.stdout, link) {
