@@ -246,7 +246,7 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
 	defer func() { stop(); <-ended }()
-	proxy, err := target.DialProxy(p.Addr(), p.AdminAddr())
+	proxy, err := target.DialProxy(p.Addr(), p.AdminAddr(), target.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func (s *stack) build(ctx context.Context, o options, log *slog.Logger) error {
 			return err
 		}
 	}
-	if s.proxy, err = target.DialProxy(addr, admin); err != nil {
+	if s.proxy, err = target.DialProxy(addr, admin, target.Access{}); err != nil {
 		return inputError{err}
 	}
 	s.onClose(s.proxy.Close)
