@@ -6,7 +6,7 @@
 //
 // Read it in the order of its work: options.go (flags), load.go (trajectories to
 // prompts), stack.go (proxy, server, simulator), run.go (the sweep and its
-// report), line.go (the live line).
+// report), record.go (what survives a crash), line.go (the live line).
 package main
 
 import (

@@ -21,12 +21,6 @@ type measurement struct {
 	speed       float64
 	cause       func(error) string
 	interrupted bool
-	server      *serverWork
-}
-
-type serverWork struct {
-	uncachedTokens int64
-	busySeconds    float64
 }
 
 // report turns the measurement into the figures of the report: only answers
@@ -78,9 +72,6 @@ func (m measurement) report() report.Run {
 		run.InputTokenThroughput = float64(run.PromptTokens) / run.WallSeconds
 	}
 	run.Latency, run.QueueWait = stats.Summarize(latency), stats.Summarize(queueWait)
-	if m.server != nil {
-		run.ServerUncachedTokens, run.ServerBusySeconds = &m.server.uncachedTokens, &m.server.busySeconds
-	}
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total
 	return run
