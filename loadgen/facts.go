@@ -40,6 +40,9 @@ func newReport(o options, plan sweep.Plan, source report.Source, env *report.Env
 		EnvExec: env,
 	}
 	dimensions(&r.Config, plan)
+	if o.shard.Of > 0 {
+		r.Shard = &report.Shard{Index: o.shard.Index, Of: o.shard.Of}
+	}
 	r.Limits, _ = o.limits() // validated
 	for _, setting := range plan.Settings {
 		r.Config.Settings = append(r.Config.Settings, setting.Name())

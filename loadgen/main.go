@@ -6,7 +6,8 @@
 //
 // Read it in the order of its work: options.go (flags), load.go (trajectories to
 // prompts), stack.go (proxy, server, simulator), run.go (the sweep and its
-// report), record.go (what survives a crash), line.go (the live line).
+// report), record.go (what survives a crash), coordinate.go and member.go (one load
+// from several processes), line.go (the live line).
 package main
 
 import (
@@ -48,6 +49,12 @@ func run(args []string) int {
 			return fail(runCheck(args[1:], os.Stdin, os.Stdout))
 		case "compare":
 			return fail(runCompare(args[1:], os.Stdout))
+		case "merge":
+			return fail(runMerge(args[1:], os.Stdout))
+		case "coordinate":
+			ctx, stop := untilSignal()
+			defer stop()
+			return fail(runCoordinate(ctx, args[1:], os.Stdout))
 		}
 	}
 	o, err := parseOptions(args, os.Stdout)

@@ -14,6 +14,7 @@ import (
 	"paceline/loadgen/plausibility"
 	"paceline/loadgen/prompt"
 	"paceline/loadgen/report"
+	"paceline/loadgen/shard"
 	"paceline/loadgen/stats"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
@@ -51,7 +52,9 @@ type options struct {
 	device, modelConfig string
 	failIf              thresholds
 
-	resume string
+	resume      string
+	shard       shard.Part
+	coordinator string // URL; empty without one
 
 	out   string
 	args  []string     // as given, for the report
@@ -90,6 +93,8 @@ throughput at each batch setting.
                                                    each combination
   go run ./loadgen -repeats 20 -stop-when 2%       as many repeats as a setting needs
   go run ./loadgen -resume results/…               go on with a sweep that was cut short
+  go run ./loadgen coordinate -h                   one load from several processes
+  go run ./loadgen merge -h                        join the reports of shards
   go run ./loadgen calibrate -h                    fit the simulator to a server
   go run ./loadgen compare -h                      set two reports beside each other
   go run ./loadgen check -h                        say whether a reported throughput can be true
@@ -154,6 +159,8 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.StringVar(&o.modelConfig, "model-config", "", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	f.StringVar(&o.jaeger, "jaeger", defaultJaeger, "`URL` of Jaeger's page, for links to traces. Requests are traced where OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
 	f.StringVar(&o.resume, "resume", "", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing. Without other flags, with those that it was begun with")
+	f.Var(&o.shard, "shard", "`i/n`: send only the conversations whose number leaves i when divided by n, with as many of the callers; i from 0. loadgen merge joins the reports")
+	f.StringVar(&o.coordinator, "coordinator", "", "`URL` of loadgen coordinate, which then sets and flushes the proxies and takes what is measured; with -shard and -target")
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
 	return f
 }
@@ -232,6 +239,10 @@ func (o options) validate() error {
 		return fmt.Errorf("-trajectories and -problems: give one, not both")
 	case o.resume != "" && o.out != "":
 		return fmt.Errorf("-resume and -out: give one, not both: what is missing is written to the directory of -resume")
+	case o.coordinator != "":
+		if err := o.validateMember(); err != nil {
+			return err
+		}
 	case o.target != "" && o.targetAdmin == "":
 		return fmt.Errorf("-target: needs -target-admin too, to set batch sizes and flush the cache")
 	case o.target == "" && o.targetAdmin != "":
@@ -241,6 +252,9 @@ func (o options) validate() error {
 	}
 	if err := o.access.Validate(o.target != ""); err != nil {
 		return err
+	}
+	if n := o.shard.Of; n > o.concurrency {
+		return fmt.Errorf("-shard: %d callers can't be split into %d shards, see -concurrency", o.concurrency, n)
 	}
 	if _, err := prompt.ChatTemplateNamed(o.chatTemplate); err != nil {
 		return fmt.Errorf("-chat-template: %w", err)

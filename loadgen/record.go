@@ -147,26 +147,3 @@ func (r *record) resumedText() string {
 	}
 	return fmt.Sprintf("resumed: %d runs of %s are kept (%s)\n", len(r.kept), r.held.At.Local().Format("2006-01-02 15:04:05"), strings.Join(names, "; "))
 }
-
-// readRequests reads a requests.jsonl; a missing one has none.
-func readRequests(path string) (all []report.Request, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	for lines := json.NewDecoder(bufio.NewReader(f)); ; {
-		var q report.Request
-		err := lines.Decode(&q)
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: request %d: %w", path, len(all)+1, err)
-		}
-		all = append(all, q)
-	}
-}

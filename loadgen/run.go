@@ -56,6 +56,9 @@ func execute(ctx context.Context, o options) error {
 		}
 	})
 	defer closeStack()
+	if o.coordinator != "" {
+		return takePart(ctx, o, plan, l, s, out, log)
+	}
 	if sim := s.status.GetUpstream().GetSimulator(); sim != nil && sim.GetSpeed() > 0 {
 		plan.Speed = sim.GetSpeed() // wherever the simulator runs
 	}
@@ -66,6 +69,9 @@ func execute(ctx context.Context, o options) error {
 		return err
 	}
 	facts := slices.Concat(o.facts, plan.Facts(), sweep.PromptFacts(l.prompts), serverFacts(r))
+	if o.shard.Of > 0 {
+		facts = append(facts, sweep.Fact{Name: "-shard", Value: o.shard.String()})
+	}
 	rec, err := openRecord(o, out, plan, sweep.Beginning{
 		At: r.CreatedAt, Args: o.args, Facts: facts, Before: map[string]target.Settings{o.targetAdmin: before},
 	})
@@ -77,6 +83,7 @@ func execute(ctx context.Context, o options) error {
 	announce(r, out)
 	fmt.Fprint(os.Stderr, rec.resumedText())
 
+	l.prompts, plan.Concurrency = o.shard.Prompts(l.prompts), o.shard.Callers(plan.Concurrency)
 	progress := new(sweep.Progress)
 	line := newLine(os.Stderr, progress)
 	sw := &sweep.Sweep{Plan: plan, Prompts: l.prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Progress: progress, Log: log}
