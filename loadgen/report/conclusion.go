@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"paceline/loadgen/stats"
@@ -55,6 +56,9 @@ func (r Report) missing(phases []phase) []string {
 }
 
 func (p phase) recommendation() string {
+	if sides := p.sides(); len(sides) > 1 {
+		return recommend(p, sides)
+	}
 	sized := p.sized()
 	switch len(sized) {
 	case 0:
@@ -150,7 +154,7 @@ func (p phase) worthBatching(take cell) string {
 func sizesText(cells []cell) string {
 	names := make([]string, len(cells))
 	for i, c := range cells {
-		names[i] = c.setting
+		names[i] = strconv.Itoa(c.batchSize)
 	}
 	return joined(names)
 }

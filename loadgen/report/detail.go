@@ -129,12 +129,18 @@ func reasonsText(reasons map[string]int) string {
 }
 
 func accountText(r Run) string {
-	if r.ServerUncachedTokens == nil || r.ServerBusySeconds == nil {
+	var parts []string
+	if r.ServerUncachedTokens != nil && r.ServerBusySeconds != nil {
+		parts = append(parts, fmt.Sprintf("%s tokens computed in %s s", number.Thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds)))
+	}
+	if r.ServerForwards != nil {
+		parts = append(parts, counted(int(*r.ServerForwards), "forward"))
+	}
+	if size, ok := r.serverBatchSize(); ok {
+		parts = append(parts, fmt.Sprintf("%.2f new sequences each (#new-seq)", size))
+	}
+	if len(parts) == 0 {
 		return "–"
 	}
-	text := fmt.Sprintf("%s tokens computed in %s s", number.Thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds))
-	if r.ServerForwards != nil {
-		text += fmt.Sprintf(", %s", counted(int(*r.ServerForwards), "forward"))
-	}
-	return text
+	return strings.Join(parts, ", ")
 }

@@ -138,6 +138,10 @@ func (c cell) tokensText() string {
 }
 
 func (d *document) improvement(p phase) {
+	if sides := p.sides(); len(sides) > 1 {
+		d.improvementOf(p, sides)
+		return
+	}
 	one, ok := p.find("1")
 	if !ok {
 		d.line("Improvement against batch size 1: not shown, because batch size 1 has no figure over all prompts here.\n")

@@ -21,8 +21,8 @@ func (d *document) overview(r Report) {
 		{"Source", r.sourceText()},
 		{"Prompts", fmt.Sprintf("%s bytes in all, %s on average; %s", number.Thousands(r.Source.PromptBytesTotal), number.Thousands(r.meanBytes()), r.Source.Template)},
 		{"Load", c.LoadText()},
-		{"Settings", fmt.Sprintf("batch %s; %s of each, in random order (seed %d)", strings.Join(c.Settings, ", "), counted(c.Repeats, "repeat"), c.Seed)},
-		{"Batching", fmt.Sprintf("at every batch size at most %d in flight and %s s of waiting; auto chooses both, unbatched has neither", c.MaxInFlight, given(c.MaxWaitSeconds))},
+		{"Settings", fmt.Sprintf("batch %s; %s of each, in random order (seed %d)", c.settingsText(), counted(c.Repeats, "repeat"), c.Seed)},
+		{"Batching", c.batchingText()},
 		{"Configuration", r.configurationText()},
 		{"Load generator", fmt.Sprintf("loadgen %s, %s, %s/%s, %s", told(r.Version), told(e.GoVersion), told(e.OS), told(e.Arch), counted(e.CPUs, "CPU"))},
 	})

@@ -22,8 +22,8 @@ func (r Report) warmth(phases []phase) []string {
 	if !ok {
 		return nil
 	}
-	text := fmt.Sprintf("Batch size %d reaches %s requests/s warm against %s cold (%s); %s of the prompt tokens come from the cache when warm, %s when cold.",
-		c.batchSize, rate(w.throughput), rate(c.throughput), ratio(w.throughput, c.throughput), shareText(w.cachedShare), shareText(c.cachedShare))
+	text := fmt.Sprintf("Batch size %s reaches %s requests/s warm against %s cold (%s); %s of the prompt tokens come from the cache when warm, %s when cold.",
+		c.setting, rate(w.throughput), rate(c.throughput), ratio(w.throughput, c.throughput), shareText(w.cachedShare), shareText(c.cachedShare))
 	out := []string{text}
 	return append(out, r.notWarm(c, w)...)
 }
