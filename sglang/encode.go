@@ -2,17 +2,22 @@ package sglang
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 )
 
-// encodeCall writes the JSON of a call. Every per-item field is a list as long
-// as the requests; a field that no request uses is left out.
-func encodeCall(call Call, stream bool) ([]byte, error) {
+// encode makes the body the JSON of a call.
+func (b *body) encode(call Call, stream bool) error {
 	if err := call.check(); err != nil {
-		return nil, err
+		return err
 	}
-	// Not pooled: net/http may hold a body for longer than the call lasts.
-	b := make([]byte, 0, call.sizeHint())
+	b.data = appendCall(slices.Grow(b.data, call.sizeHint()), call, stream)
+	return nil
+}
+
+// appendCall writes the JSON of a call. Every per-item field is a list as long
+// as the requests; a field that no request uses is left out.
+func appendCall(b []byte, call Call, stream bool) []byte {
 	b = call.appendPrompts(append(b, '{'))
 	b = append(b, `,"rid":`...)
 	b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.RID) })
@@ -29,7 +34,7 @@ func encodeCall(call Call, stream bool) ([]byte, error) {
 	if call.Priority != nil {
 		b = strconv.AppendInt(append(b, `,"priority":`...), int64(*call.Priority), 10)
 	}
-	return append(strconv.AppendBool(append(b, `,"stream":`...), stream), '}'), nil
+	return append(strconv.AppendBool(append(b, `,"stream":`...), stream), '}')
 }
 
 // sizeHint is about how long the JSON will be, in bytes.
