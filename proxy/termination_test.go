@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -137,6 +138,33 @@ func TestAnEndingPodAnswersWhatItAcceptedAndTheProxyEndsLast(t *testing.T) {
 			}
 			endPod(t, preStop)
 		})
+	}
+}
+
+// Where admin is reached from beyond the pod it asks for a key, of preStop, too.
+func TestThePreStopOfSGLangsImageBringsTheKeyThatItIsGiven(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("no python3 here")
+	}
+	const key = "0123456789abcdef-ops"
+	keys := filepath.Join(t.TempDir(), "keys.yaml")
+	if err := os.WriteFile(keys, []byte("- {name: ops, key: "+key+", admin: true}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startProcess(t, startSlowSGLang(t).url, "-admin", "0.0.0.0:0", "-keys", keys)
+	_, port, _ := net.SplitHostPort(p.line("listening")["admin"].(string))
+	p.line("ready")
+	script, _, _ := python(t)
+	for brought, well := range map[string]bool{"": false, "another-" + key: false, key: true} {
+		cmd := exec.CommandContext(t.Context(), "python3", "-c", script, port, "0", "20")
+		cmd.Env = append(os.Environ(), "PACELINE_ADMIN_KEY="+brought)
+		if err := cmd.Run(); (err == nil) != well {
+			t.Errorf("with the key %q: %v", brought, err)
+		}
+	}
+	p.signals <- syscall.SIGTERM
+	if code := p.end(); code != exitOK {
+		t.Errorf("exit code %d", code)
 	}
 }
 
