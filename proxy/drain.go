@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -41,8 +42,21 @@ const (
 	defaultDrainWait  = 5 * time.Minute  // callers with a longer patience are rare; what stops us is stopped itself
 )
 
+// adminKeyVariable holds the key for those who have it in no file.
+const adminKeyVariable = "PACELINE_ADMIN_KEY"
+
+// variable is the value of one of the environment's; empty where it has none.
+func variable(environ []string, name string) string {
+	for _, v := range environ {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
 // runDrain is the subcommand drain.
-func runDrain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func runDrain(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	o, err := parseDrain(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -56,6 +70,9 @@ func runDrain(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stderr, "proxy drain: -key-file:", err) //nolint:errcheck // as above
 		return exitBadInput
 	}
+	if key == "" {
+		key = variable(environ, adminKeyVariable)
+	}
 	if err := drain(ctx, o, key); err != nil {
 		fmt.Fprintln(stderr, "proxy drain:", err) //nolint:errcheck // as above
 		return exitFailed
@@ -67,7 +84,7 @@ func parseDrain(args []string, w io.Writer) (o drainOptions, err error) {
 	f := flag.NewFlagSet("proxy drain", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.admin, "admin", defaultDrainAdmin, "`host:port` of the proxy's admin service, as it is given to the proxy")
-	f.StringVar(&o.keyFile, "key-file", "", "`file` with a key that opens it, where it asks for one")
+	f.StringVar(&o.keyFile, "key-file", "", "`file` with a key that opens it, where it asks for one; else the key is "+adminKeyVariable+" of the environment")
 	f.DurationVar(&o.after, "after", 0, "time before it begins, in which callers learn that they should go elsewhere")
 	f.DurationVar(&o.timeout, "timeout", defaultDrainWait, "longest time until all has ended; the proxy goes on draining then")
 	err = f.Parse(args)

@@ -73,15 +73,17 @@ func TestDrainBringsTheKeyThatAdminAsksFor(t *testing.T) {
 	}
 	admin := "127.0.0.1:" + port
 	for _, c := range []struct {
-		args []string
-		want int
+		args, environ []string
+		want          int
 	}{
-		{nil, exitFailed},
-		{[]string{"-key-file", file("caller", "0123456789abcdef-caller\n")}, exitFailed},
-		{[]string{"-key-file", file("ops", "0123456789abcdef-ops\n")}, exitOK},
+		{nil, nil, exitFailed},
+		{[]string{"-key-file", file("caller", "0123456789abcdef-caller\n")}, nil, exitFailed},
+		{[]string{"-key-file", file("ops", "0123456789abcdef-ops\n")}, nil, exitOK},
+		{nil, []string{"PACELINE_ADMIN_KEY=0123456789abcdef-caller"}, exitFailed},
+		{nil, []string{"PACELINE_ADMIN_KEY=0123456789abcdef-ops"}, exitOK},
 	} {
 		var stdout, stderr bytes.Buffer
-		code := run(append([]string{"drain", "-admin", admin}, c.args...), nil, &stdout, &stderr, nil)
+		code := run(append([]string{"drain", "-admin", admin}, c.args...), c.environ, &stdout, &stderr, nil)
 		if code != c.want || strings.Contains(stderr.String(), "0123456789abcdef") {
 			t.Errorf("%q: %d %s", c.args, code, &stderr)
 		}

@@ -43,7 +43,7 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 	if len(args) > 0 && args[0] == "drain" {
 		ctx, stop := untilSignal(signals)
 		defer stop()
-		return runDrain(ctx, args[1:], stdout, stderr)
+		return runDrain(ctx, args[1:], environ, stdout, stderr)
 	}
 	o, err := parseOptions(args, environ, stdout)
 	switch {
