@@ -57,6 +57,10 @@ func run(args []string) int {
 			ctx, stop := untilSignal()
 			defer stop()
 			return fail(runCoordinate(ctx, args[1:], os.Stdout))
+		case "simulate":
+			ctx, stop := untilSignal()
+			defer stop()
+			return fail(runSimulate(ctx, args[1:], os.Stdout))
 		}
 	}
 	o, err := parseOptions(args, os.Stdout)

@@ -104,6 +104,7 @@ throughput at each batch setting.
   go run ./loadgen merge -h                        join the reports of shards
   go run ./loadgen calibrate -h                    fit the simulator to a server
   go run ./loadgen compare -h                      set two reports beside each other
+  go run ./loadgen simulate -h                     serve a simulated SGLang, for a proxy beside it
   go run ./loadgen check -h                        say whether a reported throughput can be true
 
 Ctrl-C stops the sweep and still writes what was measured; -resume goes on from there.
