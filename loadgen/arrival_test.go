@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,19 +10,11 @@ import (
 	"paceline/loadgen/report"
 )
 
-func readRequests(t *testing.T, dir string) (all []report.Request) {
+func allRequests(t *testing.T, dir string) []report.Request {
 	t.Helper()
-	f, err := os.Open(filepath.Join(dir, "requests.jsonl"))
+	all, err := readRequests(filepath.Join(dir, requestsFile))
 	if err != nil {
 		t.Fatal(err)
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var r report.Request
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, r)
 	}
 	return all
 }
@@ -48,7 +38,7 @@ func TestAnOpenLoopIsMeasuredWithoutItsWarmUp(t *testing.T) {
 		}
 	}
 	warm := 0
-	for _, q := range readRequests(t, out) {
+	for _, q := range allRequests(t, out) {
 		if q.WarmUp {
 			warm++
 		}
@@ -87,7 +77,7 @@ func TestARecordedTraceIsSentWithItsLengthsAndTimes(t *testing.T) {
 	if r.Source.Kind != "trace" || r.Source.Requests != 3 || r.Config.Arrival.Process != "recorded" || !r.Runs[0].Complete || r.Runs[0].WallSeconds < 2 {
 		t.Errorf("%+v, %+v", r.Source, r.Runs[0])
 	}
-	all := readRequests(t, out)
+	all := allRequests(t, out)
 	for i, want := range []float64{0, 0.2, 2} {
 		if after := all[i].IntendedSeconds - all[0].IntendedSeconds; math.Abs(after-want) > 1e-6 {
 			t.Errorf("request %d was due %v s after the first, want %v", i, after, want)

@@ -5,26 +5,30 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"paceline/loadgen/report"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/trajectory"
+	pb "paceline/proto/paceline/v1"
 )
 
 // newReport fills in everything that is known before the first run.
-func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
-	up := s.status.GetUpstream()
+func newReport(o options, plan sweep.Plan, source report.Source, env *report.EnvExec, status *pb.GetStatusResponse) report.Report {
+	up := status.GetUpstream()
 	r := report.Report{
 		FormatVersion: report.FormatVersion,
 		CreatedAt:     time.Now(),
 		Version:       version(),
-		ProxyVersion:  s.status.GetVersion(),
+		ProxyVersion:  status.GetVersion(),
 		Simulated:     up.GetSimulated(),
 		Environment: report.Environment{
 			GoVersion: runtime.Version(), OS: runtime.GOOS, OSVersion: osVersion(), Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), CPUModel: cpuModel(), Args: o.args,
 		},
-		Source: l.source,
+		Source: source,
 		Server: report.Server{
 			URL: up.GetUrl(), Version: up.GetVersion(), Model: up.GetModel(), Device: up.GetDevice(), LoadSeconds: up.LoadSeconds,
 			MaxPromptTokens: up.GetMaxPromptTokens(), KVCacheTokens: up.GetKvCacheTokens(),
@@ -32,10 +36,14 @@ func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 			TextsSent: up.GetTextsSent(), ModelPath: baseName(up.GetModelPath()),
 		},
 		Config: report.Config{
-			Concurrency: o.concurrency, MaxInFlight: o.maxInFlight, MaxWaitSeconds: o.maxWait.Seconds(),
-			MaxNewTokens: int(o.maxNewTokens), Repeats: o.repeats, Seed: o.seed, Arrival: arrivalOf(plan.Arrival), WarmUpPrompts: sweep.WarmUpPrompts(l.prompts),
+			Concurrency: o.concurrency, MaxNewTokens: int(o.maxNewTokens), Repeats: o.repeats, Seed: o.seed, StopWhen: plan.StopWhen,
+			Arrival: arrivalOf(plan.Arrival),
 		},
-		EnvExec: l.envExec,
+		EnvExec: env,
+	}
+	dimensions(&r.Config, plan)
+	if o.shard.Of > 0 {
+		r.Shard = &report.Shard{Index: o.shard.Index, Of: o.shard.Of}
 	}
 	r.Limits, _ = o.limits() // validated
 	for _, setting := range plan.Settings {
@@ -45,6 +53,38 @@ func newReport(o options, plan sweep.Plan, l load, s *stack) report.Report {
 		r.Simulation = &report.Simulation{Profile: sim.GetProfile(), Origin: sim.GetOrigin(), Speed: sim.GetSpeed()}
 	}
 	return r
+}
+
+// dimensions tell what the plan's settings vary.
+func dimensions(c *report.Config, plan sweep.Plan) {
+	for i, s := range plan.Settings {
+		if i == 0 {
+			c.MaxInFlight, c.MaxWaitSeconds = s.MaxInFlight, s.MaxWait.Seconds()
+		}
+		if s.Mode != sweep.ModeFixed {
+			continue
+		}
+		c.MaxInFlights, c.MaxWaitsSeconds, c.Orders = with(c.MaxInFlights, s.MaxInFlight), with(c.MaxWaitsSeconds, s.MaxWait.Seconds()), with(c.Orders, string(s.Order))
+	}
+	for _, phase := range plan.Phases {
+		c.Phases = append(c.Phases, string(phase))
+	}
+}
+
+// with is the list with v in it.
+func with[T comparable](list []T, v T) []T {
+	if slices.Contains(list, v) {
+		return list
+	}
+	return append(list, v)
+}
+
+// serverFacts are what a sweep that goes on must find again.
+func serverFacts(r report.Report) []sweep.Fact {
+	return []sweep.Fact{
+		{Name: "SGLang's version", Value: r.Server.Version}, {Name: "model", Value: r.Server.Model}, {Name: "device", Value: r.Server.Device},
+		{Name: "simulated", Value: strconv.FormatBool(r.Simulated)},
+	}
 }
 
 // baseName is a path's last element: the rest says where things lie on a machine.
@@ -87,6 +127,14 @@ func announce(r report.Report, out string) {
 			server += fmt.Sprintf(", profile %s (%s), %g simulated seconds a real one", sim.Profile, sim.Origin, sim.Speed)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "%s\n%d prompts; %s\nat most %d batches in flight, %d repeat(s); writing to %s\n\n",
-		server, r.Source.Requests, r.Config.LoadText(), r.Config.MaxInFlight, r.Config.Repeats, out)
+	inFlight := make([]string, len(r.Config.MaxInFlights))
+	for i, n := range r.Config.MaxInFlights {
+		inFlight[i] = strconv.Itoa(n)
+	}
+	part := ""
+	if r.Shard != nil {
+		part = fmt.Sprintf("shard %d of %d of ", r.Shard.Index, r.Shard.Of)
+	}
+	fmt.Fprintf(os.Stderr, "%s\n%s%d prompts; %s\nat most %s batches in flight, %d settings, %d repeat(s); writing to %s\n\n",
+		server, part, r.Source.Requests, r.Config.LoadText(), strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
 }

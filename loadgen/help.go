@@ -27,6 +27,12 @@ Other loads
   go run ./loadgen -rate 5..50 -warm-up 5s              from 5 to 50 a second
   go run ./loadgen -trace trace.jsonl -speed 2          a recorded trace, twice as fast
 
+Larger sweeps
+  go run ./loadgen -sizes 1,4,16 -max-in-flight 1,2,4 -max-wait 0s,5ms -order fifo,prefix
+        Each combination.
+  go run ./loadgen -repeats 20 -stop-when 2%            as many repeats as a setting needs
+  go run ./loadgen -resume results/…                    go on with a sweep that was cut short
+
 For others to believe it
   go run ./loadgen -repeats 5 -device h100              intervals, and whether the device can do it
   go run ./loadgen -fail-if 'p99>2s' -fail-if 'failed>0%'       exit status 3 if so
@@ -36,8 +42,11 @@ Subcommands, each with -h
   calibrate   fit the simulator to a server           check    can a reported throughput be true
   compare     two reports beside each other           report   write a report anew, also in Chinese
   describe    what the trajectories are like          schema   the JSON Schema of results.json
+  coordinate  one load from several processes         merge    join the reports of shards
+  simulate    serve a simulated SGLang
 
-Ctrl-C stops the sweep and still writes what was measured; once more ends at once.
+Ctrl-C stops the sweep and still writes what was measured (-resume goes on from there); once
+more ends at once.
 Exit status: 0 all answered, 1 something failed, 2 bad input, 3 a -fail-if holds, 130 interrupted.
 `
 
@@ -48,14 +57,15 @@ var flagGroups = []struct {
 }{
 	{"What is sent", []string{"n", "trajectories", "problems", "trace", "turns", "env-scale", "rollouts", "stagger", "mix", "system", "instance", "chat-template", "max-new-tokens"}},
 	{"When it is sent", []string{"concurrency", "rate", "arrival", "speed", "most-outstanding", "when-full", "late-after", "warm-up"}},
-	{"What is measured", []string{"sizes", "unbatched", "auto", "direct", "repeats", "max-in-flight", "max-wait", "timeout", "seed"}},
-	{"Where it is sent", []string{"sglang", "sglang-key-file", "target", "target-admin", "tokenizer", "sim-profile", "sim-speed"}},
+	{"What is measured", []string{"sizes", "unbatched", "auto", "direct", "repeats", "stop-when", "max-in-flight", "max-wait", "order", "phases", "timeout", "seed"}},
+	{"Where it is sent", []string{"sglang", "sglang-key-file", "sglang-log", "target", "target-admin", "target-key-file", "target-tls-ca", "target-tls-cert", "target-tls-key", "tokenizer", "sim-profile", "sim-speed"}},
+	{"From several processes, and after a cut", []string{"shard", "coordinator", "resume"}},
 	{"What is made of it", []string{"out", "lang", "fail-if", "device", "model-config", "jaeger"}},
 }
 
-// printHelp writes the examples, and the flags by subject; those of no subject at
+// printHelp writes what a command is for, and the flags by subject; those of no subject at
 // the end.
-func printHelp(w io.Writer, flags *flag.FlagSet) {
+func printHelp(w io.Writer, usage string, flags *flag.FlagSet) {
 	var b strings.Builder
 	b.WriteString(usage)
 	grouped := map[string]bool{}

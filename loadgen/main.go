@@ -6,7 +6,8 @@
 //
 // Read it in the order of its work: options.go and arrival.go (flags), load.go, mix.go
 // and recorded.go (trajectories and traces to prompts), stack.go (proxy, server,
-// simulator), run.go (the sweep and its report), line.go (the live line).
+// simulator), run.go (the sweep and its report), record.go (what survives a crash),
+// coordinate.go and member.go (one load from several processes), line.go (the live line).
 package main
 
 import (
@@ -56,6 +57,16 @@ func run(args []string) int {
 			return fail(runSchema(args[1:], os.Stdout))
 		case "compare":
 			return fail(runCompare(args[1:], os.Stdout))
+		case "merge":
+			return fail(runMerge(args[1:], os.Stdout))
+		case "coordinate":
+			ctx, stop := untilSignal()
+			defer stop()
+			return fail(runCoordinate(ctx, args[1:], os.Stdout))
+		case "simulate":
+			ctx, stop := untilSignal()
+			defer stop()
+			return fail(runSimulate(ctx, args[1:], os.Stdout))
 		}
 	}
 	o, err := parseOptions(args, os.Stdout)

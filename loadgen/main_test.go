@@ -158,6 +158,15 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"missing field", []string{"-problems", write(t, `{"instance_id":"a"}`+"\n")}, 2, "problem_statement"},
 		{"instance prompt without its place", []string{"-instance", write(t, "no place")}, 2, "{problem_statement}"},
 		{"unknown profile", []string{"-sim-profile", "nope"}, 2, "h100-qwen2.5-7b"},
+		{"stop without repeats", []string{"-stop-when", "2%"}, 2, "-stop-when: an interval needs 5 repeats"},
+		{"unknown order", []string{"-order", "lifo"}, 2, `-order: must be fifo or prefix, got "lifo"`},
+		{"no shard", []string{"-shard", "4/4"}, 2, "must be i/n with i from 0"},
+		{"a shard without a proxy", []string{"-shard", "0/4", "-coordinator", "http://h:1"}, 2, "-coordinator: needs -target too"},
+		{"nothing to resume", []string{"-resume", "missing"}, 2, "there is no " + filepath.Join("missing", "runs.jsonl")},
+		{"a key for nobody", []string{"-target-key-file", "x"}, 2, "need -target"},
+		{"a coordinator without proxies", []string{"coordinate", "-shards", "2"}, 2, "-target-admin: must name"},
+		{"a coordinator without shards", []string{"coordinate"}, 2, "-shards: must be from 1"},
+		{"nothing to merge", []string{"merge"}, 2, "must be given the directories"},
 		{"both sources", []string{"-problems", "a", "-trajectories", "b"}, 2, "one, not both"},
 		{"target without admin", []string{"-target", "127.0.0.1:1"}, 2, "needs -target-admin"},
 		{"no server", []string{"-n", "1", "-sglang", "http://" + refused}, 1, "no SGLang is ready at http://" + refused},
@@ -318,9 +327,10 @@ func TestWhateverASignalBreaksOffIsAnInterrupt(t *testing.T) {
 	}
 }
 
-// TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack sends one prompt
-// many times, which merging would answer with a single one.
-func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
+// runningProxy is a proxy with settings of its own in front of a simulator, as another
+// process would run it.
+func runningProxy(t *testing.T) (addr, admin string) {
+	t.Helper()
 	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
 	if err != nil {
 		t.Fatal(err)
@@ -329,7 +339,7 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { _ = s.Close() })
 	cfg := server.DefaultConfig()
 	url, err := s.Listen("127.0.0.1:0")
 	cfg.Upstreams = []string{url}
@@ -343,11 +353,19 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
-	defer func() { stop(); <-ended }()
-	proxy, err := target.DialProxy(p.Addr(), p.AdminAddr())
+	t.Cleanup(func() { stop(); <-ended })
+	return p.Addr(), p.AdminAddr()
+}
+
+// TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack sends one prompt
+// many times, which merging would answer with a single one.
+func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
+	addr, admin := runningProxy(t)
+	ctx := t.Context()
+	proxy, err := target.DialProxy(addr, admin, target.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +376,7 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	}
 
 	out := t.TempDir()
-	e := loadgen(t, "-target", p.Addr(), "-target-admin", p.AdminAddr(), "-out", out, "-sizes", "4", "-auto=false", "-repeats", "1",
+	e := loadgen(t, "-target", addr, "-target-admin", admin, "-out", out, "-sizes", "4", "-auto=false", "-repeats", "1",
 		"-max-wait", "60s", "-problems", write(t, strings.Repeat(`{"problem_statement": "the same for all"}`+"\n", 24)))
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)

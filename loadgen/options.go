@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +16,10 @@ import (
 	"paceline/loadgen/plausibility"
 	"paceline/loadgen/prompt"
 	"paceline/loadgen/report"
+	"paceline/loadgen/shard"
+	"paceline/loadgen/stats"
 	"paceline/loadgen/sweep"
+	"paceline/loadgen/target"
 	"paceline/proxy/server"
 )
 
@@ -25,15 +30,19 @@ type options struct {
 
 	unbatched, auto, direct bool
 
-	repeats, concurrency, maxInFlight int
-	maxWait, timeout                  time.Duration
-	maxNewTokens                      uint
-	seed                              uint64
+	repeats, concurrency                 int
+	maxInFlight, maxWait, orders, phases string // lists, as sizes
+	stopWhen                             share
+	timeout                              time.Duration
+	maxNewTokens                         uint
+	seed                                 uint64
 
 	trajectories, problems, system, instance string
 	tokenizer, chatTemplate                  string
 
 	target, targetAdmin, sglang, sglangKeyFile string
+	access                                     target.Access
+	sglangLog                                  string
 	simProfile                                 string
 	simSpeed                                   float64
 
@@ -47,20 +56,27 @@ type options struct {
 	device, modelConfig string
 	failIf              thresholds
 
+	resume      string
+	shard       shard.Part
+	coordinator string // URL; empty without one
+
 	out, language string
 
-	args []string // as given, for the report
+	args  []string     // as given, for the report
+	facts []sweep.Fact // flags that a sweep must share to be the same
 }
 
 // The defaults, each with its reason.
 const (
 	defaultPrompts     = 500 // the benchmark of record
 	defaultSizes       = "1,2,4,8,16"
-	defaultRepeats     = 3                    // the least that shows a spread
-	defaultConcurrency = 64                   // four full batches of the largest size
-	defaultMaxInFlight = 2                    // the proxy's own default
-	defaultMaxWait     = 5 * time.Millisecond // the proxy's own default
-	defaultTimeout     = 10 * time.Minute     // longer than any pass ought to queue
+	defaultRepeats     = 3      // the least that shows a spread
+	defaultConcurrency = 64     // four full batches of the largest size
+	defaultMaxInFlight = "2"    // the proxy's own default
+	defaultMaxWait     = "5ms"  // the proxy's own default
+	defaultOrder       = "fifo" // a plain control
+	defaultPhases      = "cold,warm"
+	defaultTimeout     = 10 * time.Minute // longer than any pass ought to queue
 	defaultProfile     = "h100-qwen2.5-7b"
 	defaultJaeger      = "http://127.0.0.1:16686" // its own default
 	defaultTraced      = "0.01"                   // of the requests: enough to see slow ones, and costs next to nothing
@@ -70,8 +86,16 @@ const (
 // parseOptions reads the command line. errors say which flag is wrong and what
 // was expected; flag.ErrHelp means that help was printed to w.
 func parseOptions(args []string, w io.Writer) (options, error) {
-	o := options{args: args}
-	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
+	o := options{}
+	if err := o.parse(func() *flag.FlagSet { return o.flags("loadgen") }, args, usage, w); err != nil {
+		return o, err
+	}
+	return o, o.validate()
+}
+
+// flags are the flags of a sweep, of which o keeps the values.
+func (o *options) flags(name string) *flag.FlagSet {
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(io.Discard) // one message, ours
 	f.IntVar(&o.prompts, "n", defaultPrompts, "how many trajectories, or requests of a trace, to send; fewer if the file holds fewer")
 	f.IntVar(&o.turns, "turns", 1, "turns to send of each trajectory, each after the answer to the one before; 0: all")
@@ -85,8 +109,11 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.BoolVar(&o.direct, "direct", true, "with -sglang, measure straight to SGLang too, without a proxy")
 	f.IntVar(&o.repeats, "repeats", defaultRepeats, "how often each setting is measured")
 	f.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "callers in the closed loop, the same at every setting")
-	f.IntVar(&o.maxInFlight, "max-in-flight", defaultMaxInFlight, "batches at SGLang at once, the same at every batch size")
-	f.DurationVar(&o.maxWait, "max-wait", defaultMaxWait, "longest wait for a batch to fill")
+	f.StringVar(&o.maxInFlight, "max-in-flight", defaultMaxInFlight, "batches at SGLang at once; several, separated by commas, measure each batch size at each")
+	f.StringVar(&o.maxWait, "max-wait", defaultMaxWait, "longest wait for a batch to fill; several, separated by commas, as -max-in-flight")
+	f.StringVar(&o.orders, "order", defaultOrder, "order in which waiting requests are released, for fixed sizes: fifo, prefix (along shared prefixes, one leader first) or both")
+	f.StringVar(&o.phases, "phases", defaultPhases, "states of the prefix cache to measure: cold, warm or both. Warm alone fills it unmeasured")
+	f.Var(&o.stopWhen, "stop-when", fmt.Sprintf("end a setting's repeats once the 95 %% interval of its throughput reaches no further than this `share` to either side, such as 2%%, but not before %d; -repeats is the most. 0: never", stats.FewestForInterval))
 	f.DurationVar(&o.timeout, "timeout", defaultTimeout, "limit of one request")
 	f.UintVar(&o.maxNewTokens, "max-new-tokens", 0, "tokens to generate for each prompt: 0 or 1")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the generated trajectories and of the order of settings")
@@ -97,8 +124,13 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.chatTemplate, "chat-template", prompt.Qwen25.String(), "how messages become text: qwen2.5, qwen3 (without what earlier answers thought), plain, or a `file` with a line for each role (see loadgen/prompt/chatfile.go)")
 	f.StringVar(&o.target, "target", "", "`host:port` of a running proxy (default: one in this process)")
 	f.StringVar(&o.targetAdmin, "target-admin", "", "`host:port` of the running proxy's admin listener, to set batch sizes and flush")
+	f.StringVar(&o.access.CA, "target-tls-ca", "", "PEM `file` with the authority of the running proxy's certificate, or system for the system's: speaks TLS to both its listeners, but to an admin listener given as http://host:port")
+	f.StringVar(&o.access.Cert, "target-tls-cert", "", "PEM `file` with the certificate to show to the running proxy")
+	f.StringVar(&o.access.Key, "target-tls-key", "", "PEM `file` with its key")
+	f.StringVar(&o.access.BearerFile, "target-key-file", "", "`file` with the bearer key for the running proxy, sent to both its listeners")
 	f.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: a simulator in this process)")
 	f.StringVar(&o.sglangKeyFile, "sglang-key-file", "", "`file` with SGLang's API key")
+	f.StringVar(&o.sglangLog, "sglang-log", "", "`file` to which SGLang writes its log, for the sequences in each of its forwards (#new-seq)")
 	f.StringVar(&o.tokenizer, "tokenizer", server.TokenizerAuto, "tokenizer.json `file` of the model, for the proxy in this process to send token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
 	f.StringVar(&o.simProfile, "sim-profile", defaultProfile, "simulated server: a profile's name, or a JSON `file` with one")
 	f.Float64Var(&o.simSpeed, "sim-speed", defaultSimSpeed, "simulated seconds per real second")
@@ -106,20 +138,68 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.device, "device", "", "what serves the model: a100, h100, h200 or a JSON `file`; the report then says whether its figures can be true")
 	f.StringVar(&o.modelConfig, "model-config", "", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	f.StringVar(&o.jaeger, "jaeger", defaultJaeger, "`URL` of Jaeger's page, for links to traces. Requests are traced where OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
+	f.StringVar(&o.resume, "resume", "", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing. Without other flags, with those that it was begun with")
+	f.Var(&o.shard, "shard", "`i/n`: send only the conversations whose number leaves i when divided by n, with as many of the callers; i from 0. loadgen merge joins the reports")
+	f.StringVar(&o.coordinator, "coordinator", "", "`URL` of loadgen coordinate, which then sets and flushes the proxies and takes what is measured; with -shard and -target")
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
 	f.StringVar(&o.language, "lang", string(phrase.English), "`language` of the report: en or zh")
+	return f
+}
+
+// parse reads args, and keeps them, with the flags that it is given; they set o. With
+// -resume alone, the args are those that the sweep was begun with.
+func (o *options) parse(flags func() *flag.FlagSet, args []string, usage string, w io.Writer) error {
+	if err := o.parseOnce(flags(), args, usage, w); err != nil {
+		return err
+	}
+	if o.resume == "" || len(args) > 2 { // -resume DIR, or -resume=DIR
+		return nil
+	}
+	dir := o.resume
+	held, err := sweep.ReadJournal(filepath.Join(dir, journalFile))
+	if err != nil {
+		return fmt.Errorf("-resume: %w", err)
+	}
+	*o = options{}
+	if err := o.parseOnce(flags(), held.Args, usage, w); err != nil {
+		return fmt.Errorf("-resume: the flags of %s: %w", dir, err)
+	}
+	o.resume, o.out = dir, ""
+	return nil
+}
+
+func (o *options) parseOnce(f *flag.FlagSet, args []string, usage string, w io.Writer) error {
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		printHelp(w, f)
-		return o, err
+		printHelp(w, usage, f)
+		return err
 	}
 	if err != nil {
-		return o, err
+		return err
 	}
 	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
+		return fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
 	}
-	return o, o.validate()
+	o.args, o.facts = args, factsOf(f)
+	return nil
+}
+
+// ownFlags say where something is, or what is told of a sweep, and not what it does.
+// What is in the files of prompts is a fact of its own.
+var ownFlags = []string{
+	"out", "resume", "shard", "coordinator", "listen", "shards", "shard-timeout", "join-timeout", "jaeger", "fail-if", "device", "model-config", "lang",
+	"target", "target-admin", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file", "sglang", "sglang-key-file", "sglang-log",
+	"trajectories", "problems", "system", "instance", "trace",
+}
+
+// factsOf are the flags by which two sweeps are the same.
+func factsOf(f *flag.FlagSet) (facts []sweep.Fact) {
+	f.VisitAll(func(one *flag.Flag) {
+		if !slices.Contains(ownFlags, one.Name) {
+			facts = append(facts, sweep.Fact{Name: "-" + one.Name, Value: one.Value.String()})
+		}
+	})
+	return facts
 }
 
 func (o options) validate() error {
@@ -136,6 +216,12 @@ func (o options) validate() error {
 		return fmt.Errorf("-max-new-tokens: must be 0 or 1, got %d", o.maxNewTokens)
 	case o.trajectories != "" && o.problems != "":
 		return fmt.Errorf("-trajectories and -problems: give one, not both")
+	case o.resume != "" && o.out != "":
+		return fmt.Errorf("-resume and -out: give one, not both: what is missing is written to the directory of -resume")
+	case o.coordinator != "":
+		if err := o.validateMember(); err != nil {
+			return err
+		}
 	case o.target != "" && o.targetAdmin == "":
 		return fmt.Errorf("-target: needs -target-admin too, to set batch sizes and flush the cache")
 	case o.target == "" && o.targetAdmin != "":
@@ -145,6 +231,15 @@ func (o options) validate() error {
 	}
 	if _, err := phrase.Named(o.language); err != nil {
 		return fmt.Errorf("-lang: %w", err)
+	}
+	if err := o.access.Validate(o.target != ""); err != nil {
+		return err
+	}
+	if n := o.shard.Of; n > o.concurrency {
+		return fmt.Errorf("-shard: %d callers can't be split into %d shards, see -concurrency", o.concurrency, n)
+	}
+	if n := o.shard.Of; n > o.mostOutstanding {
+		return fmt.Errorf("-shard: %d outstanding conversations can't be split into %d shards, see -most-outstanding", o.mostOutstanding, n)
 	}
 	if err := o.validateLoad(); err != nil {
 		return err
@@ -239,37 +334,89 @@ func (o options) simulated() bool { return o.target == "" && o.sglang == "" }
 
 // plan is the sweep that the flags ask for.
 func (o options) plan() (sweep.Plan, error) {
-	p := sweep.Plan{
-		Repeats: o.repeats, Concurrency: o.concurrency, MaxInFlight: o.maxInFlight,
-		MaxWait: o.maxWait, Timeout: o.timeout, Seed: o.seed, Speed: 1,
+	p := sweep.Plan{Repeats: o.repeats, Concurrency: o.concurrency, Timeout: o.timeout, Seed: o.seed, Speed: 1, StopWhen: float64(o.stopWhen)}
+	sizes, err := list("-sizes", o.sizes, "is not a whole number", strconv.Atoi)
+	if err != nil {
+		return p, err
 	}
-	var err error
 	if p.Arrival, err = o.sweepArrival(); err != nil {
 		return p, err
 	}
-	seen := map[int]bool{}
-	for field := range strings.SplitSeq(o.sizes, ",") {
+	inFlight, err := list("-max-in-flight", o.maxInFlight, "is not a whole number", strconv.Atoi)
+	if err != nil {
+		return p, err
+	}
+	waits, err := list("-max-wait", o.maxWait, "is not a time such as 5ms", time.ParseDuration)
+	if err != nil {
+		return p, err
+	}
+	orders, _ := list("-order", o.orders, "", word[sweep.Order])
+	if p.Phases, _ = list("-phases", o.phases, "", word[sweep.Phase]); len(p.Phases) == 0 {
+		return p, fmt.Errorf("-phases: must name cold, warm or both, got %q", o.phases)
+	}
+	for _, of := range []struct {
+		flag string
+		n    int
+	}{{"-max-in-flight", len(inFlight)}, {"-max-wait", len(waits)}, {"-order", len(orders)}} {
+		if of.n == 0 {
+			return p, fmt.Errorf("%s: must hold a value", of.flag)
+		}
+	}
+	p.Settings = sweep.Multiply(sizes, inFlight, waits, orders)
+	// The settings without these dimensions are told the first of each, where they
+	// begin and what is left in force.
+	other := func(mode sweep.Mode) sweep.Setting {
+		return sweep.Setting{Mode: mode, MaxInFlight: inFlight[0], MaxWait: waits[0]}
+	}
+	if o.auto {
+		p.Settings = append(p.Settings, other(sweep.ModeAuto))
+	}
+	if o.unbatched {
+		p.Settings = append(p.Settings, other(sweep.ModeUnbatched))
+	}
+	if o.direct && o.sglang != "" {
+		p.Settings = append(p.Settings, other(sweep.ModeDirect))
+	}
+	return p, nil
+}
+
+// list reads values that commas separate; empty ones are skipped.
+func list[T any](flag, text, not string, read func(string) (T, error)) (values []T, err error) {
+	for field := range strings.SplitSeq(text, ",") {
 		field = strings.TrimSpace(field)
 		if field == "" {
 			continue
 		}
-		size, err := strconv.Atoi(field)
+		v, err := read(field)
 		if err != nil {
-			return p, fmt.Errorf("-sizes: %q is not a whole number", field)
+			return nil, fmt.Errorf("%s: %q %s", flag, field, not)
 		}
-		if !seen[size] {
-			seen[size] = true
-			p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeFixed, BatchSize: size})
-		}
+		values = append(values, v)
 	}
-	if o.auto {
-		p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeAuto})
+	return values, nil
+}
+
+func word[T ~string](s string) (T, error) { return T(s), nil }
+
+// share is a flag such as 2%, ±2% or 0.02.
+type share float64
+
+func (s *share) String() string {
+	if *s == 0 {
+		return "0"
 	}
-	if o.unbatched {
-		p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeUnbatched})
+	return strconv.FormatFloat(100*float64(*s), 'g', 6, 64) + "%"
+}
+
+func (s *share) Set(text string) error {
+	number, percent := strings.CutSuffix(strings.TrimPrefix(strings.TrimSpace(text), "±"), "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if percent {
+		v /= 100
 	}
-	if o.direct && o.sglang != "" {
-		p.Settings = append(p.Settings, sweep.Setting{Mode: sweep.ModeDirect})
+	if err != nil || !(v >= 0 && v < 1) {
+		return fmt.Errorf("must be a share such as 2%%, got %q", text)
 	}
-	return p, nil
+	*s = share(v)
+	return nil
 }

@@ -58,7 +58,7 @@ func runReport(args []string, w io.Writer) error {
 	if out == "" {
 		out = dir
 	}
-	if out, err = makeOutput(out); err != nil {
+	if out, err = makeOutput(options{out: out}); err != nil {
 		return inputError{err}
 	}
 	if err := errors.Join(writePages(r, digest, l, out), report.WriteTerminal(w, r, l)); err != nil {

@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"paceline/loadgen/phrase"
 	"paceline/loadgen/report"
 	"paceline/loadgen/sweep"
+	"paceline/loadgen/target"
 )
 
 // execute does the whole job: prompts, stack, sweep, report. When the sweep is
@@ -30,7 +32,7 @@ func execute(ctx context.Context, o options) error {
 	if err := plan.ValidateFor(l.prompts); err != nil {
 		return inputError{err}
 	}
-	out, err := makeOutput(o.out)
+	out, err := makeOutput(o)
 	if err != nil {
 		return inputError{err}
 	}
@@ -52,30 +54,57 @@ func execute(ctx context.Context, o options) error {
 		log.Error("start failed", "error", err)
 		return err
 	}
+	closeStack := sync.OnceFunc(func() {
+		if err := s.Close(); err != nil {
+			log.Warn("stop", "error", err)
+		}
+	})
+	defer closeStack()
+	if o.coordinator != "" {
+		return takePart(ctx, o, plan, l, s, out, log)
+	}
 	if sim := s.status.GetUpstream().GetSimulator(); sim != nil && sim.GetSpeed() > 0 {
 		plan.Speed = sim.GetSpeed() // wherever the simulator runs
 	}
-	r := newReport(o, plan, l, s)
+	r := newReport(o, plan, l.source, l.envExec, s.status)
 	r.Tracing = tracing.told(o.jaeger)
-	announce(r, out)
-	requests, err := os.Create(filepath.Join(out, "requests.jsonl"))
+	before, err := s.proxy.CurrentSettings(ctx)
 	if err != nil {
-		return errors.Join(inputError{fmt.Errorf("-out: %w", err)}, s.Close())
+		return err
 	}
-	var digest report.Digest
-	r.Runs, err = measure(ctx, plan, l, s, requests, &digest, log)
-	if closeErr := requests.Close(); closeErr != nil {
-		log.Warn("requests.jsonl", "error", closeErr)
+	facts := slices.Concat(o.facts, plan.Facts(), sweep.PromptFacts(l.prompts), serverFacts(r))
+	if o.shard.Of > 0 {
+		facts = append(facts, sweep.Fact{Name: "-shard", Value: o.shard.String()})
 	}
-	if closeErr := s.Close(); closeErr != nil {
-		log.Warn("stop", "error", closeErr)
+	rec, err := openRecord(o, out, plan, sweep.Beginning{
+		At: r.CreatedAt, Args: o.args, Facts: facts, Before: map[string]target.Settings{o.targetAdmin: before},
+	})
+	if err != nil {
+		return err
 	}
+	defer rec.Close() //nolint:errcheck // each line is on the disk already
+	r.Resumed = rec.held.Resumed
+	announce(r, out)
+	fmt.Fprint(os.Stderr, rec.resumedText())
+
+	l.prompts, plan = o.shard.Prompts(l.prompts), o.shard.Plan(plan)
+	r.Config.WarmUpPrompts = sweep.WarmUpPrompts(l.prompts)
+	progress := new(sweep.Progress)
+	line := newLine(os.Stderr, progress)
+	sw := &sweep.Sweep{Plan: plan, Prompts: l.prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Progress: progress, Log: log}
+	r.Runs, err = measure(ctx, sw, steered{o.targetAdmin: s.proxy}, rec, plan, line, log)
+	closeStack()
+	return finish(ctx, o, r, out, err, log)
+}
+
+// finish writes the report of a sweep that ended with err, and says how it went.
+func finish(ctx context.Context, o options, r report.Report, out string, err error, log *slog.Logger) error {
 	if err != nil {
 		log.Error("sweep cut short", "error", err)
 		err = orInterrupted(ctx, err)
 		r.Partial, r.PartialReason = true, err.Error()
 	}
-	if err := errors.Join(err, conclude(r, digest, o.lang(), out, log)); err != nil {
+	if err := errors.Join(err, conclude(r, o.lang(), out, log)); err != nil {
 		return err
 	}
 	if failures := r.Failures(o.failIf); len(failures) > 0 {
@@ -99,53 +128,73 @@ func orInterrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// measure runs the sweep, showing its progress.
-func measure(ctx context.Context, plan sweep.Plan, l load, s *stack, requests io.Writer, digest *report.Digest, log *slog.Logger) ([]report.Run, error) {
-	progress := new(sweep.Progress)
-	line := newLine(os.Stderr, progress)
-	sw := &sweep.Sweep{
-		Plan: plan, Prompts: l.prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters,
-		Progress: progress, Measured: line.measured, Log: log,
-		Requests: func(all []report.Request) {
-			digest.Add(all)
-			if err := report.WriteRequests(requests, all); err != nil {
-				log.Warn("requests.jsonl", "error", err)
-			}
-		},
-	}
-	before, err := s.proxy.CurrentSettings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		// A proxy that was running before goes on as it was.
-		restoring, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer done()
-		if err := s.proxy.Apply(restoring, before); err != nil {
+// worker measures passes, after some that are not.
+type worker interface {
+	sweep.Runner
+	WarmUp(ctx context.Context) error
+}
+
+// steered are proxies whose settings a sweep changes, by their admin addresses.
+type steered map[string]*target.Proxy
+
+// putBack gives them the settings of before. A proxy that was running goes on as it was,
+// also after a sweep that was killed and resumed.
+func (s steered) putBack(ctx context.Context, before map[string]target.Settings, log *slog.Logger) {
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	for addr, proxy := range s {
+		was, known := before[addr]
+		if !known {
+			continue
+		}
+		if err := proxy.Apply(ctx, was); err != nil {
 			log.Warn("the proxy's settings could not be put back", "error", err)
 			tell(fmt.Errorf("the proxy's settings could not be put back: %w", err))
 		}
-	}()
+	}
+}
+
+// measure runs the sweep, showing its progress and recording each run.
+func measure(ctx context.Context, w worker, proxies steered, rec *record, plan sweep.Plan, line *line, log *slog.Logger) ([]report.Run, error) {
+	defer proxies.putBack(ctx, rec.held.Before, log)
 	showing, stop := context.WithCancel(ctx)
 	shown := make(chan struct{})
 	go func() { defer close(shown); line.show(showing) }()
 	defer func() { stop(); <-shown }()
 
-	if err := sw.WarmUp(ctx); err != nil {
-		return nil, err
+	if len(rec.kept) < plan.Passes() { // else nothing is left to measure
+		if err := w.WarmUp(ctx); err != nil {
+			return rec.kept, err
+		}
 	}
-	return sw.Run(ctx)
+	return sweep.Schedule{Plan: plan, Runner: w, Kept: rec.kept, Measured: func(run report.Run, requests []report.Request) error {
+		line.measured(run)
+		return rec.measured(run, requests)
+	}}.Run(ctx)
 }
 
 // conclude writes the report and prints its summary. The error says what the
 // figures suffer from, so that it reaches the exit status.
-func conclude(r report.Report, digest report.Digest, lang phrase.Language, out string, log *slog.Logger) error {
-	r.Files = []string{"report.md", "report.html", "results.json", "requests.jsonl", "bench.txt", "run.log"}
-	errs := []error{ // the data first: everything else can be made from it
+func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logger) error {
+	r.Files = []string{"report.md", "report.html", "results.json", "bench.txt"}
+	for _, name := range []string{journalFile, requestsFile, "run.log"} {
+		if _, err := os.Stat(filepath.Join(out, name)); err == nil {
+			r.Files = append(r.Files, name)
+		}
+	}
+	var errs []error
+	if cells := r.Latencies(); len(cells) > 0 {
+		errs = append(errs, writeLatencies(filepath.Join(out, "latency"), cells))
+		r.Files = append(r.Files, "latency/*.hgrm")
+	}
+	digest, err := readDigest(out)
+	if err != nil {
+		log.Warn(requestsFile, "error", err) // the report goes without
+	}
+	errs = append(errs, // the data first: everything else can be made from it
 		writeFile(filepath.Join(out, "results.json"), func(f *os.File) error { return report.WriteJSON(f, r) }),
 		writeFile(filepath.Join(out, "bench.txt"), func(f *os.File) error { return report.WriteBenchmarks(f, r) }),
-		writePages(r, digest, lang, out),
-	}
+		writePages(r, digest, lang, out))
 	if err := errors.Join(append(errs, report.WriteTerminal(os.Stdout, r, lang))...); err != nil {
 		return err
 	}
@@ -175,7 +224,11 @@ func writePages(r report.Report, digest report.Digest, lang phrase.Language, out
 
 // makeOutput makes the directory of the report; by default one named after the
 // time, so that no run overwrites another.
-func makeOutput(dir string) (string, error) {
+func makeOutput(o options) (string, error) {
+	if o.resume != "" {
+		return o.resume, nil
+	}
+	dir := o.out
 	if dir == "" {
 		dir = filepath.Join("results", time.Now().Format("20060102-150405"))
 	}
@@ -186,7 +239,7 @@ func makeOutput(dir string) (string, error) {
 }
 
 func openLog(dir string) (*slog.Logger, func(), error) {
-	f, err := os.Create(filepath.Join(dir, "run.log"))
+	f, err := os.OpenFile(filepath.Join(dir, "run.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644) // a resumed sweep goes on in it
 	if err != nil {
 		return nil, nil, fmt.Errorf("-out: %w", err)
 	}
@@ -202,4 +255,16 @@ func writeFile(path string, write func(*os.File) error) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// writeLatencies writes each cell's latencies as HdrHistogram's tools read them.
+func writeLatencies(dir string, cells []report.Latencies) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("-out: %w", err)
+	}
+	var errs []error
+	for _, c := range cells {
+		errs = append(errs, writeFile(filepath.Join(dir, c.Name()+".hgrm"), func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
+	}
+	return errors.Join(errs...)
 }

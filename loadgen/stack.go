@@ -70,12 +70,19 @@ func (s *stack) build(ctx context.Context, o options, log *slog.Logger) error {
 			return err
 		}
 	}
-	if s.proxy, err = target.DialProxy(addr, admin); err != nil {
+	if s.proxy, err = target.DialProxy(addr, admin, o.access); err != nil {
 		return inputError{err}
 	}
 	s.onClose(s.proxy.Close)
 	s.proxy.MaxNewTokens, s.proxy.Tracer = uint32(o.maxNewTokens), s.tracing.client()
-	return s.awaitReady(ctx, admin)
+	if o.sglangLog != "" {
+		s.counters = withLog(s.counters, o.sglangLog)
+	}
+	if admin == "" { // the coordinator knows
+		return nil
+	}
+	s.status, err = awaitReady(ctx, s.proxy, admin)
+	return err
 }
 
 // server starts the simulator, or checks the SGLang of -sglang, and returns its
@@ -167,24 +174,31 @@ func (s *stack) startProxy(upstream string, o options, log *slog.Logger) (addr, 
 	return proxy.Addr(), proxy.AdminAddr(), nil
 }
 
-// awaitReady waits until the proxy says that it would serve, and keeps its
-// status.
-func (s *stack) awaitReady(ctx context.Context, admin string) error {
+// withLog adds the account of SGLang's log to another, which may be nil.
+func withLog(c sweep.Counters, path string) sweep.Counters {
+	all := sweep.AllCounters{sweep.LogCounters{Path: path}}
+	if c != nil {
+		all = append(all, c)
+	}
+	return all
+}
+
+// awaitReady waits until a proxy says that it would serve, and answers its status.
+func awaitReady(ctx context.Context, proxy *target.Proxy, admin string) (*pb.GetStatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
 	for {
-		status, err := s.proxy.Status(ctx)
+		status, err := proxy.Status(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			return fmt.Errorf("no proxy answers at its admin address %s: %w", admin, err)
+			return nil, fmt.Errorf("no proxy answers at its admin address %s: %w", admin, err)
 		case err == nil && status.GetReady():
-			s.status = status
-			return nil
+			return status, nil
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the proxy is not ready: %s", status.GetNotReadyReason())
+			return nil, fmt.Errorf("the proxy is not ready: %s", status.GetNotReadyReason())
 		}
 	}
 }

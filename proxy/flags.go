@@ -18,6 +18,7 @@ const usage = `proxy batches prefill requests in front of an SGLang server.
 
   go run ./proxy -upstream http://127.0.0.1:30000 -batch-size 16 -max-wait 5ms -max-in-flight 2
   curl -s 127.0.0.1:8080/v1/prefill -d '{"text": "def add(a, b):", "max_new_tokens": 1}'
+  go run ./proxy drain -h                     let a running one end its work, before SGLang is stopped
 
 It starts whether or not SGLang is there, and is ready when SGLang is.
 SIGTERM or Ctrl-C answers what was accepted and ends; a second one ends at once.
@@ -69,7 +70,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&c.Listen, "listen", c.Listen, "`host:port` of gRPC")
 	f.StringVar(&c.HTTP, "http", c.HTTP, "`host:port` of REST; empty turns it off")
 	f.StringVar(&c.Admin, "admin", c.Admin, "`host:port` of the admin service, on loopback unless -tls-client-ca or -keys is given; empty turns it off")
-	f.StringVar(&c.Metrics, "metrics", c.Metrics, "`host:port` of /metrics for Prometheus; empty turns it off")
+	f.StringVar(&c.Metrics, "metrics", c.Metrics, "`host:port` of /metrics for Prometheus, and of /healthz and /readyz without key or certificate; empty turns it off")
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` with the certificate for -listen and -http; followed when it is rotated")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` with its key")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` with the authority whose certificates clients need")

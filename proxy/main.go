@@ -3,7 +3,7 @@
 // every caller its own answer.
 //
 // Package server is its body; here are only the flags (flags.go), signals and
-// exit codes.
+// exit codes, and the subcommand drain (drain.go).
 package main
 
 import (
@@ -40,6 +40,11 @@ func main() {
 // run is the whole program; the first signal drains, the second ends at once, and
 // SIGHUP reads the settings again.
 func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	if len(args) > 0 && args[0] == "drain" {
+		ctx, stop := untilSignal(signals)
+		defer stop()
+		return runDrain(ctx, args[1:], environ, stdout, stderr)
+	}
 	o, err := parseOptions(args, environ, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -82,6 +87,19 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 		o.set = next.set
 	}
 	return serve(proxy, o.config.Logger, signals, reload)
+}
+
+// untilSignal is a context that ends at the first signal.
+func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer stop()
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, stop
 }
 
 // startTracing reads the OTEL_* variables.

@@ -128,7 +128,14 @@ func (s scanRest) Read([]byte) (int, error) {
 }
 
 // slowSGLang is ready and answers prompts only once it may.
-func slowSGLang(t *testing.T) (url string, asked chan struct{}, answer func()) {
+type slowSGLang struct {
+	url    string
+	asked  chan struct{} // one for each call that has come
+	answer func()        // lets it answer, these and all later ones
+	stop   func()        // ends it, as often as is liked
+}
+
+func startSlowSGLang(t *testing.T) slowSGLang {
 	asked, may := make(chan struct{}, 10), make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
@@ -155,8 +162,9 @@ func slowSGLang(t *testing.T) (url string, asked chan struct{}, answer func()) {
 	}
 	s, ended := &http.Server{Handler: mux}, make(chan struct{})
 	go func() { defer close(ended); _ = s.Serve(l) }()
-	t.Cleanup(func() { _ = s.Close(); <-ended })
-	return "http://" + l.Addr().String(), asked, func() { close(may) }
+	stop := func() { _ = s.Close(); <-ended }
+	t.Cleanup(stop)
+	return slowSGLang{"http://" + l.Addr().String(), asked, func() { close(may) }, stop}
 }
 
 // ask posts one prompt and returns where its HTTP status will come; 0 for none.
@@ -177,19 +185,19 @@ func ask(addr string) <-chan int {
 }
 
 func TestTheFirstSignalDrainsAndEndsWell(t *testing.T) {
-	url, asked, answer := slowSGLang(t)
-	p := startProcess(t, url)
+	s := startSlowSGLang(t)
+	p := startProcess(t, s.url)
 	addr := p.line("listening")["http"].(string)
 	if m := p.line("ready"); m["model"] != "tiny" {
 		t.Errorf("got %v", m)
 	}
 	status := ask(addr)
-	<-asked
+	<-s.asked
 	p.signals <- syscall.SIGTERM
 	if m := p.line("stopping"); m["pending"] != 1.0 {
 		t.Errorf("got %v", m)
 	}
-	answer()
+	s.answer()
 	if code := p.end(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
@@ -199,12 +207,12 @@ func TestTheFirstSignalDrainsAndEndsWell(t *testing.T) {
 }
 
 func TestTheSecondSignalEndsAtOnceAndCountsWhatItCut(t *testing.T) {
-	url, asked, answer := slowSGLang(t)
-	p := startProcess(t, url)
+	s := startSlowSGLang(t)
+	p := startProcess(t, s.url)
 	addr := p.line("listening")["http"].(string)
 	p.line("ready")
 	status := ask(addr)
-	<-asked
+	<-s.asked
 	p.signals <- syscall.SIGTERM
 	p.line("stopping")
 	p.signals <- syscall.SIGTERM
@@ -214,7 +222,7 @@ func TestTheSecondSignalEndsAtOnceAndCountsWhatItCut(t *testing.T) {
 	if code := p.end(); code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
-	answer() // a real process would be gone now; here its goroutines end by themselves
+	s.answer() // a real process would be gone now; here its goroutines end by themselves
 	<-status
 }
 

@@ -28,10 +28,11 @@ func BenchmarkEncodeTokenList(b *testing.B) { benchmarkEncode(b, benchmarkCall(t
 func benchmarkEncode(b *testing.B, call Call) {
 	b.ReportAllocs()
 	for b.Loop() {
-		body, err := encodeCall(call, false)
-		if err != nil {
+		body := newBody()
+		if err := body.encode(call, false); err != nil {
 			b.Fatal(err)
 		}
-		b.SetBytes(int64(len(body)))
+		b.SetBytes(int64(len(body.data)))
+		body.release()
 	}
 }

@@ -86,9 +86,14 @@ func (c *Client) CloseIdle() { c.client.CloseIdleConnections() }
 
 // exchange sends one request and reads its whole answer; any status but 200 is
 // an *Error.
-func (c *Client) exchange(ctx context.Context, method, path string, body []byte) ([]byte, http.Header, error) {
+func (c *Client) exchange(ctx context.Context, method, path string, data []byte) ([]byte, http.Header, error) {
+	return c.transfer(ctx, method, path, &body{data: data})
+}
+
+// transfer is exchange with a body that the caller keeps.
+func (c *Client) transfer(ctx context.Context, method, path string, b *body) ([]byte, http.Header, error) {
 	where := method + " " + pathOnly(path)
-	res, err := c.open(ctx, method, path, body)
+	res, err := c.open(ctx, method, path, b)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,13 +104,13 @@ func (c *Client) exchange(ctx context.Context, method, path string, body []byte)
 
 // open sends one request and returns its answer with a status of 200, whose body
 // is to be closed.
-func (c *Client) open(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+func (c *Client) open(ctx context.Context, method, path string, b *body) (*http.Response, error) {
 	where := method + " " + pathOnly(path)
-	res, sent, err := c.send(ctx, func(ctx context.Context) (*http.Request, error) {
-		return c.newRequest(ctx, method, path, body)
+	res, err := c.send(ctx, b, func(ctx context.Context) (*http.Request, error) {
+		return c.newRequest(ctx, method, path, b.data)
 	})
 	if err != nil {
-		return nil, transportError(ctx, where, sent, err)
+		return nil, transportError(ctx, where, b.sent.Load(), err)
 	}
 	if res.StatusCode == http.StatusOK {
 		return res, nil
@@ -118,15 +123,20 @@ func (c *Client) open(ctx context.Context, method, path string, body []byte) (*h
 	return nil, errorFromBody(where, res.StatusCode, data)
 }
 
+// trustedLength is how much of the length that a server announces is set aside before
+// it sends, bytes.
+const trustedLength = 1 << 20
+
 func (c *Client) readAll(ctx context.Context, where string, res *http.Response) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(res.Body, c.limit+1))
+	data := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(0, res.ContentLength), trustedLength)))
+	_, err := data.ReadFrom(io.LimitReader(res.Body, c.limit+1))
 	switch {
 	case err != nil:
 		return nil, cutShort(ctx, where, err)
-	case int64(len(data)) > c.limit:
+	case int64(data.Len()) > c.limit:
 		return nil, c.tooLong(where, res.StatusCode)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 func cutShort(ctx context.Context, where string, err error) error {

@@ -46,24 +46,23 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 // request as repeatable for that), but gives up if the connection is reset while
 // the body is being written (Go 1.26, persistConn.shouldRetryRequest): with a
 // batch of 256 KiB that is about every second time. A new connection is never
-// tried twice, so this ends. sent says whether any of it may have reached the
-// server, whatever became of it.
-func (c *Client) send(ctx context.Context, newRequest func(context.Context) (*http.Request, error)) (res *http.Response, sent bool, err error) {
-	var wrote atomic.Bool
+// tried twice, so this ends.
+func (c *Client) send(ctx context.Context, b *body, newRequest func(context.Context) (*http.Request, error)) (*http.Response, error) {
 	for {
 		var kept, answered atomic.Bool // atomic: the hooks run on net/http's goroutines
 		req, err := newRequest(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			GetConn:              func(string) { kept.Store(false) },
+			GetConn:              func(string) { kept.Store(false); b.writing.Add(1) },
 			GotConn:              func(i httptrace.GotConnInfo) { kept.Store(i.Reused) },
 			GotFirstResponseByte: func() { answered.Store(true) },
-			WroteHeaders:         func() { wrote.Store(true) },
+			WroteHeaders:         func() { b.sent.Store(true) },
+			WroteRequest:         func(httptrace.WroteRequestInfo) { b.writing.Add(-1) },
 		}))
 		if err != nil {
-			return nil, wrote.Load(), err
+			return nil, err
 		}
 		res, err := c.client.Do(req)
 		if err == nil || !kept.Load() || answered.Load() || ctx.Err() != nil {
-			return res, wrote.Load(), err
+			return res, err
 		}
 	}
 }

@@ -42,8 +42,17 @@ func decodeResults(data []byte, requests []Request) ([]Result, error) {
 	return results, nil
 }
 
-func decodeItems(data []byte, requests []Request) (items []item, err error) {
-	if !slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw }) {
+// decodeItems reads the elements of a list, in one pass where SGLang wrote it as it
+// mostly does.
+func decodeItems(data []byte, requests []Request) ([]item, error) {
+	if items, ok := scanItems(data, requests); ok {
+		return items, nil
+	}
+	return unmarshalItems(data, requests)
+}
+
+func unmarshalItems(data []byte, requests []Request) (items []item, err error) {
+	if !anyKeepsRaw(requests) {
 		return items, json.Unmarshal(data, &items)
 	}
 	var raw []json.RawMessage
@@ -58,6 +67,10 @@ func decodeItems(data []byte, requests []Request) (items []item, err error) {
 		items[i].Raw = raw[i]
 	}
 	return items, nil
+}
+
+func anyKeepsRaw(requests []Request) bool {
+	return slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw })
 }
 
 // placesOf says to which request each element belongs. An element that failed

@@ -2,17 +2,22 @@ package sglang
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 )
 
-// encodeCall writes the JSON of a call. Every per-item field is a list as long
-// as the requests; a field that no request uses is left out.
-func encodeCall(call Call, stream bool) ([]byte, error) {
+// encode makes the body the JSON of a call.
+func (b *body) encode(call Call, stream bool) error {
 	if err := call.check(); err != nil {
-		return nil, err
+		return err
 	}
-	// Not pooled: net/http may hold a body for longer than the call lasts.
-	b := make([]byte, 0, call.sizeHint())
+	b.data = appendCall(slices.Grow(b.data, call.sizeHint()), call, stream)
+	return nil
+}
+
+// appendCall writes the JSON of a call. Every per-item field is a list as long
+// as the requests; a field that no request uses is left out.
+func appendCall(b []byte, call Call, stream bool) []byte {
 	b = call.appendPrompts(append(b, '{'))
 	b = append(b, `,"rid":`...)
 	b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.RID) })
@@ -29,7 +34,7 @@ func encodeCall(call Call, stream bool) ([]byte, error) {
 	if call.Priority != nil {
 		b = strconv.AppendInt(append(b, `,"priority":`...), int64(*call.Priority), 10)
 	}
-	return append(strconv.AppendBool(append(b, `,"stream":`...), stream), '}'), nil
+	return append(strconv.AppendBool(append(b, `,"stream":`...), stream), '}')
 }
 
 // sizeHint is about how long the JSON will be, in bytes.
@@ -143,43 +148,4 @@ func appendIDs(b []byte, ids []int32) []byte {
 		b = strconv.AppendInt(b, int64(id), 10)
 	}
 	return append(b, ']')
-}
-
-// plain are the bytes that stand for themselves in a JSON string.
-var plain = func() (p [256]bool) {
-	for c := range p {
-		p[c] = c >= 0x20 && c != '"' && c != '\\'
-	}
-	return p
-}()
-
-const hexDigits = "0123456789abcdef"
-
-// appendString writes s as a JSON string. s is valid UTF-8; only what JSON
-// demands is escaped, which makes source code about five times cheaper than
-// through encoding/json with its HTML escapes.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if plain[c] {
-			continue
-		}
-		b = append(b, s[start:i]...)
-		start = i + 1
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\t':
-			b = append(b, '\\', 't')
-		case '\r':
-			b = append(b, '\\', 'r')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-	}
-	return append(append(b, s[start:]...), '"')
 }

@@ -62,6 +62,7 @@ func FuzzErrorBodyGivesAShortMessage(f *testing.F) {
 
 func FuzzStringsAreEncodedAsJSON(f *testing.F) {
 	f.Add("plain")
+	f.Add("0123456\"89abcdef\n\\\t\x1f\x7f\u0080 long enough for several words, and then some")
 	f.Add("\x00\x1f\"\\\n\t\r é \u2028 𝄞 \x7f")
 	f.Fuzz(func(t *testing.T, s string) {
 		if !utf8.ValidString(s) {

@@ -72,11 +72,12 @@ const generatePath = "/generate"
 // KindRejected because of an item that SGLang does not name, or, with status 0,
 // because of one that was not sent, and which the message names by index.
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
-	body, err := encodeCall(call, false)
-	if err != nil {
+	b := newBody()
+	defer b.release()
+	if err := b.encode(call, false); err != nil {
 		return nil, err
 	}
-	data, header, err := c.exchange(ctx, http.MethodPost, generatePath, body)
+	data, header, err := c.transfer(ctx, http.MethodPost, generatePath, b)
 	if err != nil {
 		return nil, err
 	}

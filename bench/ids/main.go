@@ -137,7 +137,7 @@ func startProxy(ctx context.Context, o options, tokenizer, want string) (*target
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- running.Run(ctx) }()
-	p, err := target.DialProxy(running.Addr(), running.AdminAddr())
+	p, err := target.DialProxy(running.Addr(), running.AdminAddr(), target.Access{})
 	if err != nil {
 		cancel()
 		return nil, nil, errors.Join(err, <-ended)

@@ -217,7 +217,7 @@ func startProxy(ctx context.Context, url string, o options, speed float64) (*pro
 	go func() { ended <- running.Run(ctx) }()
 	p := &proxy{}
 	data, dataErr := grpc.NewClient(running.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
-	control, controlErr := target.DialProxy(running.Addr(), running.AdminAddr())
+	control, controlErr := target.DialProxy(running.Addr(), running.AdminAddr(), target.Access{})
 	if err := errors.Join(dataErr, controlErr); err != nil {
 		cancel()
 		return nil, errors.Join(err, <-ended)

@@ -48,11 +48,11 @@ func (l Language) format(english string) string {
 }
 
 // words are what holds phrases together.
-type words struct{ comma, and, semicolon, space string }
+type words struct{ comma, part, and, or, semicolon, space string }
 
 func (l Language) words() words {
 	if l == Chinese {
-		return words{"、", " 和 ", "；", ""}
+		return words{"、", "，", " 和 ", " 或 ", "；", ""}
 	}
-	return words{", ", " and ", "; ", " "}
+	return words{", ", ", ", " and ", " or ", "; ", " "}
 }

@@ -89,6 +89,16 @@ func Series(items []Phrase) Phrase {
 	return Phrase{func(l Language) string { return strings.Join(In(l, items), l.words().comma) }}
 }
 
+// Parts are what a name is made of: a, b, c.
+func Parts(items []Phrase) Phrase {
+	return Phrase{func(l Language) string { return strings.Join(In(l, items), l.words().part) }}
+}
+
+// Either is a choice: a or b or c.
+func Either(items []Phrase) Phrase {
+	return Phrase{func(l Language) string { return strings.Join(In(l, items), l.words().or) }}
+}
+
 // Clauses are parts of a sentence: a; b; c.
 func Clauses(items []Phrase) Phrase {
 	return Phrase{func(l Language) string { return strings.Join(In(l, items), l.words().semicolon) }}

@@ -24,6 +24,14 @@ var stored = []string{
 	"SGLang's model folder can't be read from here, and -tokenizer names no file",
 	"%s (simulated)",
 
+	// Of merged shards: package report's merge.go and package shard.
+	"its %s shards all ran together for only %s %% of its time by their clocks: the rest is less load than was asked for",
+	"a batch with requests of several shards counts once for each of them, because not all of their requests.jsonl were there",
+	"the requests of shard %s were more than %s bytes and stayed in its own requests.jsonl",
+	"%s runs not measured by all shards and left out",
+	"1 run not measured by all shards and left out",
+	"shard %s: %s",
+
 	// Where the simulator's profiles come from: packages sglang/sim and calibrate.
 	"estimated, not measured: 14.2 GFLOP a token at 798 TFLOP/s bfloat16 give 17.8 µs a token; tokenizing at 2.4 MB/s was measured with Python's tokenizers; 80 GB less the weights hold about 950,000 tokens of 57,344 bytes; the other times are assumed",
 	"fitted by loadgen calibrate to SGLang 0.5.23 serving a tiny random model on 2 CPU cores (torch_native attention): the mean of two calibrations, before and after a sweep, of 170 and 102 calls of up to 2,048 tokens; whole calls are off by 13 and 12 % on average",

@@ -33,9 +33,16 @@ type Arrivals struct {
 	LateByItself int `json:"late_by_itself"` // of these, without what they waited for most_outstanding: the generator's doing
 	WarmUp       int `json:"warm_up"`        // sent before the warm-up was over, and measured nowhere
 
+	WarmUpSeconds float64 `json:"warm_up_seconds,omitempty"` // from started_at to where wall_seconds begin
+
 	LatencyFromIntended stats.Summary `json:"latency_from_intended_seconds"` // from when due to the answer
 	SendDelay           stats.Summary `json:"send_delay_seconds"`            // from when due to the send
 	OwnDelay            stats.Summary `json:"own_delay_seconds"`             // of that, what was not waiting for most_outstanding
+
+	// The same, counted in histograms that merge exactly.
+	LatencyFromIntendedHistogram *stats.Histogram `json:"latency_from_intended_histogram,omitempty"`
+	SendDelayHistogram           *stats.Histogram `json:"send_delay_histogram,omitempty"`
+	OwnDelayHistogram            *stats.Histogram `json:"own_delay_histogram,omitempty"`
 }
 
 // SchedulerWait is a distribution, in real seconds, by the upper edges of the runtime's
@@ -52,6 +59,14 @@ func (r Run) late() int {
 		return 0
 	}
 	return r.Arrivals.Late
+}
+
+// warmUpSeconds is what of the run came before its figures.
+func (r Run) warmUpSeconds() float64 {
+	if r.Arrivals == nil {
+		return 0
+	}
+	return r.Arrivals.WarmUpSeconds
 }
 
 // fromDue is the latency from when requests were due; empty where not told.
@@ -164,7 +179,7 @@ func (d *document) arrivals(r Report, phases []phase) {
 func arrivalRow(c cell, run Run, a Arrivals) []any {
 	l, s, delay := a.LatencyFromIntended, run.Latency, a.SendDelay
 	return []any{
-		c.setting, phaseName(run.Phase), runText(run), timeText(l, l.Mean), timeText(l, l.P50), timeText(l, l.P95), timeText(l, l.P99), timeText(l, l.Max),
+		combination(c.setting), phaseName(run.Phase), runText(run), timeText(l, l.Mean), timeText(l, l.P50), timeText(l, l.P95), timeText(l, l.P99), timeText(l, l.Max),
 		timeText(s, s.P50), timeText(s, s.P99), timeText(delay, delay.P50), timeText(delay, delay.P99),
 		number.Thousands(a.Late), number.Thousands(a.Dropped),
 	}
@@ -232,7 +247,7 @@ func (d *document) generator(r Report) {
 		if run.ProcessCPUSeconds == nil && run.SchedulerWait == nil {
 			continue
 		}
-		row := []any{run.Setting, phaseName(run.Phase), runText(run), "–", "–", "–", "–", "–", "–"}
+		row := []any{combination(run.Setting), phaseName(run.Phase), runText(run), "–", "–", "–", "–", "–", "–"}
 		if cpu := run.ProcessCPUSeconds; cpu != nil && run.WallClockSeconds > 0 {
 			row[3], row[4] = short(*cpu), fmt.Sprintf("%.2f", *cpu/run.WallClockSeconds)
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"paceline/loadgen/phrase"
 	"paceline/loadgen/plausibility"
@@ -39,6 +40,22 @@ func telling(t *testing.T) map[string]Report {
 	odd.Runs[5].EffectiveBatchSize, odd.Runs[5].ReleaseReasons = 3, map[string]int{"wait": 9, "idle": 3, "deadline": 2, "budget": 1, "drain": 1}
 	cpu, forwards := 1e6, int64(77)
 	odd.Runs[0].ProcessCPUSeconds, odd.Runs[0].ServerForwards = &cpu, &forwards
+	swept := full()
+	swept.Resumed = []time.Time{made.Add(time.Hour)}
+	swept.Config.Repeats, swept.Config.StopWhen, swept.Config.Settings = 20, 0.02, []string{"1", "2"}
+	swept.Config.Phases, swept.Merged, swept.Shard = []string{"warm"}, 4, &Shard{1, 4}
+	sequences := int64(125)
+	swept.Runs[0].ServerForwards, swept.Runs[0].ServerSequences = &forwards, &sequences
+	joined := full()
+	joined.Config.StopWhen = 0.5
+	joined.Runs[3].Notes = []string{"its 4 shards all ran together for only 31 % of its time by their clocks: the rest is less load than was asked for"}
+	joined.Partial, joined.PartialReason = true, "shard 3: interrupted"
+	swept.Simulation, joined.Simulation = judged.Simulation, judged.Simulation
+	ordered := dimensional()
+	ordered.Config.Orders, ordered.Config.MaxWaitsSeconds = []string{"fifo", "prefix"}, []float64{0, 0.005}
+	for i := range ordered.Runs {
+		ordered.Runs[i].RequestThroughput = 30
+	}
 	recorded, mixed := offered(), offered()
 	arrival := Arrival{Process: "recorded", TraceSpeed: 2, MostOutstanding: 100, WhenFull: "wait"}
 	recorded.Config.Arrival, recorded.Source.Kind = &arrival, "trace"
@@ -46,6 +63,7 @@ func telling(t *testing.T) map[string]Report {
 	constant := Arrival{Process: "constant", Rate: 20, RateEnd: 20, MostOutstanding: 100, WhenFull: "wait"}
 	mixed.Config.Arrival, mixed.Source.Mix, mixed.Source.StaggerSeconds = &constant, map[string]int{"first": 70, "turns": 20, "rollouts": 10}, 0.5
 	return map[string]Report{
+		"dimensions": dimensional(), "several orders": ordered, "the sweep": swept, "joined": joined,
 		"open loop": offered(), "recorded": recorded, "mixed": mixed,
 		"full": judged, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},
 		"only unbatched": of(repeats("unbatched", "cold", 0.44, 14.6, 14.7, 14.5)),
@@ -79,7 +97,7 @@ var untranslated = regexp.MustCompile(strings.Join([]string{
 	"`[^`]*`", `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
 	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`, `token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Auto`, `Unbatched`, `UTC`,
 	`auto`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
-	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `full`, `wait`, `idle`, `deadline`, `budget`, `drain`, // release reasons as the contract has them
+	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `fifo`, `prefix`, `#new-seq`, `full`, `wait`, `idle`, `deadline`, `budget`, `drain`, // release reasons as the contract has them
 	`R2EGym-7B-Agent`, `NVIDIA H100 SXM`, `h100(-qwen2\.5-7b)?`, `cuda`, `go1\.26\.8`, `linux/amd64`, `0123456789ab`, // data of the fixtures
 	`[a-z0-9|_]+\.(jsonl|json|md|log|txt|html)`, `repo-[0-9]`, `[at]{30,}.0|ffff|a{20,}[a-t]0`, `InvalidArgument|Canceled|Unavailable`, `parentbased_traceidratio`,
 	`(?m)^0+[0-9a-f]{6,}$`, `instance-[0-9]+`, `the proxy was restarted midway`,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strconv"
 
 	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
@@ -47,13 +48,16 @@ func (r Report) missing(phases []phase) []phrase.Phrase {
 			}
 		}
 		if len(without) > 0 {
-			out = append(out, phrase.Say("%s: %s", phaseName(name), phrase.Series(phrase.Names(without))))
+			out = append(out, phrase.Say("%s: %s", phaseName(name), phrase.Series(combinations(without))))
 		}
 	}
 	return out
 }
 
 func (p phase) recommendation() phrase.Phrase {
+	if sides := p.sides(); len(sides) > 1 {
+		return recommend(p, sides)
+	}
 	sized := p.sized()
 	switch len(sized) {
 	case 0:
@@ -151,7 +155,7 @@ func (p phase) worthBatching(take cell) phrase.Phrase {
 func sizesText(cells []cell) phrase.Phrase {
 	names := make([]string, len(cells))
 	for i, c := range cells {
-		names[i] = c.setting
+		names[i] = strconv.Itoa(c.batchSize)
 	}
 	return phrase.List(phrase.Names(names))
 }

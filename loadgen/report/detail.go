@@ -40,7 +40,7 @@ func detailTitle(setting string) phrase.Phrase {
 	case "direct":
 		return phrase.Say("Direct: single calls straight to SGLang")
 	}
-	return phrase.Say("Batch size %s", setting)
+	return phrase.Say("Batch size %s", combination(setting))
 }
 
 // confidence of the interval around a median throughput.
@@ -135,12 +135,18 @@ func reasonsText(reasons map[string]int) string {
 }
 
 func accountText(r Run) any {
-	if r.ServerUncachedTokens == nil || r.ServerBusySeconds == nil {
+	var parts []phrase.Phrase
+	if r.ServerUncachedTokens != nil && r.ServerBusySeconds != nil {
+		parts = append(parts, phrase.Say("%s tokens computed in %s s", number.Thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds)))
+	}
+	if r.ServerForwards != nil {
+		parts = append(parts, phrase.Count(*r.ServerForwards, "%s forward", "%s forwards"))
+	}
+	if size, ok := r.serverBatchSize(); ok {
+		parts = append(parts, phrase.Say("%.2f new sequences each (#new-seq)", size))
+	}
+	if len(parts) == 0 {
 		return "–"
 	}
-	tokens, seconds := number.Thousands(*r.ServerUncachedTokens), short(*r.ServerBusySeconds)
-	if r.ServerForwards != nil {
-		return phrase.Say("%s tokens computed in %s s, %s", tokens, seconds, phrase.Count(*r.ServerForwards, "%s forward", "%s forwards"))
-	}
-	return phrase.Say("%s tokens computed in %s s", tokens, seconds)
+	return phrase.Series(parts)
 }

@@ -80,7 +80,7 @@ func variant(c cell) string {
 	if !c.fixed() {
 		return ""
 	}
-	return strings.TrimLeft(strings.TrimPrefix(c.setting, strconv.Itoa(c.batchSize)), ", ")
+	return beside(c.setting)
 }
 
 // variants are those of the cells, in the order in which they come.
@@ -133,7 +133,7 @@ func throughputFigure(p phase) figure {
 		plot := c.plot(title.In(l), phrase.Term("requests/s").In(l), l)
 		for _, v := range variants(cells) {
 			of := slices.DeleteFunc(slices.Clone(cells), func(c cell) bool { return variant(c) != v && (c.fixed() || v != variants(cells)[0]) })
-			plot.Series = append(plot.Series, chart.Series{Name: v, Points: c.across(of, func(c cell) chart.Point {
+			plot.Series = append(plot.Series, chart.Series{Name: combination(v).In(l), Points: c.across(of, func(c cell) chart.Point {
 				low, high := c.interval()
 				title := phrase.Say("%s: %s requests/s", c.label(), rate(c.throughput))
 				if len(c.runs) > 1 {
@@ -204,13 +204,13 @@ func latencyFigure(p phase) figure {
 func spectrumFigure(p phase, digest Digest) (figure, bool) {
 	title := phrase.Say("Latency spectrum, %s", phaseName(p.name))
 	type curve struct {
-		name   string
+		name   phrase.Phrase
 		points []spectrumPoint
 	}
 	var curves []curve
 	for _, c := range inOrder(measured(p)) {
 		if points := digest.spectrum(c.setting, p.name); len(points) > 1 && len(curves) < chart.Styles {
-			curves = append(curves, curve{c.setting, points})
+			curves = append(curves, curve{combination(c.setting), points})
 		}
 	}
 	caption := phrase.Say("Each nine of the percentile takes as much room as the one before it, so that the slowest answers are seen. Each value is the median of the repeats', and a line's last is the slowest answer.")
@@ -218,7 +218,7 @@ func spectrumFigure(p phase, digest Digest) (figure, bool) {
 		plot := chart.Plot{Title: title.In(l), YLabel: phrase.Term("seconds").In(l), XLabel: phrase.Term("percentile").In(l), YFormat: axisNumber}
 		var described []string
 		for _, c := range curves {
-			s := chart.Series{Name: c.name, Kind: chart.Line}
+			s := chart.Series{Name: c.name.In(l), Kind: chart.Line}
 			for i, pt := range c.points {
 				s.Points = append(s.Points, chart.Point{X: nines(pt.share), Y: pt.seconds, Joined: i > 0})
 				plot.XMax = max(plot.XMax, nines(pt.share))
@@ -260,7 +260,7 @@ func cachedFigure(r Report, phases []phase) figure {
 		for _, name := range settingsOf(r.Runs) {
 			if slices.ContainsFunc(all, func(c cell) bool { return c.setting == name }) {
 				at[name] = float64(len(at)) + 0.5
-				plot.XTicks = append(plot.XTicks, chart.Tick{At: at[name], Text: name})
+				plot.XTicks = append(plot.XTicks, chart.Tick{At: at[name], Text: combination(name).In(l)})
 			}
 		}
 		plot.XMax = float64(len(at))
@@ -355,7 +355,7 @@ func (d *document) slowest(r Report, digest Digest) {
 			batch = strconv.Itoa(q.BatchSize)
 		}
 		rows = append(rows, []any{
-			short(q.LatencySeconds), short(q.QueueWaitSeconds), q.Setting, phaseName(q.Phase), q.Repeat, q.Trajectory,
+			short(q.LatencySeconds), short(q.QueueWaitSeconds), combination(q.Setting), phaseName(q.Phase), q.Repeat, q.Trajectory,
 			number.Significant(q.SentSeconds, 3), batch, number.Thousands(q.PromptTokens), number.Thousands(q.CachedTokens), trace,
 		})
 	}

@@ -9,10 +9,14 @@ import (
 
 // findings are sentences that follow from the figures of one phase.
 func (p phase) findings(cfg Config) []phrase.Phrase {
+	if sides := p.sides(); len(sides) > 1 {
+		return findingsOf(sides, cfg)
+	}
 	sized := p.sized()
 	var out []phrase.Phrase
 	if len(sized) >= 2 {
 		out = append(out, course(sized), saturation(sized))
+		out = append(out, knee(sized)...)
 	}
 	if len(sized) > 0 {
 		out = append(out, p.againstOthers(fastest(sized))...)

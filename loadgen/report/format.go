@@ -51,7 +51,7 @@ func settingName(setting string) phrase.Phrase {
 	case "auto", "unbatched", "direct":
 		return phrase.Name(setting)
 	}
-	return phrase.Say("batch size %s", setting)
+	return phrase.Say("batch size %s", combination(setting))
 }
 
 // phaseName names the state of the cache in a sentence or a cell.

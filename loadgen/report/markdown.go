@@ -93,7 +93,7 @@ func (d *document) phase(p phase, cfg Config) {
 func (c cell) marked() bool { return c.partial || len(c.runs) < len(c.all) || c.completed < c.total }
 
 func (c cell) label() phrase.Phrase {
-	name := phrase.Name(c.setting)
+	name := combination(c.setting)
 	switch c.setting {
 	case "auto":
 		name = phrase.Say("auto (chosen by the proxy)")
@@ -154,6 +154,10 @@ func (c cell) tokensText() string {
 }
 
 func (d *document) improvement(p phase) {
+	if sides := p.sides(); len(sides) > 1 {
+		d.improvementOf(p, sides)
+		return
+	}
 	one, ok := p.find("1")
 	if !ok {
 		d.line("Improvement against batch size 1: not shown, because batch size 1 has no figure over all prompts here.")

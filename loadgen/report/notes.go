@@ -19,6 +19,7 @@ func (r Report) notes(phases []phase) []phrase.Phrase {
 		phrase.Say("Cold: SGLang's cache was flushed just before the run. Warm: the run before sent the same prompts at the same setting."),
 	}
 	out = append(out, r.directNotes()...)
+	out = append(out, r.sweepNotes()...)
 	out = append(out, r.repeatNotes(phases)...)
 	out = append(out, r.sourceNotes()...)
 	out = append(out, r.failureNotes()...)

@@ -51,7 +51,7 @@ func (d *document) plausibility(r Report, phases []phase) {
 	for _, p := range phases {
 		for _, c := range p.cells {
 			if v, ok := r.Limits.verdict(c); ok {
-				rows = append(rows, []any{phaseName(p.name), c.setting, kindText(v.Kind), short(v.FloorSeconds), short(v.AllSeconds), v.Sum})
+				rows = append(rows, []any{phaseName(p.name), combination(c.setting), kindText(v.Kind), short(v.FloorSeconds), short(v.AllSeconds), v.Sum})
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func (r Report) impossible(phases []phase) (settings []phrase.Phrase) {
 	for _, p := range phases {
 		for _, c := range p.cells {
 			if v, ok := r.Limits.verdict(c); ok && v.Kind == plausibility.Impossible {
-				settings = append(settings, phrase.Say("%s %s", phaseName(p.name), c.setting))
+				settings = append(settings, phrase.Say("%s %s", phaseName(p.name), combination(c.setting)))
 			}
 		}
 	}

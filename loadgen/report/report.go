@@ -36,6 +36,10 @@ type Report struct {
 	Partial       bool   `json:"partial"`                  // the sweep was cut short: Runs is what was measured until then
 	PartialReason string `json:"partial_reason,omitempty"` // why it was cut short; absent where it was not
 
+	Resumed []time.Time `json:"resumed_at,omitempty"` // when the sweep went on after it had been cut short; real time
+	Shard   *Shard      `json:"shard,omitempty"`      // absent where the whole load was sent from here
+	Merged  int         `json:"merged,omitempty"`     // shards that this report joins; 0: none
+
 	Environment Environment `json:"environment"`
 	Source      Source      `json:"source"`
 	Server      Server      `json:"server"`
@@ -112,6 +116,15 @@ type Config struct {
 	MaxNewTokens   int     `json:"max_new_tokens"`   // tokens to generate for each prompt: 0 or 1
 	Repeats        int     `json:"repeats"`          // planned for each setting and phase
 	Seed           uint64  `json:"seed"`             // of the random order of the settings
+
+	// What the settings vary beside the size; one value each where they do not, which is then that of
+	// max_in_flight and max_wait_seconds. Otherwise those hold the first.
+	MaxInFlights    []int     `json:"max_in_flights,omitempty"`    // batches at SGLang at once
+	MaxWaitsSeconds []float64 `json:"max_waits_seconds,omitempty"` // longest waits for a batch to fill
+	Orders          []string  `json:"orders,omitempty"`            // fifo, prefix
+	Phases          []string  `json:"phases,omitempty"`            // cold, warm
+
+	StopWhen float64 `json:"stop_when,omitempty"` // share: repeats of a setting ended once its interval reached no further; 0: never
 }
 
 // EnvExec is the time that the trajectories' environments took for the agent's

@@ -8,11 +8,17 @@ import (
 
 // Run is one pass of all prompts at one setting.
 type Run struct {
-	Setting   string    `json:"setting"`    // the batch size, "auto", "unbatched" or "direct"
-	Mode      string    `json:"mode"`       // fixed, auto, unbatched or direct
-	BatchSize int       `json:"batch_size"` // 0 unless fixed
-	Phase     string    `json:"phase"`      // cold: the cache was flushed before; warm: after a pass of the same prompts
-	Repeat    int       `json:"repeat"`     // from 1
+	Setting   string `json:"setting"`    // the batch size, "auto", "unbatched" or "direct"
+	Mode      string `json:"mode"`       // fixed, auto, unbatched or direct
+	BatchSize int    `json:"batch_size"` // 0 unless fixed
+	Phase     string `json:"phase"`      // cold: the cache was flushed before; warm: after a pass of the same prompts
+	Repeat    int    `json:"repeat"`     // from 1
+
+	// The dimensions that a sweep may vary beside the size; of fixed sizes only.
+	MaxInFlight    int      `json:"max_in_flight,omitempty"`    // batches at SGLang at once; 0: as in config
+	MaxWaitSeconds *float64 `json:"max_wait_seconds,omitempty"` // longest wait for a batch to fill; absent: as in config
+	Order          string   `json:"order,omitempty"`            // in which waiting requests are released: fifo or prefix
+
 	StartedAt time.Time `json:"started_at"` // real time
 
 	Total     int            `json:"total"`            // prompts
@@ -39,10 +45,14 @@ type Run struct {
 	QueueWait stats.Summary `json:"queue_wait_seconds"` // in the proxy; empty for direct
 
 	Arrivals *Arrivals `json:"arrivals,omitempty"` // absent in reports of before it was told
+	// The same, counted in histograms that merge exactly; absent in reports of before they were told.
+	LatencyHistogram   *stats.Histogram `json:"latency_histogram,omitempty"`
+	QueueWaitHistogram *stats.Histogram `json:"queue_wait_histogram,omitempty"`
 
 	ServerUncachedTokens *int64   `json:"server_uncached_tokens,omitempty"` // computed, by the server's own count
 	ServerBusySeconds    *float64 `json:"server_busy_seconds,omitempty"`    // spent on that, by its own clock
 	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards, where the server tells
+	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, its #new-seq; a prompt that is cut in chunks counts in each
 
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process, with all it embeds, where measured
 
@@ -71,6 +81,15 @@ func (r Run) busyShare() (busy float64, ok bool) {
 		return 0, false
 	}
 	return *r.ServerBusySeconds / r.WallSeconds, true
+}
+
+// serverBatchSize is how many new sequences SGLang computed in one forward, by its own
+// count; ok is false where it does not tell.
+func (r Run) serverBatchSize() (size float64, ok bool) {
+	if r.ServerForwards == nil || r.ServerSequences == nil || *r.ServerForwards <= 0 {
+		return 0, false
+	}
+	return float64(*r.ServerSequences) / float64(*r.ServerForwards), true
 }
 
 func share(part, whole int64) float64 {

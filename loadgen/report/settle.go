@@ -40,7 +40,7 @@ func (r Report) settled() Report {
 // settingsOf lists the settings that were measured, in the order of tables.
 func settingsOf(runs []Run) []string {
 	sorted := slices.SortedStableFunc(slices.Values(runs), func(a, b Run) int {
-		return cmp.Compare(place(a.Mode, a.BatchSize), place(b.Mode, b.BatchSize))
+		return cmp.Or(cmp.Compare(place(a.Mode, a.BatchSize), place(b.Mode, b.BatchSize)), byDimensions(a, b))
 	})
 	names := []string{}
 	for _, r := range sorted {

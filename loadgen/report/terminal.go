@@ -45,7 +45,7 @@ func terminalTable(b *bytes.Buffer, p phase, l phrase.Language) {
 	marked := false
 	for _, c := range p.cells {
 		marked = marked || c.marked()
-		name := c.setting
+		name := combination(c.setting).In(l)
 		if c.marked() {
 			name += " *"
 		}

@@ -88,7 +88,7 @@ func (d *document) traces(r Report) {
 	}
 	var rows [][]any
 	for _, t := range append(slow, failed...) {
-		rows = append(rows, []any{short(t.Seconds), t.ending(), t.run.Setting, phaseName(t.run.Phase), t.run.Repeat, t.Trajectory, link{t.ID, r.Tracing.URL + t.ID}})
+		rows = append(rows, []any{short(t.Seconds), t.ending(), combination(t.run.Setting), phaseName(t.run.Phase), t.run.Repeat, t.Trajectory, link{t.ID, r.Tracing.URL + t.ID}})
 	}
 	d.table([]string{"latency (s)", "end", "setting", "phase", "repeat", "trajectory", "trace"}, rows)
 	if unseen > 0 {
@@ -114,6 +114,6 @@ func terminalTraces(w *bytes.Buffer, r Report, l phrase.Language) {
 		fmt.Fprintf(w, "\n%s\n", phrase.Say("Slowest and failed of the sampled requests (%s)", r.Tracing.Sampler).In(l))
 	}
 	for _, t := range append(slow, failed...) {
-		fmt.Fprintf(w, "  %s s  %s  %s %s  %s\n", short(t.Seconds), t.ending().In(l), phaseName(t.run.Phase).In(l), t.run.Setting, r.Tracing.URL+t.ID)
+		fmt.Fprintf(w, "  %s s  %s  %s %s  %s\n", short(t.Seconds), t.ending().In(l), phaseName(t.run.Phase).In(l), combination(t.run.Setting).In(l), r.Tracing.URL+t.ID)
 	}
 }

@@ -21,8 +21,8 @@ func (r Report) warmth(phases []phase) []phrase.Phrase {
 	if !ok {
 		return nil
 	}
-	text := phrase.Say("Batch size %d reaches %s requests/s warm against %s cold (%s); %s of the prompt tokens come from the cache when warm, %s when cold.",
-		c.batchSize, rate(w.throughput), rate(c.throughput), ratio(w.throughput, c.throughput), shareText(w.cachedShare), shareText(c.cachedShare))
+	text := phrase.Say("Batch size %s reaches %s requests/s warm against %s cold (%s); %s of the prompt tokens come from the cache when warm, %s when cold.",
+		combination(c.setting), rate(w.throughput), rate(c.throughput), ratio(w.throughput, c.throughput), shareText(w.cachedShare), shareText(c.cachedShare))
 	out := []phrase.Phrase{text}
 	return append(out, r.notWarm(c, w)...)
 }

@@ -29,7 +29,8 @@ func MedianInterval(sample []float64, confidence float64) (low, high float64, ok
 		for j := range drawn {
 			drawn[j] = sample[rng.IntN(len(sample))]
 		}
-		medians[i] = Median(drawn)
+		slices.Sort(drawn)
+		medians[i] = atShare(drawn, 0.50)
 	}
 	slices.Sort(medians)
 	beyond := (1 - min(1, max(0, confidence))) / 2

@@ -28,6 +28,10 @@ type Arrival struct {
 	WhenFull        WhenFull      // what becomes of one that is due beyond that
 	WarmUp          time.Duration // requests due before it is over are sent and not measured
 	LateAfter       time.Duration // a request sent more than this after it was due is late
+
+	// Of a load that several processes send, this one's part: of the arrivals of all,
+	// every Of-th, from the Index-th on. Of 0 is the whole.
+	Index, Of int
 }
 
 // Process says at which distances conversations begin.
@@ -103,7 +107,8 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 			groups++
 		}
 	}
-	times := a.times(groups, seed)
+	of := max(1, a.Of)
+	times := a.times(groups*of, seed) // of all processes
 	group := -1
 	for i, at := range starts {
 		p := prompts[at]
@@ -114,7 +119,7 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 			all[i] = begin{i, all[i-1].after + p.Stagger}
 		default:
 			group++
-			all[i] = begin{i, times[group]}
+			all[i] = begin{i, times[group*of+a.Index]}
 		}
 	}
 	slices.SortStableFunc(all, func(x, y begin) int { return int(min(max(x.after-y.after, -1), 1)) })

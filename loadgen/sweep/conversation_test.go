@@ -42,7 +42,7 @@ func TestATurnThatFailsEndsItsConversationAndNoOther(t *testing.T) {
 			return nil
 		}}
 		samples, wall := pass(t.Context(), s, talk(), 1, time.Minute, 1, ignore)
-		run := measurement{setting: Setting{ModeFixed, 2}, phase: Cold, repeat: 1, prompts: talk(), samples: samples, wall: wall, speed: 1, cause: func(error) string { return "broken" }}.report()
+		run := measurement{setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, prompts: talk(), samples: samples, wall: wall, speed: 1, cause: func(error) string { return "broken" }}.report()
 		if s.seen["a3"] != 0 || run.Completed != 3 || run.Failed != 2 || run.Errors["broken"] != 1 || run.Errors["a turn before it failed"] != 1 {
 			t.Errorf("%+v, sent %v", run, s.seen)
 		}

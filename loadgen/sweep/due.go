@@ -18,8 +18,7 @@ func (m measurement) warmsUp(s sample) bool {
 // arrivals tells how the requests met the times at which they were due.
 func (m measurement) arrivals() *report.Arrivals {
 	var a report.Arrivals
-	var latency, delay, own []float64
-	limit := m.arrival.LateAfter.Seconds()
+	var latency, delay, own durations
 	for _, s := range m.samples {
 		switch {
 		case m.warmsUp(s):
@@ -32,18 +31,20 @@ func (m measurement) arrivals() *report.Arrivals {
 			continue
 		}
 		after := s.at.Sub(s.intended)
-		delay, own = append(delay, m.seconds(after)), append(own, m.seconds(max(0, after-s.held)))
+		delay, own = append(delay, m.scaled(after)), append(own, m.scaled(max(0, after-s.held)))
 		if s.err == nil {
-			latency = append(latency, m.seconds(after+s.latency))
+			latency = append(latency, m.scaled(after+s.latency))
 		}
-		if m.arrival.Open() && m.seconds(after) > limit {
+		if m.arrival.Open() && m.scaled(after) > m.arrival.LateAfter {
 			a.Late++
-			if m.seconds(after-s.held) > limit {
+			if m.scaled(after-s.held) > m.arrival.LateAfter {
 				a.LateByItself++
 			}
 		}
 	}
-	a.LatencyFromIntended, a.SendDelay, a.OwnDelay = stats.Summarize(latency), stats.Summarize(delay), stats.Summarize(own)
+	a.WarmUpSeconds = m.arrival.WarmUp.Seconds()
+	a.LatencyFromIntended, a.SendDelay, a.OwnDelay = latency.summary(), delay.summary(), own.summary()
+	a.LatencyFromIntendedHistogram, a.SendDelayHistogram, a.OwnDelayHistogram = stats.NewHistogram(latency...), stats.NewHistogram(delay...), stats.NewHistogram(own...)
 	return &a
 }
 

@@ -25,12 +25,6 @@ type measurement struct {
 	interrupted bool
 
 	before, after generator // around the run
-	server        *serverWork
-}
-
-type serverWork struct {
-	uncachedTokens int64
-	busySeconds    float64
 }
 
 // report turns the measurement into the figures of the report: only answers
@@ -88,9 +82,6 @@ func (m measurement) report() report.Run {
 	run.Arrivals = m.arrivals()
 	m.tellGenerator(&run)
 	run.Latency, run.QueueWait = stats.Summarize(latency), stats.Summarize(queueWait)
-	if m.server != nil {
-		run.ServerUncachedTokens, run.ServerBusySeconds = &m.server.uncachedTokens, &m.server.busySeconds
-	}
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total
 	return run

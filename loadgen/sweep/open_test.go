@@ -21,7 +21,7 @@ func offerIn(ctx context.Context, to target.Sender, list []target.Prompt, a Arri
 	began := time.Now()
 	samples, from, wall := openPass(ctx, to, list, a, 1, time.Hour, speed, ignore)
 	m := measurement{
-		setting: Setting{ModeFixed, 1}, phase: Cold, repeat: 1, started: began, from: from, prompts: list, samples: samples,
+		setting: Setting{Mode: ModeFixed, BatchSize: 1}, phase: Cold, repeat: 1, started: began, from: from, prompts: list, samples: samples,
 		wall: wall, speed: speed, cause: to.Cause, interrupted: ctx.Err() != nil, arrival: a,
 	}
 	return m.report(), samples

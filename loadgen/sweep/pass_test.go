@@ -153,7 +153,7 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 		}}
 		samples, wall := pass(t.Context(), s, prompts(4), 2, time.Minute, 1, ignore)
 		run := measurement{
-			setting: Setting{ModeFixed, 2}, phase: Cold, repeat: 1, samples: samples, wall: wall, speed: 5,
+			setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, samples: samples, wall: wall, speed: 5,
 			cause: s.Cause,
 		}.report()
 		if run.Total != 4 || run.Completed != 3 || run.Failed != 1 || run.Complete {
@@ -170,7 +170,7 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 }
 
 func TestOrderHoldsEverySettingOnceInEachRepeat(t *testing.T) {
-	p := Plan{Settings: []Setting{{ModeFixed, 1}, {ModeFixed, 2}, {Mode: ModeUnbatched}}, Repeats: 4, Seed: 7}
+	p := Plan{Settings: []Setting{{Mode: ModeFixed, BatchSize: 1}, {Mode: ModeFixed, BatchSize: 2}, {Mode: ModeUnbatched}}, Repeats: 4, Seed: 7}
 	cells := p.order()
 	if len(cells) != 12 {
 		t.Fatalf("%d cells", len(cells))

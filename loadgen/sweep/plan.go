@@ -1,8 +1,11 @@
 // Package sweep sends the same prompts at every batch setting and measures.
 //
-// A sweep is a plan (plan.go) of runs in random order; a run is one pass of all
-// prompts, in a closed loop (pass.go) or an open one (arrival.go, open.go); what it measured becomes a report.Run
-// (measure.go). Only answers received in full count.
+// A sweep is a plan (plan.go) of settings (setting.go), whose passes are worked
+// through in random order (schedule.go), also where an earlier sweep was cut short
+// (journal.go). What measures one pass is a Runner: Sweep (sweep.go) here, or other
+// processes. A pass sends all prompts in a closed loop (pass.go) or an open one
+// (arrival.go, open.go); what it measured becomes a report.Run (measure.go). Only
+// answers received in full count.
 //
 // The package never decides what the figures mean: that is package report's
 // work.
@@ -11,36 +14,11 @@ package sweep
 import (
 	"fmt"
 	"math/rand/v2"
-	"strconv"
+	"slices"
 	"time"
 
-	"paceline/batcher"
+	"paceline/loadgen/stats"
 )
-
-// Setting is one way of sending that the sweep compares.
-type Setting struct {
-	Mode      Mode
-	BatchSize int // for ModeFixed; 0 otherwise
-}
-
-// Mode is how a setting sends.
-type Mode string
-
-// The modes.
-const (
-	ModeFixed     Mode = "fixed"     // through the proxy, in batches of a set size
-	ModeAuto      Mode = "auto"      // through the proxy, which chooses size and batches in flight
-	ModeUnbatched Mode = "unbatched" // through the proxy, each alone: no waiting, no in-flight cap
-	ModeDirect    Mode = "direct"    // straight to SGLang, without a proxy
-)
-
-// Name is the setting's name in tables: the size, or the mode.
-func (s Setting) Name() string {
-	if s.Mode == ModeFixed {
-		return strconv.Itoa(s.BatchSize)
-	}
-	return string(s.Mode)
-}
 
 // Phase is the state of SGLang's prefix cache before a run.
 type Phase string
@@ -54,15 +32,18 @@ const (
 // Plan is what a sweep does. All its times are those of the report: simulated
 // seconds when Speed is above 1.
 type Plan struct {
-	Settings    []Setting
-	Repeats     int           // how often each setting is measured
+	Settings    []Setting     // as Multiply and those that have no dimensions make them
+	Phases      []Phase       // of each setting and repeat, in this order; none: Cold and Warm
+	Repeats     int           // how often each setting is measured, at most
 	Concurrency int           // callers of the closed loop, the same at every setting
-	MaxInFlight int           // batches at SGLang at once, the same at every fixed setting
-	MaxWait     time.Duration // longest wait for a batch to fill
 	Arrival     Arrival       // when conversations begin; the zero value is the closed loop
 	Timeout     time.Duration // of one request
 	Seed        uint64        // of the order of the settings
 	Speed       float64       // seconds of the report per real second: 1 for a real server
+
+	// StopWhen ends a setting's repeats once its throughput is known well enough; see
+	// enough. 0 never does.
+	StopWhen float64
 }
 
 // Validate names what is out of range, by its flag.
@@ -74,25 +55,47 @@ func (p Plan) Validate() error {
 		return fmt.Errorf("-repeats: must be at least 1, got %d", p.Repeats)
 	case p.Concurrency < 1:
 		return fmt.Errorf("-concurrency: must be at least 1, got %d", p.Concurrency)
-	case p.MaxInFlight < 1 || p.MaxInFlight > batcher.MostInFlight:
-		return fmt.Errorf("-max-in-flight: must be from 1 to %d, got %d", batcher.MostInFlight, p.MaxInFlight)
-	case p.MaxWait < 0 || p.MaxWait > batcher.LongestMaxWait:
-		return fmt.Errorf("-max-wait: must be from 0s to %v, got %v", batcher.LongestMaxWait, p.MaxWait)
 	case p.Timeout <= 0:
 		return fmt.Errorf("-timeout: must be above 0, got %v", p.Timeout)
+	case !(p.StopWhen >= 0) || p.StopWhen >= 1:
+		return fmt.Errorf("-stop-when: must be a share below 100%%, such as 2%%, got %v", p.StopWhen)
+	case p.StopWhen > 0 && p.Repeats < stats.FewestForInterval:
+		return fmt.Errorf("-stop-when: an interval needs %d repeats, and -repeats allows %d", stats.FewestForInterval, p.Repeats)
+	}
+	for i, phase := range p.Phases {
+		if phase != Cold && phase != Warm {
+			return fmt.Errorf("-phases: must name cold, warm or both, got %q", phase)
+		}
+		if slices.Contains(p.Phases[:i], phase) {
+			return fmt.Errorf("-phases: names %s twice", phase)
+		}
 	}
 	if err := p.Arrival.Validate(); err != nil {
 		return err
 	}
 	for _, s := range p.Settings {
-		if s.Mode == ModeFixed && (s.BatchSize < 1 || s.BatchSize > batcher.MaxBatchSize) {
-			return fmt.Errorf("-sizes: a batch size must be from 1 to %d, got %d", batcher.MaxBatchSize, s.BatchSize)
+		if err := s.validate(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// cell is one setting in one repeat: a cold run and the warm run after it.
+// phases are those of each cell: cold first, because warm is what it leaves.
+func (p Plan) phases() []Phase {
+	if len(p.Phases) == 0 {
+		return []Phase{Cold, Warm}
+	}
+	sorted := slices.Clone(p.Phases)
+	slices.Sort(sorted) // as their names are
+	return sorted
+}
+
+// Passes is how many passes the plan has, at most.
+func (p Plan) Passes() int { return len(p.Settings) * p.Repeats * len(p.phases()) }
+
+// cell is one setting in one repeat: a cold run and the warm run after it. It is
+// measured whole or not at all.
 type cell struct {
 	setting Setting
 	repeat  int // from 1

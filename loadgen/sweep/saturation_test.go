@@ -112,7 +112,7 @@ func BenchmarkSaturation(b *testing.B) {
 }
 
 func dial(b *testing.B, addr string) *target.Proxy {
-	p, err := target.DialProxy(addr, addr)
+	p, err := target.DialProxy(addr, addr, target.Access{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // cache is emptied; a run leaves nothing behind, so it is far more than enough.
 const flushTimeout = 30 * time.Second
 
-// Sweep is a plan with all it needs.
+// Sweep is a plan with all it needs to measure it from here.
 type Sweep struct {
 	Plan     Plan
 	Prompts  []target.Prompt
@@ -26,12 +26,9 @@ type Sweep struct {
 	Progress *Progress
 	Log      *slog.Logger
 
-	// Measured is called after each run, in order.
-	Measured func(report.Run)
-
-	// Requests, where not nil, is called after each run with all requests that it
-	// sent, in the order of the prompts.
-	Requests func([]report.Request)
+	// Steered says that somebody else puts settings in force and flushes: the
+	// coordinator of several processes.
+	Steered bool
 }
 
 // ErrNothingAnswered stops a sweep in which a whole run had no answer: the
@@ -39,92 +36,73 @@ type Sweep struct {
 // again.
 var ErrNothingAnswered = errors.New("no request of the run was answered")
 
-// Run measures every cell of the plan. It returns what it measured, also when
-// ctx ends or an error stops it midway; the run that was cut short is then the
-// last, and marked.
-func (s *Sweep) Run(ctx context.Context) ([]report.Run, error) {
-	var runs []report.Run
-	cells := s.Plan.order()
-	for i, c := range cells {
-		for j, phase := range []Phase{Cold, Warm} {
-			at := &RunProgress{
-				Setting: c.setting, Phase: phase, Repeat: c.repeat,
-				Number: 2*i + j + 1, Of: 2 * len(cells), Total: len(s.Prompts), Speed: s.Plan.Speed,
-			}
-			run, err := s.run(ctx, c, phase, at)
-			if run != nil {
-				runs = append(runs, *run)
-				s.Measured(*run)
-			}
-			if err != nil {
-				return runs, err
-			}
+// Measure implements Runner.
+func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Request, error) {
+	if !s.Steered {
+		if err := Steer(ctx, s.Plan, p, s.Direct, s.Proxy); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", p, err)
 		}
 	}
-	return runs, nil
-}
-
-// run measures one pass. Its report.Run is nil when nothing was sent.
-func (s *Sweep) run(ctx context.Context, c cell, phase Phase, at *RunProgress) (*report.Run, error) {
-	what := fmt.Sprintf("batch setting %s, %s, repeat %d", c.setting.Name(), phase, c.repeat)
-	if err := s.prepare(ctx, c.setting, phase); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+	at := &RunProgress{
+		Setting: p.Setting, Phase: p.Phase, Repeat: p.Repeat,
+		Number: p.Number, Of: p.Of, Total: len(s.Prompts), Speed: s.Plan.Speed,
 	}
-	before, beforeErr := s.count(ctx)
+	account := s.Plan.Account(ctx, s.Counters)
 	started := time.Now()
 	at.Started = started
 	s.Progress.run.Store(at)
 	spent := readGenerator()
-	samples, from, wall := s.Plan.send(target.InRun(ctx, c.setting.Name(), string(phase), c.repeat), watched{s.sender(c.setting), &at.watch}, s.Prompts, c.repeat, at.ended)
-	own := readGenerator()
-	counting, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // a server that hangs must not keep the report
-	after, afterErr := s.count(counting)
-	done()
-
+	samples, from, wall := s.Plan.send(target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat), watched{s.sender(p.Setting), &at.watch}, s.Prompts, p.Repeat, at.ended)
 	m := measurement{
-		setting: c.setting, phase: phase, repeat: c.repeat,
+		setting: p.Setting, phase: p.Phase, repeat: p.Repeat,
 		started: started, from: from, prompts: s.Prompts, samples: samples, wall: wall, speed: s.Plan.Speed,
-		arrival: s.Plan.Arrival, before: spent, after: own,
-		cause: s.sender(c.setting).Cause, interrupted: ctx.Err() != nil,
+		arrival: s.Plan.Arrival, before: spent, after: readGenerator(),
+		cause: s.sender(p.Setting).Cause, interrupted: ctx.Err() != nil,
 	}
-	if s.Counters != nil && beforeErr == nil && afterErr == nil && s.Plan.Arrival.WarmUp == 0 { // its account doesn't know when a warm-up ended
-		m.server = &serverWork{after.UncachedTokens - before.UncachedTokens, after.BusySeconds - before.BusySeconds}
-	}
-	run := m.report()
-	if s.Requests != nil {
-		s.Requests(m.requests())
-	}
+	run, requests := m.report(), m.requests()
+	m.histograms(&run)
+	account(ctx, &run)
 	s.Log.Info("run measured", "setting", run.Setting, "phase", run.Phase, "repeat", run.Repeat,
 		"completed", run.Completed, "total", run.Total, "failed", run.Failed,
 		"wall_seconds", run.WallSeconds, "request_throughput", run.RequestThroughput,
 		"prompt_tokens", run.PromptTokens, "cached_tokens", run.CachedTokens, "errors", run.Errors)
 	switch {
 	case ctx.Err() != nil:
-		return &run, ctx.Err()
+		return &run, requests, ctx.Err()
 	case run.Completed == 0:
-		return &run, fmt.Errorf("%s: %w: %w", what, ErrNothingAnswered, firstError(samples))
+		return &run, requests, fmt.Errorf("%s: %w: %w", p, ErrNothingAnswered, firstError(samples))
 	}
-	return &run, nil
+	return &run, requests, nil
 }
 
-// prepare puts the setting in force and, for a cold run, empties the cache.
-func (s *Sweep) prepare(ctx context.Context, c Setting, phase Phase) error {
-	if c.Mode != ModeDirect {
-		err := s.Proxy.Apply(ctx, target.Settings{
-			Mode: modes[c.Mode], BatchSize: c.BatchSize, PrefixOrder: c.Mode == ModeAuto,
-			MaxInFlight: s.Plan.MaxInFlight, MaxWait: s.Plan.real(s.Plan.MaxWait),
+// Steer puts a pass's setting in force at each proxy and, for a cold pass, empties the
+// cache: through them, or straight at SGLang for direct where that can be reached.
+func Steer(ctx context.Context, plan Plan, p Pass, direct *target.Direct, proxies ...*target.Proxy) error {
+	c := p.Setting
+	for _, proxy := range proxies {
+		if c.Mode == ModeDirect {
+			break
+		}
+		err := proxy.Apply(ctx, target.Settings{
+			Mode: modes[c.Mode], BatchSize: c.BatchSize, PrefixOrder: c.Mode == ModeAuto || c.Order == Prefix,
+			MaxInFlight: max(1, c.MaxInFlight), MaxWait: plan.real(c.MaxWait),
 		})
 		if err != nil {
 			return err
 		}
 	}
-	switch {
-	case phase != Cold:
+	if p.Phase != Cold {
 		return nil
-	case c.Mode == ModeDirect:
-		return s.Direct.Flush(ctx, flushTimeout)
 	}
-	return s.Proxy.Flush(ctx, flushTimeout)
+	if c.Mode == ModeDirect && direct != nil {
+		return direct.Flush(ctx, flushTimeout)
+	}
+	for _, proxy := range proxies {
+		if err := proxy.Flush(ctx, flushTimeout); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // modes are the proxy's words for ours.
@@ -137,8 +115,10 @@ var modes = map[Mode]pb.BatchMode{
 // WarmUp sends a few of the prompts once, unmeasured: connections are made and
 // the server's first-call work is done.
 func (s *Sweep) WarmUp(ctx context.Context) error {
-	if err := s.prepare(ctx, s.Plan.Settings[0], Cold); err != nil {
-		return err
+	if !s.Steered {
+		if err := Steer(ctx, s.Plan, Pass{Setting: s.Plan.Settings[0], Phase: Cold}, s.Direct, s.Proxy); err != nil {
+			return err
+		}
 	}
 	few := warmUp(s.Prompts)
 	samples, _ := pass(ctx, s.sender(s.Plan.Settings[0]), few, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, func(error) {})

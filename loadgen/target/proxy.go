@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -28,33 +27,50 @@ type Proxy struct {
 	Tracer       *Tracer // nil: no spans
 }
 
-// DialProxy makes a Proxy for the data and admin addresses (host:port) of a
-// proxy. Nothing is sent yet.
-func DialProxy(addr, adminAddr string) (*Proxy, error) {
-	data, err := dial(addr)
-	if err != nil {
-		return nil, fmt.Errorf("proxy address %q: %w", addr, err)
+// DialProxy makes a Proxy for the data and admin addresses (host:port) of a proxy.
+// Either may be empty: then it can't send, or can't be steered. An admin address that
+// begins with http:// has no TLS, whatever access says: a proxy's admin listener on
+// loopback has none. Nothing is sent yet.
+func DialProxy(addr, adminAddr string, access Access) (*Proxy, error) {
+	p := new(Proxy)
+	var err error
+	if addr != "" {
+		if p.data, err = dial(addr, access, false); err != nil {
+			return nil, fmt.Errorf("proxy address %q: %w", addr, err)
+		}
+		p.prefill = pb.NewPrefillServiceClient(p.data)
 	}
-	admin, err := dial(adminAddr)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("proxy admin address %q: %w", adminAddr, err), data.Close())
+	if adminAddr != "" {
+		host, plain := strings.CutPrefix(adminAddr, "http://")
+		if p.admin, err = dial(host, access, plain); err != nil {
+			return nil, errors.Join(fmt.Errorf("proxy admin address %q: %w", adminAddr, err), p.Close())
+		}
+		p.control = pb.NewAdminServiceClient(p.admin)
 	}
-	return &Proxy{
-		data: data, prefill: pb.NewPrefillServiceClient(data),
-		admin: admin, control: pb.NewAdminServiceClient(admin),
-	}, nil
+	return p, nil
 }
 
-func dial(addr string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+func dial(addr string, access Access, plain bool) (*grpc.ClientConn, error) {
+	opts, err := access.options(plain)
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient(addr, append(opts,
 		grpc.WithDisableRetry(), // a retry would hide a failure and time two sends as one
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
-	)
+	)...)
 }
 
 // Close closes the connections.
-func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close()) }
+func (p *Proxy) Close() error {
+	var errs []error
+	for _, c := range []*grpc.ClientConn{p.data, p.admin} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Send implements Sender.
 func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
@@ -98,16 +114,17 @@ func reasonName(r pb.ReleaseReason) string {
 
 // Settings is what a sweep sets on the proxy before a run.
 type Settings struct {
-	Mode        pb.BatchMode
-	BatchSize   int // 0 leaves it as it is
-	MaxInFlight int
-	MaxWait     time.Duration // real time
+	Mode        pb.BatchMode  `json:"mode"`
+	BatchSize   int           `json:"batch_size"` // 0 leaves it as it is
+	MaxInFlight int           `json:"max_in_flight"`
+	MaxWait     time.Duration `json:"max_wait_nanoseconds"` // real time
 
 	// Zero in a sweep: a budget would cut a batch below its set size, and a
 	// merged prompt would count once for each of its copies.
-	BatchTokens, BatchBytes uint64
-	MergeIdentical          bool
-	PrefixOrder             bool // only for auto: the others are plain controls
+	BatchTokens    uint64 `json:"batch_tokens"`
+	BatchBytes     uint64 `json:"batch_bytes"`
+	MergeIdentical bool   `json:"merge_identical"`
+	PrefixOrder    bool   `json:"prefix_order"` // for auto, and where the sweep varies it
 }
 
 // Apply puts settings in force.

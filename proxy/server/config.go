@@ -41,8 +41,9 @@ type Config struct {
 	// whoever has a certificate of TLSClientCA or else an admin key of KeysFile.
 	Admin string
 
-	// Metrics is the host:port of the page for Prometheus, /metrics; empty turns it
-	// off. It tells no prompt and changes nothing, and asks for no key.
+	// Metrics is the host:port of the page for Prometheus, /metrics, and of /healthz
+	// and /readyz; empty turns it off. It tells no prompt and changes nothing, and asks
+	// for no key and no certificate.
 	Metrics string
 
 	// TLSCert and TLSKey are the files of the certificate for Listen and HTTP, and

@@ -330,6 +330,12 @@ func TestWithMutualTLSOnlyCertificatesOfTheAuthorityAreServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A prober has none: it asks where the metrics are.
+	for path, want := range map[string]string{"/healthz": "alive\n", "/readyz": "ready\n"} {
+		if reply := r.http(http.MethodGet, r.MetricsAddr()+path, ""); reply.code != http.StatusOK || reply.body != want {
+			t.Errorf("%s: %d %q", path, reply.code, reply.body)
+		}
+	}
 	_, adminPort, _ := net.SplitHostPort(r.AdminAddr())
 	for name, c := range map[string]struct {
 		certificates []tls.Certificate

@@ -204,7 +204,7 @@ func TestWhatCallersSendMakesNoNewSeries(t *testing.T) {
 	}
 }
 
-func TestTheMetricsPageIsAllThatItsListenerServes(t *testing.T) {
+func TestTheMetricsPageAndHealthAreAllThatTheirListenerServes(t *testing.T) {
 	r := start(t, newFake(t), nil)
 	for _, path := range []string{"/", "/v1/prefill", "/generate", "/debug/pprof/", "/v1/status"} {
 		if reply := r.http(http.MethodGet, r.MetricsAddr()+path, ""); reply.code != http.StatusNotFound {

@@ -95,9 +95,11 @@ func one(yes bool) float64 {
 }
 
 // metricsHandler serves the metrics page, in OpenMetrics with exemplars for whoever
-// asks for that.
-func metricsHandler(m *metrics) http.Handler {
+// asks for that, and health beside it: a prober that has no certificate, as
+// Kubernetes' has none, finds it here where the data ports ask for one.
+func metricsHandler(m *metrics, r *readiness) http.Handler {
 	mux := http.NewServeMux()
+	handleHealth(mux, r)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	return mux
 }

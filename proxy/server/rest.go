@@ -103,14 +103,7 @@ func errorWithRetryAfter(ctx context.Context, mux *runtime.ServeMux, m runtime.M
 // HTTP, REST through the gateway, and SGLang's own interface on all other paths.
 func restHandler(g *gateway, d *dropIn, f front, maxBytes int, r *readiness) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { sayHealth(w, http.StatusOK, "alive") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if v := r.now(); !v.ready {
-			sayHealth(w, http.StatusServiceUnavailable, "not ready: "+v.reason)
-			return
-		}
-		sayHealth(w, http.StatusOK, "ready")
-	})
+	handleHealth(mux, r)
 	rest := g.handler(maxBytes)
 	mux.Handle("/v1/prefill", rest)
 	mux.Handle("/v1/prefill:stream", rest)
@@ -120,6 +113,19 @@ func restHandler(g *gateway, d *dropIn, f front, maxBytes int, r *readiness) htt
 	mux.Handle("POST /abort_request", f.handler(http.HandlerFunc(d.abortRequest)))
 	mux.Handle("/", f.handler(d))
 	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// handleHealth adds the two questions of a prober: whether the process answers, and
+// whether it would take prompts.
+func handleHealth(mux *http.ServeMux, r *readiness) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { sayHealth(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if v := r.now(); !v.ready {
+			sayHealth(w, http.StatusServiceUnavailable, "not ready: "+v.reason)
+			return
+		}
+		sayHealth(w, http.StatusOK, "ready")
+	})
 }
 
 func sayHealth(w http.ResponseWriter, code int, text string) {

@@ -169,7 +169,7 @@ func (s *Server) openMetrics() (*port, error) {
 		return nil, err
 	}
 	s.pool.metrics.registry.MustRegister(&gauges{pool: s.pool, readiness: s.readiness, spans: s.cfg.Spans})
-	p.servePage(metricsHandler(s.pool.metrics))
+	p.servePage(metricsHandler(s.pool.metrics, s.readiness))
 	return p, nil
 }
 

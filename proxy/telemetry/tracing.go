@@ -183,9 +183,9 @@ func (t *Tracing) exporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	}
 	switch protocol {
 	case "http/protobuf":
-		return otlptracehttp.New(ctx)
+		return newOTLP(ctx, otlptracehttp.NewClient())
 	case "grpc":
-		return otlptracegrpc.New(ctx)
+		return newOTLP(ctx, otlptracegrpc.NewClient())
 	}
 	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: must be grpc or http/protobuf, got %q", protocol)
 }

@@ -1,5 +1,5 @@
-// Package check holds the dashboard and the alerts against what they read: the
-// metrics page of a real proxy. It is a module of its own because it needs
+// Package check holds the dashboard, the alerts and the queries by which Kubernetes
+// scales against what they read: the metrics page of a real proxy. It is a module of its own because it needs
 // Prometheus.
 package check
 
@@ -90,6 +90,41 @@ func alerts(t *testing.T) (queries []query) {
 			}
 			queries = append(queries, query{"alert " + r.Alert, r.Expr})
 		}
+	}
+	return queries
+}
+
+// adapter reads the queries by which Kubernetes scales (../../kustomize/components/autoscaling),
+// with the Prometheus adapter's templates filled in.
+func adapter(t *testing.T) (queries []query) {
+	var file struct {
+		Rules []struct {
+			Name         struct{ As string }
+			SeriesQuery  string `yaml:"seriesQuery"`
+			MetricsQuery string `yaml:"metricsQuery"`
+		}
+	}
+	data, err := os.ReadFile("../../kustomize/components/autoscaling/adapter-rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	hpa, err := os.ReadFile("../../kustomize/components/autoscaling/hpa.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := strings.NewReplacer("<<.GroupBy>>", "instance", "<<.LabelMatchers>>", `job="paceline"`)
+	for _, r := range file.Rules {
+		if !strings.Contains(string(hpa), "name: "+r.Name.As+"}") {
+			t.Errorf("nothing scales by %s", r.Name.As)
+		}
+		series, _, _ := strings.Cut(r.SeriesQuery, "{") // the labels are Kubernetes'
+		queries = append(queries, query{"autoscaling " + r.Name.As, fill.Replace(r.MetricsQuery)}, query{"autoscaling series", series})
+	}
+	if len(queries) != 4 {
+		t.Errorf("%d queries of the adapter", len(queries))
 	}
 	return queries
 }
@@ -212,7 +247,7 @@ func TestEveryQueryFindsItsSeriesOnTheMetricsPage(t *testing.T) {
 		}
 		return len(vector)
 	}
-	all := append(dashboard(t), alerts(t)...)
+	all := append(append(dashboard(t), alerts(t)...), adapter(t)...)
 	if len(all) < 50 {
 		t.Fatalf("%d queries", len(all))
 	}
@@ -222,7 +257,7 @@ func TestEveryQueryFindsItsSeriesOnTheMetricsPage(t *testing.T) {
 				t.Errorf("%s: the page has no %s", q.where, selector)
 			}
 		}
-		if strings.HasPrefix(q.where, "panel") && ask(q, q.expr) == 0 {
+		if !strings.HasPrefix(q.where, "alert") && ask(q, q.expr) == 0 {
 			t.Errorf("%s shows nothing: %s", q.where, q.expr)
 		}
 	}

@@ -1,0 +1,111 @@
+package stats
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func durations(t *rapid.T, label string) []time.Duration {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) time.Duration {
+		return time.Duration(rapid.Int64Range(0, int64(2*time.Hour)).Draw(t, "duration"))
+	}), 0, 40).Draw(t, label)
+}
+
+func TestHistogramsOfPartsMergeToThatOfTheWholeInAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		parts := make([]*Histogram, rapid.IntRange(1, 5).Draw(t, "parts"))
+		var all []time.Duration
+		for i := range parts {
+			part := durations(t, "part")
+			parts[i] = NewHistogram(part...)
+			all = append(all, part...)
+		}
+		whole := NewHistogram(all...)
+		if merged := Merge(rapid.Permutation(parts).Draw(t, "order")...); !merged.Equal(whole) || merged.Summary() != whole.Summary() {
+			t.Fatalf("%+v merged, %+v at once", merged.Summary(), whole.Summary())
+		}
+	})
+}
+
+func TestHistogramIsWithinAThousandthOfTheSample(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sample := durations(t, "sample")
+		h := NewHistogram(sample...).Summary()
+		var seconds []float64
+		for _, d := range sample {
+			seconds = append(seconds, d.Seconds())
+		}
+		exact := Summarize(seconds)
+		near := func(a, b float64) bool { return math.Abs(a-b) <= 1e-3*b+2e-6 }
+		if h.Count != exact.Count || !near(h.Max, exact.Max) || !near(h.Mean, exact.Mean) {
+			t.Fatalf("%+v, of the sample %+v", h, exact)
+		}
+	})
+}
+
+func TestHistogramSurvivesJSON(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := NewHistogram(durations(t, "sample")...)
+		data, err := json.Marshal(struct{ H *Histogram }{h})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back struct{ H *Histogram }
+		if err := json.Unmarshal(data, &back); err != nil || !back.H.Equal(h) {
+			t.Fatalf("%s: %v", data, err)
+		}
+	})
+}
+
+func TestWhatIsBeyondTheRangeIsCountedAtItsEnd(t *testing.T) {
+	h := NewHistogramOfSeconds([]float64{-1, math.NaN(), math.Inf(1), 1e300, 0.5})
+	if s := h.Summary(); s.Count != 4 || math.Abs(s.Max/86400-1) > 1e-3 || s.P50 != 0 && math.Abs(s.P50-0.5) > 1e-3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestPercentilesAreWrittenAsHdrHistogramsToolsWriteThem(t *testing.T) {
+	var b bytes.Buffer
+	if err := NewHistogram(time.Millisecond, 2*time.Millisecond, 4*time.Millisecond).WritePercentiles(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for _, want := range []string{"Value", "Percentile", "TotalCount", "1/(1-Percentile)", "#[Mean", "#[Buckets"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if fields := strings.Fields(strings.Split(text, "\n")[2]); len(fields) < 3 || !strings.HasPrefix(fields[0], "1.0") {
+		t.Errorf("the first value is not 1 millisecond: %q", fields)
+	}
+}
+
+func FuzzHistogramText(f *testing.F) {
+	text, err := NewHistogram(time.Second, time.Minute).MarshalText()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(""))
+	f.Add([]byte("HISTFAAAACF42pNpmSzMwMDAxAABzFCaEUoz2X+AMIKZAEARAtM="))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var h Histogram
+		if err := h.UnmarshalText(text); err != nil {
+			return
+		}
+		again, err := h.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Histogram
+		if err := back.UnmarshalText(again); err != nil || !back.Equal(&h) {
+			t.Fatalf("%v", err)
+		}
+	})
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"paceline/loadgen/report"
+)
+
+// awaitRuns waits until a sweep has kept so many runs.
+func awaitRuns(t *testing.T, dir string, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(50 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		data, _ := os.ReadFile(filepath.Join(dir, journalFile))
+		if strings.Count(string(data), "\n")-1 >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d runs were not measured", n)
+		}
+	}
+}
+
+// requestsOf counts the lines of requests.jsonl by their run.
+func requestsOf(t *testing.T, dir string) map[string]int {
+	t.Helper()
+	all, err := readRequests(filepath.Join(dir, requestsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, q := range all {
+		counts[q.Setting+" "+q.Phase+" "+string(rune('0'+q.Repeat))]++
+	}
+	return counts
+}
+
+func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
+	out := t.TempDir()
+	args := []string{"-n", "30", "-sizes", "1,4", "-max-in-flight", "1,2", "-order", "fifo,prefix", "-unbatched=false", "-auto=false", "-repeats", "2", "-sim-speed", "50"}
+	cmd, _, stderr := start(t, append(slices.Clone(args), "-out", out)...)
+	awaitRuns(t, out, 3)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, cmd)
+
+	if e := loadgen(t, append(slices.Clone(args), "-resume", out, "-sizes", "1,8")...); e.status != 2 || !strings.Contains(e.stderr, `-sizes: "1,4" there and "1,8" here`) {
+		t.Errorf("another plan: status %d: %s", e.status, e.stderr)
+	}
+	e := loadgen(t, "-resume", out)
+	if e.status != 0 || !strings.Contains(e.stderr, "resumed: ") {
+		t.Fatalf("status %d: %s, before %s", e.status, e.stderr, stderr)
+	}
+	r := readReport(t, out)
+	if len(r.Runs) != 32 || r.Partial || len(r.Resumed) != 1 {
+		t.Errorf("%d runs, partial %v, resumed %v", len(r.Runs), r.Partial, r.Resumed)
+	}
+	for run, n := range requestsOf(t, out) {
+		if n != 30 {
+			t.Errorf("%d requests of %s, want each of the 30 once", n, run)
+		}
+	}
+	before := r.Runs[0].StartedAt
+	if e := loadgen(t, append(args, "-resume", out)...); e.status != 0 {
+		t.Errorf("a finished sweep with all its flags: status %d: %s", e.status, e.stderr)
+	}
+	if again := readReport(t, out); len(again.Runs) != 32 || !again.Runs[0].StartedAt.Equal(before) {
+		t.Error("a finished sweep was measured again")
+	}
+	hgrm, err := os.ReadFile(filepath.Join(out, "latency", "cold-4,2_in_flight,prefix.hgrm"))
+	if err != nil || !strings.Contains(string(hgrm), "#[Max") {
+		t.Errorf("%.80s, %v", hgrm, err)
+	}
+}
+
+func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no interrupt to send to another process")
+	}
+	out := t.TempDir()
+	cmd, _, _ := start(t, "-n", "30", "-sizes", "1,2,4", "-repeats", "2", "-phases", "cold", "-sim-speed", "50", "-out", out)
+	awaitRuns(t, out, 2)
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	status := wait(t, cmd)
+	if r := readReport(t, out); status == 130 && !r.Partial {
+		t.Errorf("status %d, %d runs", status, len(r.Runs))
+	}
+	if e := loadgen(t, "-resume="+out); e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	if r := readReport(t, out); r.Partial || len(r.Runs) != 10 || slices.ContainsFunc(r.Runs, func(r report.Run) bool { return r.Phase != "cold" }) {
+		t.Errorf("%d runs, partial %v", len(r.Runs), r.Partial)
+	}
+}
+
+// TestFourShardsMergeToTheCountsOfOneRun gives each shard a simulator of its own, so
+// that their counts don't hang on the order in which they reach one.
+func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
+	args := []string{"-n", "24", "-turns", "2", "-env-scale", "0", "-sizes", "4", "-auto=false", "-repeats", "1", "-sim-speed", "50", "-concurrency", "16"}
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
+	for i, dir := range dirs {
+		if e := loadgen(t, append(slices.Clone(args), "-shard", string(rune('0'+i))+"/4", "-out", dir)...); e.status != 0 {
+			t.Fatalf("shard %d: status %d: %s", i, e.status, e.stderr)
+		}
+	}
+	whole, merged := t.TempDir(), t.TempDir()
+	if e := loadgen(t, append(slices.Clone(args), "-out", whole)...); e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, append([]string{"merge", "-out", merged}, dirs...)...); e.status != 0 || !strings.Contains(e.stdout, "report: ") {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	one, four := readReport(t, whole), readReport(t, merged)
+	if len(one.Runs) != len(four.Runs) || four.Merged != 4 {
+		t.Fatalf("%d runs of one process, %d of %d", len(one.Runs), len(four.Runs), four.Merged)
+	}
+	of := map[string]report.Run{}
+	for _, r := range four.Runs {
+		of[r.Setting+r.Phase] = r
+	}
+	for _, a := range one.Runs {
+		b := of[a.Setting+a.Phase]
+		if a.Total != b.Total || a.Completed != b.Completed || a.PromptTokens != b.PromptTokens || a.Latency.Count != b.Latency.Count || b.LatencyHistogram.Count() != 48 {
+			t.Errorf("one process %+v\nfour %+v", a, b)
+		}
+	}
+	ids := func(dir string) (all []string) {
+		requests, err := readRequests(filepath.Join(dir, requestsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range requests {
+			all = append(all, q.Setting+q.Phase+q.Trajectory)
+		}
+		slices.Sort(all)
+		return all
+	}
+	if !slices.Equal(ids(whole), ids(merged)) {
+		t.Error("not the same trajectories were sent")
+	}
+	if e := loadgen(t, append([]string{"merge"}, dirs[:3]...)...); e.status != 2 || !strings.Contains(e.stderr, "shard 0 is one of 4, and 3 reports given") {
+		t.Errorf("three of four: status %d: %s", e.status, e.stderr)
+	}
+}
+
+// listeningAt is where a coordinator's log says that it waits for its shards.
+func listeningAt(t *testing.T, dir string) string {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if _, after, ok := strings.Cut(logOf(dir), "address="); ok {
+			if address, _, whole := strings.Cut(after, "\n"); whole {
+				return address
+			}
+		}
+	}
+	t.Fatal("the coordinator does not listen")
+	return ""
+}
+
+func TestShardsWithACoordinatorSendOneLoadThroughOneProxy(t *testing.T) {
+	addr, admin := runningProxy(t)
+	out := t.TempDir()
+	flags := []string{"-n", "24", "-sizes", "2,4", "-max-in-flight", "2,4", "-auto=false", "-repeats", "1", "-concurrency", "16"}
+	coordinator, stdout, stderr := start(t, append([]string{"coordinate", "-listen", "127.0.0.1:0", "-shards", "4", "-target-admin", admin, "-shard-timeout", "20s", "-out", out}, flags...)...)
+	listen := listeningAt(t, out)
+	var shards []func() ending
+	for i := range 4 {
+		cmd, o, e := start(t, append([]string{"-shard", string(rune('0'+i)) + "/4", "-coordinator", "http://" + listen, "-target", addr}, flags...)...)
+		shards = append(shards, func() ending { return ending{wait(t, cmd), o.String(), e.String()} })
+	}
+	for i, shard := range shards {
+		if e := shard(); e.status != 0 {
+			t.Errorf("shard %d: status %d: %s", i, e.status, e.stderr)
+		}
+	}
+	if status := wait(t, coordinator); status != 0 {
+		t.Fatalf("the coordinator: status %d: %s", status, stderr)
+	}
+	r := readReport(t, out)
+	if len(r.Runs) != 10 || r.Merged != 4 || r.Partial || !strings.Contains(stdout.String(), "4, 4 in flight") {
+		t.Fatalf("%d runs\n%s", len(r.Runs), stdout)
+	}
+	for _, run := range r.Runs {
+		if run.Completed != 24 || run.Batches == 0 || run.Batches > 24 || len(run.Notes) != 0 && !strings.Contains(run.Notes[0], "ran together") {
+			t.Errorf("%+v", run)
+		}
+		if run.Phase == "warm" && run.CachedShare() < 0.99 {
+			t.Errorf("a warm run with %.2f cached", run.CachedShare())
+		}
+	}
+	for run, n := range requestsOf(t, out) {
+		if n != 24 {
+			t.Errorf("%d requests of %s", n, run)
+		}
+	}
+	var before struct {
+		Sweep struct {
+			Before map[string]json.RawMessage `json:"before"`
+		} `json:"sweep"`
+	}
+	data, _ := os.ReadFile(filepath.Join(out, journalFile))
+	if line, _, _ := strings.Cut(string(data), "\n"); json.Unmarshal([]byte(line), &before) != nil || len(before.Sweep.Before) != 1 {
+		t.Errorf("the journal does not tell the proxy's settings of before: %s", line)
+	}
+}

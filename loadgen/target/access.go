@@ -1,0 +1,98 @@
+package target
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// Access is how a proxy on another machine is reached. The zero value speaks plainly
+// and shows nothing.
+type Access struct {
+	CA         string // PEM file with the authority of its certificate, or "system"; empty: no TLS
+	Cert, Key  string // PEM files with the certificate to show and its key
+	BearerFile string // file with the bearer key to send with each call
+}
+
+// Validate names a flag that does not fit the others. running says whether there is
+// such a proxy.
+func (a Access) Validate(running bool) error {
+	switch {
+	case a == Access{}:
+		return nil
+	case !running:
+		return errors.New("-target-tls-ca, -target-tls-cert, -target-tls-key and -target-key-file: need -target, or -target-admin of coordinate")
+	case (a.Cert == "") != (a.Key == ""):
+		return errors.New("-target-tls-cert: needs -target-tls-key too, and the other way round")
+	case a.Cert != "" && a.CA == "":
+		return errors.New("-target-tls-cert: needs -target-tls-ca too")
+	}
+	return nil
+}
+
+// options are those of a connection. An error names a flag.
+func (a Access) options(plain bool) ([]grpc.DialOption, error) {
+	transport := insecure.NewCredentials()
+	if a.CA != "" && !plain {
+		config, err := a.tls()
+		if err != nil {
+			return nil, err
+		}
+		transport = credentials.NewTLS(config)
+	}
+	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport)}
+	if a.BearerFile == "" {
+		return opts, nil
+	}
+	data, err := os.ReadFile(a.BearerFile)
+	if err != nil {
+		return nil, fmt.Errorf("-target-key-file: %w", err)
+	}
+	key := strings.TrimSpace(string(data))
+	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, fmt.Errorf("-target-key-file: %s must hold one key of printable ASCII characters", a.BearerFile)
+	}
+	return append(opts, grpc.WithPerRPCCredentials(bearer(key))), nil
+}
+
+func (a Access) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if a.CA != "system" {
+		pem, err := os.ReadFile(a.CA)
+		if err != nil {
+			return nil, fmt.Errorf("-target-tls-ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("-target-tls-ca: %s holds no certificate", a.CA)
+		}
+	}
+	if a.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(a.Cert, a.Key)
+		if err != nil {
+			return nil, fmt.Errorf("-target-tls-cert: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// bearer sends a key with each call.
+type bearer string
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials. Where a proxy asks
+// for keys without TLS, as on loopback, a client has no choice; the proxy warns of it.
+func (bearer) RequireTransportSecurity() bool { return false }

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	pb "paceline/proto/paceline/v1"
+)
+
+const drainUsage = `proxy drain asks a proxy on this machine to take no new requests, waits until
+everything that it accepted has ended, and leaves it running.
+
+  go run ./proxy drain -admin 127.0.0.1:9090
+
+It is for whoever stops SGLang before the proxy, as Kubernetes does with a sidecar:
+as SGLang's preStop it keeps SGLang until nothing waits for it any more.
+Exit status: 0 drained, 1 not within -timeout or no proxy is there, 2 bad flags.
+
+Flags:
+`
+
+// drainOptions are the flags of drain.
+type drainOptions struct {
+	admin, keyFile string
+	after, timeout time.Duration
+}
+
+// Defaults of drain, each with its reason.
+const (
+	defaultDrainAdmin = "127.0.0.1:9090" // the proxy's own
+	defaultDrainWait  = 5 * time.Minute  // callers with a longer patience are rare; what stops us is stopped itself
+)
+
+// adminKeyVariable holds the key for those who have it in no file.
+const adminKeyVariable = "PACELINE_ADMIN_KEY"
+
+// variable is the value of one of the environment's; empty where it has none.
+func variable(environ []string, name string) string {
+	for _, v := range environ {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// runDrain is the subcommand drain.
+func runDrain(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	o, err := parseDrain(args, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintln(stderr, "proxy drain:", err) //nolint:errcheck // nowhere else to tell
+		return exitBadInput
+	}
+	key, err := readKey(o.keyFile)
+	if err != nil {
+		fmt.Fprintln(stderr, "proxy drain: -key-file:", err) //nolint:errcheck // as above
+		return exitBadInput
+	}
+	if key == "" {
+		key = variable(environ, adminKeyVariable)
+	}
+	if err := drain(ctx, o, key); err != nil {
+		fmt.Fprintln(stderr, "proxy drain:", err) //nolint:errcheck // as above
+		return exitFailed
+	}
+	return exitOK
+}
+
+func parseDrain(args []string, w io.Writer) (o drainOptions, err error) {
+	f := flag.NewFlagSet("proxy drain", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&o.admin, "admin", defaultDrainAdmin, "`host:port` of the proxy's admin service, as it is given to the proxy")
+	f.StringVar(&o.keyFile, "key-file", "", "`file` with a key that opens it, where it asks for one; else the key is "+adminKeyVariable+" of the environment")
+	f.DurationVar(&o.after, "after", 0, "time before it begins, in which callers learn that they should go elsewhere")
+	f.DurationVar(&o.timeout, "timeout", defaultDrainWait, "longest time until all has ended; the proxy goes on draining then")
+	err = f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(w, drainUsage) //nolint:errcheck // nowhere else to tell
+		f.SetOutput(w)
+		f.PrintDefaults()
+		return o, err
+	case err != nil:
+		return o, err
+	case f.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q: flags only, see proxy drain -h", f.Arg(0))
+	case o.after < 0:
+		return o, fmt.Errorf("-after: must be at least 0, got %v", o.after)
+	case o.timeout <= 0:
+		return o, fmt.Errorf("-timeout: must be above 0, got %v", o.timeout)
+	}
+	if _, _, err := net.SplitHostPort(o.admin); err != nil {
+		return o, fmt.Errorf("-admin: must be host:port, got %q", o.admin)
+	}
+	return o, nil
+}
+
+// drain returns when the proxy at the address has ended everything.
+func drain(ctx context.Context, o drainOptions, key string) error {
+	select {
+	case <-time.After(o.after):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	if key != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+o.admin, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	_, err = pb.NewAdminServiceClient(conn).Drain(ctx, new(pb.DrainRequest))
+	if err != nil {
+		s := status.Convert(err)
+		err = fmt.Errorf("the proxy at %s: %s: %s", o.admin, s.Code(), s.Message())
+	}
+	return errors.Join(err, conn.Close())
+}

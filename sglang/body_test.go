@@ -1,0 +1,70 @@
+package sglang
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestABodyThatNetHTTPMayStillReadIsNotUsedAgain(t *testing.T) {
+	b := &body{data: []byte("in use")}
+	b.writing.Add(1)
+	b.release()
+	if string(b.data) != "in use" {
+		t.Errorf("it was given up: %q", b.data)
+	}
+	b.writing.Add(-1)
+	b.release()
+	if len(b.data) != 0 {
+		t.Errorf("it was kept: %q", b.data)
+	}
+}
+
+func TestTheEndOfWritingIsSeen(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+	}))
+	defer server.Close()
+	c, err := NewClient(server.URL, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseIdle()
+	b := &body{data: []byte(strings.Repeat("x", 300<<10))} // more than any buffer on the way
+	got, _, err := c.transfer(t.Context(), http.MethodPost, "/", b)
+	if err != nil || string(got) != string(b.data) {
+		t.Fatalf("%d bytes came back, error %v", len(got), err)
+	}
+	if n := b.writing.Load(); n != 0 {
+		t.Errorf("%d attempts are still being written", n)
+	}
+	if !b.sent.Load() {
+		t.Error("it counts as not sent")
+	}
+}
+
+func TestAnAnswerThatComesEarlyLeavesItsBodyAlone(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusBadRequest) // without reading the body
+	}))
+	defer server.Close()
+	c, err := NewClient(server.URL, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseIdle()
+	for range 20 {
+		b := newBody()
+		b.data = append(b.data, strings.Repeat("x", 1<<20)...)
+		if _, _, err := c.transfer(t.Context(), http.MethodPost, "/", b); err == nil {
+			t.Fatal("no error")
+		}
+		if b.writing.Load() == 0 {
+			clear(b.data) // under -race: net/http must not be reading it
+		}
+		b.release()
+	}
+}
