@@ -78,6 +78,7 @@ type Batcher[Q, R any] struct {
 	timer    *time.Timer   // runs wake at wakeAt
 	wakeAt   time.Time
 	view     []laneView // reused by release
+	chosen   Settings   // likewise, in ModeAuto
 }
 
 // entry is one accepted request, from Submit to its end. It is reachable from
@@ -164,11 +165,15 @@ func (b *Batcher[Q, R]) admit(e *entry[Q, R], req *Request[Q]) error {
 }
 
 // mayBeDue says whether a request that was queued just now can make a batch due:
-// mostly not, where others of its lane wait already. It requires mu.
+// mostly not, where all slots are taken or others of its lane wait already. It
+// requires mu.
 func (b *Batcher[Q, R]) mayBeDue(w *waiter) bool {
 	s := &b.settings
 	if w.first != nil {
 		return false // it came to a prompt that waits already
+	}
+	if s.Mode == ModeFixed && b.stats.InFlight >= s.MaxInFlight {
+		return false // the end of a batch is what it waits for
 	}
 	return s.Mode != ModeFixed || w.lane.open < 2 || w.lane.open >= s.BatchSize || !w.deadline.IsZero() ||
 		s.BatchTokens > 0 || s.BatchBytes > 0 || b.draining
@@ -250,14 +255,14 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 	for b.queue.count > 0 {
 		s := b.effective()
 		b.look(s, now)
-		d := decide(b.view, s, moment{
+		d := decide(b.view, s, &moment{
 			now: now, inFlight: b.stats.InFlight, slots: b.slots(s, now), draining: b.draining, turn: b.ordered / (agedShare - 1),
 		})
 		if d.take == 0 {
 			b.wakeUp(b.tryAgain(d.wake, now), now)
 			break
 		}
-		b.start(b.queue.lanes[d.lane], d, s, now)
+		b.start(b.queue.lanes[d.lane], &d, s, now)
 	}
 	for _, l := range b.queue.lanes {
 		l.crowded = false
@@ -265,14 +270,15 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 }
 
 // effective is the settings with what the mode decides by itself. It requires mu.
-func (b *Batcher[Q, R]) effective() Settings {
-	s := b.settings
-	if s.Mode == ModeAuto {
-		t := &b.tuner
-		t.choose(b.queue.count+b.stats.InFlightRequests, b.server, &b.meter)
-		s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
-		s.BatchTokens = smaller(s.BatchTokens, t.tokens)
+func (b *Batcher[Q, R]) effective() *Settings {
+	if b.settings.Mode != ModeAuto {
+		return &b.settings
 	}
+	s, t := &b.chosen, &b.tuner
+	*s = b.settings
+	t.choose(b.queue.count+b.stats.InFlightRequests, b.server, &b.meter)
+	s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
+	s.BatchTokens = smaller(s.BatchTokens, t.tokens)
 	return s
 }
 
@@ -285,7 +291,7 @@ func smaller(a, b int64) int64 {
 }
 
 // look fills view. It requires mu.
-func (b *Batcher[Q, R]) look(s Settings, now time.Time) {
+func (b *Batcher[Q, R]) look(s *Settings, now time.Time) {
 	b.view = b.view[:0]
 	for _, l := range b.queue.lanes {
 		v := laneView{
@@ -307,14 +313,14 @@ func (b *Batcher[Q, R]) look(s Settings, now time.Time) {
 
 // horizon is the time within which a batch of the lane that goes now is answered,
 // at the most. It requires mu.
-func (b *Batcher[Q, R]) horizon(l *lane, s Settings, now time.Time) time.Duration {
+func (b *Batcher[Q, R]) horizon(l *lane, s *Settings, now time.Time) time.Duration {
 	n := min(l.open, takeLimit(s))
 	tokens := float64(l.tokens) / float64(l.count) * float64(n) * b.meter.uncachedShare()
 	return b.meter.cost.atMost(b.meter.backlog(now) + b.meter.cost.Predict(n, tokens))
 }
 
 // slots is the most batches in flight now. It requires mu.
-func (b *Batcher[Q, R]) slots(s Settings, now time.Time) int {
+func (b *Batcher[Q, R]) slots(s *Settings, now time.Time) int {
 	if s.Mode == ModeUnbatched {
 		return b.breaker.slots(math.MaxInt, now)
 	}
@@ -332,7 +338,7 @@ func (b *Batcher[Q, R]) tryAgain(wake, now time.Time) time.Time {
 
 // start takes requests from a lane as decided and dispatches them as one batch.
 // It requires mu.
-func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
+func (b *Batcher[Q, R]) start(l *lane, d *decision, s *Settings, now time.Time) {
 	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now, limit: s.BatchSize}
 	if s.Mode == ModeUnbatched {
 		batch.limit = 1
@@ -371,7 +377,7 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 // fill moves requests from the lane into the batch: in order of arrival if so
 // decided; else first those whose deadline presses, then as the lane picks. It
 // returns the tokens that they are expected to cost. It requires mu.
-func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings, now time.Time) (uncached float64) {
+func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d *decision, s *Settings, now time.Time) (uncached float64) {
 	var tokens, bytes int64
 	var urgentBy time.Time // the batch after this one would be too late
 	if len(l.urgent) > 0 {
