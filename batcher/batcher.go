@@ -3,6 +3,7 @@ package batcher
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -58,6 +59,7 @@ type Receipt struct {
 // called from any goroutine.
 type Batcher[Q, R any] struct {
 	dispatch Dispatch[Q, R]
+	work     func()         // dispatchAll, made once
 	running  sync.WaitGroup // dispatch goroutines
 	entries  sync.Pool      // *entry[Q, R]
 
@@ -66,7 +68,9 @@ type Batcher[Q, R any] struct {
 	server   Server
 	queue    queue
 	breaker  breaker
-	inFlight *Batch[Q, R] // the youngest
+	inFlight *Batch[Q, R]   // the youngest
+	released []*Batch[Q, R] // not dispatched yet: as many as goroutines are about to ask next for one
+	free     bool           // one asks already
 	meter    meter
 	tuner    tuner
 	stats    Stats // what changes all the time is filled in by Stats
@@ -104,6 +108,7 @@ func New[Q, R any](dispatch Dispatch[Q, R], s Settings) (*Batcher[Q, R], error) 
 		return nil, err
 	}
 	b := &Batcher[Q, R]{dispatch: dispatch, settings: s, breaker: newBreaker(), queue: newQueue(s.PrefixBlocks)}
+	b.work = b.dispatchAll
 	b.entries.New = func() any {
 		e := &entry[Q, R]{ended: make(chan struct{}, 1)}
 		e.entry = e
@@ -371,7 +376,13 @@ func (b *Batcher[Q, R]) start(l *lane, d *decision, s *Settings, now time.Time) 
 	b.stats.Releases[batch.reason].Requests += uint64(batch.live)
 	batch.merged = batch.live - len(batch.members)
 	b.stats.Merged += uint64(batch.merged)
-	b.running.Go(func() { b.run(batch) })
+	b.released = append(b.released, batch)
+	if b.free {
+		b.free = false
+		return
+	}
+	b.running.Add(1)
+	go b.work()
 }
 
 // fill moves requests from the lane into the batch: in order of arrival if so
@@ -383,7 +394,9 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d *decision, s *Settin
 	if len(l.urgent) > 0 {
 		urgentBy = now.Add(2*b.horizon(l, s, now) + s.MaxWait)
 	}
-	batch.members = make([]member[Q, R], 0, d.take)
+	if batch.members = batch.single[:0]; d.take > 1 {
+		batch.members = make([]member[Q, R], 0, d.take)
+	}
 	for len(batch.members) < d.take && l.count > 0 {
 		w := l.first
 		if !d.fifo {
@@ -463,15 +476,42 @@ func (b *Batcher[Q, R]) drop(w *waiter, err error) {
 	b.settle()
 }
 
-// run dispatches a batch and, after it, releases what its slot makes due.
-func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
-	err := b.dispatch(batch.ctx, batch)
-	batch.cancel()
-	if err == nil {
-		err = ErrUnanswered
+// dispatchAll is a dispatch goroutine: it dispatches a released batch, then one of
+// those that its end makes due, until there are none. So while there is work it
+// stays, with the stack that dispatching needs.
+func (b *Batcher[Q, R]) dispatchAll() {
+	defer b.running.Done()
+	for batch := b.next(nil, nil); batch != nil; {
+		err := b.dispatch(batch.ctx, batch)
+		batch.cancel()
+		if err == nil {
+			err = ErrUnanswered
+		}
+		batch = b.next(batch, err)
 	}
+}
+
+// next ends a batch, if there is one, and returns a released batch that has to be
+// dispatched, or nil.
+func (b *Batcher[Q, R]) next(ended *Batch[Q, R], err error) *Batch[Q, R] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if ended != nil {
+		b.free = true
+		b.end(ended, err)
+		b.free = false
+	}
+	if len(b.released) == 0 {
+		return nil
+	}
+	first := b.released[0]
+	b.released = slices.Delete(b.released, 0, 1)
+	return first
+}
+
+// end ends a batch, whose members that are left fail with err, and releases what
+// its slot makes due. It requires mu.
+func (b *Batcher[Q, R]) end(batch *Batch[Q, R], err error) {
 	if b.closed {
 		err = ErrClosed
 	}
