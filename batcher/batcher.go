@@ -423,7 +423,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d *decision, s *Settin
 			break
 		}
 		reserved := b.queue.belief.reserve(w, room)
-		blocks := w.fly()
+		blocks := b.queue.belief.fly(w)
 		b.queue.remove(w)
 		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, blocks: blocks, bytes: w.bytes, reserved: reserved}
 		m.value = m.entry.value

@@ -122,7 +122,7 @@ func BenchmarkPrefix(b *testing.B) {
 				}
 				w.prefix = p
 				q.push(w, "", 0, false)
-				known, blocks := q.belief.known(p), w.fly()
+				known, blocks := q.belief.known(p), q.belief.fly(w)
 				q.remove(q.lanes[0].pick())
 				if known < len(p) {
 					first := blocks[len(p)-1-known]
