@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Dispatch sends a batch upstream. It runs on a goroutine that no caller waits
-// on, ends each member once with Answer or Fail, from any goroutine, and then returns; members
-// that have not ended by then fail with the error it returns (ErrUnanswered for
-// nil). ctx ends when the callers of all members have gone, and at Close: never
+// Dispatch sends a batch upstream. It runs on a goroutine that is no caller's,
+// ends each member once with Answer or Fail, from any goroutine, and then returns;
+// members that have not ended by then fail with the error it returns
+// (ErrUnanswered for nil). ctx ends when the callers of all members have gone, and at Close: never
 // while one caller still waits.
 type Dispatch[Q, R any] func(ctx context.Context, b *Batch[Q, R]) error
 
