@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // conversation is prompts of which each is sent after the answer to the one before.
@@ -42,10 +43,10 @@ func converse(n, turns, copies int) workload {
 	shared := segment(random, system)
 	for i := range n {
 		c := conversation{key: fmt.Sprint(i)}
-		prompt := append(shared[:system:system], segment(random, between(random, problemLow, problemTop))...)
+		prompt := slices.Concat(shared, segment(random, between(random, problemLow, problemTop)))
 		for range turns {
 			c.prompts = append(c.prompts, prompt)
-			prompt = append(prompt[:len(prompt):len(prompt)], segment(random, between(random, stepLow, stepTop))...)
+			prompt = slices.Concat(prompt, segment(random, between(random, stepLow, stepTop)))
 		}
 		w.distinct += len(c.prompts[turns-1]) - system
 		for range copies {
