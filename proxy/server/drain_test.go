@@ -25,7 +25,6 @@ func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 	await(t, "all are accepted", func() bool { return r.Pending() == 5 })
 	<-f.entered
 	r.stop()
-	r.awaitHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 	await(t, "new requests are refused", func() bool {
 		// One that slips in before the drain waits for a slot; it need not.
 		ctx, cancel := context.WithTimeout(r.context(), time.Second)
@@ -99,7 +98,7 @@ func TestADrainCanBeUndoneWithinItsDelay(t *testing.T) {
 func TestWhatIsNotAnsweredWithinTheDrainTimeoutIsCutAndCounted(t *testing.T) {
 	f := newFake(t)
 	f.hold = make(chan struct{})
-	r := start(t, f, func(c *Config) { c.DrainTimeout = 100 * time.Millisecond })
+	r := start(t, f, func(c *Config) { c.DrainTimeout = 2 * time.Second }) // a tenth of it is for sending what was cut
 	end := r.send(r.context(), &pb.PrefillRequest{Text: "a"})
 	<-f.entered
 	r.stop()
