@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Dispatch sends a batch upstream. It runs on a goroutine of its own, ends each
-// member once with Answer or Fail, from any goroutine, and then returns; members
-// that have not ended by then fail with the error it returns (ErrUnanswered for
-// nil). ctx ends when the callers of all members have gone, and at Close: never
+// Dispatch sends a batch upstream. It runs on a goroutine that is no caller's,
+// ends each member once with Answer or Fail, from any goroutine, and then returns;
+// members that have not ended by then fail with the error it returns
+// (ErrUnanswered for nil). ctx ends when the callers of all members have gone, and at Close: never
 // while one caller still waits.
 type Dispatch[Q, R any] func(ctx context.Context, b *Batch[Q, R]) error
 
@@ -32,9 +32,10 @@ type Batch[Q, R any] struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	members  []member[Q, R]
-	limit    int // prompts that it could have had
-	merged   int // requests that needed no prompt of their own
-	live     int // members whose caller still waits; guarded by owner.mu, as all below
+	single   [1]member[Q, R] // members of a batch that can have only one
+	limit    int             // prompts that it could have had
+	merged   int             // requests that needed no prompt of their own
+	live     int             // members whose caller still waits; guarded by owner.mu, as all below
 
 	prev, next *Batch[Q, R] // in flight
 

@@ -3,6 +3,7 @@ package batcher
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -58,6 +59,7 @@ type Receipt struct {
 // called from any goroutine.
 type Batcher[Q, R any] struct {
 	dispatch Dispatch[Q, R]
+	work     func()         // dispatchAll, made once
 	running  sync.WaitGroup // dispatch goroutines
 	entries  sync.Pool      // *entry[Q, R]
 
@@ -66,7 +68,9 @@ type Batcher[Q, R any] struct {
 	server   Server
 	queue    queue
 	breaker  breaker
-	inFlight *Batch[Q, R] // the youngest
+	inFlight *Batch[Q, R]   // the youngest
+	released []*Batch[Q, R] // not dispatched yet: as many as goroutines are about to ask next for one
+	free     bool           // one asks already
 	meter    meter
 	tuner    tuner
 	stats    Stats // what changes all the time is filled in by Stats
@@ -78,6 +82,7 @@ type Batcher[Q, R any] struct {
 	timer    *time.Timer   // runs wake at wakeAt
 	wakeAt   time.Time
 	view     []laneView // reused by release
+	chosen   Settings   // likewise, in ModeAuto
 }
 
 // entry is one accepted request, from Submit to its end. It is reachable from
@@ -103,6 +108,7 @@ func New[Q, R any](dispatch Dispatch[Q, R], s Settings) (*Batcher[Q, R], error) 
 		return nil, err
 	}
 	b := &Batcher[Q, R]{dispatch: dispatch, settings: s, breaker: newBreaker(), queue: newQueue(s.PrefixBlocks)}
+	b.work = b.dispatchAll
 	b.entries.New = func() any {
 		e := &entry[Q, R]{ended: make(chan struct{}, 1)}
 		e.entry = e
@@ -164,11 +170,15 @@ func (b *Batcher[Q, R]) admit(e *entry[Q, R], req *Request[Q]) error {
 }
 
 // mayBeDue says whether a request that was queued just now can make a batch due:
-// mostly not, where others of its lane wait already. It requires mu.
+// mostly not, where all slots are taken or others of its lane wait already. It
+// requires mu.
 func (b *Batcher[Q, R]) mayBeDue(w *waiter) bool {
 	s := &b.settings
 	if w.first != nil {
 		return false // it came to a prompt that waits already
+	}
+	if s.Mode == ModeFixed && b.stats.InFlight >= s.MaxInFlight {
+		return false // the end of a batch is what it waits for
 	}
 	return s.Mode != ModeFixed || w.lane.open < 2 || w.lane.open >= s.BatchSize || !w.deadline.IsZero() ||
 		s.BatchTokens > 0 || s.BatchBytes > 0 || b.draining
@@ -250,14 +260,14 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 	for b.queue.count > 0 {
 		s := b.effective()
 		b.look(s, now)
-		d := decide(b.view, s, moment{
+		d := decide(b.view, s, &moment{
 			now: now, inFlight: b.stats.InFlight, slots: b.slots(s, now), draining: b.draining, turn: b.ordered / (agedShare - 1),
 		})
 		if d.take == 0 {
 			b.wakeUp(b.tryAgain(d.wake, now), now)
 			break
 		}
-		b.start(b.queue.lanes[d.lane], d, s, now)
+		b.start(b.queue.lanes[d.lane], &d, s, now)
 	}
 	for _, l := range b.queue.lanes {
 		l.crowded = false
@@ -265,14 +275,15 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 }
 
 // effective is the settings with what the mode decides by itself. It requires mu.
-func (b *Batcher[Q, R]) effective() Settings {
-	s := b.settings
-	if s.Mode == ModeAuto {
-		t := &b.tuner
-		t.choose(b.queue.count+b.stats.InFlightRequests, b.server, &b.meter)
-		s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
-		s.BatchTokens = smaller(s.BatchTokens, t.tokens)
+func (b *Batcher[Q, R]) effective() *Settings {
+	if b.settings.Mode != ModeAuto {
+		return &b.settings
 	}
+	s, t := &b.chosen, &b.tuner
+	*s = b.settings
+	t.choose(b.queue.count+b.stats.InFlightRequests, b.server, &b.meter)
+	s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
+	s.BatchTokens = smaller(s.BatchTokens, t.tokens)
 	return s
 }
 
@@ -285,7 +296,7 @@ func smaller(a, b int64) int64 {
 }
 
 // look fills view. It requires mu.
-func (b *Batcher[Q, R]) look(s Settings, now time.Time) {
+func (b *Batcher[Q, R]) look(s *Settings, now time.Time) {
 	b.view = b.view[:0]
 	for _, l := range b.queue.lanes {
 		v := laneView{
@@ -307,14 +318,14 @@ func (b *Batcher[Q, R]) look(s Settings, now time.Time) {
 
 // horizon is the time within which a batch of the lane that goes now is answered,
 // at the most. It requires mu.
-func (b *Batcher[Q, R]) horizon(l *lane, s Settings, now time.Time) time.Duration {
+func (b *Batcher[Q, R]) horizon(l *lane, s *Settings, now time.Time) time.Duration {
 	n := min(l.open, takeLimit(s))
 	tokens := float64(l.tokens) / float64(l.count) * float64(n) * b.meter.uncachedShare()
 	return b.meter.cost.atMost(b.meter.backlog(now) + b.meter.cost.Predict(n, tokens))
 }
 
 // slots is the most batches in flight now. It requires mu.
-func (b *Batcher[Q, R]) slots(s Settings, now time.Time) int {
+func (b *Batcher[Q, R]) slots(s *Settings, now time.Time) int {
 	if s.Mode == ModeUnbatched {
 		return b.breaker.slots(math.MaxInt, now)
 	}
@@ -332,7 +343,7 @@ func (b *Batcher[Q, R]) tryAgain(wake, now time.Time) time.Time {
 
 // start takes requests from a lane as decided and dispatches them as one batch.
 // It requires mu.
-func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
+func (b *Batcher[Q, R]) start(l *lane, d *decision, s *Settings, now time.Time) {
 	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now, limit: s.BatchSize}
 	if s.Mode == ModeUnbatched {
 		batch.limit = 1
@@ -365,19 +376,27 @@ func (b *Batcher[Q, R]) start(l *lane, d decision, s Settings, now time.Time) {
 	b.stats.Releases[batch.reason].Requests += uint64(batch.live)
 	batch.merged = batch.live - len(batch.members)
 	b.stats.Merged += uint64(batch.merged)
-	b.running.Go(func() { b.run(batch) })
+	b.released = append(b.released, batch)
+	if b.free {
+		b.free = false
+		return
+	}
+	b.running.Add(1)
+	go b.work()
 }
 
 // fill moves requests from the lane into the batch: in order of arrival if so
 // decided; else first those whose deadline presses, then as the lane picks. It
 // returns the tokens that they are expected to cost. It requires mu.
-func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings, now time.Time) (uncached float64) {
+func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d *decision, s *Settings, now time.Time) (uncached float64) {
 	var tokens, bytes int64
 	var urgentBy time.Time // the batch after this one would be too late
 	if len(l.urgent) > 0 {
 		urgentBy = now.Add(2*b.horizon(l, s, now) + s.MaxWait)
 	}
-	batch.members = make([]member[Q, R], 0, d.take)
+	if batch.members = batch.single[:0]; d.take > 1 {
+		batch.members = make([]member[Q, R], 0, d.take)
+	}
 	for len(batch.members) < d.take && l.count > 0 {
 		w := l.first
 		if !d.fifo {
@@ -404,7 +423,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d decision, s Settings
 			break
 		}
 		reserved := b.queue.belief.reserve(w, room)
-		blocks := w.fly()
+		blocks := b.queue.belief.fly(w)
 		b.queue.remove(w)
 		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, blocks: blocks, bytes: w.bytes, reserved: reserved}
 		m.value = m.entry.value
@@ -457,15 +476,42 @@ func (b *Batcher[Q, R]) drop(w *waiter, err error) {
 	b.settle()
 }
 
-// run dispatches a batch and, after it, releases what its slot makes due.
-func (b *Batcher[Q, R]) run(batch *Batch[Q, R]) {
-	err := b.dispatch(batch.ctx, batch)
-	batch.cancel()
-	if err == nil {
-		err = ErrUnanswered
+// dispatchAll is a dispatch goroutine: it dispatches a released batch, then one of
+// those that its end makes due, until there are none. So while there is work it
+// stays, with the stack that dispatching needs.
+func (b *Batcher[Q, R]) dispatchAll() {
+	defer b.running.Done()
+	for batch := b.next(nil, nil); batch != nil; {
+		err := b.dispatch(batch.ctx, batch)
+		batch.cancel()
+		if err == nil {
+			err = ErrUnanswered
+		}
+		batch = b.next(batch, err)
 	}
+}
+
+// next ends a batch, if there is one, and returns a released batch that has to be
+// dispatched, or nil.
+func (b *Batcher[Q, R]) next(ended *Batch[Q, R], err error) *Batch[Q, R] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if ended != nil {
+		b.free = true
+		b.end(ended, err)
+		b.free = false
+	}
+	if len(b.released) == 0 {
+		return nil
+	}
+	first := b.released[0]
+	b.released = slices.Delete(b.released, 0, 1)
+	return first
+}
+
+// end ends a batch, whose members that are left fail with err, and releases what
+// its slot makes due. It requires mu.
+func (b *Batcher[Q, R]) end(batch *Batch[Q, R], err error) {
 	if b.closed {
 		err = ErrClosed
 	}

@@ -1,5 +1,7 @@
 package batcher
 
+import "slices"
+
 // belief is what is thought to be in SGLang's prefix cache, in blocks: what
 // answered prompts left there, dropped again as SGLang evicts (least recently
 // used, leaves first). It may be wrong, and then costs some order, never an
@@ -9,13 +11,14 @@ package batcher
 // first, so a block is always older than the one it extends and goes first.
 type belief struct {
 	blocks         map[uint64]*block
-	oldest, newest *block // the cached blocks, by time of use
-	cached         int    // in that list
-	limit          int    // most of them
-	answers        uint64 // learned from so far
-	holds          uint64 // nodes held so far
-	reserved       int    // blocks of the server's cache set aside for what is in flight and what follows it
-	spare          *block // unused ones, linked by newer
+	oldest, newest *block     // the cached blocks, by time of use
+	cached         int        // in that list
+	limit          int        // most of them
+	answers        uint64     // learned from so far
+	holds          uint64     // nodes held so far
+	reserved       int        // blocks of the server's cache set aside for what is in flight and what follows it
+	spare          *block     // unused ones, linked by newer
+	lists          [][]*block // unused ones, for fly
 }
 
 // block is one block of some prompt. It exists while it is cached, in flight or
@@ -184,13 +187,20 @@ func (b *belief) end(first *block) (freed bool) {
 	return freed
 }
 
+// mostLists is how many unused lists of blocks are kept: those of a large batch.
+const mostLists = 64
+
 // fly takes the blocks of a request that is about to leave the queue, the last
-// first: they stay until land.
-func (w *waiter) fly() []*block {
+// first: they stay until land, which takes the list back.
+func (b *belief) fly(w *waiter) []*block {
 	if len(w.prefix) == 0 {
 		return nil
 	}
-	blocks := make([]*block, 0, len(w.prefix))
+	var blocks []*block
+	if last := len(b.lists) - 1; last >= 0 {
+		blocks, b.lists[last], b.lists = b.lists[last], nil, b.lists[:last]
+	}
+	blocks = slices.Grow(blocks, len(w.prefix))
 	for n := w.node; n.parent != nil; n = n.parent {
 		n.block.flying++
 		blocks = append(blocks, n.block)
@@ -203,6 +213,10 @@ func (b *belief) land(blocks []*block) {
 	for _, k := range blocks {
 		k.flying--
 		b.tidy(k)
+	}
+	if len(blocks) > 0 && len(b.lists) < mostLists {
+		clear(blocks)
+		b.lists = append(b.lists, blocks[:0])
 	}
 }
 

@@ -9,29 +9,24 @@ import (
 )
 
 // BenchmarkSubmitToAnswer is one request's whole way with an upstream that
-// answers at once: the batcher's own cost, goroutines included.
+// answers at once: the batcher's own cost, goroutines included. What a caller
+// brings (its context, its request) is made beforehand.
 func BenchmarkSubmitToAnswer(b *testing.B) {
-	for _, size := range []int{1, 4, 16, 64, 512} {
-		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) { submitToAnswer(b, size, nil) })
-	}
-	b.Run("size=16/deadline", func(b *testing.B) {
-		submitToAnswer(b, 16, func(ctx context.Context, _ *Request[int]) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, time.Minute)
-		})
-	})
 	prefix := make(Prefix, 45) // of 2,900 tokens
 	for i := range prefix {
 		prefix[i] = uint64(i) + 1
 	}
-	b.Run("size=16/prefix", func(b *testing.B) {
-		submitToAnswer(b, 16, func(ctx context.Context, r *Request[int]) (context.Context, context.CancelFunc) {
-			r.Prefix, r.Bytes, r.Tokens = prefix, len(prefix)*BlockBytes, len(prefix)*BlockTokens
-			return ctx, func() {}
-		})
-	})
+	long := Request[int]{Prefix: prefix, Bytes: len(prefix) * BlockBytes, Tokens: len(prefix) * BlockTokens}
+	for _, size := range []int{1, 4, 16, 64, 512} {
+		b.Run(fmt.Sprintf("plain/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, Request[int]{}, 0) })
+	}
+	for _, size := range []int{1, 16} {
+		b.Run(fmt.Sprintf("deadline/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, Request[int]{}, time.Hour) })
+		b.Run(fmt.Sprintf("prefix/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, long, 0) })
+	}
 }
 
-func submitToAnswer(b *testing.B, size int, change func(context.Context, *Request[int]) (context.Context, context.CancelFunc)) {
+func submitToAnswer(b *testing.B, size int, r Request[int], deadline time.Duration) {
 	instant := func(_ context.Context, batch *Batch[int, int]) error {
 		for i := range batch.Len() {
 			batch.Answer(i, 0, Usage{PromptTokens: 2900, CachedTokens: 2899})
@@ -52,17 +47,16 @@ func submitToAnswer(b *testing.B, size int, change func(context.Context, *Reques
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
+			ctx := context.Background()
+			if deadline > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, deadline)
+				defer cancel()
+			}
 			for range n {
-				ctx, r, cancel := context.Background(), Request[int]{}, func() {}
-				if change != nil {
-					var c context.CancelFunc
-					ctx, c = change(ctx, &r)
-					cancel = c
-				}
 				if _, _, err := batcher.Submit(ctx, r); err != nil {
 					b.Error(err)
 				}
-				cancel()
 			}
 		})
 	}
@@ -128,7 +122,7 @@ func BenchmarkPrefix(b *testing.B) {
 				}
 				w.prefix = p
 				q.push(w, "", 0, false)
-				known, blocks := q.belief.known(p), w.fly()
+				known, blocks := q.belief.known(p), q.belief.fly(w)
 				q.remove(q.lanes[0].pick())
 				if known < len(p) {
 					first := blocks[len(p)-1-known]

@@ -47,13 +47,17 @@ const agedShare = 4
 // of the highest priority goes first, then that of the least served caller, then
 // the oldest. But once the oldest request of all has waited MaxAge, one prompt in
 // agedShare is the oldest.
-func decide(lanes []laneView, s Settings, m moment) decision {
+//
+// It and what it calls take pointers, for they run on the stacks of callers, of
+// which there are thousands: copies made those grow.
+func decide(lanes []laneView, s *Settings, m *moment) decision {
 	if m.inFlight >= m.slots {
 		return decision{} // the end of a batch is a change: nothing to wake for
 	}
 	var d decision
 	oldest, second := -1, time.Time{}
-	for i, l := range lanes {
+	for i := range lanes {
+		l := &lanes[i]
 		switch {
 		case oldest < 0:
 			oldest = i
@@ -66,7 +70,7 @@ func decide(lanes []laneView, s Settings, m moment) decision {
 		switch {
 		case reason == ReasonNone:
 			d.wake = earlier(d.wake, at)
-		case d.take == 0 || before(l, lanes[d.lane]):
+		case d.take == 0 || before(l, &lanes[d.lane]):
 			d.lane, d.take, d.reason = i, min(l.open, takeLimit(s)), reason
 		}
 	}
@@ -80,7 +84,7 @@ func decide(lanes []laneView, s Settings, m moment) decision {
 			d.wake = earlier(d.wake, limit) // held, but not for ever
 		}
 	case m.turn > 0 || d.take == 0:
-		l := lanes[oldest]
+		l := &lanes[oldest]
 		return decision{lane: oldest, take: min(l.count, takeLimit(s), max(1, m.turn)), fifo: true, until: second, reason: ReasonWait}
 	}
 	return d
@@ -88,7 +92,7 @@ func decide(lanes []laneView, s Settings, m moment) decision {
 
 // due is why the lane should be released now, or ReasonNone and when to look
 // again.
-func due(l laneView, s Settings, m moment) (Reason, time.Time) {
+func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 	switch {
 	case l.open == 0:
 		return ReasonNone, time.Time{}
@@ -114,12 +118,12 @@ func due(l laneView, s Settings, m moment) (Reason, time.Time) {
 
 // spent says whether the requests of a lane that can go reach a budget, as far
 // as the sum over all of them tells.
-func spent(sum int64, l laneView, budget int64) bool {
+func spent(sum int64, l *laneView, budget int64) bool {
 	return budget > 0 && sum*int64(l.open)/int64(l.count) >= budget
 }
 
 // before says whether lane a goes before lane b.
-func before(a, b laneView) bool {
+func before(a, b *laneView) bool {
 	switch {
 	case a.priority != b.priority:
 		return a.priority > b.priority
@@ -137,7 +141,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func takeLimit(s Settings) int {
+func takeLimit(s *Settings) int {
 	if s.Mode == ModeUnbatched {
 		return 1
 	}

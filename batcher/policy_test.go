@@ -92,7 +92,7 @@ func TestPolicyDecides(t *testing.T) {
 				slots = 1000
 			}
 			m := moment{now: now, inFlight: c.inFlight, slots: slots, draining: c.draining, turn: c.turn}
-			if got := decide(c.lanes, c.settings, m); got != c.want {
+			if got := decide(c.lanes, &c.settings, &m); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})

@@ -94,6 +94,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.BoolVar(&c.PassAdmin, "pass-admin", c.PassAdmin, "pass SGLang's administrative paths on, for every client of -http")
 	f.BoolVar(&c.StreamAnswers, "stream-answers", c.StreamAnswers, "have SGLang answer each prompt of a batch as soon as it is done, and not all with the last")
 	f.StringVar(&c.Tokenizer, "tokenizer", c.Tokenizer, "tokenizer.json `file` of the model (Qwen2 to Qwen3), to send texts as token ids; auto: the one in SGLang's model folder where that can be read; none: send texts")
+	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay, "how long new requests are still taken once health says NOT_SERVING, for balancers that hear of it late")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "longest time from SIGTERM to the end")
 	f.DurationVar(&c.MaxConnectionAge, "max-connection-age", c.MaxConnectionAge, "after how long a gRPC client is asked to connect anew, and so finds proxies that came later; 0: never")
 	f.IntVar(&c.MaxMessageBytes, "max-message-bytes", c.MaxMessageBytes, "largest request")

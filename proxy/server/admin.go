@@ -25,6 +25,7 @@ type adminService struct {
 	started   time.Time
 	pool      *pool
 	readiness *readiness
+	delay     time.Duration // Config.DrainDelay
 }
 
 // GetStatus implements AdminServiceServer.
@@ -104,7 +105,11 @@ func (a *adminService) flush(ctx context.Context, timeout time.Duration) error {
 
 // Drain implements AdminServiceServer.
 func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.DrainResponse, error) {
-	if err := a.readiness.drain(a.pool.beginDrain)(ctx); err != nil {
+	wait, err := a.readiness.drain(ctx, a.delay, a.pool.beginDrain)
+	if err == nil {
+		err = wait(ctx)
+	}
+	if err != nil {
 		return nil, statusOf(err).Err()
 	}
 	return &pb.DrainResponse{}, nil

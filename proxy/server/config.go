@@ -83,6 +83,12 @@ type Config struct {
 	// otherwise refuses them.
 	PassAdmin bool
 
+	// DrainDelay is how long new requests are still taken once health says
+	// NOT_SERVING, in a drain and at the end, for those who choose a proxy by health
+	// or by name and hear of it late. gRPC clients need none at the end: their
+	// connections tell them to go (GOAWAY), and what they sent before is taken.
+	DrainDelay time.Duration
+
 	// DrainTimeout is the longest time from the end of Run's context to the end
 	// of Run. What has not been answered by then is cut.
 	DrainTimeout time.Duration
@@ -172,6 +178,8 @@ func (c Config) Validate() error {
 		return &ConfigError{"max-outage", fmt.Sprintf("must be at least 0, got %v", c.MaxOutage)}
 	case c.DrainTimeout <= 0:
 		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
+	case c.DrainDelay < 0 || c.DrainDelay >= c.DrainTimeout:
+		return &ConfigError{"drain-delay", fmt.Sprintf("must be from 0 to less than -drain-timeout (%v), got %v", c.DrainTimeout, c.DrainDelay)}
 	case c.TraceDetail != "" && c.TraceDetail != TraceDetailMembers && c.TraceDetail != TraceDetailLinks:
 		return &ConfigError{"trace-detail", fmt.Sprintf("must be members or links, got %q", c.TraceDetail)}
 	case c.MaxConnectionAge < 0:

@@ -18,6 +18,7 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		"queue-bytes":       func(c *Config) { c.Settings.QueueBytes = 0 },
 		"vocab-size":        func(c *Config) { c.VocabSize = -1 },
 		"drain-timeout":     func(c *Config) { c.DrainTimeout = 0 },
+		"drain-delay":       func(c *Config) { c.DrainDelay = c.DrainTimeout },
 		"max-message-bytes": func(c *Config) { c.MaxMessageBytes = 0 },
 	} {
 		cfg := DefaultConfig()

