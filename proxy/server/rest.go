@@ -62,6 +62,9 @@ func newGateway(register registerFunc) (*gateway, error) {
 	return g, nil
 }
 
+// streamPath is that of PrefillStream, as the HTTP mapping says.
+const streamPath = "/v1/prefill:stream"
+
 // handler serves the gateway with bodies of at most maxBytes. A browser's
 // request from another site is refused: it comes with the user's network
 // position and without the user's knowledge.
@@ -69,8 +72,11 @@ func (g *gateway) handler(maxBytes int) http.Handler {
 	limited := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, int64(maxBytes))
 		// PrefillStream answers while it still reads. Only HTTP/1 needs asking;
-		// HTTP/2 says that it does not support being asked.
-		_ = http.NewResponseController(w).EnableFullDuplex()
+		// HTTP/2 says that it does not support being asked. Others are not asked for:
+		// net/http ends their connection where a part of the body is left unread.
+		if r.URL.Path == streamPath {
+			_ = http.NewResponseController(w).EnableFullDuplex()
+		}
 		g.mux.ServeHTTP(w, r)
 	})
 	return http.NewCrossOriginProtection().Handler(limited)

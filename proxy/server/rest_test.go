@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"testing"
@@ -126,6 +128,35 @@ func TestRESTStreams(t *testing.T) {
 		`{"request":{"request_id":"a","text":"x"}}`+"\n"+`{"request":{"request_id":"b","text":"x y"}}`)
 	if got.code != 200 || strings.Count(got.body, `{"result":{"request_id":`) != 2 {
 		t.Errorf("%d %s", got.code, got.body)
+	}
+}
+
+// net/http gave up a connection on which a refused body was left unread, after its
+// answer, where PrefillStream's way of answering was asked for.
+func TestAConnectionOutlivesABodyThatIsRefused(t *testing.T) {
+	r := start(t, newFake(t), nil)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	deep := strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)
+	for i := range 3 {
+		ctx := httptrace.WithClientTrace(r.context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+			if c.Reused != (i > 0) {
+				t.Errorf("request %d: reused %v", i, c.Reused)
+			}
+		}})
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.HTTPAddr()+"/v1/prefill", strings.NewReader(`{"text": "a", "x": `+deep+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("request %d: %s", i, res.Status)
+		}
 	}
 }
 
