@@ -184,7 +184,14 @@ func (u *upstream) pause(ctx context.Context, wait time.Duration, listen bool) (
 func (u *upstream) check(ctx context.Context, suspected bool) (ready bool) {
 	before := u.state()
 	next := *before
-	err := u.ask(ctx, suspected || !before.ready, &next)
+	learn := suspected || !before.ready
+	if learn {
+		select {
+		case <-u.suspicion: // answered by this check: another would forget what is cached once more
+		default:
+		}
+	}
+	err := u.ask(ctx, learn, &next)
 	if ctx.Err() != nil {
 		return false
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/sglang"
 )
 
 func TestTheProxyFollowsSGLangThroughARestart(t *testing.T) {
@@ -68,6 +70,23 @@ func TestThePromptLimitFollowsFromTheCacheWhereNoOtherIsTold(t *testing.T) {
 	f.setInfo("max_req_input_len", 0)
 	if l := start(t, f, nil).upstream.state().limits; l.maxPromptTokens != 5000-contextReserve {
 		t.Errorf("%+v", l)
+	}
+}
+
+// A suspicion that was left over made the proxy ask again what is served, and forget
+// anew what had been cached meanwhile.
+func TestASuspicionOfBeforeSGLangCameBackIsAnsweredByItsReturn(t *testing.T) {
+	f := newFake(t)
+	client, err := sglang.NewClient(f.url(), sglang.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdle()
+	found, log := 0, slog.New(slog.DiscardHandler)
+	u := newUpstream(client, 0, &encoders{config: TokenizerNone, log: log}, log, func(bool, string) {}, func(sglang.ServerInfo) { found++ })
+	u.suspect()
+	if !u.check(t.Context(), false) || found != 1 || len(u.suspicion) != 0 {
+		t.Errorf("found %d times, %d suspicions left", found, len(u.suspicion))
 	}
 }
 
