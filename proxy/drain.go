@@ -33,7 +33,7 @@ Flags:
 // drainOptions are the flags of drain.
 type drainOptions struct {
 	admin, keyFile string
-	after, timeout time.Duration
+	timeout        time.Duration
 }
 
 // Defaults of drain, each with its reason.
@@ -85,7 +85,6 @@ func parseDrain(args []string, w io.Writer) (o drainOptions, err error) {
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.admin, "admin", defaultDrainAdmin, "`host:port` of the proxy's admin service, as it is given to the proxy")
 	f.StringVar(&o.keyFile, "key-file", "", "`file` with a key that opens it, where it asks for one; else the key is "+adminKeyVariable+" of the environment")
-	f.DurationVar(&o.after, "after", 0, "time before it begins, in which callers learn that they should go elsewhere")
 	f.DurationVar(&o.timeout, "timeout", defaultDrainWait, "longest time until all has ended; the proxy goes on draining then")
 	err = f.Parse(args)
 	switch {
@@ -98,8 +97,6 @@ func parseDrain(args []string, w io.Writer) (o drainOptions, err error) {
 		return o, err
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q: flags only, see proxy drain -h", f.Arg(0))
-	case o.after < 0:
-		return o, fmt.Errorf("-after: must be at least 0, got %v", o.after)
 	case o.timeout <= 0:
 		return o, fmt.Errorf("-timeout: must be above 0, got %v", o.timeout)
 	}
@@ -111,11 +108,6 @@ func parseDrain(args []string, w io.Writer) (o drainOptions, err error) {
 
 // drain returns when the proxy at the address has ended everything.
 func drain(ctx context.Context, o drainOptions, key string) error {
-	select {
-	case <-time.After(o.after):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	if key != "" {

@@ -13,7 +13,7 @@ import (
 
 func TestWrongFlagsOfDrainEndWithOneLineAndCode2(t *testing.T) {
 	for _, args := range []string{
-		"-admin localhost", "-after -1s", "-after soon", "-timeout 0s", "-key-file /none/such", "extra", "-dry",
+		"-admin localhost", "-timeout soon", "-timeout 0s", "-key-file /none/such", "extra", "-dry",
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(append([]string{"drain"}, strings.Fields(args)...), nil, &stdout, &stderr, nil)
@@ -44,11 +44,16 @@ func TestDrainFailsWhereNoProxyIs(t *testing.T) {
 	}
 }
 
-func TestASignalEndsTheWaitBeforeADrain(t *testing.T) {
+func TestASignalEndsTheWaitForADrain(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
 	signals := make(chan os.Signal, 1)
 	signals <- syscall.SIGTERM
 	var stdout, stderr bytes.Buffer
-	if code := run([]string{"drain", "-after", "1h"}, nil, &stdout, &stderr, signals); code != exitFailed || stderr.Len() == 0 {
+	if code := run([]string{"drain", "-admin", l.Addr().String()}, nil, &stdout, &stderr, signals); code != exitFailed || stderr.Len() == 0 {
 		t.Errorf("%d %s", code, &stderr)
 	}
 }

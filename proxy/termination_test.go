@@ -60,21 +60,18 @@ func (p pod) container(t *testing.T, name string) container {
 	return container{}
 }
 
-// python is the base's preStop: python3 -c SCRIPT PORT BEFORE LONGEST.
-func python(t *testing.T) (script string, before, longest time.Duration) {
+// python is the base's preStop: python3 -c SCRIPT PORT LONGEST.
+func python(t *testing.T) (script string, longest time.Duration) {
 	t.Helper()
 	command := manifest(t, "base/deployment.yaml").container(t, "sglang").Lifecycle.PreStop.Exec.Command
-	if len(command) != 6 || command[0] != "python3" || command[1] != "-c" || command[3] != "9090" {
+	if len(command) != 5 || command[0] != "python3" || command[1] != "-c" || command[3] != "9090" {
 		t.Fatalf("preStop: %q", command)
 	}
-	seconds := func(text string) time.Duration {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return time.Duration(n) * time.Second
+	n, err := strconv.Atoi(command[4])
+	if err != nil {
+		t.Fatal(err)
 	}
-	return command[2], seconds(command[4]), seconds(command[5])
+	return command[2], time.Duration(n) * time.Second
 }
 
 // stopSGLang is how long SGLang may take from SIGTERM to its end.
@@ -82,21 +79,23 @@ const stopSGLang = 30 * time.Second
 
 func TestTheGracePeriodIsLongerThanAllThatHappensInIt(t *testing.T) {
 	p := manifest(t, "base/deployment.yaml")
-	_, before, longest := python(t)
+	_, longest := python(t)
 	proxy := p.container(t, "proxy")
 	if proxy.RestartPolicy != "Always" {
 		t.Error("the proxy is no native sidecar: it would end together with SGLang, not after it")
 	}
-	var drain time.Duration
-	for _, arg := range proxy.Args {
-		if text, ok := strings.CutPrefix(arg, "-drain-timeout="); ok {
-			drain, _ = time.ParseDuration(text)
-		}
+	c, err := parseOptions(proxy.Args, nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
 	}
-	needed := before + longest + stopSGLang + drain
+	delay, drain := c.config.DrainDelay, c.config.DrainTimeout
+	if delay == 0 || delay >= longest {
+		t.Errorf("-drain-delay is %v, and preStop takes at most %v", delay, longest)
+	}
+	needed := longest + stopSGLang + drain
 	if got := time.Duration(p.Grace) * time.Second; drain == 0 || got < needed {
-		t.Errorf("terminationGracePeriodSeconds is %v, but preStop (%v + %v), SGLang's end (%v) and the proxy's (%v) take up to %v",
-			got, before, longest, stopSGLang, drain, needed)
+		t.Errorf("terminationGracePeriodSeconds is %v, but preStop (%v), SGLang's end (%v) and the proxy's (%v) take up to %v",
+			got, longest, stopSGLang, drain, needed)
 	}
 }
 
@@ -117,14 +116,14 @@ func TestTheFlagsOfTheManifestsAreAccepted(t *testing.T) {
 // The order in which Kubernetes ends a pod with a native sidecar: SGLang's preStop; when
 // that has ended SIGTERM to SGLang; when that has ended SIGTERM to the proxy.
 func TestAnEndingPodAnswersWhatItAcceptedAndTheProxyEndsLast(t *testing.T) {
-	script, _, longest := python(t)
+	script, longest := python(t)
 	preStops := map[string]func(admin string) error{
 		"proxy drain": func(admin string) error {
 			return failed(run([]string{"drain", "-admin", admin}, nil, io.Discard, io.Discard, nil))
 		},
 		"Python, as in SGLang's image": func(admin string) error {
 			_, port, _ := net.SplitHostPort(admin)
-			cmd := exec.CommandContext(t.Context(), "python3", "-c", script, port, "0", strconv.Itoa(int(longest.Seconds())))
+			cmd := exec.CommandContext(t.Context(), "python3", "-c", script, port, strconv.Itoa(int(longest.Seconds())))
 			cmd.Stderr = os.Stderr
 			return cmd.Run()
 		},
@@ -154,9 +153,9 @@ func TestThePreStopOfSGLangsImageBringsTheKeyThatItIsGiven(t *testing.T) {
 	p := startProcess(t, startSlowSGLang(t).url, "-admin", "0.0.0.0:0", "-keys", keys)
 	_, port, _ := net.SplitHostPort(p.line("listening")["admin"].(string))
 	p.line("ready")
-	script, _, _ := python(t)
+	script, _ := python(t)
 	for brought, well := range map[string]bool{"": false, "another-" + key: false, key: true} {
-		cmd := exec.CommandContext(t.Context(), "python3", "-c", script, port, "0", "20")
+		cmd := exec.CommandContext(t.Context(), "python3", "-c", script, port, "20")
 		cmd.Env = append(os.Environ(), "PACELINE_ADMIN_KEY="+brought)
 		if err := cmd.Run(); (err == nil) != well {
 			t.Errorf("with the key %q: %v", brought, err)
