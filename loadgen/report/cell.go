@@ -49,9 +49,9 @@ func (r Report) phases() []phase {
 
 // newCells groups the runs of one phase by their setting.
 func newCells(runs []Run) []cell {
-	most := 0
+	most := 0.0
 	for _, r := range runs {
-		most = max(most, r.Completed)
+		most = max(most, r.answeredShare())
 	}
 	var cells []cell
 	for _, name := range settingsOf(runs) {
@@ -61,7 +61,7 @@ func newCells(runs []Run) []cell {
 	return cells
 }
 
-func newCell(runs []Run, most int) cell {
+func newCell(runs []Run, most float64) cell {
 	c := cell{setting: runs[0].Setting, mode: runs[0].Mode, batchSize: runs[0].BatchSize, all: runs}
 	for _, r := range runs {
 		c.completed += r.Completed
@@ -82,15 +82,16 @@ func newCell(runs []Run, most int) cell {
 	return c
 }
 
-// fewestAnswered is the share of the most that any run of the phase answered. A
-// pass without a twentieth of its prompts is another load; one without a prompt
-// that is too long for the model is not.
+// fewestAnswered is the share of the largest part of its requests that any run of the
+// phase answered. A pass without a twentieth of its prompts is another load; one
+// without a prompt that is too long for the model is not. Parts and not numbers,
+// because a warm-up leaves more requests to one repeat than to another.
 const fewestAnswered = 0.95
 
 // comparesWith says whether a run's figures may stand beside other settings': it
 // was not cut short, and answered about as much as any other.
-func comparesWith(r Run, most int) bool {
-	return r.Completed > 0 && r.WallSeconds > 0 && !r.Interrupted && r.endedAll() && float64(r.Completed) >= fewestAnswered*float64(most)
+func comparesWith(r Run, most float64) bool {
+	return r.Completed > 0 && r.WallSeconds > 0 && !r.Interrupted && r.endedAll() && r.answeredShare() >= fewestAnswered*most
 }
 
 func (c cell) throughputs() []float64 {

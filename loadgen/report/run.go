@@ -70,6 +70,9 @@ type Run struct {
 // 0 to 1.
 func (r Run) CachedShare() float64 { return share(r.CachedTokens, r.PromptTokens) }
 
+// answeredShare is the part of its requests that were answered, from 0 to 1.
+func (r Run) answeredShare() float64 { return share(int64(r.Completed), int64(r.Total)) }
+
 // endedAll says whether every prompt was sent and ended, with an answer or an
 // error, or was dropped.
 func (r Run) endedAll() bool { return r.Completed+r.Failed+r.Dropped() >= r.Total }
