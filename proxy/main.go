@@ -89,7 +89,8 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 	return serve(proxy, o.config.Logger, signals, reload)
 }
 
-// untilSignal is a context that ends at the first signal.
+// untilSignal is a context that ends at the first signal, a terminal's end (SIGHUP)
+// too: there is nothing to read again.
 func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {

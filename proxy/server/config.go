@@ -178,8 +178,8 @@ func (c Config) Validate() error {
 		return &ConfigError{"max-outage", fmt.Sprintf("must be at least 0, got %v", c.MaxOutage)}
 	case c.DrainTimeout <= 0:
 		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
-	case c.DrainDelay < 0 || c.DrainDelay >= c.DrainTimeout:
-		return &ConfigError{"drain-delay", fmt.Sprintf("must be from 0 to less than -drain-timeout (%v), got %v", c.DrainTimeout, c.DrainDelay)}
+	case c.DrainDelay < 0 || c.DrainDelay >= c.DrainTimeout-sending(c.DrainTimeout):
+		return &ConfigError{"drain-delay", fmt.Sprintf("must be from 0 to less than %v, which -drain-timeout leaves for answers, got %v", c.DrainTimeout-sending(c.DrainTimeout), c.DrainDelay)}
 	case c.TraceDetail != "" && c.TraceDetail != TraceDetailMembers && c.TraceDetail != TraceDetailLinks:
 		return &ConfigError{"trace-detail", fmt.Sprintf("must be members or links, got %q", c.TraceDetail)}
 	case c.MaxConnectionAge < 0:

@@ -159,6 +159,22 @@ func TestRunEndsAtOnceWithoutSGLang(t *testing.T) {
 }
 
 // A drain that was asked for waits out its delay, but not beyond SIGTERM.
+func TestADrainAfterTheEndHasBegunWaitsForNoDelay(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, func(c *Config) { c.DrainDelay, c.DrainTimeout = time.Hour, 2*time.Hour })
+	end := r.send(r.context(), &pb.PrefillRequest{Text: "held"})
+	await(t, "it is held", func() bool { return r.Pending() == 1 })
+	r.readiness.stop()
+	if _, err := r.admin.Drain(r.context(), &pb.DrainRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("drain: %v", err)
+	}
+	close(f.hold)
+	if o := <-end; o.err != nil {
+		t.Error(o.err)
+	}
+}
+
 func TestTheEndWaitsForNoDelayOfADrain(t *testing.T) {
 	r := start(t, newFake(t), func(c *Config) { c.DrainDelay, c.DrainTimeout = time.Hour, 2*time.Hour })
 	drained := make(chan error, 1)

@@ -73,6 +73,9 @@ func (r *readiness) drain(ctx context.Context, delay time.Duration, begin func()
 	r.draining = true
 	r.publish()
 	if resumed := r.resumed; delay > 0 {
+		if r.stopping {
+			return nil, batcher.ErrDraining // whoever stops it also drains it, after a delay of its own
+		}
 		r.mu.Unlock()
 		undone := pause(ctx, delay, resumed)
 		r.mu.Lock()

@@ -279,14 +279,16 @@ func (s *Server) warnIfOpen() {
 // them to (GOAWAY). What they sent before they heard of it comes within a round trip.
 const leavePatience = time.Second
 
-// drainShare is the part of DrainTimeout in which answers may still come; the
-// rest is for sending what was answered or cut.
-const drainShare = 0.9
+// sending is the part of DrainTimeout that is left for sending what was answered or
+// cut: a tenth, but a second where half of it is that long.
+func sending(drainTimeout time.Duration) time.Duration {
+	return max(drainTimeout/10, min(time.Second, drainTimeout/2))
+}
 
 func (s *Server) shutDown() error {
 	total, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
-	answering, cancel := context.WithTimeout(total, time.Duration(drainShare*float64(s.cfg.DrainTimeout)))
+	answering, cancel := context.WithTimeout(total, s.cfg.DrainTimeout-sending(s.cfg.DrainTimeout))
 	defer cancel()
 	left := s.sendAway(answering, total)
 	err := s.drain(answering)
