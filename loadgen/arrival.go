@@ -37,8 +37,15 @@ func (a arrivalOptions) sweepArrival() (sweep.Arrival, error) {
 	out := sweep.Arrival{WarmUp: a.warmUp}
 	switch {
 	case a.rate == "" && a.trace == "":
-		if a.arrival != string(sweep.Poisson) {
+		switch {
+		case a.arrival != string(sweep.Poisson):
 			return out, fmt.Errorf("-arrival: needs -rate too")
+		case a.mostOutstanding != sweep.DefaultMostOutstanding:
+			return out, fmt.Errorf("-most-outstanding: needs -rate or -trace too")
+		case a.whenFull != string(sweep.Drop):
+			return out, fmt.Errorf("-when-full: needs -rate or -trace too")
+		case a.lateAfter != sweep.DefaultLateAfter:
+			return out, fmt.Errorf("-late-after: needs -rate or -trace too")
 		}
 		return out, nil
 	case a.rate == "":

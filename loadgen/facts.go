@@ -41,6 +41,9 @@ func newReport(o options, plan sweep.Plan, source report.Source, env *report.Env
 		},
 		EnvExec: env,
 	}
+	if plan.Arrival.Open() { // nobody waits for an answer to send
+		r.Config.Concurrency = 0
+	}
 	dimensions(&r.Config, plan)
 	if o.shard.Of > 0 {
 		r.Shard = &report.Shard{Index: o.shard.Index, Of: o.shard.Of}

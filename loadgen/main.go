@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -81,6 +82,10 @@ func run(args []string) int {
 	return fail(execute(ctx, o))
 }
 
+// doubled is how soon the same signal may come twice for one wish: timeout(1) and
+// others send it to the process and to its group.
+const doubled = 100 * time.Millisecond
+
 // untilSignal is a context that ends at the first signal. A second one ends the
 // process at once, also where signals were ignored when it began, as in a shell's
 // background.
@@ -91,6 +96,10 @@ func untilSignal() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	go func() { // until the process ends
 		<-signals
+		time.Sleep(doubled)
+		for len(signals) > 0 {
+			<-signals
+		}
 		if term.IsTerminal(int(os.Stderr.Fd())) {
 			_, _ = fmt.Fprintln(os.Stderr) // after what is left of the live line, and ^C
 		}

@@ -149,10 +149,11 @@ func (o *options) flags(name string) *flag.FlagSet {
 // parse reads args, and keeps them, with the flags that it is given; they set o. With
 // -resume alone, the args are those that the sweep was begun with.
 func (o *options) parse(flags func() *flag.FlagSet, args []string, usage string, w io.Writer) error {
-	if err := o.parseOnce(flags(), args, usage, w); err != nil {
+	given := flags()
+	if err := o.parseOnce(given, args, usage, w); err != nil {
 		return err
 	}
-	if o.resume == "" || len(args) > 2 { // -resume DIR, or -resume=DIR
+	if o.resume == "" || given.NFlag() > 1 {
 		return nil
 	}
 	dir := o.resume

@@ -52,6 +52,14 @@ func openRecord(o options, out string, plan sweep.Plan, b sweep.Beginning) (*rec
 	if err != nil {
 		return nil, inputError{fmt.Errorf("-resume: %w", err)}
 	}
+	if held.Before == nil {
+		held.Before = b.Before
+	}
+	for addr, was := range b.Before { // a proxy that has moved since
+		if _, known := held.Before[addr]; !known {
+			held.Before[addr] = was
+		}
+	}
 	r := &record{journal: journal, held: held, kept: plan.WholeCells(held.Runs)}
 	if r.requests, err = keepRequests(filepath.Join(out, requestsFile), r.kept); err != nil {
 		return nil, inputError{errors.Join(fmt.Errorf("-resume: %w", err), journal.Close())}

@@ -29,7 +29,7 @@ func execute(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := plan.ValidateFor(l.prompts); err != nil {
+	if err := o.shard.Plan(plan).ValidateFor(o.shard.Prompts(l.prompts)); err != nil {
 		return inputError{err}
 	}
 	out, err := makeOutput(o)
@@ -231,6 +231,9 @@ func makeOutput(o options) (string, error) {
 	dir := o.out
 	if dir == "" {
 		dir = filepath.Join("results", time.Now().Format("20060102-150405"))
+		if o.shard.Of > 0 { // others may begin in the same second
+			dir += fmt.Sprintf("-shard-%d", o.shard.Index)
+		}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)

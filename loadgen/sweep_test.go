@@ -54,6 +54,9 @@ func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	if e := loadgen(t, append(slices.Clone(args), "-resume", out, "-sizes", "1,8")...); e.status != 2 || !strings.Contains(e.stderr, `-sizes: "1,4" there and "1,8" here`) {
 		t.Errorf("another plan: status %d: %s", e.status, e.stderr)
 	}
+	if e := loadgen(t, "-resume="+out, "-n=5"); e.status != 2 || !strings.Contains(e.stderr, "-n: ") {
+		t.Errorf("another -n: status %d, %s", e.status, e.stderr)
+	}
 	e := loadgen(t, "-resume", out)
 	if e.status != 0 || !strings.Contains(e.stderr, "resumed: ") {
 		t.Fatalf("status %d: %s, before %s", e.status, e.stderr, stderr)
@@ -170,7 +173,7 @@ func TestShardsWithACoordinatorSendOneLoadThroughOneProxy(t *testing.T) {
 	addr, admin := runningProxy(t)
 	out := t.TempDir()
 	flags := []string{"-n", "24", "-sizes", "2,4", "-max-in-flight", "2,4", "-auto=false", "-repeats", "1", "-concurrency", "16"}
-	coordinator, stdout, stderr := start(t, append([]string{"coordinate", "-listen", "127.0.0.1:0", "-shards", "4", "-target-admin", admin, "-shard-timeout", "20s", "-out", out}, flags...)...)
+	coordinator, stdout, stderr := start(t, append([]string{"coordinate", "-listen", "127.0.0.1:0", "-shards", "4", "-target-admin", admin, "-out", out}, flags...)...)
 	listen := listeningAt(t, out)
 	var shards []func() ending
 	for i := range 4 {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
 )
 
@@ -115,5 +116,21 @@ func TestRepeatsOfDifferentNumbersOfRequestsCompare(t *testing.T) {
 	many.Total, many.Completed, many.Failed, many.Arrivals = 100, 99, 1, nil
 	if cells := newCells([]Run{few, many}); len(cells) != 1 || len(cells[0].runs) != 2 {
 		t.Errorf("%+v", cells)
+	}
+}
+
+// In an open loop the throughput is what was offered.
+func TestAnOpenLoopRanksNothingByThroughput(t *testing.T) {
+	r := offered()
+	for _, p := range r.settled().phases() {
+		for _, c := range p.cells {
+			if c.rank != 0 || c.rankText() != "–" {
+				t.Errorf("%s has rank %d", c.setting, c.rank)
+			}
+		}
+	}
+	var page strings.Builder
+	if err := WriteMarkdown(&page, r, phrase.English); err != nil || strings.Contains(page.String(), "Improvement against") || strings.Contains(page.String(), "saturat") {
+		t.Errorf("error %v\n%s", err, &page)
 	}
 }

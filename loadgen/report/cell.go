@@ -41,7 +41,11 @@ func (r Report) phases() []phase {
 	for _, name := range []string{"cold", "warm"} {
 		runs := slices.DeleteFunc(slices.Clone(r.Runs), func(run Run) bool { return run.Phase != name })
 		if len(runs) > 0 {
-			out = append(out, phase{name, rankCells(newCells(runs))})
+			cells := rankCells(newCells(runs))
+			if r.Config.Arrival != nil { // an open loop's throughput is what was offered: it ranks nothing
+				cells = byPlace(cells)
+			}
+			out = append(out, phase{name, cells})
 		}
 	}
 	return out

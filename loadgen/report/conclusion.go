@@ -36,6 +36,9 @@ func (r Report) conclusion(phases []phase) []phrase.Phrase {
 func (r Report) missing(phases []phase) []phrase.Phrase {
 	var out []phrase.Phrase
 	for _, name := range []string{"cold", "warm"} {
+		if len(r.Config.Phases) > 0 && !slices.Contains(r.Config.Phases, name) {
+			continue
+		}
 		var without []string
 		i := slices.IndexFunc(phases, func(p phase) bool { return p.name == name })
 		for _, s := range r.Config.Settings {

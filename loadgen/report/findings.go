@@ -14,6 +14,12 @@ func (p phase) findings(cfg Config) []phrase.Phrase {
 	}
 	sized := p.sized()
 	var out []phrase.Phrase
+	if cfg.Arrival != nil { // its throughput is what was offered: see recommend
+		for _, c := range sized {
+			out = append(out, notFull(c, cfg)...)
+		}
+		return out
+	}
 	if len(sized) >= 2 {
 		out = append(out, course(sized), saturation(sized))
 		out = append(out, knee(sized)...)

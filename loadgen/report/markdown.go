@@ -82,7 +82,9 @@ func (d *document) phase(p phase, cfg Config) {
 	if marked {
 		d.line("\\* Not all prompts were answered: the figures are of fewer, or some runs are left out. See the data notes.")
 	}
-	d.improvement(p)
+	if cfg.Arrival == nil {
+		d.improvement(p)
+	}
 	if found := p.findings(cfg); len(found) > 0 {
 		d.line("Findings:")
 		d.bullets(found)
@@ -122,14 +124,14 @@ func rankingRow(c cell, toldFromAbove phrase.Phrase) []any {
 // toldFromAbove says whether a row of the ranking really differs from the one
 // above it.
 func (p phase) toldFromAbove(i int) phrase.Phrase {
-	if i == 0 || !p.cells[i].ranked {
+	if i == 0 || p.cells[i].rank == 0 {
 		return phrase.Name("–")
 	}
 	return compare(p.cells[i-1], p.cells[i]).answer()
 }
 
 func (c cell) rankText() string {
-	if !c.ranked {
+	if c.rank == 0 {
 		return "–"
 	}
 	return fmt.Sprint(c.rank)

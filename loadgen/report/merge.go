@@ -262,13 +262,14 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 		return Report{}, nil, err
 	}
 	m := reports[0]
-	m.Shard, m.Merged, m.Runs, m.Resumed = nil, len(reports), nil, nil
+	m.Shard, m.Merged, m.Runs, m.Resumed, m.Config.WarmUpPrompts = nil, len(reports), nil, nil, 0
 	servers := map[string]bool{}
 	runs := map[runKey][]Part{}
 	var order []runKey
 	var reasons []string
 	for i, r := range reports {
 		servers[r.Server.URL] = true
+		m.Config.WarmUpPrompts += r.Config.WarmUpPrompts
 		if r.CreatedAt.Before(m.CreatedAt) {
 			m.CreatedAt = r.CreatedAt
 		}
@@ -344,13 +345,14 @@ func mergeable(reports []Report) error {
 		}
 		seen[r.Shard.Index] = true
 	}
+	alike := func(c Config) Config { c.WarmUpPrompts = 0; return c } // each has its own
 	a := reports[0]
 	for _, b := range reports[1:] {
 		for _, d := range []struct {
 			what string
 			a, b any
 		}{
-			{"source", a.Source, b.Source}, {"config", a.Config, b.Config}, {"simulation", a.Simulation, b.Simulation},
+			{"source", a.Source, b.Source}, {"config", alike(a.Config), alike(b.Config)}, {"simulation", a.Simulation, b.Simulation},
 			{"SGLang's version", a.Server.Version, b.Server.Version}, {"model", a.Server.Model, b.Server.Model}, {"device", a.Server.Device, b.Server.Device},
 		} {
 			if !reflect.DeepEqual(d.a, d.b) {

@@ -259,3 +259,14 @@ func fill(v reflect.Value) {
 		}
 	}
 }
+
+func TestShardsWhoseWarmUpsDifferMerge(t *testing.T) {
+	reports, requests := shards(3)
+	for i := range reports {
+		reports[i].Config.WarmUpPrompts = 7 - i/2
+	}
+	m, _, err := Merge(reports, requests)
+	if err != nil || m.Config.WarmUpPrompts != 20 {
+		t.Errorf("%d, error %v", m.Config.WarmUpPrompts, err)
+	}
+}

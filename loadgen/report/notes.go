@@ -176,7 +176,7 @@ const (
 func (r Report) loadNotes() []phrase.Phrase {
 	var busy, off []phrase.Phrase
 	for _, run := range r.Runs {
-		if cpu := run.ProcessCPUSeconds; cpu != nil && r.Environment.CPUs > 0 && *cpu > saturatedShare*run.WallClockSeconds*float64(r.Environment.CPUs) {
+		if cpu := run.ProcessCPUSeconds; cpu != nil && r.Environment.CPUs > 0 && *cpu > saturatedShare*run.WallClockSeconds*float64(r.Environment.CPUs*max(1, r.Merged)) {
 			busy = append(busy, runLabel(run))
 		}
 		if run.strangeAccount() {

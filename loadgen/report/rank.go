@@ -53,6 +53,17 @@ func shareRank(a, b cell) bool {
 	return compare(a, b) == alike || a.throughput == b.throughput
 }
 
+// byPlace sorts as settings stand in tables, without ranks.
+func byPlace(cells []cell) []cell {
+	slices.SortStableFunc(cells, func(a, b cell) int {
+		return cmp.Or(cmp.Compare(group(a), group(b)), cmp.Compare(place(a.mode, a.batchSize), place(b.mode, b.batchSize)))
+	})
+	for i := range cells {
+		cells[i].rank = 0
+	}
+	return cells
+}
+
 // rankCells sorts by throughput and ranks. A cell shares the rank of the fastest
 // of the group before it when the two can't be told apart; comparing with the
 // fastest and not with the neighbour keeps a chain of small steps from ending in

@@ -23,6 +23,8 @@ const (
 	joinPatience = 5 * time.Minute
 	// askAgain is the pause after an answer that did not come.
 	askAgain = time.Second
+	// leastAnswer is how long an answer may take before the speed of the load is known.
+	leastAnswer = 10 * time.Second
 )
 
 // Member is a shard's side. It steers nothing: it does what its coordinator says and
@@ -209,6 +211,11 @@ func (m *Member) ask(ctx context.Context, patience time.Duration, path string, m
 }
 
 func (m *Member) askOnce(ctx context.Context, path string, body []byte, into any) error {
+	if path != pathResult { // which may be long
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, max(m.lasts, leastAnswer))
+		defer done()
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return err

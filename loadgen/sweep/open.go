@@ -27,6 +27,9 @@ func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Promp
 
 // ValidateFor names the flag that leaves nothing of these prompts to measure.
 func (p Plan) ValidateFor(prompts []target.Prompt) error {
+	if len(prompts) == 0 {
+		return fmt.Errorf("-shard: has no conversation: there are fewer than shards, see -n")
+	}
 	if !p.Arrival.Open() || p.Arrival.WarmUp == 0 {
 		return nil
 	}

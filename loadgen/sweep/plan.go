@@ -59,6 +59,8 @@ func (p Plan) Validate() error {
 		return fmt.Errorf("-timeout: must be above 0, got %v", p.Timeout)
 	case !(p.StopWhen >= 0) || p.StopWhen >= 1:
 		return fmt.Errorf("-stop-when: must be a share below 100%%, such as 2%%, got %v", p.StopWhen)
+	case p.StopWhen > 0 && p.Arrival.Open():
+		return fmt.Errorf("-stop-when: looks at throughput, which an open loop's arrivals decide: give it without -rate and -trace")
 	case p.StopWhen > 0 && p.Repeats < stats.FewestForInterval:
 		return fmt.Errorf("-stop-when: an interval needs %d repeats, and -repeats allows %d", stats.FewestForInterval, p.Repeats)
 	}

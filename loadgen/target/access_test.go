@@ -138,7 +138,7 @@ func use(t *testing.T, addr, admin string, a Access) error {
 		return err
 	}
 	defer p.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		s, err := p.Status(ctx)
@@ -148,6 +148,7 @@ func use(t *testing.T, addr, admin string, a Access) error {
 		if s.GetReady() {
 			break
 		}
+		time.Sleep(5 * time.Millisecond) // leaves the processor to who gets ready
 	}
 	if _, err := p.CurrentSettings(ctx); err != nil {
 		return err
