@@ -30,7 +30,6 @@ func runCalibrate(ctx context.Context, args []string, w io.Writer) error {
 	o := calibrate.Options{Speed: 1}
 	var url, keyFile, out string
 	f := flag.NewFlagSet("loadgen calibrate", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
 	f.StringVar(&url, "sglang", "http://127.0.0.1:30000", "`URL` of the running SGLang")
 	f.StringVar(&keyFile, "sglang-key-file", "", "`file` with SGLang's API key")
 	f.StringVar(&out, "out", "profile.json", "`file` to write")
@@ -39,12 +38,9 @@ func runCalibrate(ctx context.Context, args []string, w io.Writer) error {
 	f.IntVar(&o.Tokens, "tokens", 2048, "tokens of the longest prompt: that of the load to be simulated")
 	f.IntVar(&o.VocabSize, "vocab-size", 0, "token ids the model knows; 0 takes the server's, or the model's config.json")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the prompts and their order")
-	err := f.Parse(args)
+	err := parseFlags(f, args, calibrateUsage, w)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(w, calibrateUsage) // nowhere else to tell
-		f.SetOutput(w)
-		f.PrintDefaults()
 		return nil
 	case err != nil:
 		return inputError{err}

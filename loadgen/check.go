@@ -66,18 +66,14 @@ func runCheck(args []string, stdin io.Reader, w io.Writer) error {
 func parseCheck(args []string, w io.Writer) (o checkOptions, err error) {
 	var device, model string
 	f := flag.NewFlagSet("loadgen check", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
 	f.StringVar(&device, "device", "", "a100, h100, h200 or a JSON `file` with name, flops_per_second, memory_bytes_per_second and count (default: each of the three)")
 	f.StringVar(&model, "model-config", "", "the model's config.json `file` (default: Qwen2.5-7B)")
 	f.IntVar(&o.prompts, "prompts", 500, "prompts that each time of a table is for")
 	f.IntVar(&o.tokens, "prompt-tokens", firstTurnTokens, "tokens of a prompt, on average, where none were counted")
 	f.IntVar(&o.shared, "shared-tokens", firstTurnShared, "tokens at the beginning of all prompts, where none were counted")
-	err = f.Parse(args)
+	err = parseFlags(f, args, checkUsage, w)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(w, checkUsage) // nowhere else to tell
-		f.SetOutput(w)
-		f.PrintDefaults()
 		return o, err
 	case err != nil:
 		return o, err

@@ -76,18 +76,14 @@ func runDescribe(args []string, w io.Writer) error {
 
 func parseDescribe(args []string, w io.Writer) (o describeOptions, err error) {
 	f := flag.NewFlagSet("loadgen describe", flag.ContinueOnError)
-	f.SetOutput(io.Discard) // one message, ours
 	f.IntVar(&o.prompts, "n", defaultPrompts, "trajectories to generate")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the generated trajectories")
 	f.StringVar(&o.trajectories, "trajectories", "", "`file` of R2E-Gym trajectories, to be described too")
 	f.StringVar(&o.tokenizer, "tokenizer", "", "tokenizer.json `file` that counts tokens (default: estimates)")
 	f.StringVar(&o.out, "out", "", "`file` for the generated trajectories, JSON lines in R2E-Gym's form")
-	err = f.Parse(args)
+	err = parseFlags(f, args, describeUsage, w)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(w, describeUsage) // nowhere else to tell
-		f.SetOutput(w)
-		f.PrintDefaults()
 		return o, err
 	case err != nil:
 		return o, err

@@ -27,16 +27,12 @@ func runSimulate(ctx context.Context, args []string, w io.Writer) error {
 	var listen, profile string
 	var speed float64
 	f := flag.NewFlagSet("loadgen simulate", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
 	f.StringVar(&listen, "listen", "127.0.0.1:30000", "`host:port` to serve; SGLang's own default")
 	f.StringVar(&profile, "sim-profile", defaultProfile, "`name` or JSON file of the profile")
 	f.Float64Var(&speed, "sim-speed", 1, "simulated seconds in a real one")
-	err := f.Parse(args)
+	err := parseFlags(f, args, simulateUsage, w)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(w, simulateUsage) // nowhere else to tell
-		f.SetOutput(w)
-		f.PrintDefaults()
 		return nil
 	case err != nil:
 		return inputError{err}
