@@ -30,13 +30,9 @@ Flags:
 func runMerge(args []string, w io.Writer) error {
 	var out string
 	f := flag.NewFlagSet("loadgen merge", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
 	f.StringVar(&out, "out", "", "`directory` for the joined report (default results/<time>)")
-	switch err := f.Parse(args); {
+	switch err := parseFlags(f, args, mergeUsage, w); {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(w, mergeUsage) // nowhere else to tell
-		f.SetOutput(w)
-		f.PrintDefaults()
 		return nil
 	case err != nil:
 		return inputError{err}

@@ -25,14 +25,10 @@ Flags:
 func runReport(args []string, w io.Writer) error {
 	var language, out string
 	f := flag.NewFlagSet("loadgen report", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
 	f.StringVar(&language, "lang", string(phrase.English), "`language` of the report: en or zh")
 	f.StringVar(&out, "out", "", "`directory` to write to (default: where the report is)")
-	switch err := f.Parse(args); {
+	switch err := parseFlags(f, args, reportUsage, w); {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(w, reportUsage) // nowhere else to tell
-		f.SetOutput(w)
-		f.PrintDefaults()
 		return nil
 	case err != nil:
 		return inputError{err}
