@@ -9,7 +9,7 @@ import (
 // Plan is what ModeAuto has chosen, and why.
 type Plan struct {
 	BatchSize   int
-	BatchTokens int64 // expected uncached ones; 0: no bound
+	BatchTokens int64 // the budget of Settings.BatchForwards in prompt tokens; 0: no bound
 	MaxWait     time.Duration
 	MaxInFlight int
 	PrefixHold  bool   // whether a single prompt, too, waits for another that computes what they share
@@ -20,7 +20,6 @@ type Plan struct {
 const (
 	autoLargest  = 64                   // beyond this nothing was gained on any server measured
 	autoSmallest = 16                   // below this a misjudged cost per batch would be dear: 8 gave away 6 % on a real server
-	autoForwards = 8                    // forwards of the server in one batch: enough to fill them, and little to wait for
 	autoOverhead = 0.01                 // share of a batch's time that its fixed cost may be
 	autoGather   = 5 * time.Millisecond // the callers of one batch come back within this
 	autoWaiting  = 1.0                  // share of a prompt's time to wait for company at most
@@ -34,10 +33,9 @@ const (
 // they carry the fixed cost as well. How many batches are in flight, and whether
 // prompts wait for what another computes for them, is found by trying: see trial.
 type tuner struct {
-	size   int // chosen last
-	tokens int64
-	wait   time.Duration
-	bound  string // what bounds size
+	size  int // chosen last
+	wait  time.Duration
+	bound string // what bounds size
 
 	inFlight int // 0: autoInFlight
 	more     trial
@@ -53,13 +51,13 @@ type tuner struct {
 }
 
 // choose chooses for a number of requests that wait or are in flight.
-func (t *tuner) choose(outstanding int, s Server, m *meter) {
+func (t *tuner) choose(outstanding int, m *meter) {
 	if t.inFlight == 0 {
 		t.inFlight = autoInFlight
 	}
 	slots := t.slots()
 	t.size, t.bound = (outstanding+slots)/(slots+1), "all prompts here shared among the batches in flight and the next"
-	t.wait, t.tokens = autoGather, 0
+	t.wait = autoGather
 	prompt := m.cost.PerRequest + m.cost.PerToken*m.meanUncached()
 	if m.cost.Ready() && prompt > 0 {
 		t.wait = min(t.wait, seconds(autoWaiting*prompt))
@@ -71,9 +69,6 @@ func (t *tuner) choose(outstanding int, s Server, m *meter) {
 		t.size, t.bound = autoLargest, "the largest that gains anything"
 	}
 	t.size = max(1, t.size)
-	if s.ForwardTokens > 0 { // a budget of prompt tokens, of which only some are computed
-		t.tokens = int64(float64(autoForwards*s.ForwardTokens) / max(m.uncachedShare(), 0.1))
-	}
 }
 
 // slots is how many batches may be in flight now.
@@ -91,9 +86,9 @@ func (t *tuner) holding() bool {
 }
 
 // plan tells what was chosen.
-func (t *tuner) plan(m *meter) Plan {
+func (t *tuner) plan(m *meter, tokens int64) Plan {
 	p := Plan{
-		BatchSize: t.size, BatchTokens: t.tokens, MaxWait: t.wait, MaxInFlight: t.slots(),
+		BatchSize: t.size, BatchTokens: tokens, MaxWait: t.wait, MaxInFlight: t.slots(),
 		PrefixHold: !t.loose,
 	}
 	if !m.cost.Ready() {

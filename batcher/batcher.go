@@ -180,8 +180,9 @@ func (b *Batcher[Q, R]) mayBeDue(w *waiter) bool {
 	if s.Mode == ModeFixed && b.stats.InFlight >= s.MaxInFlight {
 		return false // the end of a batch is what it waits for
 	}
-	return s.Mode != ModeFixed || w.lane.open < 2 || w.lane.open >= s.BatchSize || !w.deadline.IsZero() ||
-		s.BatchTokens > 0 || s.BatchBytes > 0 || b.draining
+	l := w.lane
+	return s.Mode != ModeFixed || l.open < 2 || l.open >= s.BatchSize || !w.deadline.IsZero() || b.draining ||
+		spent(l.tokens, l.open, l.count, b.tokenBudget()) || spent(l.bytes, l.open, l.count, s.BatchBytes)
 }
 
 // refusal is why a request can't be accepted now, or nil. It requires mu.
@@ -276,15 +277,36 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 
 // effective is the settings with what the mode decides by itself. It requires mu.
 func (b *Batcher[Q, R]) effective() *Settings {
-	if b.settings.Mode != ModeAuto {
+	budget := b.tokenBudget()
+	if b.settings.Mode != ModeAuto && budget == b.settings.BatchTokens {
 		return &b.settings
 	}
 	s, t := &b.chosen, &b.tuner
 	*s = b.settings
-	t.choose(b.queue.count+b.stats.InFlightRequests, b.server, &b.meter)
-	s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
-	s.BatchTokens = smaller(s.BatchTokens, t.tokens)
+	s.BatchTokens = budget
+	if s.Mode == ModeAuto {
+		t.choose(b.queue.count+b.stats.InFlightRequests, &b.meter)
+		s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
+	}
 	return s
+}
+
+// tokenBudget is the most prompt tokens in a batch now; 0: no bound. It requires mu.
+func (b *Batcher[Q, R]) tokenBudget() int64 {
+	return smaller(b.settings.BatchTokens, b.forwardsBudget())
+}
+
+// leastShare is the least part of the prompts' tokens that a budget reckons as not
+// cached: what is cached costs a little, and the next prompts may not be.
+const leastShare = 0.1
+
+// forwardsBudget is BatchForwards in prompt tokens, of which only some are
+// computed. It requires mu.
+func (b *Batcher[Q, R]) forwardsBudget() int64 {
+	if b.settings.BatchForwards == 0 || b.server.ForwardTokens == 0 {
+		return 0
+	}
+	return int64(float64(b.settings.BatchForwards) * float64(b.server.ForwardTokens) / max(b.meter.uncachedShare(), leastShare))
 }
 
 // smaller is the smaller of two budgets, of which 0 is none.
@@ -647,7 +669,7 @@ func (b *Batcher[Q, R]) Stats() Stats {
 	s.Cost = b.meter.cost
 	s.BreakerOpen = b.breaker.open(now)
 	if b.settings.Mode == ModeAuto {
-		s.Plan = b.tuner.plan(&b.meter)
+		s.Plan = b.tuner.plan(&b.meter, b.forwardsBudget())
 	}
 	return s
 }

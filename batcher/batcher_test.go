@@ -566,11 +566,21 @@ func TestARequestThatComesAfterTheReleaseIsAPromptOfItsOwn(t *testing.T) {
 }
 
 func TestABatchKeepsToItsBudgets(t *testing.T) {
+	for budget, change := range map[string]func(*Settings){
+		"tokens":                 func(s *Settings) { s.BatchTokens = 100 },
+		"forwards of the server": func(s *Settings) { s.BatchForwards = 2 },
+	} {
+		t.Run(budget, func(t *testing.T) { keepsTo100Tokens(t, change) })
+	}
+}
+
+func keepsTo100Tokens(t *testing.T, change func(*Settings)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := settings(16, time.Millisecond, 1)
-		s.BatchTokens = 100
+		change(&s)
 		u := &upstream{takes: time.Second}
 		b := newBatcher(t, u.dispatch, s)
+		b.SetServer(Server{ForwardTokens: 50})
 		var outs []<-chan outcome
 		for _, tokens := range []int{500, 40, 40, 40, 10} {
 			out := make(chan outcome, 1)

@@ -139,7 +139,10 @@ func law(t *rapid.T) {
 			b.Resume()
 		case 2:
 			b.Forget()
-			b.SetServer(Server{CacheTokens: BlockTokens * rapid.IntRange(0, 9).Draw(t, "cache")})
+			b.SetServer(Server{
+				CacheTokens:   BlockTokens * rapid.IntRange(0, 9).Draw(t, "cache"),
+				ForwardTokens: rapid.IntRange(0, 40).Draw(t, "forward"),
+			})
 		case 3, 4, 5, 6:
 			time.Sleep(time.Duration(rapid.IntRange(0, 4000).Draw(t, "pause")) * time.Microsecond)
 		}
@@ -246,6 +249,7 @@ func drawSettings(t *rapid.T) Settings {
 	s.BatchSize = rapid.IntRange(1, 9).Draw(t, "batch_size")
 	s.MaxWait = time.Duration(rapid.IntRange(0, 6).Draw(t, "max_wait")) * time.Millisecond
 	s.BatchTokens = int64(rapid.SampledFrom([]int{0, 0, 60}).Draw(t, "batch_tokens"))
+	s.BatchForwards = rapid.IntRange(0, 3).Draw(t, "batch_forwards")
 	s.MaxInFlight = rapid.IntRange(1, 3).Draw(t, "max_in_flight")
 	s.QueueRequests = rapid.IntRange(1, 30).Draw(t, "queue_requests")
 	s.QueueBytes = int64(rapid.IntRange(50, 9000).Draw(t, "queue_bytes"))

@@ -100,7 +100,7 @@ func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 		return ReasonUnbatched, time.Time{}
 	case l.open >= s.BatchSize:
 		return ReasonFull, time.Time{}
-	case spent(l.tokens, l, s.BatchTokens), spent(l.bytes, l, s.BatchBytes):
+	case spent(l.tokens, l.open, l.count, s.BatchTokens), spent(l.bytes, l.open, l.count, s.BatchBytes):
 		return ReasonBudget, time.Time{}
 	case m.draining:
 		return ReasonDrain, time.Time{}
@@ -116,10 +116,10 @@ func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 	return ReasonNone, earlier(at, l.last)
 }
 
-// spent says whether the requests of a lane that can go reach a budget, as far
-// as the sum over all of them tells.
-func spent(sum int64, l *laneView, budget int64) bool {
-	return budget > 0 && sum*int64(l.open)/int64(l.count) >= budget
+// spent says whether the open ones of count requests reach a budget, as far as the
+// sum over all of them tells.
+func spent(sum int64, open, count int, budget int64) bool {
+	return budget > 0 && sum*int64(open)/int64(count) >= budget
 }
 
 // before says whether lane a goes before lane b.

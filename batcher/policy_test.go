@@ -105,6 +105,7 @@ func TestSettingsNameTheFieldThatIsOutOfRange(t *testing.T) {
 		"batch_size":       func(s *Settings) { s.BatchSize = 0 },
 		"batch_tokens":     func(s *Settings) { s.BatchTokens = -1 },
 		"batch_bytes":      func(s *Settings) { s.BatchBytes = -1 },
+		"batch_forwards":   func(s *Settings) { s.BatchForwards = MostForwards + 1 },
 		"max_wait":         func(s *Settings) { s.MaxWait = -1 },
 		"max_in_flight":    func(s *Settings) { s.MaxInFlight = 0 },
 		"prefix_blocks":    func(s *Settings) { s.PrefixBlocks = 0 },

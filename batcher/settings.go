@@ -53,6 +53,11 @@ type Settings struct {
 	BatchTokens int64
 	BatchBytes  int64
 
+	// BatchForwards is the most forwards (Server.ForwardTokens each) that the
+	// tokens of a batch which are not cached may be expected to fill; 0 sets no
+	// bound, as does a server whose forwards are not known.
+	BatchForwards int
+
 	// MaxWait is the longest time the oldest request waits for its batch to
 	// fill. At 0 whatever is queued is released as soon as a slot is free.
 	MaxWait time.Duration
@@ -104,6 +109,7 @@ const (
 	LongestMaxAge    = time.Hour
 	MostRetries      = 10
 	MostFailures     = 1000
+	MostForwards     = 1000 // minutes of a server's time
 )
 
 // DefaultSettings returns the defaults.
@@ -111,8 +117,9 @@ func DefaultSettings() Settings {
 	return Settings{
 		Mode:            ModeFixed,
 		BatchSize:       16,                   // the largest size of the benchmark of record
-		BatchTokens:     0,                    // a budget of one forward would cap long prompts at two a batch; auto has its own
+		BatchTokens:     0,                    // BatchForwards follows the server, a number of tokens would not
 		BatchBytes:      0,                    // as BatchTokens
+		BatchForwards:   8,                    // enough to fill them, and little to wait for; one would cap long prompts at two a batch
 		MaxWait:         5 * time.Millisecond, // below one forward of any model worth serving
 		MaxInFlight:     2,                    // one is computed while the next is parsed
 		PrefixOrder:     true,                 // where nothing is shared the order stays that of arrival
@@ -144,6 +151,7 @@ func (s Settings) Validate() error {
 	}{
 		{"batch_size", 1, MaxBatchSize, int64(s.BatchSize)},
 		{"max_in_flight", 1, MostInFlight, int64(s.MaxInFlight)},
+		{"batch_forwards", 0, MostForwards, int64(s.BatchForwards)},
 		{"prefix_blocks", 1, MostPrefixBlocks, int64(s.PrefixBlocks)},
 		{"retries", 0, MostRetries, int64(s.Retries)},
 		{"breaker_failures", 1, MostFailures, int64(s.BreakerFailures)},

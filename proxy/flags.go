@@ -82,6 +82,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&c.Settings.QueueRequests, "queue-requests", c.Settings.QueueRequests, "most requests waiting; beyond it they are refused")
 	f.Int64Var(&c.Settings.BatchTokens, "batch-tokens", c.Settings.BatchTokens, "most prompt tokens in a batch; 0 sets no bound")
 	f.Int64Var(&c.Settings.BatchBytes, "batch-bytes", c.Settings.BatchBytes, "most prompt bytes in a batch; 0 sets no bound")
+	f.IntVar(&c.Settings.BatchForwards, "batch-forwards", c.Settings.BatchForwards, "most forwards of SGLang (chunked_prefill_size tokens each) that a batch may be expected to fill; 0 sets no bound")
 	f.BoolVar(&c.Settings.MergeIdentical, "merge-identical", c.Settings.MergeIdentical, "send requests that wait together and ask for the same as one prompt")
 	f.BoolVar(&c.Settings.PrefixOrder, "prefix-order", c.Settings.PrefixOrder, "of requests that share a new prefix send one first and the others after its answer")
 	f.IntVar(&c.Settings.PrefixBlocks, "prefix-blocks", c.Settings.PrefixBlocks, "most blocks of 64 tokens remembered as cached at SGLang")

@@ -83,11 +83,14 @@ func Steer(ctx context.Context, plan Plan, p Pass, direct *target.Direct, proxie
 		if c.Mode == ModeDirect {
 			break
 		}
-		err := proxy.Apply(ctx, target.Settings{
+		s := target.Settings{
 			Mode: modes[c.Mode], BatchSize: c.BatchSize, PrefixOrder: c.Mode == ModeAuto || c.Order == Prefix,
 			MaxInFlight: max(1, c.MaxInFlight), MaxWait: plan.real(c.MaxWait),
-		})
-		if err != nil {
+		}
+		if c.Mode == ModeAuto {
+			s.BatchForwards = autoForwards
+		}
+		if err := proxy.Apply(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -104,6 +107,9 @@ func Steer(ctx context.Context, plan Plan, p Pass, direct *target.Direct, proxie
 	}
 	return nil
 }
+
+// autoForwards is the bound on a batch's forwards that auto has by default.
+const autoForwards = 8
 
 // modes are the proxy's words for ours.
 var modes = map[Mode]pb.BatchMode{

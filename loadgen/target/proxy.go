@@ -123,6 +123,7 @@ type Settings struct {
 	// merged prompt would count once for each of its copies.
 	BatchTokens    uint64 `json:"batch_tokens"`
 	BatchBytes     uint64 `json:"batch_bytes"`
+	BatchForwards  uint32 `json:"batch_forwards"` // not zero for auto, which has it as a user's auto has
 	MergeIdentical bool   `json:"merge_identical"`
 	PrefixOrder    bool   `json:"prefix_order"` // for auto, and where the sweep varies it
 }
@@ -134,9 +135,10 @@ func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 		BatchSize:   uint32(s.BatchSize),
 		MaxWait:     durationpb.New(s.MaxWait),
 		MaxInFlight: uint32(s.MaxInFlight),
-		BatchTokens: s.BatchTokens, BatchBytes: s.BatchBytes, MergeIdentical: s.MergeIdentical, PrefixOrder: s.PrefixOrder,
+		BatchTokens: s.BatchTokens, BatchBytes: s.BatchBytes, BatchForwards: s.BatchForwards,
+		MergeIdentical: s.MergeIdentical, PrefixOrder: s.PrefixOrder,
 	}
-	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "merge_identical", "prefix_order"}
+	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "batch_forwards", "merge_identical", "prefix_order"}
 	if s.BatchSize > 0 {
 		mask = append(mask, "batch_size")
 	}
@@ -161,7 +163,8 @@ func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
 		BatchSize:   int(s.GetBatchSize()),
 		MaxInFlight: int(s.GetMaxInFlight()),
 		MaxWait:     s.GetMaxWait().AsDuration(),
-		BatchTokens: s.GetBatchTokens(), BatchBytes: s.GetBatchBytes(), MergeIdentical: s.GetMergeIdentical(), PrefixOrder: s.GetPrefixOrder(),
+		BatchTokens: s.GetBatchTokens(), BatchBytes: s.GetBatchBytes(), BatchForwards: s.GetBatchForwards(),
+		MergeIdentical: s.GetMergeIdentical(), PrefixOrder: s.GetPrefixOrder(),
 	}, nil
 }
 

@@ -28,6 +28,7 @@ func settingsMessage(s batcher.Settings) *pb.Settings {
 		MaxAge:          durationpb.New(s.MaxAge),
 		Retries:         uint32(s.Retries),
 		BreakerFailures: uint32(s.BreakerFailures),
+		BatchForwards:   uint32(s.BatchForwards),
 	}
 }
 
@@ -97,6 +98,8 @@ func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
 		s.Retries = int(m.GetRetries())
 	case "breaker_failures":
 		s.BreakerFailures = int(m.GetBreakerFailures())
+	case "batch_forwards":
+		s.BatchForwards = int(m.GetBatchForwards())
 	default:
 		return wrongField("update_mask", "names %.64q, which is no setting", path)
 	}

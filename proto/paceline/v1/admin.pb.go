@@ -133,8 +133,13 @@ type Settings struct {
 	// to 1000: then nothing is sent for 1 to 15 s, new requests are refused with
 	// UNAVAILABLE, and one batch is sent to try. Default 5.
 	BreakerFailures uint32 `protobuf:"varint,14,opt,name=breaker_failures,json=breakerFailures,proto3" json:"breaker_failures,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Most forwards of SGLang (chunked_prefill_size tokens each, as /server_info
+	// says) that the prompt tokens of a batch which are not cached may be expected
+	// to fill, 0 to 1000. A prompt above it alone goes alone. 0 sets no bound, as
+	// does an SGLang that does not say. Default 8.
+	BatchForwards uint32 `protobuf:"varint,15,opt,name=batch_forwards,json=batchForwards,proto3" json:"batch_forwards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -261,6 +266,13 @@ func (x *Settings) GetRetries() uint32 {
 func (x *Settings) GetBreakerFailures() uint32 {
 	if x != nil {
 		return x.BreakerFailures
+	}
+	return 0
+}
+
+func (x *Settings) GetBatchForwards() uint32 {
+	if x != nil {
+		return x.BatchForwards
 	}
 	return 0
 }
@@ -1735,7 +1747,7 @@ var File_paceline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xa5\x04\n" +
+	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xcc\x04\n" +
 	"\bSettings\x12*\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x16.paceline.v1.BatchModeR\x04mode\x12\x1d\n" +
 	"\n" +
@@ -1754,7 +1766,8 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rprefix_blocks\x18\v \x01(\rR\fprefixBlocks\x122\n" +
 	"\amax_age\x18\f \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x18\n" +
 	"\aretries\x18\r \x01(\rR\aretries\x12)\n" +
-	"\x10breaker_failures\x18\x0e \x01(\rR\x0fbreakerFailures\"\x14\n" +
+	"\x10breaker_failures\x18\x0e \x01(\rR\x0fbreakerFailures\x12%\n" +
+	"\x0ebatch_forwards\x18\x0f \x01(\rR\rbatchForwards\"\x14\n" +
 	"\x12GetSettingsRequest\"H\n" +
 	"\x13GetSettingsResponse\x121\n" +
 	"\bsettings\x18\x01 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\"\x87\x01\n" +
