@@ -21,10 +21,8 @@ which differences their repeats can tell.
 // runCompare is the subcommand compare.
 func runCompare(args []string, w io.Writer) error {
 	f := flag.NewFlagSet("loadgen compare", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	switch err := f.Parse(args); {
+	switch err := parseFlags(f, args, compareUsage, w); {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(w, compareUsage) // nowhere else to tell
 		return nil
 	case err != nil:
 		return inputError{err}

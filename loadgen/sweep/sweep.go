@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"paceline/batcher"
 	"paceline/loadgen/report"
 	"paceline/loadgen/target"
 	pb "paceline/proto/paceline/v1"
@@ -88,7 +89,7 @@ func Steer(ctx context.Context, plan Plan, p Pass, direct *target.Direct, proxie
 			MaxInFlight: max(1, c.MaxInFlight), MaxWait: plan.real(c.MaxWait),
 		}
 		if c.Mode == ModeAuto {
-			s.BatchForwards = autoForwards
+			s.BatchForwards = uint32(batcher.DefaultSettings().BatchForwards)
 		}
 		if err := proxy.Apply(ctx, s); err != nil {
 			return err
@@ -107,9 +108,6 @@ func Steer(ctx context.Context, plan Plan, p Pass, direct *target.Direct, proxie
 	}
 	return nil
 }
-
-// autoForwards is the bound on a batch's forwards that auto has by default.
-const autoForwards = 8
 
 // modes are the proxy's words for ours.
 var modes = map[Mode]pb.BatchMode{

@@ -158,7 +158,6 @@ func TestRunEndsAtOnceWithoutSGLang(t *testing.T) {
 	}
 }
 
-// A drain that was asked for waits out its delay, but not beyond SIGTERM.
 func TestADrainAfterTheEndHasBegunWaitsForNoDelay(t *testing.T) {
 	f := newFake(t)
 	f.hold = make(chan struct{})
@@ -175,6 +174,7 @@ func TestADrainAfterTheEndHasBegunWaitsForNoDelay(t *testing.T) {
 	}
 }
 
+// A drain that was asked for waits out its delay, but not beyond SIGTERM.
 func TestTheEndWaitsForNoDelayOfADrain(t *testing.T) {
 	r := start(t, newFake(t), func(c *Config) { c.DrainDelay, c.DrainTimeout = time.Hour, 2*time.Hour })
 	drained := make(chan error, 1)
