@@ -32,6 +32,7 @@ Larger sweeps
         Each combination.
   go run ./loadgen -repeats 20 -stop-when 2%            as many repeats as a setting needs
   go run ./loadgen -resume results/…                    go on with a sweep that was cut short
+  go run ./loadgen -resume results/… -repeats 5         or add repeats to one that was not
 
 For others to believe it
   go run ./loadgen -repeats 5 -device h100              intervals, and whether the device can do it

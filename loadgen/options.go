@@ -138,7 +138,7 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.StringVar(&o.device, "device", "", "what serves the model: a100, h100, h200 or a JSON `file`; the report then says whether its figures can be true")
 	f.StringVar(&o.modelConfig, "model-config", "", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	f.StringVar(&o.jaeger, "jaeger", defaultJaeger, "`URL` of Jaeger's page, for links to traces. Requests are traced where OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
-	f.StringVar(&o.resume, "resume", "", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing. Without other flags, with those that it was begun with")
+	f.StringVar(&o.resume, "resume", "", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing. Without other flags, with those that it was begun with; a greater -repeats adds repeats")
 	f.Var(&o.shard, "shard", "`i/n`: send only the conversations whose number leaves i when divided by n, with as many of the callers; i from 0. loadgen merge joins the reports")
 	f.StringVar(&o.coordinator, "coordinator", "", "`URL` of loadgen coordinate, which then sets and flushes the proxies and takes what is measured; with -shard and -target")
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
@@ -147,22 +147,31 @@ func (o *options) flags(name string) *flag.FlagSet {
 }
 
 // parse reads args, and keeps them, with the flags that it is given; they set o. With
-// -resume alone, the args are those that the sweep was begun with.
+// -resume alone, or with -repeats, the others are those that the sweep was begun with.
 func (o *options) parse(flags func() *flag.FlagSet, args []string, usage string, w io.Writer) error {
 	given := flags()
 	if err := o.parseOnce(given, args, usage, w); err != nil {
 		return err
 	}
-	if o.resume == "" || given.NFlag() > 1 {
+	dir, others, more := o.resume, 0, []string(nil)
+	given.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "resume":
+		case "repeats":
+			more = []string{"-repeats", f.Value.String()}
+		default:
+			others++
+		}
+	})
+	if dir == "" || others > 0 {
 		return nil
 	}
-	dir := o.resume
 	held, err := sweep.ReadJournal(filepath.Join(dir, journalFile))
 	if err != nil {
 		return fmt.Errorf("-resume: %w", err)
 	}
 	*o = options{}
-	if err := o.parseOnce(flags(), held.Args, usage, w); err != nil {
+	if err := o.parseOnce(flags(), slices.Concat(held.Args, more), usage, w); err != nil {
 		return fmt.Errorf("-resume: the flags of %s: %w", dir, err)
 	}
 	o.resume, o.out = dir, ""

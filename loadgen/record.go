@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,11 +44,12 @@ func openRecord(o options, out string, plan sweep.Plan, b sweep.Beginning) (*rec
 		}
 		return &record{journal: journal, requests: requests, held: sweep.Journaled{Beginning: b}}, nil
 	}
-	journal, held, err := sweep.ResumeJournal(filepath.Join(out, journalFile), time.Now(), func(held sweep.Journaled) error {
-		if d := sweep.Differences(held.Facts, b.Facts); len(d) > 0 {
-			return fmt.Errorf("another sweep than this: %s", sweep.Told(d))
+	journal, held, err := sweep.ResumeJournal(filepath.Join(out, journalFile), time.Now(), func(held sweep.Journaled) ([]sweep.Fact, error) {
+		more := moreRepeats(held.Facts, o.repeats)
+		if d := sweep.Differences(held.Facts, b.Facts, more...); len(d) > 0 {
+			return nil, fmt.Errorf("another sweep than this: %s", sweep.Told(d))
 		}
-		return nil
+		return more, nil
 	})
 	if err != nil {
 		return nil, inputError{fmt.Errorf("-resume: %w", err)}
@@ -65,6 +67,18 @@ func openRecord(o options, out string, plan sweep.Plan, b sweep.Beginning) (*rec
 		return nil, inputError{errors.Join(fmt.Errorf("-resume: %w", err), journal.Close())}
 	}
 	return r, nil
+}
+
+// moreRepeats is the flag by which a sweep goes on with more repeats than it had, if it
+// does: those that it has stay as they are, because the order of each is drawn in turn.
+// With fewer it would lose some, and is another sweep.
+func moreRepeats(held []sweep.Fact, repeats int) []sweep.Fact {
+	for _, f := range held {
+		if had, err := strconv.Atoi(f.Value); f.Name == "-repeats" && err == nil && repeats > had {
+			return []sweep.Fact{{Name: f.Name, Value: strconv.Itoa(repeats)}}
+		}
+	}
+	return nil
 }
 
 // measured writes a run and its requests to the disk.

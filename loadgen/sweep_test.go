@@ -83,6 +83,32 @@ func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+func TestAFinishedSweepGoesOnWithMoreRepeats(t *testing.T) {
+	out := t.TempDir()
+	if e := loadgen(t, "-n", "20", "-sizes", "1,4", "-unbatched=false", "-auto=false", "-direct=false", "-phases", "cold", "-repeats", "2", "-sim-speed", "50", "-out", out); e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	before := readReport(t, out).Runs
+	if e := loadgen(t, "-resume", out, "-repeats", "1"); e.status != 2 || !strings.Contains(e.stderr, `-repeats: "2" there and "1" here`) {
+		t.Errorf("fewer: status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, "-resume", out, "-repeats", "3"); e.status != 0 {
+		t.Fatalf("more: status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, "-resume", out); e.status != 0 {
+		t.Fatalf("once more: status %d: %s", e.status, e.stderr)
+	}
+	r := readReport(t, out)
+	if len(r.Runs) != 6 || r.Config.Repeats != 3 || len(requestsOf(t, out)) != 6 {
+		t.Fatalf("%d runs, %d repeats, requests of %d", len(r.Runs), r.Config.Repeats, len(requestsOf(t, out)))
+	}
+	for i, run := range before {
+		if !r.Runs[i].StartedAt.Equal(run.StartedAt) {
+			t.Errorf("%s, repeat %d was measured again", run.Setting, run.Repeat)
+		}
+	}
+}
+
 func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no interrupt to send to another process")

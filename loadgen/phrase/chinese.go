@@ -282,7 +282,7 @@ var chinese = map[string]string{
 	"%s reports":   "%s 份报告",
 
 	// sweepnotes.go, dimensions.go, knee.go
-	"The sweep was cut short and resumed at %s: %s were measured before that and kept. A setting and repeat whose warm or cold run was missing was measured again.":                                                                           "扫描曾中途停止，并于 %s 继续：此前测得的 %s予以保留。缺少热缓存或冷缓存运行的设置和重复已重新测量。",
+	"The sweep was resumed at %s: %s were measured before that and kept. A setting and repeat whose warm or cold run was missing was measured again.":                                                                                         "扫描于 %s 继续：此前测得的 %s予以保留。缺少热缓存或冷缓存运行的设置和重复已重新测量。",
 	"The load was sent by %d processes, each a part of the conversations. Counts and tokens are their sums; a run lasts from the first start to the last end by their clocks; percentiles come from joined histograms and are within 0.1 %%.": "负载由 %d 个进程发送，各负责一部分对话。计数和 token 数为各进程之和；一次运行按各自的时钟从最早开始算到最晚结束；百分位数来自合并的直方图，误差在 0.1 %% 以内。",
 	"This is shard %d of %d: a part of the load. Its throughputs are not those of the server.":                                                                                                                                                "这是 %[2]d 个分片中的第 %[1]d 号：只是负载的一部分。其吞吐量不代表服务器的吞吐量。",
 	"Only warm runs were asked for: before each, the same prompts were sent once unmeasured.":                                                                                                                                                 "只要求热缓存运行：每次运行前，先不计量地发送一遍相同的提示词。",

@@ -21,7 +21,7 @@ func (r Report) sweepNotes() (out []phrase.Phrase) {
 				before++
 			}
 		}
-		out = append(out, phrase.Say("The sweep was cut short and resumed at %s: %s were measured before that and kept. A setting and repeat whose warm or cold run was missing was measured again.",
+		out = append(out, phrase.Say("The sweep was resumed at %s: %s were measured before that and kept. A setting and repeat whose warm or cold run was missing was measured again.",
 			phrase.List(phrase.Names(times)), phrase.Count(before, "%s run", "%s runs")))
 	}
 	if r.Config.StopWhen > 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,9 @@ type Fact struct {
 	Value string `json:"value"`
 }
 
-// Differences names the facts that are not the same, in the order of a.
-func Differences(a, b []Fact) (out []string) {
+// Differences names the facts that are not the same, in the order of a; those of b that
+// are in allowed may be others in a.
+func Differences(a, b []Fact, allowed ...Fact) (out []string) {
 	other := map[string]string{}
 	for _, f := range b {
 		other[f.Name] = f.Value
@@ -29,7 +31,7 @@ func Differences(a, b []Fact) (out []string) {
 		switch v, there := other[f.Name]; {
 		case !there:
 			out = append(out, fmt.Sprintf("%s: %q there and not told here", f.Name, f.Value))
-		case v != f.Value:
+		case v != f.Value && !slices.Contains(allowed, Fact{f.Name, v}):
 			out = append(out, fmt.Sprintf("%s: %q there and %q here", f.Name, f.Value, v))
 		}
 		delete(other, f.Name)

@@ -25,10 +25,21 @@ type Beginning struct {
 	Before map[string]target.Settings `json:"before,omitempty"`
 }
 
+// change gives a flag another value for all that goes on with the sweep.
+func (b *Beginning) change(to Fact) {
+	b.Args = append(b.Args, to.Name, to.Value)
+	for i := range b.Facts {
+		if b.Facts[i].Name == to.Name {
+			b.Facts[i].Value = to.Value
+		}
+	}
+}
+
 // entry is a line of a journal; one of its fields is set.
 type entry struct {
 	Sweep   *Beginning  `json:"sweep,omitempty"`
 	Resumed *time.Time  `json:"resumed_at,omitempty"`
+	Changed []Fact      `json:"changed,omitempty"` // beside Resumed: the flags that have another value from then on
 	Run     *report.Run `json:"run,omitempty"`
 }
 
@@ -42,6 +53,13 @@ type Journaled struct {
 	Beginning
 	Resumed []time.Time
 	Runs    []report.Run // in the order in which they were measured
+}
+
+func (j *Journaled) resume(at time.Time, changed []Fact) {
+	j.Resumed = append(j.Resumed, at)
+	for _, f := range changed {
+		j.change(f)
+	}
 }
 
 // CreateJournal begins a journal; a file of before is overwritten.
@@ -58,16 +76,18 @@ func CreateJournal(path string, b Beginning) (*Journal, error) {
 }
 
 // ResumeJournal goes on with a journal, whose last line may have been cut by a crash:
-// it is dropped. check sees what it holds before anything is written.
-func ResumeJournal(path string, now time.Time, check func(Journaled) error) (*Journal, Journaled, error) {
+// it is dropped. check sees what it holds before anything is written, and returns the
+// flags that have another value from now on.
+func ResumeJournal(path string, now time.Time, check func(Journaled) ([]Fact, error)) (*Journal, Journaled, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, Journaled{}, missing(path, err)
 	}
 	j := &Journal{f}
 	held, good, err := readJournal(f)
+	var changed []Fact
 	if err == nil {
-		err = check(held)
+		changed, err = check(held)
 	}
 	if err == nil {
 		err = f.Truncate(good)
@@ -76,8 +96,8 @@ func ResumeJournal(path string, now time.Time, check func(Journaled) error) (*Jo
 		_, err = f.Seek(good, io.SeekStart)
 	}
 	if err == nil {
-		held.Resumed = append(held.Resumed, now)
-		err = j.write(entry{Resumed: &now})
+		held.resume(now, changed)
+		err = j.write(entry{Resumed: &now, Changed: changed})
 	}
 	if err != nil {
 		return nil, Journaled{}, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
@@ -148,7 +168,7 @@ func readJournal(r io.Reader) (held Journaled, good int64, err error) {
 		case e.Sweep != nil:
 			held.Beginning = *e.Sweep
 		case e.Resumed != nil:
-			held.Resumed = append(held.Resumed, *e.Resumed)
+			held.resume(*e.Resumed, e.Changed)
 		case e.Run != nil:
 			held.Runs = append(held.Runs, *e.Run)
 		}

@@ -46,7 +46,7 @@ func written(t testing.TB) string {
 	return path
 }
 
-func agree(Journaled) error { return nil }
+func agree(Journaled) ([]Fact, error) { return nil, nil }
 
 func TestAJournalCutAtAnyByteKeepsItsWholeLines(t *testing.T) {
 	path := written(t)
@@ -81,16 +81,33 @@ func TestAJournalThatIsRefusedStaysAsItWas(t *testing.T) {
 	path := written(t)
 	before, _ := os.ReadFile(path)
 	other := errors.New("another sweep")
-	if _, _, err := ResumeJournal(path, time.Now(), func(h Journaled) error {
+	if _, _, err := ResumeJournal(path, time.Now(), func(h Journaled) ([]Fact, error) {
 		if len(h.Runs) != 2 || !slices.Equal(h.Args, []string{"-n", "3"}) {
 			t.Errorf("%+v", h)
 		}
-		return other
+		return nil, other
 	}); !errors.Is(err, other) {
 		t.Errorf("%v", err)
 	}
 	if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
 		t.Error("the file was changed")
+	}
+}
+
+func TestAFlagThatChangedStaysChanged(t *testing.T) {
+	path := written(t)
+	for _, n := range []string{"5", "7"} {
+		j, _, err := ResumeJournal(path, time.Now(), func(Journaled) ([]Fact, error) { return []Fact{{"-n", n}}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held, err := ReadJournal(path)
+	if err != nil || !slices.Equal(held.Facts, []Fact{{"-n", "7"}}) || !slices.Equal(held.Args, []string{"-n", "3", "-n", "5", "-n", "7"}) {
+		t.Errorf("%+v, %v", held.Beginning, err)
 	}
 }
 
@@ -124,6 +141,9 @@ func TestDifferencesAreNamed(t *testing.T) {
 	}
 	if got := Differences(there, slices.Clone(there)); got != nil {
 		t.Errorf("%q", got)
+	}
+	if got := Differences([]Fact{{"-n", "3"}}, []Fact{{"-n", "5"}}, Fact{"-n", "5"}); got != nil {
+		t.Errorf("an allowed one: %q", got)
 	}
 }
 
