@@ -53,11 +53,11 @@ type member[Q, R any] struct {
 	entry *entry[Q, R]       // nil once ended; guarded by owner.mu, as all below
 
 	caller   *caller  // to whom it is charged
-	blocks   []*block // of its prefix, the last first; nil once it has ended
+	last     *segment // of its prefix; nil where it has none, or once it has ended
 	bytes    int
-	claim    *block  // its first new block; nil if there is none, or once it has ended
 	known    int     // blocks that were believed cached,
 	answers  uint64  // after so many answers
+	claims   bool    // others wait for the block after them
 	uncached float64 // tokens that it was expected to cost
 	reserved int     // blocks set aside for it
 }
@@ -245,14 +245,14 @@ func (b *Batch[Q, R]) learn(i int, u Usage) (freed bool) {
 		b.used.uncached += uncached
 		b.used.tokens += float64(u.PromptTokens)
 		m.caller = nil
-		if len(m.blocks) > 0 {
+		if m.last != nil {
 			// A block more or less is no contradiction: text has no fixed number of
 			// tokens in a block, and the last token is always computed.
 			cached := 0
 			if u.CachedTokens > 0 {
 				cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.bytes)/BlockBytes)
 			}
-			b.owner.queue.belief.learn(m.blocks, m.known, m.answers, min(cached, len(m.blocks)))
+			b.owner.queue.belief.learn(m.last, m.known, m.answers, min(cached, m.last.end()))
 		}
 	}
 	return b.unclaim(i)
@@ -263,12 +263,12 @@ func (b *Batch[Q, R]) unclaim(i int) (freed bool) {
 	m := &b.members[i]
 	b.owner.queue.belief.reserved -= m.reserved
 	m.reserved = 0
-	if m.claim != nil {
-		freed = b.owner.queue.belief.end(m.claim)
-		m.claim = nil
+	if m.claims {
+		freed = b.owner.queue.belief.end(m.last.at(m.known))
+		m.claims = false
 	}
-	b.owner.queue.belief.land(m.blocks)
-	m.blocks = nil
+	b.owner.queue.belief.land(m.last)
+	m.last = nil
 	return freed
 }
 

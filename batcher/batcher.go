@@ -433,7 +433,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d *decision, s *Settin
 			b.drop(w, err)
 			continue
 		}
-		known := b.queue.belief.known(w.prefix)
+		known := w.node.segment.known()
 		room := w.room(known)
 		if !d.fifo && b.crowded(room, len(batch.members)) {
 			batch.reason, l.crowded = ReasonBudget, true
@@ -445,13 +445,13 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d *decision, s *Settin
 			break
 		}
 		reserved := b.queue.belief.reserve(w, room)
-		blocks := b.queue.belief.fly(w)
+		last := b.queue.belief.fly(w)
 		b.queue.remove(w)
-		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, blocks: blocks, bytes: w.bytes, reserved: reserved}
+		m := member[Q, R]{entry: w.entry.(*entry[Q, R]), caller: w.caller, last: last, bytes: w.bytes, reserved: reserved}
 		m.value = m.entry.value
 		m.known, m.answers = known, b.queue.belief.answers
 		m.uncached = b.uncached(w, m.known)
-		m.claim = b.claim(&m)
+		m.claims = b.claim(&m)
 		b.queue.callers.serve(w.caller, m.uncached+1) // a cached prompt is not free either
 		uncached += m.uncached
 		batch.members = append(batch.members, m)
@@ -459,18 +459,19 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d *decision, s *Settin
 	return uncached
 }
 
-// claim makes requests wait that share what is new of member m; in ModeAuto a
-// single one only as long as that was found to pay. It requires mu.
-func (b *Batcher[Q, R]) claim(m *member[Q, R]) *block {
-	if m.known == len(m.blocks) {
-		return nil
+// claim makes requests wait that share what is new of member m, if there is
+// anything, and says whether they do; in ModeAuto a single one only as long as that
+// was found to pay. It requires mu.
+func (b *Batcher[Q, R]) claim(m *member[Q, R]) bool {
+	if m.last == nil || m.known == m.last.end() {
+		return false
 	}
-	first := m.blocks[len(m.blocks)-1-m.known]
+	first := m.last.at(m.known)
 	if b.settings.Mode == ModeAuto && !b.tuner.holding() && first.waiting() <= 1 {
-		return nil
+		return false
 	}
 	b.queue.belief.begin(first)
-	return first
+	return true
 }
 
 // cacheShare is the part of the server's cache that is set aside for requests

@@ -7,44 +7,90 @@ import "slices"
 // used, leaves first). It may be wrong, and then costs some order, never an
 // answer. Guarded by Batcher.mu.
 //
-// The cached blocks are closed under prefix: a prompt's blocks are used last to
-// first, so a block is always older than the one it extends and goes first.
+// It is a radix tree: blocks that only ever come together are one segment. The
+// segments are closed under prefix, and so are the cached ones: a prompt's are used
+// last to first, so a segment is always older than the one it extends and goes
+// first.
 type belief struct {
-	blocks         map[uint64]*block
-	oldest, newest *block     // the cached blocks, by time of use
-	cached         int        // in that list
-	limit          int        // most of them
-	answers        uint64     // learned from so far
-	holds          uint64     // nodes held so far
-	reserved       int        // blocks of the server's cache set aside for what is in flight and what follows it
-	spare          *block     // unused ones, linked by newer
-	lists          [][]*block // unused ones, for fly
+	heads          map[uint64]*segment // by the name of the first block
+	oldest, newest *segment            // the cached ones, by time of use
+	cached         int                 // blocks in that list
+	limit          int                 // most of them
+	answers        uint64              // learned from so far
+	holds          uint64              // nodes held so far
+	reserved       int                 // blocks of the server's cache set aside for what is in flight and what follows it
+	spare          *segment            // unused ones, linked by newer
+	spares         int
 }
 
-// block is one block of some prompt. It exists while it is cached, in flight or
+// segment is a run of blocks that all prompts here share wholly or not at all: one
+// that shares a part of it splits it. It exists while it is cached, in flight or
 // waited for.
-type block struct {
-	name         uint64
+type segment struct {
+	names        Prefix   // of its blocks; never empty
+	start        int      // blocks above it
+	parent       *segment // nil at the beginning of a prompt
 	cached       bool
 	used         uint64           // the answer that last used it
-	computing    int              // members in flight whose first new block it is
+	computing    int              // members in flight whose first new block is its first
 	flying       int              // members in flight that it is part of
 	nodes        *node            // of waiting requests, one of each group
 	groups       int              // that many
 	byGroup      map[*group]*node // of nodes, once there are many
-	older, newer *block           // while cached
+	older, newer *segment         // while cached
 }
 
-// manyGroups is from how many groups on a block finds a group's node by map: mostly
+// end is how many blocks a prompt has that ends here.
+func (s *segment) end() int { return s.start + len(s.names) }
+
+// at returns the segment that holds a block of a prompt that ends here, counted
+// from 0.
+func (s *segment) at(block int) *segment {
+	for s.start > block {
+		s = s.parent
+	}
+	return s
+}
+
+// known is how many leading blocks of a prompt that ends here are believed cached;
+// s may be nil.
+func (s *segment) known() int {
+	for s != nil && !s.cached {
+		s = s.parent
+	}
+	if s == nil {
+		return 0
+	}
+	return s.end()
+}
+
+// common is how many names a and b begin with alike. A name stands for all that
+// comes before it, too.
+func common(a, b Prefix) int {
+	low, high := 0, min(len(a), len(b)) // all below low are alike, none from high on
+	if high > 0 && a[high-1] == b[high-1] {
+		return high
+	}
+	for low < high {
+		if middle := (low + high) / 2; a[middle] == b[middle] {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low
+}
+
+// manyGroups is from how many groups on a segment finds a group's node by map: mostly
 // there is one, and what all callers share is found as fast.
 const manyGroups = 8
 
 // node is the node of a group, or nil.
-func (k *block) node(g *group) *node {
-	if k.byGroup != nil {
-		return k.byGroup[g]
+func (s *segment) node(g *group) *node {
+	if s.byGroup != nil {
+		return s.byGroup[g]
 	}
-	for n := k.nodes; n != nil; n = n.later {
+	for n := s.nodes; n != nil; n = n.later {
 		if n.group == g {
 			return n
 		}
@@ -53,107 +99,147 @@ func (k *block) node(g *group) *node {
 }
 
 // attach makes n the node of its group.
-func (k *block) attach(n *node) {
-	if n.later = k.nodes; n.later != nil {
+func (s *segment) attach(n *node) {
+	n.segment = s
+	if n.later = s.nodes; n.later != nil {
 		n.later.earlier = n
 	}
-	k.nodes = n
-	k.groups++
+	s.nodes = n
+	s.groups++
 	switch {
-	case k.byGroup != nil:
-		k.byGroup[n.group] = n
-	case k.groups > manyGroups:
-		k.byGroup = make(map[*group]*node, 2*manyGroups)
-		for m := k.nodes; m != nil; m = m.later {
-			k.byGroup[m.group] = m
+	case s.byGroup != nil:
+		s.byGroup[n.group] = n
+	case s.groups > manyGroups:
+		s.byGroup = make(map[*group]*node, 2*manyGroups)
+		for m := s.nodes; m != nil; m = m.later {
+			s.byGroup[m.group] = m
 		}
 	}
 }
 
 // detach undoes attach.
-func (k *block) detach(n *node) {
+func (s *segment) detach(n *node) {
 	if n.earlier == nil {
-		k.nodes = n.later
+		s.nodes = n.later
 	} else {
 		n.earlier.later = n.later
 	}
 	if n.later != nil {
 		n.later.earlier = n.earlier
 	}
-	if k.groups--; k.groups == 0 {
-		k.byGroup = nil
+	if s.groups--; s.groups == 0 {
+		s.byGroup = nil
 	}
-	delete(k.byGroup, n.group)
+	delete(s.byGroup, n.group)
 }
 
-func newBelief(limit int) belief { return belief{blocks: make(map[uint64]*block), limit: limit} }
+func newBelief(limit int) belief { return belief{heads: make(map[uint64]*segment), limit: limit} }
 
-// get returns the block of a name, making it where there is none.
-func (b *belief) get(name uint64) *block {
-	if k := b.blocks[name]; k != nil {
-		return k
+// segment returns the segment under above with which a prompt goes on from block
+// start, all of it in the prompt, making or splitting one where need be.
+func (b *belief) segment(p Prefix, start int, above *segment) *segment {
+	s := b.heads[p[start]]
+	if s == nil {
+		s = b.unused()
+		s.names, s.start, s.parent = p, start, above
+		if start > 0 {
+			s.names = slices.Clone(p[start:]) // a short end must not keep a long prompt's names
+		}
+		b.heads[p[start]] = s
+		return s
 	}
-	k := b.spare
-	if k == nil {
-		k = new(block)
-	} else {
-		b.spare = k.newer
+	if n := common(s.names, p[start:]); n < len(s.names) {
+		return b.split(s, n)
 	}
-	*k = block{name: name}
-	b.blocks[name] = k
-	return k
+	return s
 }
 
-// tidy drops a block that nothing needs.
-func (b *belief) tidy(k *block) {
-	if k.cached || k.computing > 0 || k.flying > 0 || k.nodes != nil {
+// split parts a segment after n blocks, and returns the new upper part. The lower
+// part stays the segment that it was, with the requests that end there: whoever
+// holds a prompt's last segment reaches all others from it.
+func (b *belief) split(s *segment, n int) *segment {
+	u := b.unused()
+	u.names, u.start, u.parent = slices.Clone(s.names[:n]), s.start, s.parent
+	u.used, u.computing, u.flying = s.used, s.computing, s.flying
+	s.names, s.start, s.parent, s.computing = slices.Clone(s.names[n:]), s.start+n, u, 0
+	b.heads[u.names[0]], b.heads[s.names[0]] = u, s
+	if s.cached { // the upper part is as old, and goes after it
+		u.cached, u.older, u.newer = true, s, s.newer
+		if s.newer == nil {
+			b.newest = u
+		} else {
+			s.newer.older = u
+		}
+		s.newer = u
+	}
+	for m := s.nodes; m != nil; m = m.later {
+		u.attach(m.split(n))
+	}
+	return u
+}
+
+// mostSpares is how many unused segments are kept, and unused nodes of a group: a
+// few MB.
+const mostSpares = 1 << 14
+
+func (b *belief) unused() *segment {
+	s := b.spare
+	if s == nil {
+		return new(segment)
+	}
+	b.spare, s.newer = s.newer, nil
+	b.spares--
+	return s
+}
+
+// tidy drops a segment that nothing needs.
+func (b *belief) tidy(s *segment) {
+	if s.cached || s.computing > 0 || s.flying > 0 || s.nodes != nil {
 		return
 	}
-	delete(b.blocks, k.name)
-	*k = block{newer: b.spare}
-	b.spare = k
+	delete(b.heads, s.names[0])
+	if *s = (segment{}); b.spares < mostSpares {
+		s.newer, b.spare = b.spare, s
+		b.spares++
+	}
 }
 
 // known is how many leading blocks of p are believed cached.
 func (b *belief) known(p Prefix) int {
-	low, high := 0, len(p) // all below low are cached, none from high on
-	for low < high {
-		middle := (low + high) / 2
-		if k := b.blocks[p[middle]]; k != nil && k.cached {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
+	return b.leading(p, func(s *segment) bool { return s.cached })
 }
 
 // seen is how many leading blocks of p are cached, in flight or waited for.
 func (b *belief) seen(p Prefix) int {
-	low, high := 0, len(p)
-	for low < high {
-		middle := (low + high) / 2
-		if b.blocks[p[middle]] != nil {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
+	return b.leading(p, func(*segment) bool { return true })
 }
 
-// waiting is how many requests wait that need k.
-func (k *block) waiting() int {
+func (b *belief) leading(p Prefix, counts func(*segment) bool) (blocks int) {
+	for blocks < len(p) {
+		s := b.heads[p[blocks]]
+		if s == nil || !counts(s) {
+			return blocks
+		}
+		n := common(s.names, p[blocks:])
+		if blocks += n; n < len(s.names) {
+			return blocks
+		}
+	}
+	return blocks
+}
+
+// waiting is how many requests wait that need s.
+func (s *segment) waiting() int {
 	all := 0
-	for n := k.nodes; n != nil; n = n.later {
+	for n := s.nodes; n != nil; n = n.later {
 		all += n.all
 	}
 	return all
 }
 
-// begin notes that a member computes a block, the first new one of its prompt:
+// begin notes that a member computes a segment, the first new one of its prompt:
 // requests that need it had better wait.
-func (b *belief) begin(first *block) {
+func (b *belief) begin(first *segment) {
 	first.computing++
 	if first.computing == 1 {
 		for n := first.nodes; n != nil; n = n.later {
@@ -174,8 +260,9 @@ func (b *belief) reserve(w *waiter, room int) (own int) {
 	return 0
 }
 
-// end undoes begin. It reports whether requests that waited for it can go now.
-func (b *belief) end(first *block) (freed bool) {
+// end undoes begin, for the segment that has that first block now. It reports
+// whether requests that waited for it can go now.
+func (b *belief) end(first *segment) (freed bool) {
 	first.computing--
 	if first.computing == 0 {
 		for n := first.nodes; n != nil; n = n.later {
@@ -187,64 +274,54 @@ func (b *belief) end(first *block) (freed bool) {
 	return freed
 }
 
-// mostLists is how many unused lists of blocks are kept: those of a large batch.
-const mostLists = 64
-
-// fly takes the blocks of a request that is about to leave the queue, the last
-// first: they stay until land, which takes the list back.
-func (b *belief) fly(w *waiter) []*block {
-	if len(w.prefix) == 0 {
-		return nil
+// fly takes the segments of a request that is about to leave the queue, and returns
+// the last: they stay until land.
+func (b *belief) fly(w *waiter) (last *segment) {
+	last = w.node.segment
+	for s := last; s != nil; s = s.parent {
+		s.flying++
 	}
-	var blocks []*block
-	if last := len(b.lists) - 1; last >= 0 {
-		blocks, b.lists[last], b.lists = b.lists[last], nil, b.lists[:last]
-	}
-	blocks = slices.Grow(blocks, len(w.prefix))
-	for n := w.node; n.parent != nil; n = n.parent {
-		n.block.flying++
-		blocks = append(blocks, n.block)
-	}
-	return blocks
+	return last
 }
 
-// land lets the blocks of a member go that has ended.
-func (b *belief) land(blocks []*block) {
-	for _, k := range blocks {
-		k.flying--
-		b.tidy(k)
-	}
-	if len(blocks) > 0 && len(b.lists) < mostLists {
-		clear(blocks)
-		b.lists = append(b.lists, blocks[:0])
+// land lets the segments of a member go that has ended.
+func (b *belief) land(last *segment) {
+	for s := last; s != nil; {
+		above := s.parent
+		s.flying--
+		b.tidy(s)
+		s = above
 	}
 }
 
-// learn takes the answer to a prompt of these blocks, the last first, of which
-// known were believed cached when it was sent, after so many answers, and the
-// server found cachedBlocks: all of it is cached now.
-func (b *belief) learn(blocks []*block, known int, answers uint64, cachedBlocks int) {
+// learn takes the answer to a prompt that ends with last, of which known blocks were
+// believed cached when it was sent, after so many answers, and the server found
+// cachedBlocks: all of it is cached now.
+func (b *belief) learn(last *segment, known int, answers uint64, cachedBlocks int) {
 	if cachedBlocks < known {
-		b.contradict(blocks[len(blocks)-1-cachedBlocks], answers)
+		b.contradict(last.at(cachedBlocks), cachedBlocks, answers)
 	}
 	b.answers++
-	for _, k := range blocks {
-		b.use(k)
+	for s := last; s != nil; s = s.parent {
+		b.use(s)
 	}
 	b.shrink(b.limit)
 }
 
-// contradict drops a block that was thought cached after so many answers and was
-// not, with all that was thought to be older: SGLang evicts the oldest first. A
-// block that was used since is there again.
-func (b *belief) contradict(missing *block, answers uint64) {
-	if !missing.cached || missing.used > answers {
+// contradict drops what was thought cached after so many answers and was not, of s
+// from a block on, with all that was thought to be older: SGLang evicts the oldest
+// first. A segment that was used since is there again.
+func (b *belief) contradict(s *segment, block int, answers uint64) {
+	if !s.cached || s.used > answers {
 		return
 	}
-	for b.oldest != missing {
+	if block > s.start {
+		b.split(s, block-s.start)
+	}
+	for b.oldest != s {
 		b.evict(b.oldest)
 	}
-	b.evict(missing)
+	b.evict(s)
 }
 
 // forget drops everything cached, after a flush or a restart.
@@ -255,7 +332,17 @@ func (b *belief) forget() {
 // shrink drops the oldest until at most limit blocks are cached.
 func (b *belief) shrink(limit int) {
 	for b.cached > limit {
-		b.evict(b.oldest)
+		s := b.oldest
+		switch keep := len(s.names) - (b.cached - limit); {
+		case keep <= 0:
+			b.evict(s)
+		case s.flying == 0 && s.nodes == nil: // so nothing is below it
+			s.names = s.names[:keep]
+			b.cached = limit
+		default:
+			b.split(s, keep)
+			b.evict(s)
+		}
 	}
 }
 
@@ -265,39 +352,39 @@ func (b *belief) setLimit(limit int) {
 	b.shrink(limit)
 }
 
-// use makes k the newest cached block.
-func (b *belief) use(k *block) {
-	if k.cached {
-		b.unlink(k)
+// use makes s the newest cached segment.
+func (b *belief) use(s *segment) {
+	if s.cached {
+		b.unlink(s)
 	}
-	k.cached, k.used = true, b.answers
-	k.older, k.newer = b.newest, nil
+	s.cached, s.used = true, b.answers
+	s.older, s.newer = b.newest, nil
 	if b.newest == nil {
-		b.oldest = k
+		b.oldest = s
 	} else {
-		b.newest.newer = k
+		b.newest.newer = s
 	}
-	b.newest = k
-	b.cached++
+	b.newest = s
+	b.cached += len(s.names)
 }
 
-func (b *belief) evict(k *block) {
-	b.unlink(k)
-	k.cached = false
-	b.tidy(k)
+func (b *belief) evict(s *segment) {
+	b.unlink(s)
+	s.cached = false
+	b.tidy(s)
 }
 
-func (b *belief) unlink(k *block) {
-	if k.older == nil {
-		b.oldest = k.newer
+func (b *belief) unlink(s *segment) {
+	if s.older == nil {
+		b.oldest = s.newer
 	} else {
-		k.older.newer = k.newer
+		s.older.newer = s.newer
 	}
-	if k.newer == nil {
-		b.newest = k.older
+	if s.newer == nil {
+		b.newest = s.older
 	} else {
-		k.newer.older = k.older
+		s.newer.older = s.older
 	}
-	k.older, k.newer = nil, nil
-	b.cached--
+	s.older, s.newer = nil, nil
+	b.cached -= len(s.names)
 }

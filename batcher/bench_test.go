@@ -122,17 +122,16 @@ func BenchmarkPrefix(b *testing.B) {
 				}
 				w.prefix = p
 				q.push(w, "", 0, false)
-				known, blocks := q.belief.known(p), q.belief.fly(w)
+				known, last := w.node.segment.known(), q.belief.fly(w)
 				q.remove(q.lanes[0].pick())
 				if known < len(p) {
-					first := blocks[len(p)-1-known]
-					q.belief.begin(first)
-					q.belief.learn(blocks, known, q.belief.answers, len(p))
-					q.belief.end(first)
-				} else {
-					q.belief.learn(blocks, known, q.belief.answers, len(p))
+					q.belief.begin(last.at(known))
 				}
-				q.belief.land(blocks)
+				q.belief.learn(last, known, q.belief.answers, len(p))
+				if known < len(p) {
+					q.belief.end(last.at(known))
+				}
+				q.belief.land(last)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
 		})

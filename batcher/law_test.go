@@ -121,7 +121,7 @@ func law(t *rapid.T) {
 		}
 		req := Request[int]{Value: v, Bytes: v % 90, Tokens: v % 50, Key: key, Priority: len(key), Same: same}
 		if req.Same == (Identity{}) && !isPlain(v) {
-			req.Prefix = drawPrefix(t)
+			req.Prefix = drawPrefix(t, 4)
 			req.Bytes += BlockBytes * len(req.Prefix)
 			req.Caller = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "caller")
 		}
@@ -195,12 +195,12 @@ func isPlain(v int) bool { return v%20 != shared && v%3 != 0 && !hasDeadline(v) 
 
 func hasDeadline(v int) bool { return v%4 == 0 }
 
-// drawPrefix draws one of a few prompts that share beginnings.
-func drawPrefix(t *rapid.T) Prefix {
+// drawPrefix draws a prompt of so many blocks at most that shares beginnings with others.
+func drawPrefix(t *rapid.T, most int) Prefix {
 	var p Prefix
 	name := uint64(1)
-	for range rapid.IntRange(0, 4).Draw(t, "blocks") {
-		name = 10*name + uint64(rapid.IntRange(0, 1).Draw(t, "block"))
+	for range rapid.IntRange(0, most).Draw(t, "blocks") {
+		name = 10*name + rapid.SampledFrom([]uint64{0, 0, 0, 1}).Draw(t, "block")
 		p = append(p, name)
 	}
 	return p
@@ -215,16 +215,21 @@ func checkEmpty(t *rapid.T, b *Batcher[int, int]) {
 	if len(q.lanes) != 0 || len(q.byKey) != 0 || len(q.same) != 0 {
 		t.Fatalf("left in the queue: %d lanes, %d identities", len(q.lanes), len(q.same))
 	}
-	for name, k := range q.belief.blocks {
-		if !k.cached || k.computing != 0 || k.flying != 0 || k.nodes != nil {
-			t.Fatalf("block %d is left: %+v", name, *k)
+	blocks := 0
+	for name, s := range q.belief.heads {
+		if !s.cached || s.computing != 0 || s.flying != 0 || s.nodes != nil || s.names[0] != name {
+			t.Fatalf("segment %d is left: %+v", name, *s)
 		}
+		if up := s.parent; s.start > 0 && (up == nil || q.belief.heads[up.names[0]] != up || up.end() != s.start || up.used < s.used) {
+			t.Fatalf("segment %+v stands under %+v", *s, up)
+		}
+		blocks += len(s.names)
 	}
 	if q.belief.reserved != 0 {
 		t.Fatalf("%d blocks are still reserved", q.belief.reserved)
 	}
-	if q.belief.cached != len(q.belief.blocks) || q.belief.cached > q.belief.limit {
-		t.Fatalf("%d blocks, %d cached, limit %d", len(q.belief.blocks), q.belief.cached, q.belief.limit)
+	if q.belief.cached != blocks || q.belief.cached > q.belief.limit {
+		t.Fatalf("%d blocks, %d cached, limit %d", blocks, q.belief.cached, q.belief.limit)
 	}
 	for name, who := range q.callers.byName {
 		if who.present != 0 {

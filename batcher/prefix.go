@@ -9,7 +9,7 @@ import (
 // blocks, so two prompts share their first k blocks exactly when their first k
 // elements are equal (but for collisions of 64 bits, which could cost a little
 // order and never an answer). A last block that is not full is not named. Values
-// are comparable only within one process.
+// are comparable only within one process, and must not be changed once submitted.
 type Prefix []uint64
 
 // BlockBytes is the length of a block: 64 token ids of 4 bytes, or about as

@@ -14,20 +14,18 @@ type group struct {
 	spares int
 }
 
-const mostSpares = 1 << 14 // unused nodes that a group keeps: a few MB
-
-// node is one block of waiting prompts. Requests stand at the node of the last
-// of their blocks. A node is held while its block is computed for another
+// node is one segment of waiting prompts. Requests stand at the node of the last
+// of their segments. A node is held while its first block is computed for another
 // request: SGLang shares nothing new within one forward (measured on 0.5.23), so
 // what stands here and below had better come after that.
 type node struct {
-	group  *group
-	block  *block // nil at the root
-	parent *node
-	held   bool
-	all    int // requests here and below: a node exists while there are any
-	open   int // of these, requests that no held node below this one keeps
-	size   int // nodes here and below
+	group   *group
+	segment *segment // nil at the root
+	parent  *node
+	held    bool
+	all     int // requests here and below: a node exists while there are any
+	open    int // of these, requests that no held node below this one keeps
+	size    int // blocks here and below
 
 	// What is set aside in the server's cache for the requests here and below,
 	// in blocks: see room.
@@ -41,21 +39,21 @@ type node struct {
 	left, right      *node // neighbours among the parent's children
 	linked           bool
 
-	earlier, later *node // neighbours among the nodes of one block
+	earlier, later *node // neighbours among the nodes of one segment
 }
 
 // add puts a request into the tree, at the end of its prefix.
 func (g *group) add(w *waiter, b *belief) {
 	n := &g.root
 	n.all++
-	for _, name := range w.prefix {
-		n = g.below(n, name, b)
+	for at := 0; at < len(w.prefix); at = n.segment.end() {
+		n = g.below(n, b.segment(w.prefix, at, n.segment), b)
 		n.all++
 	}
-	grown := 0 // new nodes: all of them at the end
+	grown := 0 // blocks of new nodes: all of them at the end
 	for m := n; m != nil; m = m.parent {
 		if m.size == 0 && m.parent != nil {
-			grown++
+			grown += len(m.segment.names)
 		}
 		m.size += grown
 		if m.reserved > 0 {
@@ -73,25 +71,59 @@ func (g *group) add(w *waiter, b *belief) {
 	n.opened(1, false)
 }
 
-// below returns the node of a block under n, making it where there is none.
-func (g *group) below(n *node, name uint64, b *belief) *node {
-	k := b.get(name)
-	if c := k.node(g); c != nil {
+// below returns the node of a segment under n, making it where there is none.
+func (g *group) below(n *node, s *segment, b *belief) *node {
+	if c := s.node(g); c != nil {
 		return c
 	}
-	c := g.spare
-	if c == nil {
-		c = new(node)
-	} else {
-		g.spare = c.right
-		g.spares--
-	}
-	*c = node{group: g, block: k, parent: n, held: k.computing > 0}
+	c := g.unused()
+	c.parent, c.held = n, s.computing > 0
 	if c.held {
 		b.holds++
 	}
-	k.attach(c)
+	s.attach(c)
 	return c
+}
+
+func (g *group) unused() *node {
+	n := g.spare
+	if n == nil {
+		return &node{group: g}
+	}
+	g.spare = n.right
+	g.spares--
+	*n = node{group: g}
+	return n
+}
+
+// split parts n, whose segment is parted after so many blocks, and returns the node
+// of the upper part, which takes its place. The requests at n stay there.
+func (n *node) split(blocks int) *node {
+	u := n.group.unused()
+	u.parent, u.held, u.all, u.open, u.size = n.parent, n.held, n.all, n.open, n.size
+	if n.linked {
+		n.standIn(u)
+	}
+	n.parent, n.held = u, false
+	n.size -= blocks
+	n.relink(false)
+	return u
+}
+
+// standIn puts u in n's place among the parent's children.
+func (n *node) standIn(u *node) {
+	u.left, u.right, u.linked = n.left, n.right, true
+	if u.left == nil {
+		u.parent.child = u
+	} else {
+		u.left.right = u
+	}
+	if u.right == nil {
+		u.parent.lastChild = u
+	} else {
+		u.right.left = u
+	}
+	n.left, n.right, n.linked = nil, nil, false
 }
 
 // remove takes a request out of the tree.
@@ -112,7 +144,7 @@ func (g *group) remove(w *waiter, b *belief) {
 	for gone := 0; n != nil; {
 		above := n.parent
 		if n.all--; n.all == 0 && above != nil {
-			gone++
+			gone += len(n.segment.names)
 			g.drop(n, b)
 		} else {
 			n.size -= gone
@@ -127,8 +159,8 @@ func (g *group) drop(n *node, b *belief) {
 		g.cursor = n.parent
 	}
 	b.reserved -= n.reserved
-	n.block.detach(n)
-	b.tidy(n.block)
+	n.segment.detach(n)
+	b.tidy(n.segment)
 	if *n = (node{}); g.spares < mostSpares {
 		n.right, g.spare = g.spare, n
 		g.spares++
@@ -148,7 +180,7 @@ func (w *waiter) room(known int) int {
 	if w.node.parent == nil {
 		return 0 // too short to be named
 	}
-	return len(w.prefix) - known + w.node.size - 1
+	return len(w.prefix) - known + w.node.size - len(w.node.segment.names)
 }
 
 // replace puts one request in the place of another that has the same prefix.
