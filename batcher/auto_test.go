@@ -2,6 +2,8 @@ package batcher
 
 import (
 	"context"
+	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -73,6 +75,62 @@ func TestAutoLeavesWhatDoesNotHelp(t *testing.T) {
 		busy(t, b, 100, 5*time.Minute)
 		if p := b.Stats().Plan; p.MaxInFlight > autoInFlight {
 			t.Errorf("%d in flight: %s", p.MaxInFlight, p.Why)
+		}
+	})
+}
+
+// A server that serves one call after the other, each at a cost of its own: two callers
+// who come back together are served faster as one batch.
+func TestAutoGathersFewCallersWhereACallIsDear(t *testing.T) {
+	for _, c := range []struct {
+		perCall, perPrompt time.Duration
+		gathers            bool
+	}{{20 * time.Millisecond, 5 * time.Millisecond, true}, {0, 20 * time.Millisecond, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			one := make(chan struct{}, 1)
+			b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
+				one <- struct{}{}
+				defer func() { <-one }()
+				time.Sleep(c.perCall + time.Duration(batch.Len())*c.perPrompt)
+				answerAll(batch)
+				return nil
+			})
+			defer b.Close()
+			busy(t, b, 2, time.Minute)
+			p := b.Stats().Plan
+			if gathers := p.BatchSize == 2 && p.MaxInFlight == 1; gathers != c.gathers {
+				t.Errorf("%v a call, %v a prompt: %s", c.perCall, c.perPrompt, p.Why)
+			}
+			busy(t, b, 40, time.Minute) // no longer few
+			if b.tuner.gathered != 0 {
+				t.Errorf("40 callers are gathered: %s", b.Stats().Plan.Why)
+			}
+		})
+	}
+}
+
+// Of callers who come now and then, as many as come are served, however they are batched.
+func TestAutoGathersNobodyBeforeAServerThatIdles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
+			time.Sleep(10 * time.Millisecond)
+			answerAll(batch)
+			return nil
+		})
+		defer b.Close()
+		var wg sync.WaitGroup
+		rng := rand.New(rand.NewPCG(1, 2))
+		for range 5000 {
+			time.Sleep(time.Duration(rng.ExpFloat64() * float64(15*time.Millisecond)))
+			wg.Go(func() {
+				if _, _, err := b.Submit(t.Context(), Request[int]{Tokens: 100}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if p := b.Stats().Plan; !strings.Contains(p.Why, "idles") || p.MaxInFlight == 1 {
+			t.Error(p.Why)
 		}
 	})
 }
