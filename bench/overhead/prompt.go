@@ -18,5 +18,8 @@ func source(n int) string {
 
 var prompts atomic.Int64
 
-// another is a prompt that nobody has sent before.
-func another(prompt string) string { return strconv.FormatInt(prompts.Add(1), 36) + "\n" + prompt }
+// another is a prompt of the same length that nobody has sent before.
+func another(prompt string) string {
+	n := strconv.FormatInt(prompts.Add(1), 36) + "\n"
+	return n + prompt[min(len(n), len(prompt)):]
+}
