@@ -238,7 +238,21 @@ func makeOutput(o options) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
 	}
+	if unfinished(dir) {
+		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: go on with it by -resume %s, or name another directory", dir, dir)
+	}
 	return dir, nil
+}
+
+// unfinished says whether a directory holds what a sweep measured before it was cut: a
+// journal, and no report of all of it.
+func unfinished(dir string) bool {
+	held, err := sweep.ReadJournal(filepath.Join(dir, journalFile))
+	if err != nil || len(held.Runs) == 0 {
+		return false
+	}
+	r, err := readResults(dir)
+	return err != nil || r.Partial || r.CreatedAt.Before(held.At)
 }
 
 func openLog(dir string) (*slog.Logger, func(), error) {

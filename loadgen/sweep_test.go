@@ -57,6 +57,9 @@ func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	if e := loadgen(t, "-resume="+out, "-n=5"); e.status != 2 || !strings.Contains(e.stderr, "-n: ") {
 		t.Errorf("another -n: status %d, %s", e.status, e.stderr)
 	}
+	if e := loadgen(t, append(slices.Clone(args), "-out", out)...); e.status != 2 || !strings.Contains(e.stderr, "-resume "+out) {
+		t.Errorf("begun anew: status %d, %s", e.status, e.stderr)
+	}
 	e := loadgen(t, "-resume", out)
 	if e.status != 0 || !strings.Contains(e.stderr, "resumed: ") {
 		t.Fatalf("status %d: %s, before %s", e.status, e.stderr, stderr)
