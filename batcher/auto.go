@@ -2,7 +2,6 @@ package batcher
 
 import (
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -25,16 +24,14 @@ const (
 	autoWaiting  = 1.0                  // share of a prompt's time to wait for company at most
 	autoInFlight = 2                    // one is computed while the next is parsed
 	autoMost     = 8                    // batches in flight to try
-	autoCrowd    = 8                    // batches over which the most that are here at once are sought
-	autoIdle     = 0.2                  // share of idle time from which it's not the callers who wait for the server
 )
 
 // tuner chooses for ModeAuto. The size is an equal share of all prompts that are
 // here for each batch in flight and the one that waits, so that a slot never
 // stands empty for want of prompts, or fewer where the learned cost says that
 // they carry the fixed cost as well. How many batches are in flight, whether
-// prompts wait for what another computes for them, and whether those of a few callers
-// who come back together go as one batch, is found by trying: see trial.
+// prompts wait for what another computes for them, and whether a few callers are
+// gathered, is found by trying: see trial.
 type tuner struct {
 	size  int // chosen last
 	wait  time.Duration
@@ -52,32 +49,26 @@ type tuner struct {
 	idle   time.Duration // in which nothing was in flight, so far
 	ceased time.Time     // when the last batch in flight ended; zero: some are in flight
 
-	gathered int // so many callers' prompts go as one batch, and none beside it; 0: they don't
-	gather   trial
-	began    time.Time     // when that trial did
-	idled    time.Duration // idle before it
-	most     int           // prompts that were here at once, in the last so many batches
-	lately   int           // and since,
-	batches  int           // in this many
+	gather gatherer
 }
 
 // choose chooses for a number of requests that wait or are in flight.
 func (t *tuner) choose(outstanding int, m *meter) {
 	if t.inFlight == 0 {
 		t.inFlight = autoInFlight
-		t.gather = trial{gap: trialBatches, pause: trialBatches, win: gatherWin}
+		t.gather.trial = trial{gap: trialBatches, pause: trialBatches, win: gatherWin}
 	}
-	t.lately = max(t.lately, outstanding)
+	t.gather.lately = max(t.gather.lately, outstanding)
 	slots := t.slots()
 	t.size, t.bound = (outstanding+slots)/(slots+1), "all prompts here shared among the batches in flight and the next"
-	if t.gathering() {
-		t.size, t.bound = t.crowd(), "all prompts that were here at once lately"
+	if t.gather.now() {
+		t.size, t.bound = t.gather.crowd(), "all that were here at once lately, one batch at a time"
 	}
 	t.wait = autoGather
 	prompt := m.cost.PerRequest + m.cost.PerToken*m.meanUncached()
 	if m.cost.Ready() && prompt > 0 {
 		t.wait = min(t.wait, seconds(autoWaiting*prompt))
-		if enough := m.cost.PerBatch / autoOverhead / prompt; enough < float64(t.size) {
+		if enough := m.cost.PerBatch / autoOverhead / prompt; enough < float64(t.size) && !t.gather.now() {
 			t.size, t.bound = max(min(t.size, autoSmallest), int(enough)), "as many as carry a batch's fixed cost"
 		}
 	}
@@ -89,37 +80,26 @@ func (t *tuner) choose(outstanding int, m *meter) {
 
 // slots is how many batches may be in flight now.
 func (t *tuner) slots() int {
-	if t.gathering() {
+	switch {
+	case t.gather.now():
 		return 1
-	}
-	if t.more.other() {
+	case t.more.other():
 		return t.other
 	}
 	return t.inFlight
 }
 
-// crowd is how many prompts were here at once lately.
-func (t *tuner) crowd() int { return max(t.most, t.lately) }
-
-// gathering says whether all prompts go as one batch now.
-func (t *tuner) gathering() bool {
-	return (t.gathered > 0) != t.gather.other()
-}
-
 // holding says whether a single request, too, waits now for the answer of another
 // that computes what they share. That several wait is never in doubt.
 func (t *tuner) holding() bool {
-	if t.gathered == 0 && t.gather.other() {
-		return false // it would not go with the others
-	}
-	return t.loose == t.hold.other()
+	return t.loose == t.hold.other() && !t.gather.now()
 }
 
 // plan tells what was chosen.
 func (t *tuner) plan(m *meter, tokens int64) Plan {
 	p := Plan{
 		BatchSize: t.size, BatchTokens: tokens, MaxWait: t.wait, MaxInFlight: t.slots(),
-		PrefixHold: !t.loose,
+		PrefixHold: !t.loose && t.gather.callers == 0,
 	}
 	if !m.cost.Ready() {
 		p.Why = fmt.Sprintf("size %d: %s; nothing learned yet of the cost", t.size, t.bound)
@@ -127,86 +107,12 @@ func (t *tuner) plan(m *meter, tokens int64) Plan {
 		p.Why = fmt.Sprintf("size %d: %s; a batch costs %.1f ms, a prompt %.1f ms, a thousand tokens %.1f ms (predictions are off by %.0f %%)",
 			t.size, t.bound, 1e3*m.cost.PerBatch, 1e3*m.cost.PerRequest, 1e6*m.cost.PerToken, 100*m.cost.Error)
 	}
-	for _, r := range []*trial{&t.more, &t.hold, &t.gather} {
+	for _, r := range []*trial{&t.more, &t.hold, &t.gather.trial} {
 		if r.said != "" {
 			p.Why += "; " + r.said
 		}
 	}
 	return p
-}
-
-// trial compares what is chosen with another choice by what the server gets done
-// in the same time, turn and turn about. It is rare: after each vain trial the
-// next comes twice as late.
-type trial struct {
-	running bool
-	round   int // even: as before, odd: the other
-	batches int // ended in this round
-	began   time.Time
-	done    float64 // in this round
-	rate    [2]float64
-	pause   int // batches until the next trial
-	gap     int // the last pause
-	said    string
-
-	win float64 // so much gain ends it early too; 0: none does
-}
-
-const (
-	trialRounds  = 6  // three of each
-	trialBatches = 12 // of a round; the first two are the other choice's still
-	trialSkip    = 2
-	trialGain    = 0.03 // less is not told from noise
-	trialLoss    = -0.1 // more than that ends it early, and puts the next one off for longer
-	firstGap     = 64   // batches before the first trial, and after one that succeeded
-	longestGap   = 8192
-)
-
-// other says whether the other choice is in force.
-func (r *trial) other() bool { return r.running && r.round%2 == 1 }
-
-// due counts a batch, and says whether it is time for a trial.
-func (r *trial) due() bool {
-	if r.gap == 0 {
-		r.gap, r.pause = firstGap, firstGap
-	}
-	r.pause--
-	return r.pause <= 0
-}
-
-func (r *trial) begin() {
-	r.running, r.round, r.batches, r.rate = true, 0, 0, [2]float64{}
-}
-
-// ended takes what a batch did, and after the last the gain of the other choice.
-func (r *trial) ended(done float64, now time.Time) (gain float64, over bool) {
-	if r.batches++; r.batches <= trialSkip {
-		r.began, r.done = now, 0
-		return 0, false
-	}
-	if r.done += done; r.batches < trialBatches {
-		return 0, false
-	}
-	r.rate[r.round%2] += r.done / math.Max(1e-9, now.Sub(r.began).Seconds())
-	r.batches = 0
-	if r.round++; r.round%2 == 1 {
-		return 0, false
-	}
-	gain = r.rate[1]/math.Max(1e-12, r.rate[0]) - 1
-	if r.round < trialRounds && gain > trialLoss && (r.win == 0 || gain < r.win) {
-		return 0, false
-	}
-	r.running = false
-	switch {
-	case gain > trialGain:
-		r.gap = firstGap
-	case gain > trialLoss:
-		r.gap = min(2*r.gap, longestGap)
-	default:
-		r.gap = min(4*r.gap, longestGap)
-	}
-	r.pause = r.gap
-	return gain, true
 }
 
 // sent notes that a batch goes, beside inFlight others.
@@ -228,7 +134,7 @@ func (t *tuner) ended(a account, c Cost, inFlight int, waiting bool, holds uint6
 	if !waiting {
 		t.more.running = false // more in flight mean something only while there is always work
 	}
-	t.count()
+	t.gather.count()
 	switch {
 	case t.more.running:
 		if gain, over := t.more.ended(t.price.work(a), now); over {
@@ -238,14 +144,13 @@ func (t *tuner) ended(a account, c Cost, inFlight int, waiting bool, holds uint6
 		if gain, over := t.hold.ended(float64(a.prompts), now.Add(-t.idle)); over {
 			t.decideHold(gain)
 		}
-	case t.gather.running:
-		if gain, over := t.gather.ended(float64(a.prompts), now); over {
-			t.decideGather(gain, now)
+	case t.gather.trial.running:
+		if gain, over := t.gather.trial.ended(float64(a.prompts), now); over { // not by tokens: gathered, they compute what they share twice
+			t.gather.decide(gain)
 		}
-	case !waiting && t.few() && t.gather.due():
-		t.began, t.idled = now, t.idle
-		t.gather.begin()
-	case (held || t.loose) && t.hold.due():
+	case !waiting && t.gather.few() && t.gather.trial.due():
+		t.gather.consider(t.idle, now)
+	case (held || t.loose) && t.gather.callers == 0 && t.hold.due():
 		t.hold.begin()
 	case waiting && t.more.due():
 		t.other, t.price = t.inFlight+1, c
@@ -253,21 +158,6 @@ func (t *tuner) ended(a account, c Cost, inFlight int, waiting bool, holds uint6
 			t.other = t.inFlight - 1
 		}
 		t.more.begin()
-	}
-}
-
-// few says whether there are callers to gather, and so few that no batch of a share of
-// them carries its fixed cost.
-func (t *tuner) few() bool { return t.crowd() > 1 && t.crowd() < autoSmallest }
-
-// count counts a batch that ended, and has those go apart again who are no longer about
-// as many as when it was found to pay that they don't.
-func (t *tuner) count() {
-	if t.batches++; t.batches == autoCrowd {
-		t.most, t.lately, t.batches = t.lately, 0, 0
-	}
-	if n := t.crowd(); t.gathered > 0 && (n > 2*t.gathered || 2*n < t.gathered || !t.few()) {
-		t.gathered, t.gather = 0, trial{win: gatherWin}
 	}
 }
 
@@ -286,28 +176,6 @@ func (t *tuner) decideMore(gain float64) {
 		t.inFlight = t.other
 	} else {
 		t.fewer = !t.fewer
-	}
-}
-
-// gatherWin is the gain that shows at once: twice as many in a batch whose cost is
-// mostly fixed.
-const gatherWin = 0.15
-
-func (t *tuner) decideGather(gain float64, now time.Time) {
-	idle := (t.idle - t.idled).Seconds() / now.Sub(t.began).Seconds()
-	switch pays := gain > trialGain; {
-	case t.gathered > 0:
-		t.gather.said = fmt.Sprintf("not to gather %d does %+.1f %%", t.gathered, 100*gain)
-		if pays {
-			t.gathered = 0
-		}
-	case idle > autoIdle:
-		t.gather.said = fmt.Sprintf("to gather %d says nothing with a server that idles %.0f %% of the time", t.crowd(), 100*idle)
-	default:
-		t.gather.said = fmt.Sprintf("to gather %d does %+.1f %%", t.crowd(), 100*gain)
-		if pays {
-			t.gathered, t.loose = t.crowd(), true
-		}
 	}
 }
 

@@ -102,8 +102,10 @@ func TestAutoGathersFewCallersWhereACallIsDear(t *testing.T) {
 				t.Errorf("%v a call, %v a prompt: %s", c.perCall, c.perPrompt, p.Why)
 			}
 			busy(t, b, 40, time.Minute) // no longer few
-			if b.tuner.gathered != 0 {
-				t.Errorf("40 callers are gathered: %s", b.Stats().Plan.Why)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.tuner.gather.callers != 0 || b.tuner.gather.trial.running {
+				t.Errorf("40 callers are gathered: %+v", b.tuner.gather)
 			}
 		})
 	}
@@ -131,6 +133,39 @@ func TestAutoGathersNobodyBeforeAServerThatIdles(t *testing.T) {
 		wg.Wait()
 		if p := b.Stats().Plan; !strings.Contains(p.Why, "idles") || p.MaxInFlight == 1 {
 			t.Error(p.Why)
+		}
+	})
+}
+
+func TestAutoGathersThoseNoLongerWhoNowComeSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := make(chan struct{}, 1)
+		b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
+			one <- struct{}{}
+			defer func() { <-one }()
+			time.Sleep(20 * time.Millisecond)
+			answerAll(batch)
+			return nil
+		})
+		defer b.Close()
+		busy(t, b, 2, time.Minute)
+		if p := b.Stats().Plan; !strings.Contains(p.Why, "one batch at a time") {
+			t.Fatalf("two are not gathered: %s", p.Why)
+		}
+		for range 500 {
+			var wg sync.WaitGroup
+			for range 2 {
+				wg.Go(func() {
+					if _, _, err := b.Submit(t.Context(), Request[int]{Tokens: 100}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			time.Sleep(200 * time.Millisecond)
+		}
+		if p := b.Stats().Plan; strings.Contains(p.Why, "one batch at a time") {
+			t.Errorf("still gathered: %s", p.Why)
 		}
 	})
 }

@@ -331,7 +331,7 @@ func (b *Batcher[Q, R]) look(s *Settings, now time.Time) {
 		if l.open < l.count && l.released.After(v.since) {
 			v.since = l.released // the oldest may be held: the rest fills a batch of its own
 		}
-		if t := &b.tuner; s.Mode == ModeAuto && t.gathering() && t.ceased.After(v.since) {
+		if t := &b.tuner; s.Mode == ModeAuto && t.gather.now() && len(b.queue.lanes) == 1 && t.ceased.After(v.since) {
 			v.since = t.ceased // those who were answered then may come back
 		}
 		if at := l.urgent.earliest(); !at.IsZero() && b.meter.cost.Ready() {

@@ -7,8 +7,8 @@ import "slices"
 // used, leaves first). It may be wrong, and then costs some order, never an
 // answer. Guarded by Batcher.mu.
 //
-// It is a radix tree: blocks that only ever come together are one segment. The
-// segments are closed under prefix, and so are the cached ones: a prompt's are used
+// It is a radix tree: blocks that have only come together so far are one segment, and
+// parts are not joined again. The segments are closed under prefix, and so are the cached ones: a prompt's are used
 // last to first, so a segment is always older than the one it extends and goes
 // first.
 type belief struct {
@@ -337,7 +337,9 @@ func (b *belief) shrink(limit int) {
 		case keep <= 0:
 			b.evict(s)
 		case s.flying == 0 && s.nodes == nil: // so nothing is below it
-			s.names = s.names[:keep]
+			if s.names = s.names[:keep]; cap(s.names) > 2*keep {
+				s.names = slices.Clone(s.names) // as in segment
+			}
 			b.cached = limit
 		default:
 			b.split(s, keep)

@@ -40,6 +40,50 @@ func (m *blockwise) known(p Prefix) (n int) {
 	return n
 }
 
+// checkTree checks what each node says of the requests at it and below.
+func checkTree(t *rapid.T, q *queue, waiting []*waiter) {
+	all, open, size := map[*node]int{}, map[*node]int{}, map[*node]int{}
+	free := 0
+	for _, w := range waiting {
+		counts := true
+		for n := w.node; n != nil; n = n.parent {
+			all[n]++
+			if counts {
+				open[n]++
+			}
+			counts = counts && !n.held
+		}
+		if counts {
+			free++
+		}
+	}
+	for name, s := range q.belief.heads {
+		if s.names[0] != name || s.parent != nil && s.parent.end() != s.start {
+			t.Fatalf("segment %d is not where it should be: %+v", name, *s)
+		}
+		for n := s.nodes; n != nil; n = n.later {
+			if s.node(n.group) != n || n.segment != s || n.held != (s.computing > 0) || s.parent != nil && n.parent != s.parent.node(n.group) {
+				t.Fatalf("node %+v of segment %+v", *n, *s)
+			}
+			for m := n; m != nil; m = m.parent {
+				size[m] += len(s.names)
+			}
+		}
+	}
+	for _, s := range q.belief.heads {
+		for n := s.nodes; n != nil; n = n.later {
+			if n.all != all[n] || n.open != open[n] || n.size != size[n] || n.linked != (n.open > 0 && !n.held) {
+				t.Fatalf("node of %d, %d open, %d blocks: %+v", all[n], open[n], size[n], *n)
+			}
+		}
+	}
+	for _, l := range q.lanes {
+		if l.open != free {
+			t.Fatalf("%d of the lane are open, want %d", l.open, free)
+		}
+	}
+}
+
 // TestSegmentsBelieveWhatSingleBlocksWould sends prompts that share beginnings, several
 // at once, some of which wait meanwhile, through the tree of segments and through a
 // belief without one.
@@ -47,7 +91,6 @@ func TestSegmentsBelieveWhatSingleBlocksWould(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(0, 30).Draw(t, "limit")
 		q, m := newQueue(limit), blockwise{used: map[uint64]uint64{}}
-		who := q.callers.come("", 0)
 		type flight struct {
 			p      Prefix
 			member member[int, int]
@@ -86,17 +129,25 @@ func TestSegmentsBelieveWhatSingleBlocksWould(t *testing.T) {
 			if got, want := q.belief.known(p), m.known(p); got != want || q.belief.cached != len(m.oldestFirst) {
 				t.Fatalf("%d blocks known of %d cached, want %d of %d", got, q.belief.cached, want, len(m.oldestFirst))
 			}
+			checkTree(t, &q, waiting)
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch rapid.IntRange(0, 7).Draw(t, "step") {
 			case 0, 1, 2:
+				who := q.callers.come(rapid.StringMatching("[a-l]").Draw(t, "caller"), 0)
 				w := &waiter{prefix: drawPrefix(t, 12), caller: who}
 				q.push(w, "", 0, false)
 				waiting = append(waiting, w)
 			case 3, 4:
 				if len(waiting) > 0 {
-					send(waiting[0])
-					waiting = waiting[1:]
+					i := rapid.IntRange(0, len(waiting)-1).Draw(t, "which")
+					w := waiting[i]
+					waiting = slices.Delete(waiting, i, i+1)
+					if rapid.IntRange(0, 3).Draw(t, "gone") == 0 {
+						q.leave(w)
+					} else {
+						send(w)
+					}
 				}
 			case 5:
 				if len(flying) > 0 {

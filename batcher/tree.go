@@ -46,7 +46,7 @@ type node struct {
 func (g *group) add(w *waiter, b *belief) {
 	n := &g.root
 	n.all++
-	for at := 0; at < len(w.prefix); at = n.segment.end() {
+	for at := 0; at < len(w.prefix); at += len(n.segment.names) {
 		n = g.below(n, b.segment(w.prefix, at, n.segment), b)
 		n.all++
 	}

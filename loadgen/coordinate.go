@@ -101,7 +101,7 @@ func coordinate(ctx context.Context, o options, c coordination) error {
 	if err != nil {
 		return inputError{err}
 	}
-	out, err := makeOutput(o)
+	out, err := makeSweepOutput(o)
 	if err != nil {
 		return inputError{err}
 	}

@@ -53,7 +53,7 @@ func runMerge(args []string, w io.Writer) error {
 	if err != nil {
 		return inputError{fmt.Errorf("merge: %w", err)}
 	}
-	dir, err := makeOutput(options{out: out})
+	dir, err := makeSweepOutput(options{out: out})
 	if err != nil {
 		return inputError{err}
 	}

@@ -44,12 +44,16 @@ func openRecord(o options, out string, plan sweep.Plan, b sweep.Beginning) (*rec
 		}
 		return &record{journal: journal, requests: requests, held: sweep.Journaled{Beginning: b}}, nil
 	}
-	journal, held, err := sweep.ResumeJournal(filepath.Join(out, journalFile), time.Now(), func(held sweep.Journaled) ([]sweep.Fact, error) {
-		more := moreRepeats(held.Facts, o.repeats)
-		if d := sweep.Differences(held.Facts, b.Facts, more...); len(d) > 0 {
+	ended := !unfinished(out)
+	journal, held, err := sweep.ResumeJournal(filepath.Join(out, journalFile), time.Now(), func(held sweep.Journaled) (*sweep.Change, error) {
+		c := &sweep.Change{Flags: moreRepeats(held.Facts, o.repeats)}
+		if d := sweep.Differences(held.Facts, b.Facts, c.Flags...); len(d) > 0 {
 			return nil, fmt.Errorf("another sweep than this: %s", sweep.Told(d))
 		}
-		return more, nil
+		if ended { // and has put back what it found: the proxies may be set otherwise since
+			c.Before = b.Before
+		}
+		return c, nil
 	})
 	if err != nil {
 		return nil, inputError{fmt.Errorf("-resume: %w", err)}

@@ -32,7 +32,7 @@ func execute(ctx context.Context, o options) error {
 	if err := o.shard.Plan(plan).ValidateFor(o.shard.Prompts(l.prompts)); err != nil {
 		return inputError{err}
 	}
-	out, err := makeOutput(o)
+	out, err := makeSweepOutput(o)
 	if err != nil {
 		return inputError{err}
 	}
@@ -238,10 +238,16 @@ func makeOutput(o options) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
 	}
-	if unfinished(dir) {
-		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: go on with it by -resume %s, or name another directory", dir, dir)
-	}
 	return dir, nil
+}
+
+// makeSweepOutput is makeOutput for what is measured anew: it spares what another sweep
+// has measured and not told.
+func makeSweepOutput(o options) (string, error) {
+	if o.resume == "" && o.out != "" && unfinished(o.out) {
+		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: go on with it by -resume %s, or name another directory", o.out, o.out)
+	}
+	return makeOutput(o)
 }
 
 // unfinished says whether a directory holds what a sweep measured before it was cut: a
@@ -252,7 +258,7 @@ func unfinished(dir string) bool {
 		return false
 	}
 	r, err := readResults(dir)
-	return err != nil || r.Partial || r.CreatedAt.Before(held.At)
+	return err != nil || r.Partial || r.CreatedAt.Before(held.At) || len(r.Resumed) < len(held.Resumed)
 }
 
 func openLog(dir string) (*slog.Logger, func(), error) {

@@ -105,10 +105,32 @@ func TestAFinishedSweepGoesOnWithMoreRepeats(t *testing.T) {
 	if len(r.Runs) != 6 || r.Config.Repeats != 3 || len(requestsOf(t, out)) != 6 {
 		t.Fatalf("%d runs, %d repeats, requests of %d", len(r.Runs), r.Config.Repeats, len(requestsOf(t, out)))
 	}
+	for run, n := range requestsOf(t, out) {
+		if n != 20 {
+			t.Errorf("%d requests of %s, want each of the 20 once", n, run)
+		}
+	}
 	for i, run := range before {
 		if !r.Runs[i].StartedAt.Equal(run.StartedAt) {
 			t.Errorf("%s, repeat %d was measured again", run.Setting, run.Repeat)
 		}
+	}
+}
+
+func TestWhatIsAddedToAFinishedSweepIsNotThrownAway(t *testing.T) {
+	out := t.TempDir()
+	args := []string{"-n", "20", "-sizes", "1,4", "-unbatched=false", "-auto=false", "-direct=false", "-phases", "cold", "-sim-speed", "50"}
+	if e := loadgen(t, append(slices.Clone(args), "-repeats", "1", "-out", out)...); e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	cmd, _, _ := start(t, "-resume", out, "-repeats", "500")
+	awaitRuns(t, out, 3)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, cmd)
+	if e := loadgen(t, append(args, "-repeats", "1", "-out", out)...); e.status != 2 || !strings.Contains(e.stderr, "-resume "+out) {
+		t.Errorf("status %d: %s", e.status, e.stderr)
 	}
 }
 
@@ -125,6 +147,9 @@ func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
 	status := wait(t, cmd)
 	if r := readReport(t, out); status == 130 && !r.Partial {
 		t.Errorf("status %d, %d runs", status, len(r.Runs))
+	}
+	if e := loadgen(t, "report", "-lang", "zh", out); e.status != 0 {
+		t.Errorf("the report of it in Chinese: status %d: %s", e.status, e.stderr)
 	}
 	if e := loadgen(t, "-resume="+out); e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)

@@ -36,7 +36,7 @@ type Report struct {
 	Partial       bool   `json:"partial"`                  // the sweep was cut short: Runs is what was measured until then
 	PartialReason string `json:"partial_reason,omitempty"` // why it was cut short; absent where it was not
 
-	Resumed []time.Time `json:"resumed_at,omitempty"` // when the sweep went on after it had been cut short; real time
+	Resumed []time.Time `json:"resumed_at,omitempty"` // when the sweep went on after its end, or after it had been cut short; real time
 	Shard   *Shard      `json:"shard,omitempty"`      // absent where the whole load was sent from here
 	Merged  int         `json:"merged,omitempty"`     // shards that this report joins; 0: none
 

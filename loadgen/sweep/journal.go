@@ -25,13 +25,23 @@ type Beginning struct {
 	Before map[string]target.Settings `json:"before,omitempty"`
 }
 
-// change gives a flag another value for all that goes on with the sweep.
-func (b *Beginning) change(to Fact) {
-	b.Args = append(b.Args, to.Name, to.Value)
-	for i := range b.Facts {
-		if b.Facts[i].Name == to.Name {
-			b.Facts[i].Value = to.Value
+// Change is what is otherwise than at the beginning from a resumption on.
+type Change struct {
+	Flags  []Fact                     `json:"flags,omitempty"`  // that have another value
+	Before map[string]target.Settings `json:"before,omitempty"` // nil: the one that there was
+}
+
+func (b *Beginning) change(c Change) {
+	for _, to := range c.Flags {
+		b.Args = append(b.Args, to.Name, to.Value)
+		for i := range b.Facts {
+			if b.Facts[i].Name == to.Name {
+				b.Facts[i].Value = to.Value
+			}
 		}
+	}
+	if c.Before != nil {
+		b.Before = c.Before
 	}
 }
 
@@ -39,7 +49,7 @@ func (b *Beginning) change(to Fact) {
 type entry struct {
 	Sweep   *Beginning  `json:"sweep,omitempty"`
 	Resumed *time.Time  `json:"resumed_at,omitempty"`
-	Changed []Fact      `json:"changed,omitempty"` // beside Resumed: the flags that have another value from then on
+	Changed *Change     `json:"changed,omitempty"` // beside Resumed, where something is
 	Run     *report.Run `json:"run,omitempty"`
 }
 
@@ -55,10 +65,10 @@ type Journaled struct {
 	Runs    []report.Run // in the order in which they were measured
 }
 
-func (j *Journaled) resume(at time.Time, changed []Fact) {
+func (j *Journaled) resume(at time.Time, changed *Change) {
 	j.Resumed = append(j.Resumed, at)
-	for _, f := range changed {
-		j.change(f)
+	if changed != nil {
+		j.change(*changed)
 	}
 }
 
@@ -76,16 +86,16 @@ func CreateJournal(path string, b Beginning) (*Journal, error) {
 }
 
 // ResumeJournal goes on with a journal, whose last line may have been cut by a crash:
-// it is dropped. check sees what it holds before anything is written, and returns the
-// flags that have another value from now on.
-func ResumeJournal(path string, now time.Time, check func(Journaled) ([]Fact, error)) (*Journal, Journaled, error) {
+// it is dropped. check sees what it holds before anything is written, and returns what is
+// otherwise from now on; nil: nothing.
+func ResumeJournal(path string, now time.Time, check func(Journaled) (*Change, error)) (*Journal, Journaled, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, Journaled{}, missing(path, err)
 	}
 	j := &Journal{f}
 	held, good, err := readJournal(f)
-	var changed []Fact
+	var changed *Change
 	if err == nil {
 		changed, err = check(held)
 	}

@@ -46,7 +46,7 @@ func written(t testing.TB) string {
 	return path
 }
 
-func agree(Journaled) ([]Fact, error) { return nil, nil }
+func agree(Journaled) (*Change, error) { return nil, nil }
 
 func TestAJournalCutAtAnyByteKeepsItsWholeLines(t *testing.T) {
 	path := written(t)
@@ -81,7 +81,7 @@ func TestAJournalThatIsRefusedStaysAsItWas(t *testing.T) {
 	path := written(t)
 	before, _ := os.ReadFile(path)
 	other := errors.New("another sweep")
-	if _, _, err := ResumeJournal(path, time.Now(), func(h Journaled) ([]Fact, error) {
+	if _, _, err := ResumeJournal(path, time.Now(), func(h Journaled) (*Change, error) {
 		if len(h.Runs) != 2 || !slices.Equal(h.Args, []string{"-n", "3"}) {
 			t.Errorf("%+v", h)
 		}
@@ -94,10 +94,12 @@ func TestAJournalThatIsRefusedStaysAsItWas(t *testing.T) {
 	}
 }
 
-func TestAFlagThatChangedStaysChanged(t *testing.T) {
+func TestWhatChangedStaysChanged(t *testing.T) {
 	path := written(t)
 	for _, n := range []string{"5", "7"} {
-		j, _, err := ResumeJournal(path, time.Now(), func(Journaled) ([]Fact, error) { return []Fact{{"-n", n}}, nil })
+		j, _, err := ResumeJournal(path, time.Now(), func(Journaled) (*Change, error) {
+			return &Change{Flags: []Fact{{"-n", n}}, Before: map[string]target.Settings{"a:1": {BatchSize: 9}}}, nil
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +108,7 @@ func TestAFlagThatChangedStaysChanged(t *testing.T) {
 		}
 	}
 	held, err := ReadJournal(path)
-	if err != nil || !slices.Equal(held.Facts, []Fact{{"-n", "7"}}) || !slices.Equal(held.Args, []string{"-n", "3", "-n", "5", "-n", "7"}) {
+	if err != nil || !slices.Equal(held.Facts, []Fact{{"-n", "7"}}) || !slices.Equal(held.Args, []string{"-n", "3", "-n", "5", "-n", "7"}) || held.Before["a:1"].BatchSize != 9 {
 		t.Errorf("%+v, %v", held.Beginning, err)
 	}
 }
