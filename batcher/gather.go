@@ -12,15 +12,19 @@ import (
 type gatherer struct {
 	callers int // so many are gathered; 0: they are not
 	trial   trial
-	looked  time.Time     // when the idleness was looked at last,
-	idled   time.Duration // and what it had come to
-	most    int           // requests that were here at once, in the last gatherBatches
-	lately  int           // and since,
-	batches int           // in this many
+
+	// Of the last gatherBatches:
+	most int  // requests that were here at once
+	busy bool // whether the server was, all the time or nearly
+
+	lately  int           // requests that were here at once since,
+	batches int           // in this many,
+	began   time.Time     // from then on,
+	idled   time.Duration // when idleness had come to that
 }
 
 const (
-	gatherBatches = 8
+	gatherBatches = trialBatches
 	gatherIdle    = 0.2  // share of the time from which on a server idles
 	gatherWin     = 0.15 // a gain that shows at once
 )
@@ -35,11 +39,19 @@ func (g *gatherer) crowd() int { return max(g.most, g.lately) }
 // do.
 func (g *gatherer) few() bool { return g.crowd() > 1 && g.crowd() < autoSmallest }
 
-// count counts a batch that ended. Once they are no longer few, or not about as many as
-// when it was found to pay, nobody is gathered.
-func (g *gatherer) count() {
-	if g.batches++; g.batches == gatherBatches {
-		g.most, g.lately, g.batches = g.lately, 0, 0
+// count counts a batch that ended, with all idleness so far. Once the callers are no
+// longer few, or not about as many as when it was found to pay, or the server idles,
+// nobody is gathered.
+func (g *gatherer) count(idle time.Duration, now time.Time) {
+	if g.began.IsZero() {
+		g.began, g.idled = now, idle
+	}
+	if g.batches++; g.batches >= gatherBatches {
+		g.busy = (idle - g.idled).Seconds() <= gatherIdle*now.Sub(g.began).Seconds()
+		g.most, g.lately, g.batches, g.began, g.idled = g.lately, 0, 0, now, idle
+		if !g.busy {
+			g.callers, g.trial.running, g.trial.said = 0, false, "nobody is gathered for a server that idles"
+		}
 	}
 	n := g.crowd()
 	if gone := !g.few() || g.callers > 0 && (n > 2*g.callers || 2*n < g.callers); gone && (g.callers > 0 || g.trial.running) {
@@ -47,20 +59,8 @@ func (g *gatherer) count() {
 	}
 }
 
-// consider begins a trial, unless the server has idled: then nobody is gathered.
-func (g *gatherer) consider(idle time.Duration, now time.Time) {
-	share := 1.0
-	if !g.looked.IsZero() {
-		share = (idle - g.idled).Seconds() / max(1e-9, now.Sub(g.looked).Seconds())
-	}
-	g.looked, g.idled = now, idle
-	if share <= gatherIdle {
-		g.trial.begin()
-		return
-	}
-	g.callers, g.trial.pause = 0, g.trial.gap
-	g.trial.said = fmt.Sprintf("nobody is gathered for a server that idles %.0f %% of the time", 100*share)
-}
+// due says whether it is time for a trial.
+func (g *gatherer) due() bool { return g.busy && g.few() && g.trial.due() }
 
 // decide takes the gain of what was tried.
 func (g *gatherer) decide(gain float64) {
