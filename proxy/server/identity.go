@@ -20,27 +20,37 @@ func newIdentities() identities {
 }
 
 // of is the identity of a prompt with all its options, or zero where the answer
-// to the same question may differ: a token that is sampled.
-func (n identities) of(p *prompt) batcher.Identity {
+// to the same question may differ: a token that is sampled. One half of it goes over
+// the whole prompt; the other, over what the last name of the prefix does not stand for.
+func (n identities) of(p *prompt, prefix batcher.Prefix) batcher.Identity {
 	r := &p.request
 	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
 		return batcher.Identity{}
 	}
 	options := optionBytes(p)
-	var id batcher.Identity
-	for i, seed := range n.seeds {
-		var h maphash.Hash
-		h.SetSeed(seed)
-		_, _ = h.Write(options)
-		_, _ = h.WriteString(r.Text)
-		var word [4]byte
-		for _, token := range r.InputIDs {
-			binary.LittleEndian.PutUint32(word[:], uint32(token))
-			_, _ = h.Write(word[:])
-		}
-		id[i] = h.Sum64() | 1 // never zero
+	text, ids := r.Text, r.InputIDs
+	first := nameOf(n.seeds[0], options, text, ids)
+	if blocks := len(prefix); blocks > 0 {
+		options = binary.LittleEndian.AppendUint64(options, prefix[blocks-1])
+		text, ids = text[min(len(text), blocks*batcher.BlockBytes):], ids[min(len(ids), blocks*batcher.BlockTokens):]
 	}
-	return id
+	return batcher.Identity{first | 1, nameOf(n.seeds[1], options, text, ids) | 1} // never zero
+}
+
+// nameOf is a name of a prompt and what is asked of it.
+func nameOf(seed maphash.Seed, options []byte, text string, ids []int32) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	_, _ = h.Write(options)
+	_, _ = h.WriteString(text)
+	var block [batcher.BlockBytes]byte
+	for part := range slices.Chunk(ids, batcher.BlockTokens) {
+		for i, id := range part {
+			binary.LittleEndian.PutUint32(block[4*i:], uint32(id))
+		}
+		_, _ = h.Write(block[:4*len(part)])
+	}
+	return h.Sum64()
 }
 
 // optionBytes writes everything but the prompt itself, each part so that it

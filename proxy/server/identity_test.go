@@ -1,11 +1,14 @@
 package server
 
 import (
+	"fmt"
 	"testing"
 
 	"paceline/batcher"
 	"paceline/sglang"
 )
+
+func identityOf(n identities, p *prompt) batcher.Identity { return n.of(p, p.prefix()) }
 
 func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	hot, cold, three := float32(0.7), float32(0), 3
@@ -22,7 +25,7 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	for name, change := range same {
 		p := base()
 		change(&p)
-		if n.of(&p) != n.of(new(base())) {
+		if identityOf(n, &p) != identityOf(n, new(base())) {
 			t.Errorf("%s: another identity", name)
 		}
 	}
@@ -45,11 +48,11 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 		},
 		"text and salt that run together": func(p *prompt) { p.request.Text, p.request.CacheSalt = "b", "a" },
 	}
-	seen := map[batcher.Identity]string{n.of(new(base())): "the first"}
+	seen := map[batcher.Identity]string{identityOf(n, new(base())): "the first"}
 	for name, change := range different {
 		p := base()
 		change(&p)
-		id := n.of(&p)
+		id := identityOf(n, &p)
 		if other, taken := seen[id]; taken {
 			t.Errorf("%s has the identity of %s", name, other)
 		}
@@ -57,14 +60,42 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	}
 	sampled := base()
 	sampled.request.MaxNewTokens, sampled.request.Sampling.Temperature = 1, &hot
-	if n.of(&sampled) != (batcher.Identity{}) {
+	if identityOf(n, &sampled) != (batcher.Identity{}) {
 		t.Error("a sampled token has an identity")
 	}
 	greedy, plain := base(), base()
 	greedy.request.MaxNewTokens, greedy.request.Sampling.Temperature = 1, &cold
 	plain.request.MaxNewTokens = 1
-	if n.of(&greedy) != n.of(&plain) {
+	if identityOf(n, &greedy) != identityOf(n, &plain) {
 		t.Error("greedy said and greedy by default differ")
+	}
+}
+
+func TestLongPromptsThatDifferAnywhereHaveIdentitiesOfTheirOwn(t *testing.T) {
+	n := newIdentities()
+	seen := map[batcher.Identity]string{}
+	add := func(what string, p prompt) {
+		id := identityOf(n, &p)
+		if other, taken := seen[id]; taken {
+			t.Errorf("%s has the identity of %s", what, other)
+		}
+		seen[id] = what
+		start := 3
+		p.request.Logprobs = &sglang.LogprobOptions{PromptStart: &start} // has no prefix
+		if id := identityOf(n, &p); id == (batcher.Identity{}) || seen[id] != "" {
+			t.Errorf("%s with log probabilities has the identity of %q", what, seen[id])
+		}
+	}
+	for _, at := range []int{0, 255, 256, 999, 1000, 2000} { // of 1,000
+		text, ids := make([]byte, 1000), make([]int32, 1000)
+		if at < 1000 {
+			text[at], ids[at] = 1, 1
+		}
+		if at == 2000 {
+			text, ids = text[:999], ids[:999]
+		}
+		add(fmt.Sprint("text ", at), prompt{request: sglang.Request{Text: string(text)}})
+		add(fmt.Sprint("ids ", at), prompt{request: sglang.Request{InputIDs: ids}})
 	}
 }
 
@@ -88,9 +119,10 @@ func TestTheLengthOfATextFollowsWhatSGLangCounts(t *testing.T) {
 func BenchmarkIdentity(b *testing.B) {
 	n := newIdentities()
 	p := prompt{request: sglang.Request{Text: string(make([]byte, 8<<10))}}
+	prefix := p.prefix()
 	b.SetBytes(8 << 10)
 	b.ReportAllocs()
 	for b.Loop() {
-		n.of(&p)
+		n.of(&p, prefix)
 	}
 }

@@ -121,6 +121,7 @@ func (s *submission) prepare(state *upstreamState) error {
 	}
 	v.request.RID, v.generation = sglang.NewRID(), state.generation
 	s.state = state
+	prefix := v.prefix()
 	s.request = batcher.Request[*prompt]{
 		Value:    v,
 		Bytes:    len(v.request.Text) + 4*len(v.request.InputIDs),
@@ -129,8 +130,8 @@ func (s *submission) prepare(state *upstreamState) error {
 		Priority: v.lanePriority(),
 		Caller:   s.caller,
 		Weight:   s.weight,
-		Prefix:   v.prefix(),
-		Same:     s.service.identities.of(v),
+		Prefix:   prefix,
+		Same:     s.service.identities.of(v, prefix),
 	}
 	return nil
 }
