@@ -97,7 +97,7 @@ func WriteComparison(w io.Writer, before, after Report) error {
 		p99 := func(r Run) float64 { return r.Latency.P99 }
 		rows = append(rows, []string{
 			c.phase, c.before.setting, rate(c.before.throughput), c.before.spread(), rate(c.after.throughput), c.after.spread(),
-			percent(c.after.throughput, c.before.throughput).String(), compare(c.before, c.after).answer().String(),
+			percent(c.after.throughput, c.before.throughput).String(), compareSweeps(c.before, c.after).answer().String(),
 			short(c.before.median(p99)), short(c.after.median(p99)), shareText(c.before.cachedShare), shareText(c.after.cachedShare),
 		})
 	}

@@ -40,14 +40,19 @@ func runName(r Run) phrase.Phrase {
 }
 
 func (r Report) repeatNotes(phases []phase) []phrase.Phrase {
+	rounds := false
 	for _, p := range phases {
 		for _, c := range p.cells {
 			if c.ranked && tooFew(c) {
 				return []phrase.Phrase{phrase.Say("Not enough repeats to tell: some settings have fewer than %d comparable runs. Their ranks only follow the figures.", stats.FewestToCompare)}
 			}
+			rounds = rounds || len(c.runs) >= stats.FewestPairs
 		}
 	}
-	return nil
+	if !rounds {
+		return nil
+	}
+	return []phrase.Phrase{phrase.Say("Settings with %d repeats or more are compared within rounds: in each round every setting was measured once, so a machine that gets slower or faster meanwhile favours none.", stats.FewestPairs)}
 }
 
 // directNotes says where going through the proxy differs in more than the proxy.

@@ -10,7 +10,7 @@ import (
 
 // byChance is the share of chance below which two settings are taken to differ.
 // With three repeats each it is reached exactly when every run of one is faster
-// than every run of the other.
+// than every run of the other; with five rounds, when one is faster in each.
 const byChance = 0.10
 
 // verdict is what the repeats can say of two cells.
@@ -33,8 +33,23 @@ func (v verdict) answer() phrase.Phrase {
 	return phrase.Say("not enough repeats to tell")
 }
 
+// compare compares two cells of one sweep: within rounds, once there are enough.
 func compare(a, b cell) verdict {
-	p, ok := stats.DifferenceByChance(a.throughputs(), b.throughputs())
+	return judge(func() (float64, bool) {
+		if p, ok := stats.PairedDifferenceByChance(byRounds(a, b)); ok {
+			return p, ok
+		}
+		return stats.DifferenceByChance(a.throughputs(), b.throughputs())
+	})
+}
+
+// compareSweeps compares a cell of one sweep with one of another.
+func compareSweeps(a, b cell) verdict {
+	return judge(func() (float64, bool) { return stats.DifferenceByChance(a.throughputs(), b.throughputs()) })
+}
+
+func judge(byChanceAlone func() (float64, bool)) verdict {
+	p, ok := byChanceAlone()
 	switch {
 	case !ok:
 		return tooFewRepeats
@@ -42,6 +57,16 @@ func compare(a, b cell) verdict {
 		return differ
 	}
 	return alike
+}
+
+// byRounds are the throughputs of the rounds in which both were measured.
+func byRounds(a, b cell) (of, with []float64) {
+	for _, r := range a.runs {
+		if i := slices.IndexFunc(b.runs, func(other Run) bool { return other.Repeat == r.Repeat }); i >= 0 {
+			of, with = append(of, r.RequestThroughput), append(with, b.runs[i].RequestThroughput)
+		}
+	}
+	return of, with
 }
 
 // tooFew says whether a cell has too few repeats to be told apart from another.

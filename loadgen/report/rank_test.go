@@ -23,6 +23,19 @@ func TestSettingsThatCannotBeToldApartShareARank(t *testing.T) {
 	}
 }
 
+func TestAMachineThatGetsSlowerHidesNoDifferenceOfARound(t *testing.T) {
+	p := cold(
+		repeats("1", "cold", 0, 11, 12.1, 14.3, 17.6, 22),
+		repeats("8", "cold", 0, 10, 11, 13, 16, 20), // faster by a tenth each time
+	)
+	if got := names(p.cells); got != "8:1 1:2 " {
+		t.Errorf("ranks %s", got)
+	}
+	if v := compareSweeps(p.cells[0], p.cells[1]); v != alike {
+		t.Errorf("in two sweeps, without rounds in common: %v", v)
+	}
+}
+
 func TestSmallStepsDoNotChainIntoOneRank(t *testing.T) {
 	p := cold(
 		repeats("4", "cold", 0, 10.0, 10.3, 10.6),

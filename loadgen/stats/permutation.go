@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 )
@@ -9,6 +10,10 @@ const (
 	// FewestToCompare is how many values each of two samples needs. Of two and
 	// two, the most different split still comes by chance one time in three.
 	FewestToCompare = 3
+
+	// FewestPairs is how many pairs of values it takes. Of four, all of them still
+	// differ in one direction by chance one time in eight.
+	FewestPairs = 5
 
 	// mostSplits bounds the exact test: two samples of 10 have 184,756 splits.
 	mostSplits = 200_000
@@ -39,6 +44,49 @@ func DifferenceByChance(a, b []float64) (p float64, ok bool) {
 		return t.random(fixedRandom()), true
 	}
 	return t.exact(), true
+}
+
+// PairedDifferenceByChance is Wilcoxon's signed-rank test, two-sided, of values that
+// were measured in pairs: the share of all ways to give the pairs' differences a sign
+// that set a and b at least as far apart as they are. What changes from pair to pair,
+// such as a machine that gets slower, falls on both of a pair and counts for nothing. A
+// difference is the logarithm of the ratio, so that it means the same at any speed;
+// pairs of equal values speak for neither. It is exact. All values must be above 0. ok is
+// false with fewer than FewestPairs pairs.
+func PairedDifferenceByChance(a, b []float64) (p float64, ok bool) {
+	if len(a) != len(b) || len(a) < FewestPairs {
+		return 0, false
+	}
+	var sizes []float64
+	var above []bool
+	for i := range a {
+		if d := math.Log(a[i] / b[i]); d != 0 {
+			sizes, above = append(sizes, math.Abs(d)), append(above, d > 0)
+		}
+	}
+	ranks := doubledRanks(sizes)
+	all, seen := sum(ranks), 0
+	for i, r := range ranks {
+		if above[i] {
+			seen += r
+		}
+	}
+	ways := make([]float64, all+1) // by the sum of the ranks above: the share of the ways that come to it
+	ways[0] = 1
+	for _, r := range ranks {
+		for s := all; s >= 0; s-- {
+			ways[s] /= 2
+			if s >= r {
+				ways[s] += ways[s-r] / 2
+			}
+		}
+	}
+	for s, share := range ways {
+		if apart := max(2*s-all, all-2*s); apart >= max(2*seen-all, all-2*seen) {
+			p += share
+		}
+	}
+	return p, true
 }
 
 // splitTest counts the splits that are as far from the middle as the one seen.

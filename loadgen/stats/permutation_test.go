@@ -28,6 +28,68 @@ func TestDifferenceByChanceHasKnownAnswers(t *testing.T) {
 	}
 }
 
+func TestPairedDifferenceByChanceHasKnownAnswers(t *testing.T) {
+	cases := []struct {
+		a, b []float64
+		want float64
+	}{
+		{[]float64{2, 4, 8, 3, 5}, []float64{1, 3, 7, 2, 4}, 2.0 / 32}, // each above its own, the values of both overlap
+		{[]float64{1, 3, 7, 2, 4}, []float64{2, 4, 8, 3, 5}, 2.0 / 32},
+		{[]float64{1, 2, 3, 4, 5}, []float64{1, 2, 3, 4, 5}, 1},
+		{[]float64{1, 2, 4, 8, 16, 32}, []float64{2, 4, 8, 16, 32, 64}, 2.0 / 64}, // equal ranks
+		{[]float64{10, 10, 10, 10, 10}, []float64{9, 8, 7, 6, 10.1}, 4.0 / 32},    // the smallest is the other way
+		{[]float64{10, 10, 10, 10, 10}, []float64{9, 8, 7, 6, 10}, 2.0 / 16},      // one says nothing
+	}
+	for _, c := range cases {
+		if got, ok := PairedDifferenceByChance(c.a, c.b); !ok || math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%v and %v: %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+	if _, ok := PairedDifferenceByChance([]float64{1, 2, 3, 4}, []float64{2, 3, 4, 5}); ok {
+		t.Error("four pairs were compared")
+	}
+	if _, ok := PairedDifferenceByChance([]float64{1, 2, 3, 4, 5}, []float64{2, 3, 4, 5, 6, 7}); ok {
+		t.Error("values without a partner were compared")
+	}
+}
+
+func TestThePairedTestCountsEachWayOfGivingSigns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(5, 9).Draw(t, "pairs")
+		a, b := make([]float64, n), make([]float64, n)
+		var sizes []float64
+		var seen []bool
+		for i := range n {
+			a[i], b[i] = float64(rapid.IntRange(1, 4).Draw(t, "a")), float64(rapid.IntRange(1, 4).Draw(t, "b"))
+			if a[i] != b[i] {
+				sizes, seen = append(sizes, math.Abs(math.Log(a[i]/b[i]))), append(seen, a[i] > b[i])
+			}
+		}
+		ranks := doubledRanks(sizes)
+		apart := func(above func(int) bool) int {
+			d := 0
+			for i, r := range ranks {
+				if above(i) {
+					d += r
+				} else {
+					d -= r
+				}
+			}
+			return max(d, -d)
+		}
+		least, as := apart(func(i int) bool { return seen[i] }), 0
+		for signs := range 1 << len(ranks) {
+			if apart(func(i int) bool { return signs>>i&1 == 1 }) >= least {
+				as++
+			}
+		}
+		want := float64(as) / float64(int(1)<<len(ranks))
+		if got, ok := PairedDifferenceByChance(a, b); !ok || math.Abs(got-want) > 1e-9 {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	})
+}
+
 func TestTwoValuesSayNothing(t *testing.T) {
 	if _, ok := DifferenceByChance([]float64{1, 2}, []float64{3, 4, 5}); ok {
 		t.Error("two values were compared")
