@@ -123,12 +123,16 @@ func fastest(cells []cell) cell {
 	return slices.MaxFunc(cells, func(a, b cell) int { return cmp.Compare(a.throughput, b.throughput) })
 }
 
-// leaders are the cells that share the first rank among these alone, smallest
-// batch first. Others that share a rank with a faster mode are no reason to
-// call two sizes alike.
+// leaders are the cells that share the first rank among these alone and are not told
+// to be slower than another of them, smallest batch first. Others that share a rank with
+// a faster mode are no reason to call two sizes alike.
 func leaders(cells []cell) []cell {
 	ranked := rankCells(slices.Clone(cells))
 	ranked = slices.DeleteFunc(ranked, func(c cell) bool { return c.rank != 1 })
-	slices.SortFunc(ranked, func(a, b cell) int { return cmp.Compare(a.batchSize, b.batchSize) })
-	return ranked
+	equal := slices.Clone(ranked)
+	equal = slices.DeleteFunc(equal, func(c cell) bool {
+		return slices.ContainsFunc(ranked, func(o cell) bool { return o.throughput > c.throughput && compare(o, c) == differ })
+	})
+	slices.SortFunc(equal, func(a, b cell) int { return cmp.Compare(a.batchSize, b.batchSize) })
+	return equal
 }
