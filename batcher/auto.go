@@ -134,7 +134,7 @@ func (t *tuner) ended(a account, c Cost, inFlight int, waiting bool, holds uint6
 	if !waiting {
 		t.more.running = false // more in flight mean something only while there is always work
 	}
-	t.gather.count(t.idle, now)
+	t.gather.count(t.idle, held, now)
 	switch {
 	case t.more.running:
 		if gain, over := t.more.ended(t.price.work(a), now); over {
@@ -148,7 +148,7 @@ func (t *tuner) ended(a account, c Cost, inFlight int, waiting bool, holds uint6
 		if gain, over := t.gather.trial.ended(float64(a.prompts), now); over { // not by tokens: gathered, they compute what they share twice
 			t.gather.decide(gain)
 		}
-	case !waiting && t.gather.due():
+	case !waiting && t.gather.due(t.loose):
 		t.gather.trial.begin()
 	case (held || t.loose) && t.gather.callers == 0 && t.hold.due():
 		t.hold.begin()

@@ -14,10 +14,12 @@ type gatherer struct {
 	trial   trial
 
 	// Of the last gatherBatches:
-	most int  // requests that were here at once
-	busy bool // whether the server was, all the time or nearly
+	most  int  // requests that were here at once
+	busy  bool // whether the server was, all the time or nearly
+	holds bool // whether some waited for what another computed for them
 
 	lately  int           // requests that were here at once since,
+	held    bool          // whether some waited,
 	batches int           // in this many,
 	began   time.Time     // from then on,
 	idled   time.Duration // when idleness had come to that
@@ -39,16 +41,19 @@ func (g *gatherer) crowd() int { return max(g.most, g.lately) }
 // do.
 func (g *gatherer) few() bool { return g.crowd() > 1 && g.crowd() < autoSmallest }
 
-// count counts a batch that ended, with all idleness so far. Once the callers are no
+// count counts a batch that ended, with all idleness so far, and whether somebody was
+// made to wait since the one before. Once the callers are no
 // longer few, or not about as many as when it was found to pay, or the server idles,
 // nobody is gathered.
-func (g *gatherer) count(idle time.Duration, now time.Time) {
+func (g *gatherer) count(idle time.Duration, held bool, now time.Time) {
 	if g.began.IsZero() {
 		g.began, g.idled = now, idle
 	}
+	g.held = g.held || held
 	if g.batches++; g.batches >= gatherBatches {
 		g.busy = (idle - g.idled).Seconds() <= gatherIdle*now.Sub(g.began).Seconds()
-		g.most, g.lately, g.batches, g.began, g.idled = g.lately, 0, 0, now, idle
+		g.most, g.holds = g.lately, g.held
+		g.lately, g.held, g.batches, g.began, g.idled = 0, false, 0, now, idle
 		if !g.busy {
 			g.callers, g.trial.running, g.trial.said = 0, false, "nobody is gathered for a server that idles"
 		}
@@ -59,8 +64,11 @@ func (g *gatherer) count(idle time.Duration, now time.Time) {
 	}
 }
 
-// due says whether it is time for a trial.
-func (g *gatherer) due() bool { return g.busy && g.few() && g.trial.due() }
+// due says whether it is time for a trial. While some wait for others, and it has not been
+// found to be vain, those who are gathered would compute what they share each by itself.
+func (g *gatherer) due(loose bool) bool {
+	return g.busy && g.few() && (loose || !g.holds) && g.trial.due()
+}
 
 // decide takes the gain of what was tried.
 func (g *gatherer) decide(gain float64) {
