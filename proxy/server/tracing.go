@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -171,12 +172,10 @@ func (t *tracer) placed(ctx context.Context, b *backend, began time.Time, r batc
 	}
 	now := time.Now()
 	if r.BatchID == 0 {
-		_, wait := t.tracer.Start(ctx, telemetry.SpanWait, trace.WithTimestamp(began))
-		failed(wait, err)
-		wait.End(trace.WithTimestamp(now))
+		t.record(ctx, telemetry.Finished{Name: telemetry.SpanWait, Start: began, End: now}, err)
 		return
 	}
-	about := make([]attribute.KeyValue, 0, 12)
+	about := make([]attribute.KeyValue, 0, 13)
 	about = append(about,
 		attribute.String(telemetry.BatchID, b.receipts.batchID(r.BatchID)),
 		attribute.Int(telemetry.BatchSize, r.Size),
@@ -184,8 +183,8 @@ func (t *tracer) placed(ctx context.Context, b *backend, began time.Time, r batc
 		attribute.String(telemetry.BatchReason, r.Reason.String()),
 		attribute.Float64(telemetry.BatchWait, r.QueueWait.Seconds()))
 	released := began.Add(r.QueueWait)
-	_, wait := t.tracer.Start(ctx, telemetry.SpanWait, trace.WithTimestamp(began), trace.WithAttributes(about[0]))
-	wait.End(trace.WithTimestamp(released))
+	id := about[:1:1]
+	t.record(ctx, telemetry.Finished{Name: telemetry.SpanWait, Start: began, End: released, Attributes: id}, nil)
 
 	about = append(about, attribute.Int(telemetry.BatchMerged, r.Merged), attribute.Int(telemetry.BatchUncached, r.PredictedUncached))
 	if r.Predicted > 0 {
@@ -198,13 +197,21 @@ func (t *tracer) placed(ctx context.Context, b *backend, began time.Time, r batc
 			attribute.Int(telemetry.GenAIOutputTokens, a.Meta.CompletionTokens),
 			attribute.Int(telemetry.BatchAttempts, a.attempts))
 	}
-	options := []trace.SpanStartOption{trace.WithTimestamp(released), trace.WithAttributes(about...)}
+	execute := telemetry.Finished{Name: telemetry.SpanExecute, Start: released, End: now, Attributes: about}
 	if batch, ok := r.Attached.(trace.SpanContext); ok {
-		options = append(options, trace.WithLinks(trace.Link{SpanContext: batch, Attributes: about[:1]}))
+		execute.Links = []trace.Link{{SpanContext: batch, Attributes: id}}
 	}
-	_, execute := t.tracer.Start(ctx, telemetry.SpanExecute, options...)
-	failed(execute, err)
-	execute.End(trace.WithTimestamp(now))
+	t.record(ctx, execute, err)
+}
+
+// record makes a span of what is over, and of how it failed, if it did.
+func (t *tracer) record(ctx context.Context, f telemetry.Finished, err error) {
+	if err != nil {
+		st := statusOf(err)
+		f.Attributes = append(f.Attributes, attribute.String(telemetry.ErrorType, statusName(st.Code())))
+		f.Status = sdktrace.Status{Code: otelcodes.Error, Description: st.Message()}
+	}
+	telemetry.Record(ctx, t.tracer, f)
 }
 
 // failed notes an error on a span, in the words that a caller gets.
@@ -219,9 +226,12 @@ func failed(span trace.Span, err error) {
 
 // batchTrace is the trace of one batch; nil where none of its requests is sampled.
 type batchTrace struct {
-	tracer  *tracer
-	root    trace.Span
-	members []trace.Span // by member; nil without rows, and where no request of it is sampled
+	tracer   *tracer
+	root     trace.Span
+	under    context.Context // of root
+	id       attribute.KeyValue
+	released time.Time
+	members  [][]trace.Link // to the requests of each; nil where none is sampled, or its row is made; without rows, none at all
 }
 
 // batch begins the trace of a batch, and returns its context.
@@ -259,16 +269,9 @@ func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Co
 	if p := b.Predicted(); p > 0 {
 		root.SetAttributes(attribute.Float64(telemetry.BatchPredicted, p.Seconds()))
 	}
-	bt := &batchTrace{tracer: t, root: root}
+	bt := &batchTrace{tracer: t, root: root, under: ctx, id: id, released: b.Released()}
 	if t.members {
-		bt.members = make([]trace.Span, b.Len())
-		for i := range bt.members {
-			if len(byMember[i]) == 0 {
-				continue
-			}
-			_, bt.members[i] = t.tracer.Start(ctx, telemetry.SpanMember, trace.WithTimestamp(b.Released()), trace.WithLinks(byMember[i]...),
-				trace.WithAttributes(id, attribute.Int(telemetry.BatchPosition, i)))
-		}
+		bt.members = byMember
 	}
 	b.Attach(root.SpanContext())
 	return ctx, bt
@@ -304,19 +307,22 @@ func hostPort(of string) (host string, port int) {
 	return u.Hostname(), port
 }
 
-// member ends the row of a prompt.
+// member makes the row of a prompt that has ended.
 func (b *batchTrace) member(i int, a *answer, err error) {
 	if b == nil || b.members == nil || b.members[i] == nil {
 		return
 	}
-	span := b.members[i]
-	if err == nil {
-		span.SetAttributes(
+	about := make([]attribute.KeyValue, 0, 6)
+	about = append(about, b.id, attribute.Int(telemetry.BatchPosition, i))
+	if a != nil {
+		about = append(about,
 			attribute.Int(telemetry.GenAIInputTokens, a.Meta.PromptTokens), attribute.Int(telemetry.GenAICachedTokens, a.Meta.CachedTokens),
 			attribute.Int(telemetry.BatchAttempts, a.attempts))
 	}
-	failed(span, err)
-	span.End()
+	b.tracer.record(b.under, telemetry.Finished{
+		Name: telemetry.SpanMember, Start: b.released, End: time.Now(), Attributes: about, Links: b.members[i],
+	}, err)
+	b.members[i] = nil
 }
 
 // call begins the span of one call to SGLang.
@@ -345,10 +351,8 @@ func (b *batchTrace) end(f *batchFacts, split bool, err error) {
 	if b == nil {
 		return
 	}
-	for _, m := range b.members {
-		if m != nil {
-			m.End() // again, but for those whose request has gone
-		}
+	for i := range b.members {
+		b.member(i, nil, nil) // of those whose request has gone
 	}
 	b.root.SetAttributes(
 		attribute.Int(telemetry.BatchCalls, f.calls), attribute.Bool(telemetry.BatchSplit, split),

@@ -116,13 +116,16 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 	cut, cancel := context.WithCancel(context.Background())
 	t.cut = cancel
 	exports := sdktrace.NewBatchSpanProcessor(&countingExporter{exporter, cut, &t.counts}, options...)
+	processor := &bounded{exports, int64(queue), &t.counts}
 	t.sdk = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
 		sdktrace.WithSampler(batchSampler{sampler}),
 		sdktrace.WithRawSpanLimits(limits),
-		sdktrace.WithSpanProcessor(&bounded{exports, int64(queue), &t.counts}),
+		sdktrace.WithSpanProcessor(processor),
 	)
-	t.Provider = t.sdk
+	if t.Provider = t.sdk; unlimited(limits) {
+		t.Provider = &provider{t.sdk, processor, res}
+	}
 	return t, nil
 }
 
