@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,9 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	traced   bool // there are traces to lead to
+	began    time.Time
+
+	exemplars sync.Map // by series: *atomic.Int64, when it took its last exemplar, in ns since began
 
 	prefillOK prometheus.Observer // of rpc, found once
 	answered  prometheus.Counter  // of requests, likewise
@@ -69,7 +73,7 @@ const (
 )
 
 func newMetrics(version string, traced bool) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry(), traced: traced}
+	m := &metrics{registry: prometheus.NewRegistry(), traced: traced, began: time.Now()}
 	auto := promauto.With(m.registry)
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
 		return auto.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
@@ -131,7 +135,7 @@ func newMetrics(version string, traced bool) *metrics {
 // observe records a value, with the trace it is from where that is sampled.
 func (m *metrics) observe(ctx context.Context, o prometheus.Observer, v float64) {
 	if with, ok := o.(prometheus.ExemplarObserver); ok {
-		if e := m.exemplar(ctx); e != nil {
+		if e := m.exemplar(ctx, o); e != nil {
 			with.ObserveWithExemplar(v, e)
 			return
 		}
@@ -142,7 +146,7 @@ func (m *metrics) observe(ctx context.Context, o prometheus.Observer, v float64)
 // count counts one, likewise.
 func (m *metrics) count(ctx context.Context, c prometheus.Counter) {
 	if with, ok := c.(prometheus.ExemplarAdder); ok {
-		if e := m.exemplar(ctx); e != nil {
+		if e := m.exemplar(ctx, c); e != nil {
 			with.AddWithExemplar(1, e)
 			return
 		}
@@ -150,12 +154,25 @@ func (m *metrics) count(ctx context.Context, c prometheus.Counter) {
 	c.Inc()
 }
 
-func (m *metrics) exemplar(ctx context.Context) prometheus.Labels {
+// exemplarEvery is how long a series keeps an exemplar at least: it costs as much as ten
+// values without, and is asked for every few seconds.
+const exemplarEvery = time.Millisecond
+
+// exemplar is the trace that a series takes beside a value, or nil.
+func (m *metrics) exemplar(ctx context.Context, series any) prometheus.Labels {
 	if !m.traced {
 		return nil // without looking through the context
 	}
 	sc := trace.SpanContextFromContext(ctx)
 	if !sc.IsSampled() {
+		return nil
+	}
+	took, known := m.exemplars.Load(series)
+	if !known {
+		took, _ = m.exemplars.LoadOrStore(series, new(atomic.Int64))
+	}
+	last, now := took.(*atomic.Int64), int64(time.Since(m.began))+1
+	if before := last.Load(); before != 0 && now-before < int64(exemplarEvery) || !last.CompareAndSwap(before, now) {
 		return nil
 	}
 	return prometheus.Labels{"trace_id": sc.TraceID().String(), "span_id": sc.SpanID().String()}

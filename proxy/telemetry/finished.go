@@ -51,7 +51,7 @@ func newSpanID() (id trace.SpanID) {
 type provider struct {
 	trace.TracerProvider
 	processor sdktrace.SpanProcessor
-	resource  *resource.Resource
+	resource  func() *resource.Resource // that of the SDK's spans, the very same: an export has a part for each
 }
 
 // Tracer implements trace.TracerProvider.
@@ -96,7 +96,7 @@ func (s *finished) Attributes() []attribute.KeyValue            { return s.f.Att
 func (s *finished) Events() []sdktrace.Event                    { return nil }
 func (s *finished) Status() sdktrace.Status                     { return s.f.Status }
 func (s *finished) InstrumentationScope() instrumentation.Scope { return s.tracer.scope }
-func (s *finished) Resource() *resource.Resource                { return s.tracer.provider.resource }
+func (s *finished) Resource() *resource.Resource                { return s.tracer.provider.resource() }
 func (s *finished) DroppedAttributes() int                      { return 0 }
 func (s *finished) DroppedLinks() int                           { return 0 }
 func (s *finished) DroppedEvents() int                          { return 0 }

@@ -20,7 +20,7 @@ func both(sampler sdktrace.Sampler) (sdk, own trace.TracerProvider, spans *trace
 	spans = tracetest.NewSpanRecorder()
 	r := resource.NewSchemaless(attribute.String("service.name", "x"))
 	p := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans), sdktrace.WithResource(r), sdktrace.WithSampler(sampler))
-	return p, &provider{p, spans, r}, spans
+	return p, &provider{p, spans, func() *resource.Resource { return r }}, spans
 }
 
 func someFinished() Finished {
@@ -101,11 +101,27 @@ func TestLimitsOfTheEnvironmentAreLeftToTheSDK(t *testing.T) {
 	}
 }
 
+func TestRecordedSpansAndThoseOfTheSDKAreOnePartOfAnExport(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	p := &bounded{SpanProcessor: spans, room: 100, counts: new(counts)}
+	sdk := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p), sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", "x"))))
+	tracer := (&provider{sdk, p, p.resource.Load}).Tracer("scope", trace.WithInstrumentationVersion("1"))
+	for range 3 {
+		ctx, parent := tracer.Start(context.Background(), "parent")
+		Record(ctx, tracer, someFinished())
+		parent.End()
+	}
+	got := received(t, ours, spans.Ended())
+	if parts := got.GetResourceSpans(); len(parts) != 1 || len(parts[0].GetScopeSpans()) != 1 || len(parts[0].GetScopeSpans()[0].GetSpans()) != 6 {
+		t.Errorf("%v", got)
+	}
+}
+
 // BenchmarkRecord compares a span that is recorded with one that is started and ended,
 // both before a processor that takes none.
 func BenchmarkRecord(b *testing.B) {
 	sdk := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(nowhere{}))
-	own := &provider{sdk, nowhere{}, nil}
+	own := &provider{sdk, nowhere{}, resource.Empty}
 	ctx, parent := sdk.Tracer("x").Start(context.Background(), "parent")
 	defer parent.End()
 	for name, p := range map[string]trace.TracerProvider{"started": sdk, "recorded": own} {

@@ -116,7 +116,7 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 	cut, cancel := context.WithCancel(context.Background())
 	t.cut = cancel
 	exports := sdktrace.NewBatchSpanProcessor(&countingExporter{exporter, cut, &t.counts}, options...)
-	processor := &bounded{exports, int64(queue), &t.counts}
+	processor := &bounded{SpanProcessor: exports, room: int64(queue), counts: &t.counts}
 	t.sdk = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
 		sdktrace.WithSampler(batchSampler{sampler}),
@@ -124,7 +124,7 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 		sdktrace.WithSpanProcessor(processor),
 	)
 	if t.Provider = t.sdk; unlimited(limits) {
-		t.Provider = &provider{t.sdk, processor, res}
+		t.Provider = &provider{t.sdk, processor, processor.resource.Load}
 	}
 	return t, nil
 }
@@ -272,8 +272,17 @@ func (s batchSampler) Description() string {
 // queue drops them, too, but tells nobody how many; here it is never full.
 type bounded struct {
 	sdktrace.SpanProcessor
-	room   int64
-	counts *counts
+	room     int64
+	counts   *counts
+	resource atomic.Pointer[resource.Resource] // of the SDK's spans
+}
+
+// OnStart implements sdktrace.SpanProcessor.
+func (b *bounded) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
+	if b.resource.Load() == nil {
+		b.resource.Store(s.Resource())
+	}
+	b.SpanProcessor.OnStart(ctx, s)
 }
 
 // OnEnd implements sdktrace.SpanProcessor.
