@@ -15,7 +15,6 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"paceline/batcher"
@@ -68,8 +67,7 @@ var (
 
 // call begins the span of a call of gRPC.
 func (t *tracer) call(ctx context.Context, method string) (context.Context, trace.Span) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	ctx = t.propagator.Extract(ctx, telemetry.Metadata(md))
+	ctx = t.propagator.Extract(ctx, telemetry.Incoming{Call: ctx})
 	name := strings.TrimPrefix(method, "/")
 	return t.tracer.Start(ctx, name, serverSpan)
 }
@@ -236,12 +234,13 @@ type batchTrace struct {
 
 // batch begins the trace of a batch, and returns its context.
 func (t *tracer) batch(ctx context.Context, d *dispatcher, b *batch) (context.Context, *batchTrace) {
-	if t == nil {
+	if t == nil || !anySampled(b) {
 		return ctx, nil
 	}
-	if !anySampled(b) {
-		return ctx, nil
-	}
+	return t.sampledBatch(ctx, d, b) // a function of its own: its frame is large
+}
+
+func (t *tracer) sampledBatch(ctx context.Context, d *dispatcher, b *batch) (context.Context, *batchTrace) {
 	requests := 0
 	links := make([]trace.Link, 0, b.Len())
 	byMember := make([][]trace.Link, b.Len())
