@@ -21,6 +21,15 @@ type child struct {
 	http string
 }
 
+// started are all processes so far: some would drain for longer than anybody waits.
+var started []*os.Process
+
+func killStarted() {
+	for _, p := range started {
+		_ = p.Kill()
+	}
+}
+
 func start(ctx context.Context, o options, role string, more ...string) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -45,6 +54,7 @@ func run(ctx context.Context, env []string, exe string, args ...string) (*child,
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	started = append(started, cmd.Process)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	grpc, http, _ := strings.Cut(strings.TrimSpace(line), " ")
 	return &child{cmd, grpc, http}, err

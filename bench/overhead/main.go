@@ -70,6 +70,7 @@ func main() {
 		err = run(ctx, o)
 	}
 	stop()
+	killStarted()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "overhead:", err)
 		os.Exit(1)
