@@ -56,7 +56,7 @@ type tuner struct {
 func (t *tuner) choose(outstanding int, m *meter) {
 	if t.inFlight == 0 {
 		t.inFlight = autoInFlight
-		t.gather.trial = trial{gap: trialBatches, pause: trialBatches, win: gatherWin}
+		t.gather.trial = trial{gap: trialBatches, pause: trialBatches}
 	}
 	t.gather.lately = max(t.gather.lately, outstanding)
 	slots := t.slots()
@@ -149,15 +149,15 @@ func (t *tuner) ended(a account, c Cost, inFlight int, waiting bool, holds uint6
 			t.gather.decide(gain)
 		}
 	case !waiting && t.gather.due(t.loose):
-		t.gather.trial.begin()
+		t.gather.trial.begin(gatherWin)
 	case (held || t.loose) && t.gather.callers == 0 && t.hold.due():
-		t.hold.begin()
+		t.hold.begin(noWin)
 	case waiting && t.more.due():
 		t.other, t.price = t.inFlight+1, c
 		if t.fewer && t.inFlight > 1 || t.other > autoMost {
 			t.other = t.inFlight - 1
 		}
-		t.more.begin()
+		t.more.begin(noWin)
 	}
 }
 

@@ -43,14 +43,29 @@ func answerAll(b *Batch[int, int]) {
 	}
 }
 
+// after is a server that answers each batch after the same time.
+func after(d time.Duration) Dispatch[int, int] {
+	return func(_ context.Context, b *Batch[int, int]) error {
+		time.Sleep(d)
+		answerAll(b)
+		return nil
+	}
+}
+
+// inTurn is a server that serves one batch after the other.
+func inTurn(perCall, perPrompt time.Duration) Dispatch[int, int] {
+	one := make(chan struct{}, 1)
+	return func(ctx context.Context, b *Batch[int, int]) error {
+		one <- struct{}{}
+		defer func() { <-one }()
+		return after(perCall+time.Duration(b.Len())*perPrompt)(ctx, b)
+	}
+}
+
 // A far away server answers each batch after the same time, however many it has.
 func TestAutoFindsThatMoreInFlightDoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
-			time.Sleep(100 * time.Millisecond)
-			answerAll(batch)
-			return nil
-		})
+		b := auto(t, after(100*time.Millisecond))
 		defer b.Close()
 		b.SetServer(Server{ForwardTokens: 200}) // batches of 16, or the first two would carry everybody
 		busy(t, b, 400, 5*time.Minute)
@@ -63,14 +78,7 @@ func TestAutoFindsThatMoreInFlightDoMore(t *testing.T) {
 // A server that serves one batch after the other gains nothing by a third.
 func TestAutoLeavesWhatDoesNotHelp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one := make(chan struct{}, 1)
-		b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
-			one <- struct{}{}
-			defer func() { <-one }()
-			time.Sleep(20*time.Millisecond + time.Duration(batch.Len())*5*time.Millisecond)
-			answerAll(batch)
-			return nil
-		})
+		b := auto(t, inTurn(20*time.Millisecond, 5*time.Millisecond))
 		defer b.Close()
 		busy(t, b, 100, 5*time.Minute)
 		if p := b.Stats().Plan; p.MaxInFlight > autoInFlight {
@@ -87,14 +95,7 @@ func TestAutoGathersFewCallersWhereACallIsDear(t *testing.T) {
 		gathers            bool
 	}{{20 * time.Millisecond, 5 * time.Millisecond, true}, {0, 20 * time.Millisecond, false}} {
 		synctest.Test(t, func(t *testing.T) {
-			one := make(chan struct{}, 1)
-			b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
-				one <- struct{}{}
-				defer func() { <-one }()
-				time.Sleep(c.perCall + time.Duration(batch.Len())*c.perPrompt)
-				answerAll(batch)
-				return nil
-			})
+			b := auto(t, inTurn(c.perCall, c.perPrompt))
 			defer b.Close()
 			busy(t, b, 2, time.Minute)
 			p := b.Stats().Plan
@@ -114,11 +115,7 @@ func TestAutoGathersFewCallersWhereACallIsDear(t *testing.T) {
 // Of callers who come now and then, as many as come are served, however they are batched.
 func TestAutoGathersNobodyBeforeAServerThatIdles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
-			time.Sleep(10 * time.Millisecond)
-			answerAll(batch)
-			return nil
-		})
+		b := auto(t, after(10*time.Millisecond))
 		defer b.Close()
 		var wg sync.WaitGroup
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -139,14 +136,7 @@ func TestAutoGathersNobodyBeforeAServerThatIdles(t *testing.T) {
 
 func TestAutoGathersThoseNoLongerWhoNowComeSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one := make(chan struct{}, 1)
-		b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
-			one <- struct{}{}
-			defer func() { <-one }()
-			time.Sleep(20 * time.Millisecond)
-			answerAll(batch)
-			return nil
-		})
+		b := auto(t, inTurn(20*time.Millisecond, 0))
 		defer b.Close()
 		busy(t, b, 2, time.Minute)
 		if p := b.Stats().Plan; !strings.Contains(p.Why, "one batch at a time") {
@@ -172,11 +162,7 @@ func TestAutoGathersThoseNoLongerWhoNowComeSeldom(t *testing.T) {
 
 func TestAutoSendsALoneRequestAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := auto(t, func(_ context.Context, batch *Batch[int, int]) error {
-			time.Sleep(50 * time.Millisecond)
-			answerAll(batch)
-			return nil
-		})
+		b := auto(t, after(50*time.Millisecond))
 		defer b.Close()
 		for range 50 {
 			if _, receipt, err := b.Submit(t.Context(), Request[int]{Tokens: 100}); err != nil || receipt.QueueWait != 0 {

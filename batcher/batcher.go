@@ -209,7 +209,7 @@ func (b *Batcher[Q, R]) late(w *waiter, now time.Time) error {
 		return nil
 	}
 	left := w.deadline.Sub(now)
-	needs := b.meter.cost.atLeast(b.meter.cost.Predict(1, b.uncached(w, b.queue.belief.known(w.prefix))))
+	needs := b.meter.cost.atLeast(b.meter.cost.Predict(1, b.uncached(w, b.queue.belief.knownOf(w))))
 	if left < needs {
 		return &LateError{left, needs}
 	}
@@ -436,7 +436,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane, d *decision, s *Settin
 			b.drop(w, err)
 			continue
 		}
-		known := w.node.segment.known()
+		known := b.queue.belief.knownOf(w)
 		room := w.room(known)
 		if !d.fifo && b.crowded(room, len(batch.members)) {
 			batch.reason, l.crowded = ReasonBudget, true

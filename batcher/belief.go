@@ -19,8 +19,7 @@ type belief struct {
 	answers        uint64              // learned from so far
 	holds          uint64              // nodes held so far
 	reserved       int                 // blocks of the server's cache set aside for what is in flight and what follows it
-	spare          *segment            // unused ones, linked by newer
-	spares         int
+	spares         spares[segment]
 }
 
 // segment is a run of blocks that all prompts here share wholly or not at all: one
@@ -140,7 +139,7 @@ func newBelief(limit int) belief { return belief{heads: make(map[uint64]*segment
 func (b *belief) segment(p Prefix, start int, above *segment) *segment {
 	s := b.heads[p[start]]
 	if s == nil {
-		s = b.unused()
+		s = b.spares.take()
 		s.names, s.start, s.parent = p, start, above
 		if start > 0 {
 			s.names = slices.Clone(p[start:]) // a short end must not keep a long prompt's names
@@ -158,7 +157,7 @@ func (b *belief) segment(p Prefix, start int, above *segment) *segment {
 // part stays the segment that it was, with the requests that end there: whoever
 // holds a prompt's last segment reaches all others from it.
 func (b *belief) split(s *segment, n int) *segment {
-	u := b.unused()
+	u := b.spares.take()
 	u.names, u.start, u.parent = slices.Clone(s.names[:n]), s.start, s.parent
 	u.used, u.computing, u.flying = s.used, s.computing, s.flying
 	s.names, s.start, s.parent, s.computing = slices.Clone(s.names[n:]), s.start+n, u, 0
@@ -178,35 +177,26 @@ func (b *belief) split(s *segment, n int) *segment {
 	return u
 }
 
-// mostSpares is how many unused segments are kept, and unused nodes of a group: a
-// few MB.
-const mostSpares = 1 << 14
-
-func (b *belief) unused() *segment {
-	s := b.spare
-	if s == nil {
-		return new(segment)
-	}
-	b.spare, s.newer = s.newer, nil
-	b.spares--
-	return s
-}
-
 // tidy drops a segment that nothing needs.
 func (b *belief) tidy(s *segment) {
 	if s.cached || s.computing > 0 || s.flying > 0 || s.nodes != nil {
 		return
 	}
 	delete(b.heads, s.names[0])
-	if *s = (segment{}); b.spares < mostSpares {
-		s.newer, b.spare = b.spare, s
-		b.spares++
-	}
+	b.spares.give(s)
 }
 
 // known is how many leading blocks of p are believed cached.
 func (b *belief) known(p Prefix) int {
 	return b.leading(p, func(s *segment) bool { return s.cached })
+}
+
+// knownOf is known of a request's prefix; of one that waits, without a search.
+func (b *belief) knownOf(w *waiter) int {
+	if w.node != nil {
+		return w.node.segment.known()
+	}
+	return b.known(w.prefix)
 }
 
 // seen is how many leading blocks of p are cached, in flight or waited for.

@@ -42,9 +42,8 @@ func (g *gatherer) crowd() int { return max(g.most, g.lately) }
 func (g *gatherer) few() bool { return g.crowd() > 1 && g.crowd() < autoSmallest }
 
 // count counts a batch that ended, with all idleness so far, and whether somebody was
-// made to wait since the one before. Once the callers are no
-// longer few, or not about as many as when it was found to pay, or the server idles,
-// nobody is gathered.
+// made to wait since the one before. Once the callers are no longer few, or not about as
+// many as when it was found to pay, or the server idles, nobody is gathered.
 func (g *gatherer) count(idle time.Duration, held bool, now time.Time) {
 	if g.began.IsZero() {
 		g.began, g.idled = now, idle
@@ -60,7 +59,7 @@ func (g *gatherer) count(idle time.Duration, held bool, now time.Time) {
 	}
 	n := g.crowd()
 	if gone := !g.few() || g.callers > 0 && (n > 2*g.callers || 2*n < g.callers); gone && (g.callers > 0 || g.trial.running) {
-		g.callers, g.trial = 0, trial{win: gatherWin}
+		g.callers, g.trial = 0, trial{}
 	}
 }
 

@@ -10,8 +10,7 @@ type group struct {
 	index  int // in lane.groups
 	root   node
 	cursor *node // where the walk is; nil at the root
-	spare  *node // unused nodes, linked by right
-	spares int
+	spares spares[node]
 }
 
 // node is one segment of waiting prompts. Requests stand at the node of the last
@@ -76,8 +75,8 @@ func (g *group) below(n *node, s *segment, b *belief) *node {
 	if c := s.node(g); c != nil {
 		return c
 	}
-	c := g.unused()
-	c.parent, c.held = n, s.computing > 0
+	c := g.spares.take()
+	c.group, c.parent, c.held = g, n, s.computing > 0
 	if c.held {
 		b.holds++
 	}
@@ -85,22 +84,11 @@ func (g *group) below(n *node, s *segment, b *belief) *node {
 	return c
 }
 
-func (g *group) unused() *node {
-	n := g.spare
-	if n == nil {
-		return &node{group: g}
-	}
-	g.spare = n.right
-	g.spares--
-	*n = node{group: g}
-	return n
-}
-
 // split parts n, whose segment is parted after so many blocks, and returns the node
 // of the upper part, which takes its place. The requests at n stay there.
 func (n *node) split(blocks int) *node {
-	u := n.group.unused()
-	u.parent, u.held, u.all, u.open, u.size = n.parent, n.held, n.all, n.open, n.size
+	u := n.group.spares.take()
+	u.group, u.parent, u.held, u.all, u.open, u.size = n.group, n.parent, n.held, n.all, n.open, n.size
 	if n.linked {
 		n.standIn(u)
 	}
@@ -161,10 +149,7 @@ func (g *group) drop(n *node, b *belief) {
 	b.reserved -= n.reserved
 	n.segment.detach(n)
 	b.tidy(n.segment)
-	if *n = (node{}); g.spares < mostSpares {
-		n.right, g.spare = g.spare, n
-		g.spares++
-	}
+	g.spares.give(n)
 }
 
 // room is how many blocks of the server's cache must be set aside for a request

@@ -15,11 +15,10 @@ type trial struct {
 	began   time.Time
 	done    float64 // in this round
 	rate    [2]float64
-	pause   int // batches until the next trial
-	gap     int // the last pause
+	pause   int     // batches until the next trial
+	gap     int     // the last pause
+	win     float64 // so much gain ends it early too
 	said    string
-
-	win float64 // so much gain ends it early too; 0: none does
 }
 
 const (
@@ -31,6 +30,9 @@ const (
 	firstGap     = 64   // batches before the first trial, and after one that succeeded
 	longestGap   = 8192
 )
+
+// noWin lets a trial have all its rounds, however much is gained.
+var noWin = math.Inf(1)
 
 // other says whether the other choice is in force.
 func (r *trial) other() bool { return r.running && r.round%2 == 1 }
@@ -44,8 +46,9 @@ func (r *trial) due() bool {
 	return r.pause <= 0
 }
 
-func (r *trial) begin() {
-	r.running, r.round, r.batches, r.rate = true, 0, 0, [2]float64{}
+// begin begins a trial, which so much gain ends early.
+func (r *trial) begin(win float64) {
+	r.running, r.round, r.batches, r.rate, r.win = true, 0, 0, [2]float64{}, win
 }
 
 // ended takes what a batch did, and after the last the gain of the other choice.
@@ -63,7 +66,7 @@ func (r *trial) ended(done float64, now time.Time) (gain float64, over bool) {
 		return 0, false
 	}
 	gain = r.rate[1]/math.Max(1e-12, r.rate[0]) - 1
-	if r.round < trialRounds && gain > trialLoss && (r.win == 0 || gain < r.win) {
+	if r.round < trialRounds && gain > trialLoss && gain < r.win {
 		return 0, false
 	}
 	r.running = false

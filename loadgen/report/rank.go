@@ -35,21 +35,18 @@ func (v verdict) answer() phrase.Phrase {
 
 // compare compares two cells of one sweep: within rounds, once there are enough.
 func compare(a, b cell) verdict {
-	return judge(func() (float64, bool) {
-		if p, ok := stats.PairedDifferenceByChance(byRounds(a, b)); ok {
-			return p, ok
-		}
-		return stats.DifferenceByChance(a.throughputs(), b.throughputs())
-	})
+	if p, ok := stats.PairedDifferenceByChance(byRounds(a, b)); ok {
+		return judge(p, ok)
+	}
+	return compareSweeps(a, b)
 }
 
 // compareSweeps compares a cell of one sweep with one of another.
 func compareSweeps(a, b cell) verdict {
-	return judge(func() (float64, bool) { return stats.DifferenceByChance(a.throughputs(), b.throughputs()) })
+	return judge(stats.DifferenceByChance(a.throughputs(), b.throughputs()))
 }
 
-func judge(byChanceAlone func() (float64, bool)) verdict {
-	p, ok := byChanceAlone()
+func judge(p float64, ok bool) verdict {
 	switch {
 	case !ok:
 		return tooFewRepeats
@@ -129,8 +126,7 @@ func fastest(cells []cell) cell {
 func leaders(cells []cell) []cell {
 	ranked := rankCells(slices.Clone(cells))
 	ranked = slices.DeleteFunc(ranked, func(c cell) bool { return c.rank != 1 })
-	equal := slices.Clone(ranked)
-	equal = slices.DeleteFunc(equal, func(c cell) bool {
+	equal := slices.DeleteFunc(slices.Clone(ranked), func(c cell) bool {
 		return slices.ContainsFunc(ranked, func(o cell) bool { return o.throughput > c.throughput && compare(o, c) == differ })
 	})
 	slices.SortFunc(equal, func(a, b cell) int { return cmp.Compare(a.batchSize, b.batchSize) })

@@ -205,9 +205,8 @@ func (t *tracer) placed(ctx context.Context, b *backend, began time.Time, r batc
 // record makes a span of what is over, and of how it failed, if it did.
 func (t *tracer) record(ctx context.Context, f telemetry.Finished, err error) {
 	if err != nil {
-		st := statusOf(err)
-		f.Attributes = append(f.Attributes, attribute.String(telemetry.ErrorType, statusName(st.Code())))
-		f.Status = sdktrace.Status{Code: otelcodes.Error, Description: st.Message()}
+		kind, status := failure(err)
+		f.Attributes, f.Status = append(f.Attributes, kind), status
 	}
 	telemetry.Record(ctx, t.tracer, f)
 }
@@ -217,9 +216,15 @@ func failed(span trace.Span, err error) {
 	if err == nil {
 		return
 	}
+	kind, status := failure(err)
+	span.SetAttributes(kind)
+	span.SetStatus(status.Code, status.Description)
+}
+
+// failure is what a span tells of an error.
+func failure(err error) (attribute.KeyValue, sdktrace.Status) {
 	st := statusOf(err)
-	span.SetAttributes(attribute.String(telemetry.ErrorType, statusName(st.Code())))
-	span.SetStatus(otelcodes.Error, st.Message())
+	return attribute.String(telemetry.ErrorType, statusName(st.Code())), sdktrace.Status{Code: otelcodes.Error, Description: st.Message()}
 }
 
 // batchTrace is the trace of one batch; nil where none of its requests is sampled.
