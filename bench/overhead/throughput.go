@@ -21,6 +21,7 @@ import (
 type result struct {
 	rate float64       // requests/s
 	cpu  time.Duration // of the server, a request
+	all  int64         // requests, with those before and after the time that counts
 }
 
 // kind is how requests are sent.
@@ -133,7 +134,7 @@ func watch(ctx context.Context, c *child, o options, load func(context.Context, 
 	if n == 0 {
 		return result{}, errors.Join(err, errors.New("nothing was answered"))
 	}
-	return result{float64(n) / took.Seconds(), (after - cpu) / time.Duration(n)}, err
+	return result{float64(n) / took.Seconds(), (after - cpu) / time.Duration(n), done.Load()}, err
 }
 
 // unary lets callers send one request after the other.

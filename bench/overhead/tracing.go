@@ -7,18 +7,17 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
+
+	"paceline/loadgen/stats"
 )
 
 // tracingModes are proxies that differ in what they tell of their requests, and to
 // whom. The first is the one that the others are compared with.
-var tracingModes = []struct {
-	name      string
-	collector string // path of the sink's; empty: no traces
-	sampler   []string
-	more      []string
-}{
+var tracingModes = []tracingMode{
 	{"bare", "", nil, []string{"-bare"}}, // no metrics either
 	{"off", "", nil, nil},
 	{"1%", "/fast", []string{"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.01"}, nil},
@@ -27,6 +26,13 @@ var tracingModes = []struct {
 	{"100%-dead", "dead", nil, nil},
 	{"100%-slow", "/slow", nil, nil},
 	{"100%-refusing", "/refusing", nil, nil},
+}
+
+type tracingMode struct {
+	name      string
+	collector string // path of the sink's; empty: no traces
+	sampler   []string
+	more      []string // arguments of the role
 }
 
 // collectors adds sinks for spans to the upstream: one that takes them, one that
@@ -48,7 +54,9 @@ func collectors(mux *http.ServeMux) {
 }
 
 // measureTracing tells the CPU time that a request costs the proxy by how it is
-// traced, as ratios and as lines for benchstat.
+// traced: as ratios to the mode bare, round by round and over all rounds, and as lines
+// for benchstat. Many short rounds tell smaller differences than few long ones, because
+// the machine's speed changes from minute to minute: -time 400ms -repeats 100.
 func measureTracing(parent context.Context, o options) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
@@ -56,8 +64,14 @@ func measureTracing(parent context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	proxies := make([]*child, len(tracingModes))
-	for i, m := range tracingModes {
+	modes := slices.Clone(tracingModes)
+	if o.modes != "" {
+		wanted := strings.Split(o.modes, ",")
+		modes = slices.DeleteFunc(modes, func(m tracingMode) bool { return m.name != tracingModes[0].name && !slices.Contains(wanted, m.name) })
+	}
+	proxies := make([]*child, len(modes))
+	before := make([]time.Duration, len(modes)) // CPU time of the proxies, when the load begins
+	for i, m := range modes {
 		with := o
 		switch m.collector {
 		case "":
@@ -70,13 +84,16 @@ func measureTracing(parent context.Context, o options) error {
 		if proxies[i], err = start(ctx, with, "proxy", append(m.more, "-upstream", "http://"+up.addr)...); err != nil {
 			return err
 		}
+		if before[i], err = proxies[i].cpu(); err != nil {
+			return err
+		}
 	}
 	prompt := source(o.bytes)
-	results := make([][]result, len(tracingModes))
-	memory := make([]float64, len(tracingModes))
+	results := make([][]result, len(modes))
+	memory := make([]float64, len(modes))
 	for range o.repeats {
-		for _, i := range rand.Perm(len(tracingModes)) { // what was before leaves traces of another kind
-			m := tracingModes[i]
+		for _, i := range rand.Perm(len(modes)) { // what was before leaves traces of another kind
+			m := modes[i]
 			r, err := once(ctx, proxies[i], kinds[0], o, prompt)
 			if err != nil {
 				return fmt.Errorf("%s: %w", m.name, err)
@@ -89,11 +106,31 @@ func measureTracing(parent context.Context, o options) error {
 			fmt.Printf("BenchmarkPrefill/tracing=%s 1 %d cpu-ns/request %.0f requests/s\n", m.name, r.cpu.Nanoseconds(), r.rate)
 		}
 	}
+	// With what was exported between the rounds.
+	total := make([]float64, len(modes))
+	for i, p := range proxies {
+		cpu, err := p.cpu()
+		if err != nil {
+			return err
+		}
+		var served int64
+		for _, r := range results[i] {
+			served += r.all
+		}
+		total[i] = (cpu - before[i]).Seconds() / float64(served)
+	}
 	w := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "tracing\tCPU a request / bare\trequests/s / bare\tmost MiB resident\n")
-	for i, m := range tracingModes {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\n", m.name,
-			ratios(results[i], results[0], func(r result) float64 { return float64(r.cpu) }),
+	_, _ = fmt.Fprintf(w, "tracing\tCPU a request / bare\tmedian, 95 %%\tof all rounds\trequests/s / bare\tmost MiB resident\n")
+	for i, m := range modes {
+		var byRound []float64
+		for j, r := range results[i] {
+			byRound = append(byRound, float64(r.cpu)/float64(results[0][j].cpu))
+		}
+		interval := "too few"
+		if low, high, ok := stats.MedianInterval(byRound, .95); ok {
+			interval = fmt.Sprintf("%.3f (%.3f – %.3f)", stats.Median(byRound), low, high)
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%.3f\t%s\t%.0f\n", m.name, spread(byRound, "%.2f"), interval, total[i]/total[0],
 			ratios(results[i], results[0], func(r result) float64 { return r.rate }), memory[i])
 	}
 	return w.Flush()
