@@ -24,6 +24,7 @@ type prompt struct {
 
 	generation int // of the model it was checked and encoded for
 
+	sampled bool // the trace of the request that it came with is
 	suspect bool // another SGLang went away while it had this prompt
 }
 

@@ -20,9 +20,9 @@ type front struct {
 
 // watched is a call of gRPC under way; the zero value is one that nobody watches.
 type watched struct {
-	ctx    context.Context
-	span   trace.Span // nil where nothing is traced
-	method string     // without the first slash
+	trace  context.Context // has the span, if that is sampled
+	span   trace.Span      // nil where nothing is traced
+	method string          // without the first slash
 	began  time.Time
 }
 
@@ -31,11 +31,12 @@ func (f front) begin(ctx context.Context, method string) (context.Context, watch
 	if !traced(method) {
 		return ctx, watched{}
 	}
-	w := watched{ctx: ctx, method: method[1:], began: time.Now()}
+	w := watched{method: method[1:], began: time.Now()}
 	if f.tracer != nil {
-		w.ctx, w.span = f.tracer.call(ctx, method)
+		ctx, w.span = f.tracer.call(ctx, w.method)
 	}
-	return w.ctx, w
+	w.trace = f.tracer.sampled(ctx)
+	return ctx, w
 }
 
 // end notes how a call ended.
@@ -43,7 +44,7 @@ func (f front) end(w watched, err error) {
 	if w.method == "" {
 		return
 	}
-	f.metrics.call(w.ctx, w.method, w.began, err)
+	f.metrics.call(w.trace, w.method, w.began, err)
 	if w.span != nil {
 		endCall(w.span, w.method, err)
 		w.span.End()

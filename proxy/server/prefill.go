@@ -49,14 +49,14 @@ func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*p
 // held it against the limits of what SGLang serves now.
 func (p *prefillService) submit(ctx context.Context, value *prompt, caller string, check func(*prompt, limits) error) (*answer, *pb.Receipt, error) {
 	began, state := time.Now(), p.pool.state()
-	a, receipt, err := p.place(ctx, state, value, caller, check)
-	p.pool.metrics.ended(ctx, state.model(), began, err)
+	s := submission{service: p, value: value, check: check, caller: caller, trace: p.pool.tracer.sampled(ctx)}
+	a, receipt, err := p.place(ctx, state, &s)
+	p.pool.metrics.ended(s.trace, state.model(), began, err)
 	return a, receipt, err
 }
 
 // place finds an SGLang for a prompt, and another where that goes away.
-func (p *prefillService) place(ctx context.Context, state *upstreamState, value *prompt, caller string, check func(*prompt, limits) error) (*answer, *pb.Receipt, error) {
-	s := submission{service: p, value: value, check: check, caller: caller}
+func (p *prefillService) place(ctx context.Context, state *upstreamState, s *submission) (*answer, *pb.Receipt, error) {
 	if key := keyOf(ctx); key != nil {
 		s.caller, s.weight = key.name, key.weight
 		if err := key.take(); err != nil {
@@ -79,9 +79,11 @@ func (p *prefillService) place(ctx context.Context, state *upstreamState, value 
 		}
 		began := time.Now()
 		a, receipt, err := s.sendTo(ctx, b)
-		p.pool.tracer.placed(ctx, b, began, receipt, a, err)
+		if s.sampled() {
+			p.pool.tracer.placed(ctx, b, began, receipt, a, err)
+		}
 		if receipt.BatchID != 0 {
-			p.pool.metrics.waited(ctx, receipt.QueueWait)
+			p.pool.metrics.waited(s.trace, receipt.QueueWait)
 		}
 		if err == nil {
 			p.lengths.learn(&s.request.Value.request, a.Meta.PromptTokens)
@@ -101,6 +103,7 @@ type submission struct {
 	check   func(*prompt, limits) error
 	caller  string
 	weight  float64
+	trace   context.Context //nolint:containedctx // as tracer.sampled has it
 
 	state   *upstreamState           // of the server that request was made for
 	request batcher.Request[*prompt] // checked, and encoded
@@ -109,6 +112,8 @@ type submission struct {
 	lost     error      // how the last of them ended it
 	suspects int        // SGLangs that went away while they had it
 }
+
+func (s *submission) sampled() bool { return s.trace != context.Background() }
 
 // prepare makes the request for a server.
 func (s *submission) prepare(state *upstreamState) error {
@@ -119,7 +124,7 @@ func (s *submission) prepare(state *upstreamState) error {
 	if err := state.encoder.apply(v, state.limits); err != nil {
 		return err
 	}
-	v.request.RID, v.generation = sglang.NewRID(), state.generation
+	v.request.RID, v.generation, v.sampled = sglang.NewRID(), state.generation, s.sampled()
 	s.state = state
 	prefix := v.prefix()
 	s.request = batcher.Request[*prompt]{

@@ -214,6 +214,9 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 	)
 	f := s.front(g)
 	options = append(options, grpc.UnaryInterceptor(f.unary), grpc.StreamInterceptor(f.stream))
+	if f.tracer != nil {
+		options = append(options, grpc.InTapHandle(f.tracer.arrive))
+	}
 	server := grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(server, s.readiness.health)
 	reflection.Register(server)

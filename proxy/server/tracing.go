@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
@@ -61,15 +62,23 @@ func traced(method string) bool {
 
 // Made once.
 var (
-	serverSpan = trace.WithSpanKind(trace.SpanKindServer)
-	grpcSystem = attribute.String(telemetry.RPCSystem, "grpc")
+	streamedSpan = pb.PrefillService_PrefillStream_FullMethodName[1:] + " request"
+	grpcSystem   = attribute.String(telemetry.RPCSystem, "grpc")
 )
 
-// call begins the span of a call of gRPC.
+// arrive reads the caller's trace, as a tap.ServerInHandle: interceptors have no way to
+// what a call brings that does not go through all of it.
+func (t *tracer) arrive(ctx context.Context, call *tap.Info) (context.Context, error) {
+	if traced(call.FullMethodName) {
+		ctx = t.propagator.Extract(ctx, telemetry.Metadata(call.Header))
+	}
+	return ctx, nil
+}
+
+// call begins the span of a call of gRPC that has arrived, by its method without the
+// first slash.
 func (t *tracer) call(ctx context.Context, method string) (context.Context, trace.Span) {
-	ctx = t.propagator.Extract(ctx, telemetry.Incoming{Call: ctx})
-	name := strings.TrimPrefix(method, "/")
-	return t.tracer.Start(ctx, name, serverSpan)
+	return telemetry.StartLocal(ctx, t.tracer, method, trace.SpanKindServer)
 }
 
 // endCall notes how a call ended. Errors of the caller are no errors of the server.
@@ -102,12 +111,12 @@ func statusName(c codes.Code) string {
 	return strings.ToUpper(name.String())
 }
 
-// one makes the span of a request of a stream.
+// one makes the span of a request of a stream, which is sampled as the stream is.
 func (t *tracer) one(ctx context.Context) (context.Context, func(error)) {
-	if t == nil {
+	if !t.samples(ctx) {
 		return ctx, func(error) {}
 	}
-	ctx, span := t.tracer.Start(ctx, pb.PrefillService_ServiceDesc.ServiceName+"/PrefillStream request")
+	ctx, span := t.tracer.Start(ctx, streamedSpan)
 	return ctx, func(err error) {
 		if err != nil {
 			err = statusOf(err).Err()
@@ -120,7 +129,7 @@ func (t *tracer) one(ctx context.Context) (context.Context, func(error)) {
 // request begins the span of an HTTP request.
 func (t *tracer) request(r *http.Request) (context.Context, trace.Span) {
 	ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-	return t.tracer.Start(ctx, r.Method+" "+route(r.URL.Path), serverSpan)
+	return t.tracer.Start(ctx, r.Method+" "+route(r.URL.Path), trace.WithSpanKind(trace.SpanKindServer))
 }
 
 // endRequest notes how it ended.
@@ -159,15 +168,23 @@ func (t *tracer) inject(ctx context.Context, h http.Header) {
 	}
 }
 
-// placed makes the spans of a request's way through the batcher, once it has ended.
+// samples says whether the trace of a request is sampled.
+func (t *tracer) samples(ctx context.Context) bool {
+	return t != nil && trace.SpanContextFromContext(ctx).IsSampled()
+}
+
+// sampled is the context of a request whose trace is sampled, and else one in which
+// there is nothing to look through.
+func (t *tracer) sampled(ctx context.Context) context.Context {
+	if t.samples(ctx) {
+		return ctx
+	}
+	return context.Background()
+}
+
+// placed makes the spans of a sampled request's way through the batcher, once it has
+// ended.
 func (t *tracer) placed(ctx context.Context, b *backend, began time.Time, r batcher.Receipt, a *answer, err error) {
-	if t == nil {
-		return
-	}
-	span := trace.SpanFromContext(ctx)
-	if !span.IsRecording() {
-		return
-	}
 	now := time.Now()
 	if r.BatchID == 0 {
 		t.record(ctx, telemetry.Finished{Name: telemetry.SpanWait, Start: began, End: now}, err)
@@ -284,7 +301,7 @@ func (t *tracer) sampledBatch(ctx context.Context, d *dispatcher, b *batch) (con
 // anySampled says whether a request of a batch is sampled.
 func anySampled(b *batch) bool {
 	for i := range b.Len() {
-		if trace.SpanContextFromContext(b.Context(i)).IsSampled() {
+		if b.Value(i).sampled {
 			return true
 		}
 	}

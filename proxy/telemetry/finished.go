@@ -2,8 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"encoding/binary"
-	"math/rand/v2"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -17,6 +15,7 @@ import (
 // spans of a request are such.
 type Finished struct {
 	Name       string
+	Kind       trace.SpanKind // 0 is internal
 	Start, End time.Time
 	Attributes []attribute.KeyValue // of different keys; not to be changed afterwards
 	Links      []trace.Link
@@ -35,37 +34,9 @@ func Record(ctx context.Context, t trace.Tracer, f Finished) {
 		t.provider.processor.OnEnd(&finished{f: f, tracer: t, context: parent.WithSpanID(newSpanID()).WithRemote(false), parent: parent})
 		return
 	}
-	_, s := t.Start(ctx, f.Name, trace.WithTimestamp(f.Start), trace.WithAttributes(f.Attributes...), trace.WithLinks(f.Links...))
+	_, s := t.Start(ctx, f.Name, trace.WithSpanKind(f.Kind), trace.WithTimestamp(f.Start), trace.WithAttributes(f.Attributes...), trace.WithLinks(f.Links...))
 	s.SetStatus(f.Status.Code, f.Status.Description)
 	s.End(trace.WithTimestamp(f.End))
-}
-
-func newSpanID() (id trace.SpanID) {
-	for !id.IsValid() {
-		binary.NativeEndian.PutUint64(id[:], rand.Uint64())
-	}
-	return id
-}
-
-// provider is the SDK's, with tracers that Record knows.
-type provider struct {
-	trace.TracerProvider
-	processor sdktrace.SpanProcessor
-	resource  func() *resource.Resource // that of the SDK's spans, the very same: an export has a part for each
-}
-
-// Tracer implements trace.TracerProvider.
-func (p *provider) Tracer(name string, options ...trace.TracerOption) trace.Tracer {
-	c := trace.NewTracerConfig(options...)
-	return &tracer{p.TracerProvider.Tracer(name, options...), p, instrumentation.Scope{
-		Name: name, Version: c.InstrumentationVersion(), SchemaURL: c.SchemaURL(), Attributes: c.InstrumentationAttributes(),
-	}}
-}
-
-type tracer struct {
-	trace.Tracer
-	provider *provider
-	scope    instrumentation.Scope
 }
 
 // unlimited says whether a Finished is within the limits that the environment sets,
@@ -89,14 +60,14 @@ type finished struct {
 func (s *finished) Name() string                                { return s.f.Name }
 func (s *finished) SpanContext() trace.SpanContext              { return s.context }
 func (s *finished) Parent() trace.SpanContext                   { return s.parent }
-func (s *finished) SpanKind() trace.SpanKind                    { return trace.SpanKindInternal }
+func (s *finished) SpanKind() trace.SpanKind                    { return trace.ValidateSpanKind(s.f.Kind) }
 func (s *finished) StartTime() time.Time                        { return s.f.Start }
 func (s *finished) EndTime() time.Time                          { return s.f.End }
 func (s *finished) Attributes() []attribute.KeyValue            { return s.f.Attributes }
 func (s *finished) Events() []sdktrace.Event                    { return nil }
 func (s *finished) Status() sdktrace.Status                     { return s.f.Status }
 func (s *finished) InstrumentationScope() instrumentation.Scope { return s.tracer.scope }
-func (s *finished) Resource() *resource.Resource                { return s.tracer.provider.resource() }
+func (s *finished) Resource() *resource.Resource                { return s.tracer.provider.resource }
 func (s *finished) DroppedAttributes() int                      { return 0 }
 func (s *finished) DroppedLinks() int                           { return 0 }
 func (s *finished) DroppedEvents() int                          { return 0 }

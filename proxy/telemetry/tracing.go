@@ -91,7 +91,7 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 	if err != nil || exporter == nil {
 		return t, err
 	}
-	sampler, err := t.sampler(d)
+	sampler, err := newSampler(d)
 	if err != nil {
 		return nil, err
 	}
@@ -113,18 +113,19 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 	if os.Getenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") == "" { // else the SDK reads it
 		options = append(options, sdktrace.WithMaxExportBatchSize(min(exportSize, queue)))
 	}
+	t.Sampler = sampler.name
 	cut, cancel := context.WithCancel(context.Background())
 	t.cut = cancel
 	exports := sdktrace.NewBatchSpanProcessor(&countingExporter{exporter, cut, &t.counts}, options...)
-	processor := &bounded{SpanProcessor: exports, room: int64(queue), counts: &t.counts}
+	processor := newGathering(exports, queue, &t.counts)
 	t.sdk = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
-		sdktrace.WithSampler(batchSampler{sampler}),
+		sdktrace.WithSampler(sampler),
 		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithSpanProcessor(processor),
 	)
 	if t.Provider = t.sdk; unlimited(limits) {
-		t.Provider = &provider{t.sdk, processor, processor.resource.Load}
+		t.Provider = &provider{t.sdk, sampler, processor, res}
 	}
 	return t, nil
 }
@@ -214,87 +215,6 @@ func propagator() (propagation.TextMapPropagator, error) {
 		return nil, fmt.Errorf("OTEL_PROPAGATORS: %w", err)
 	}
 	return p, nil
-}
-
-// sampler is the one that OTEL_TRACES_SAMPLER names. The SDK reads it by itself only
-// where no other is wrapped around it.
-func (t *Tracing) sampler(d Defaults) (sdktrace.Sampler, error) {
-	t.Sampler = cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER"), d.Sampler, "parentbased_always_on")
-	name, byParent := strings.CutPrefix(t.Sampler, "parentbased_")
-	var s sdktrace.Sampler
-	switch name {
-	case "always_on":
-		s = sdktrace.AlwaysSample()
-	case "always_off":
-		s = sdktrace.NeverSample()
-	case "traceidratio":
-		ratio := 1.0
-		if text := cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER_ARG"), d.Ratio); text != "" {
-			var err error
-			if ratio, err = strconv.ParseFloat(text, 64); err != nil || !(ratio >= 0 && ratio <= 1) {
-				return nil, fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: must be from 0 to 1, got %q", text)
-			}
-			t.Sampler += " " + text
-		}
-		s = sdktrace.TraceIDRatioBased(ratio)
-	default:
-		return nil, fmt.Errorf("OTEL_TRACES_SAMPLER: must be always_on, always_off, traceidratio or one of these after parentbased_, got %q", t.Sampler)
-	}
-	if byParent {
-		s = sdktrace.ParentBased(s)
-	}
-	return s, nil
-}
-
-// batchSampler samples a batch if one of its requests is sampled, and leaves all
-// else to another sampler.
-type batchSampler struct{ sdktrace.Sampler }
-
-// ShouldSample implements sdktrace.Sampler.
-func (s batchSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	if p.Name != SpanDispatch {
-		return s.Sampler.ShouldSample(p)
-	}
-	for _, l := range p.Links {
-		if l.SpanContext.IsSampled() {
-			return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample}
-		}
-	}
-	return sdktrace.SamplingResult{Decision: sdktrace.Drop}
-}
-
-// Description implements sdktrace.Sampler.
-func (s batchSampler) Description() string {
-	return "batches by their links, else " + s.Sampler.Description()
-}
-
-// bounded lets so many spans wait, and counts those that find no room. The SDK's own
-// queue drops them, too, but tells nobody how many; here it is never full.
-type bounded struct {
-	sdktrace.SpanProcessor
-	room     int64
-	counts   *counts
-	resource atomic.Pointer[resource.Resource] // of the SDK's spans
-}
-
-// OnStart implements sdktrace.SpanProcessor.
-func (b *bounded) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
-	if b.resource.Load() == nil {
-		b.resource.Store(s.Resource())
-	}
-	b.SpanProcessor.OnStart(ctx, s)
-}
-
-// OnEnd implements sdktrace.SpanProcessor.
-func (b *bounded) OnEnd(s sdktrace.ReadOnlySpan) {
-	switch {
-	case !s.SpanContext().IsSampled():
-	case b.counts.waiting.Add(1) > b.room:
-		b.counts.waiting.Add(-1)
-		b.counts.dropped.Add(1)
-	default:
-		b.SpanProcessor.OnEnd(s)
-	}
 }
 
 // countingExporter counts what an exporter takes and what it doesn't.
