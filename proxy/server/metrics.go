@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"sync"
@@ -28,7 +29,7 @@ type metrics struct {
 	traced   bool // there are traces to lead to
 	began    time.Time
 
-	exemplars sync.Map // by series: *atomic.Int64, when it took its last exemplar, in ns since began
+	exemplars sync.Map // by series: *tookExemplar
 
 	prefillOK prometheus.Observer // of rpc, found once
 	answered  prometheus.Counter  // of requests, likewise
@@ -135,7 +136,7 @@ func newMetrics(version string, traced bool) *metrics {
 // observe records a value, with the trace it is from where that is sampled.
 func (m *metrics) observe(ctx context.Context, o prometheus.Observer, v float64) {
 	if with, ok := o.(prometheus.ExemplarObserver); ok {
-		if e := m.exemplar(ctx, o); e != nil {
+		if e := m.exemplar(ctx, o, v); e != nil {
 			with.ObserveWithExemplar(v, e)
 			return
 		}
@@ -146,7 +147,7 @@ func (m *metrics) observe(ctx context.Context, o prometheus.Observer, v float64)
 // count counts one, likewise.
 func (m *metrics) count(ctx context.Context, c prometheus.Counter) {
 	if with, ok := c.(prometheus.ExemplarAdder); ok {
-		if e := m.exemplar(ctx, c); e != nil {
+		if e := m.exemplar(ctx, c, 1); e != nil {
 			with.AddWithExemplar(1, e)
 			return
 		}
@@ -154,12 +155,22 @@ func (m *metrics) count(ctx context.Context, c prometheus.Counter) {
 	c.Inc()
 }
 
-// exemplarEvery is how long a series keeps an exemplar at least: it costs as much as ten
-// values without, and is asked for every few seconds.
-const exemplarEvery = time.Millisecond
+// exemplarEvery is how long a series keeps an exemplar for values of one magnitude at
+// least. It costs as much as ten values without, a page is asked for every few seconds,
+// and a value that is seldom so large must find no other's in its way.
+const exemplarEvery = time.Second
+
+// tookExemplar is when a series took its last exemplar, by the power of two of the value,
+// in ns since metrics.began; 0: never.
+type tookExemplar [64]atomic.Int64
+
+func (t *tookExemplar) of(v float64) *atomic.Int64 {
+	_, power := math.Frexp(v)
+	return &t[min(max(power+len(t)/2, 0), len(t)-1)]
+}
 
 // exemplar is the trace that a series takes beside a value, or nil.
-func (m *metrics) exemplar(ctx context.Context, series any) prometheus.Labels {
+func (m *metrics) exemplar(ctx context.Context, series any, v float64) prometheus.Labels {
 	if !m.traced {
 		return nil // without looking through the context
 	}
@@ -169,9 +180,9 @@ func (m *metrics) exemplar(ctx context.Context, series any) prometheus.Labels {
 	}
 	took, known := m.exemplars.Load(series)
 	if !known {
-		took, _ = m.exemplars.LoadOrStore(series, new(atomic.Int64))
+		took, _ = m.exemplars.LoadOrStore(series, new(tookExemplar))
 	}
-	last, now := took.(*atomic.Int64), int64(time.Since(m.began))+1
+	last, now := took.(*tookExemplar).of(v), int64(time.Since(m.began))+1
 	if before := last.Load(); before != 0 && now-before < int64(exemplarEvery) || !last.CompareAndSwap(before, now) {
 		return nil
 	}
