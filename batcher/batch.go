@@ -154,7 +154,7 @@ func (b *Batch[Q, R]) Answer(i int, result R, u Usage) {
 	for e := b.take(i); e != nil; e = b.take(i) {
 		e.result = result
 		o.stats.Answered++
-		e.ended <- struct{}{}
+		e.end()
 	}
 	if freed {
 		o.release(time.Now())
@@ -178,7 +178,7 @@ func (b *Batch[Q, R]) fail(i int, err error) (freed bool) {
 	for e := b.take(i); e != nil; e = b.take(i) {
 		e.err = err
 		b.owner.stats.Failed++
-		e.ended <- struct{}{}
+		e.end()
 	}
 	return freed
 }

@@ -88,14 +88,16 @@ type Batcher[Q, R any] struct {
 // entry is one accepted request, from Submit to its end. It is reachable from
 // exactly one place, the queue or a batch, and from none once it has ended; so
 // it can be reused as soon as Submit returns. Guarded by Batcher.mu, except that
-// the fields of the end belong to Submit once ended has been signalled.
+// the fields of the end belong to Submit once end has told it.
 type entry[Q, R any] struct {
 	waiter
 	ctx   context.Context
 	value Q
 	batch *Batch[Q, R] // while in flight
 
-	ended   chan struct{} // one signal, buffered, when result or err is set
+	ended   chan struct{}           // one signal, buffered, when result or err is set
+	done    func(R, Receipt, error) // called instead, if there is one
+	unwatch func() bool             // no longer waits for ctx's end, likewise
 	result  R
 	err     error
 	receipt Receipt
@@ -129,9 +131,7 @@ func (b *Batcher[Q, R]) Submit(ctx context.Context, req Request[Q]) (R, Receipt,
 		return none, Receipt{}, err
 	}
 	e := b.entries.Get().(*entry[Q, R])
-	e.ctx, e.value = ctx, req.Value
-	e.bytes, e.tokens, e.same, e.prefix = req.Bytes, req.Tokens, req.Same, req.Prefix
-	e.deadline, _ = ctx.Deadline()
+	e.take(ctx, &req)
 	if err := b.admit(e, &req); err != nil {
 		b.recycle(e)
 		return none, Receipt{}, err
@@ -146,6 +146,45 @@ func (b *Batcher[Q, R]) Submit(ctx context.Context, req Request[Q]) (R, Receipt,
 	result, receipt, err := e.result, e.receipt, e.err
 	b.recycle(e)
 	return result, receipt, err
+}
+
+// SubmitFunc queues a request as Submit does, and does not wait: nothing but the
+// request itself is kept for it, no goroutine. done is called once with what Submit
+// would return, but for a refusal, which SubmitFunc returns. It is called under the
+// batcher's lock: it must neither block nor call the batcher.
+func (b *Batcher[Q, R]) SubmitFunc(ctx context.Context, req Request[Q], done func(R, Receipt, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e := &entry[Q, R]{done: done} // not of those that are reused: ctx may end late
+	e.entry = e
+	e.take(ctx, &req)
+	e.unwatch = context.AfterFunc(ctx, func() { b.abandon(e) })
+	if err := b.admit(e, &req); err != nil {
+		e.unwatch()
+		return err
+	}
+	if ctx.Err() != nil {
+		b.abandon(e) // ctx may have ended before there was anything to abandon
+	}
+	return nil
+}
+
+// take takes what is submitted.
+func (e *entry[Q, R]) take(ctx context.Context, req *Request[Q]) {
+	e.ctx, e.value = ctx, req.Value
+	e.bytes, e.tokens, e.same, e.prefix = req.Bytes, req.Tokens, req.Same, req.Prefix
+	e.deadline, _ = ctx.Deadline()
+}
+
+// end tells who submitted the request that it has ended. It requires mu.
+func (e *entry[Q, R]) end() {
+	if e.done == nil {
+		e.ended <- struct{}{}
+		return
+	}
+	e.unwatch()
+	e.done(e.result, e.receipt, e.err)
 }
 
 // admit takes a request into the queue and releases what is due, or refuses it.
@@ -247,6 +286,9 @@ func (b *Batcher[Q, R]) abandon(e *entry[Q, R]) bool {
 	}
 	e.err = e.ctx.Err()
 	b.stats.Cancelled++
+	if e.done != nil {
+		e.end()
+	}
 	return true
 }
 
@@ -498,7 +540,7 @@ func (b *Batcher[Q, R]) drop(w *waiter, err error) {
 	b.queue.leave(w)
 	e.err = err
 	b.stats.Cancelled++
-	e.ended <- struct{}{}
+	e.end()
 	b.settle()
 }
 

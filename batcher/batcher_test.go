@@ -607,3 +607,63 @@ func keepsTo100Tokens(t *testing.T, change func(*Settings)) {
 		}
 	})
 }
+
+// submitFunc is Submit by SubmitFunc.
+func (b *Batcher[Q, R]) submitFunc(ctx context.Context, req Request[Q]) (result R, receipt Receipt, err error) {
+	ended := make(chan struct{})
+	if refused := b.SubmitFunc(ctx, req, func(r R, to Receipt, e error) {
+		result, receipt, err = r, to, e
+		close(ended) // a second end panics
+	}); refused != nil {
+		return result, receipt, refused
+	}
+	<-ended
+	return result, receipt, err
+}
+
+func TestARequestThatNobodyWaitsForIsAnsweredToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := New(func(_ context.Context, batch *Batch[int, int]) error {
+			time.Sleep(time.Second)
+			for i := range batch.Len() {
+				batch.Answer(i, 10*batch.Value(i), Usage{})
+			}
+			return nil
+		}, Settings{BatchSize: 1, MaxInFlight: 1, QueueRequests: 2, QueueBytes: 100, PrefixBlocks: 1, BreakerFailures: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		type end struct {
+			result, batch int
+			err           error
+			after         time.Duration
+		}
+		began, ends := time.Now(), make([]end, 4)
+		submit := func(ctx context.Context, i int) error {
+			return b.SubmitFunc(ctx, Request[int]{Value: i}, func(r int, to Receipt, err error) {
+				ends[i] = end{r, int(to.BatchID), err, time.Since(began)}
+			})
+		}
+		leaving, leave := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer leave()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := errors.Join(submit(t.Context(), 1), submit(leaving, 2), submit(t.Context(), 3)); err != nil {
+			t.Error(err)
+		}
+		var full *FullError
+		if err := submit(t.Context(), 0); !errors.As(err, &full) {
+			t.Errorf("%v, want a refusal", err)
+		}
+		if err := submit(gone, 0); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		want := []end{{}, {10, 1, nil, time.Second}, {0, 0, context.DeadlineExceeded, 500 * time.Millisecond}, {30, 2, nil, 2 * time.Second}}
+		if !slices.Equal(ends, want) {
+			t.Errorf("%v, want %v", ends, want)
+		}
+	})
+}

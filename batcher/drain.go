@@ -82,7 +82,7 @@ func (b *Batcher[Q, R]) expel(err error) {
 		e := w.entry.(*entry[Q, R])
 		e.err = err
 		b.stats.Failed++
-		e.ended <- struct{}{}
+		e.end()
 	}
 }
 

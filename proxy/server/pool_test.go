@@ -136,7 +136,11 @@ func TestAnSGLangThatGoesAwayLosesNothingWhileAnotherIsThere(t *testing.T) {
 	var answered atomic.Int64
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
-	for range 16 {
+	for caller := range 16 {
+		ask := func(req *pb.PrefillRequest) outcome { return <-r.send(r.context(), req) }
+		if caller%2 == 0 {
+			ask = r.streamed()
+		}
 		wg.Go(func() {
 			for n := 1; ; n = n%7 + 1 {
 				select {
@@ -144,7 +148,7 @@ func TestAnSGLangThatGoesAwayLosesNothingWhileAnotherIsThere(t *testing.T) {
 					return
 				default:
 				}
-				o := <-r.send(r.context(), &pb.PrefillRequest{Text: strings.Repeat("word ", n)})
+				o := ask(&pb.PrefillRequest{Text: strings.Repeat("word ", n)})
 				switch {
 				case o.err != nil:
 					t.Error(o.err)

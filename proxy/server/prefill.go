@@ -33,66 +33,32 @@ func (p *prefillService) Prefill(ctx context.Context, req *pb.PrefillRequest) (*
 	return r, nil
 }
 
-// answer answers one request, of either method.
+// answer answers one request.
 func (p *prefillService) answer(ctx context.Context, req *pb.PrefillRequest) (*pb.PrefillResponse, error) {
-	a, receipt, err := p.submit(ctx, &prompt{}, callerOf(ctx), func(value *prompt, l limits) (err error) {
-		*value, err = validate(req, l)
-		return err
-	})
+	a, receipt, err := p.submit(ctx, &prompt{}, callerOf(ctx), checked(req))
 	if err != nil {
 		return nil, err
 	}
 	return reply(req, a, receipt), nil
 }
 
+// checked makes a prompt of a request.
+func checked(req *pb.PrefillRequest) func(*prompt, limits) error {
+	return func(value *prompt, l limits) (err error) {
+		*value, err = validate(req, l)
+		return err
+	}
+}
+
 // submit has a prompt answered for a caller, once check, which may change it, has
 // held it against the limits of what SGLang serves now.
 func (p *prefillService) submit(ctx context.Context, value *prompt, caller string, check func(*prompt, limits) error) (*answer, *pb.Receipt, error) {
-	began, state := time.Now(), p.pool.state()
-	s := submission{service: p, value: value, check: check, caller: caller, trace: p.pool.tracer.sampled(ctx)}
-	a, receipt, err := p.place(ctx, state, &s)
-	p.pool.metrics.ended(s.trace, state.model(), began, err)
-	return a, receipt, err
-}
-
-// place finds an SGLang for a prompt, and another where that goes away.
-func (p *prefillService) place(ctx context.Context, state *upstreamState, s *submission) (*answer, *pb.Receipt, error) {
-	if key := keyOf(ctx); key != nil {
-		s.caller, s.weight = key.name, key.weight
-		if err := key.take(); err != nil {
-			return nil, nil, err
-		}
+	s := p.submission(ctx, value, caller, check)
+	err := s.open(ctx)
+	if err != nil {
+		return s.ended(nil, nil, err)
 	}
-	if !state.ready {
-		return nil, nil, &notReadyError{state.reason}
-	}
-	if err := s.prepare(state); err != nil {
-		return nil, nil, err
-	}
-	for {
-		b := p.pool.choose(s.request.Prefix, s.tried)
-		switch {
-		case b == nil && s.lost == nil:
-			return nil, nil, &notReadyError{p.pool.state().reason}
-		case b == nil:
-			return nil, nil, s.lost
-		}
-		began := time.Now()
-		a, receipt, err := s.sendTo(ctx, b)
-		if s.sampled() {
-			p.pool.tracer.placed(ctx, b, began, receipt, a, err)
-		}
-		if receipt.BatchID != 0 {
-			p.pool.metrics.waited(s.trace, receipt.QueueWait)
-		}
-		if err == nil {
-			p.lengths.learn(&s.request.Value.request, a.Meta.PromptTokens)
-			return a, b.receipts.write(receipt, a), nil
-		}
-		if ctx.Err() != nil || !s.mayMove(b, err) {
-			return nil, nil, s.orLost(err)
-		}
-	}
+	return s.ended(s.place(ctx))
 }
 
 // submission is a prompt on its way to an SGLang, or from one that went away to
@@ -104,6 +70,8 @@ type submission struct {
 	caller  string
 	weight  float64
 	trace   context.Context //nolint:containedctx // as tracer.sampled has it
+	began   time.Time
+	first   *upstreamState // when it came
 
 	state   *upstreamState           // of the server that request was made for
 	request batcher.Request[*prompt] // checked, and encoded
@@ -113,7 +81,108 @@ type submission struct {
 	suspects int        // SGLangs that went away while they had it
 }
 
+func (p *prefillService) submission(ctx context.Context, value *prompt, caller string, check func(*prompt, limits) error) *submission {
+	return &submission{
+		service: p, value: value, check: check, caller: caller,
+		trace: p.pool.tracer.sampled(ctx), began: time.Now(), first: p.pool.state(),
+	}
+}
+
 func (s *submission) sampled() bool { return s.trace != context.Background() }
+
+// open checks whether the prompt may be sent, and makes the request.
+func (s *submission) open(ctx context.Context) error {
+	if key := keyOf(ctx); key != nil {
+		s.caller, s.weight = key.name, key.weight
+		if err := key.take(); err != nil {
+			return err
+		}
+	}
+	if !s.first.ready {
+		return &notReadyError{s.first.reason}
+	}
+	return s.prepare(s.first)
+}
+
+// ended counts its end.
+func (s *submission) ended(a *answer, receipt *pb.Receipt, err error) (*answer, *pb.Receipt, error) {
+	s.service.pool.metrics.ended(s.trace, s.first.model(), s.began, err)
+	return a, receipt, err
+}
+
+// place finds an SGLang for a prompt, and another where that goes away.
+func (s *submission) place(ctx context.Context) (*answer, *pb.Receipt, error) {
+	for {
+		b, err := s.choose()
+		if err != nil {
+			return nil, nil, err
+		}
+		l := landing{backend: b, began: time.Now()}
+		l.answer, l.receipt, l.err = s.sendTo(ctx, b)
+		if a, receipt, err, again := s.landed(ctx, l); !again {
+			return a, receipt, err
+		}
+	}
+}
+
+// placeFunc is place for who can't wait: then is called once with how the first SGLang
+// ended the prompt, by whoever ends it, and must not block. What landed makes of that
+// is the caller's to ask for.
+func (s *submission) placeFunc(ctx context.Context, then func(landing)) error {
+	b, err := s.choose()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err = s.meet(b); err == nil {
+		err = b.batcher.SubmitFunc(ctx, s.request, func(a *answer, r batcher.Receipt, err error) { then(landing{b, began, a, r, err}) })
+	}
+	if err != nil {
+		then(landing{backend: b, began: began, err: err})
+	}
+	return nil
+}
+
+// choose chooses an SGLang that the prompt was not lost at.
+func (s *submission) choose() (*backend, error) {
+	p := s.service.pool
+	switch b := p.choose(s.request.Prefix, s.tried); {
+	case b != nil:
+		return b, nil
+	case s.lost == nil:
+		return nil, &notReadyError{p.state().reason}
+	default:
+		return nil, s.lost
+	}
+}
+
+// landing is how one SGLang ended a prompt.
+type landing struct {
+	backend *backend
+	began   time.Time
+	answer  *answer
+	receipt batcher.Receipt
+	err     error
+}
+
+// landed says what comes of it: an end, or that it is to be placed again.
+func (s *submission) landed(ctx context.Context, l landing) (_ *answer, _ *pb.Receipt, _ error, again bool) {
+	p := s.service
+	if s.sampled() {
+		p.pool.tracer.placed(ctx, l.backend, l.began, l.receipt, l.answer, l.err)
+	}
+	if l.receipt.BatchID != 0 {
+		p.pool.metrics.waited(s.trace, l.receipt.QueueWait)
+	}
+	if l.err == nil {
+		p.lengths.learn(&s.request.Value.request, l.answer.Meta.PromptTokens)
+		return l.answer, l.backend.receipts.write(l.receipt, l.answer), nil, false
+	}
+	if ctx.Err() != nil || !s.mayMove(l.backend, l.err) {
+		return nil, nil, s.orLost(l.err), false
+	}
+	return nil, nil, nil, true
+}
 
 // prepare makes the request for a server.
 func (s *submission) prepare(state *upstreamState) error {
@@ -149,15 +218,23 @@ func (s *submission) change(how func(*prompt)) {
 	s.request.Value = next
 }
 
-// sendTo has the request answered by one SGLang.
-func (s *submission) sendTo(ctx context.Context, b *backend) (*answer, batcher.Receipt, error) {
+// meet makes the request one for this SGLang.
+func (s *submission) meet(b *backend) error {
 	if state := b.upstream.state(); state != s.state && !state.alike(s.state) {
 		if err := s.prepare(state); err != nil {
-			return nil, batcher.Receipt{}, err
+			return err
 		}
 	}
 	if generation := b.upstream.state().generation; generation != s.request.Value.generation {
 		s.change(func(p *prompt) { p.generation = generation })
+	}
+	return nil
+}
+
+// sendTo has the request answered by one SGLang.
+func (s *submission) sendTo(ctx context.Context, b *backend) (*answer, batcher.Receipt, error) {
+	if err := s.meet(b); err != nil {
+		return nil, batcher.Receipt{}, err
 	}
 	if s.suspects > 0 {
 		// An SGLang went away while it had this prompt: perhaps because of it. So it

@@ -28,7 +28,13 @@ func (p *prefillService) PrefillStream(stream prefillStream) error {
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}
-	c := &conversation{service: p, stream: stream, waiting: map[string]struct{}{}, window: make(chan struct{}, streamWindow)}
+	c := &conversation{
+		service: p, stream: stream, waiting: map[string]struct{}{}, window: make(chan struct{}, streamWindow),
+		some: make(chan struct{}, 1),
+	}
+	over := make(chan struct{})
+	defer close(over)
+	go c.reply(over)
 	heard := make(chan error, 1)
 	go func() { heard <- c.listen() }() // ends with the stream at the latest
 	var err error
@@ -47,10 +53,22 @@ type conversation struct {
 	stream  prefillStream
 	window  chan struct{} // one slot for each request being handled
 
-	mu      sync.Mutex // guards all below, not the stream
+	mu      sync.Mutex // guards these, not the stream
 	waiting map[string]struct{}
+	landed  []*asked // to be replied to
 
-	sending sync.Mutex // one sender at a time
+	some    chan struct{} // there are some in landed
+	sending sync.Mutex    // one sender at a time
+}
+
+// asked is a request of the stream. While it waits there is no goroutine for it: ten
+// thousand of them would take 40 MiB.
+type asked struct {
+	req *pb.PrefillRequest
+	ctx context.Context //nolint:containedctx // of its span
+	end func(error)     // ends its span
+	at  *submission
+	how landing
 }
 
 // listen reads requests until there are no more and starts each. nil means that
@@ -101,14 +119,71 @@ func (c *conversation) leave(id string) {
 	delete(c.waiting, id)
 }
 
-// serve answers one request and gives its slot back once the reply is on its way.
+// serve has one request answered.
 func (c *conversation) serve(req *pb.PrefillRequest) {
+	a := &asked{req: req}
+	a.ctx, a.end = c.service.pool.tracer.one(c.stream.Context())
+	a.at = c.service.submission(a.ctx, &prompt{}, callerOf(a.ctx), checked(req))
+	err := a.at.open(a.ctx)
+	if err == nil {
+		err = a.at.placeFunc(a.ctx, func(l landing) {
+			a.how = l
+			c.land(a)
+		})
+	}
+	if err != nil {
+		c.answered(a, nil, nil, err)
+	}
+}
+
+// land hands a request that has ended to reply. It does not block.
+func (c *conversation) land(a *asked) {
+	c.mu.Lock()
+	c.landed = append(c.landed, a)
+	c.mu.Unlock()
+	select {
+	case c.some <- struct{}{}:
+	default:
+	}
+}
+
+// reply replies to requests as they end, until the stream is over.
+func (c *conversation) reply(over <-chan struct{}) {
+	var these []*asked
+	for {
+		select {
+		case <-c.some:
+		case <-over:
+			return
+		}
+		c.mu.Lock()
+		these, c.landed = c.landed, these[:0]
+		c.mu.Unlock()
+		for i, a := range these {
+			if answer, receipt, err, again := a.at.landed(a.ctx, a.how); !again {
+				c.answered(a, answer, receipt, err)
+			} else {
+				go func() { // for there may be waiting to do
+					answer, receipt, err := a.at.place(a.ctx)
+					c.answered(a, answer, receipt, err)
+				}()
+			}
+			these[i] = nil
+		}
+	}
+}
+
+// answered sends the reply to a request, and gives its slot back.
+func (c *conversation) answered(a *asked, answer *answer, receipt *pb.Receipt, err error) {
 	defer func() { <-c.window }()
-	ctx, end := c.service.pool.tracer.one(c.stream.Context())
-	r, err := c.service.answer(ctx, req)
-	end(err)
-	c.leave(req.GetRequestId())
-	c.say(req.GetRequestId(), r, err)
+	answer, receipt, err = a.at.ended(answer, receipt, err)
+	var r *pb.PrefillResponse
+	if err == nil {
+		r = reply(a.req, answer, receipt)
+	}
+	a.end(err)
+	c.leave(a.req.GetRequestId())
+	c.say(a.req.GetRequestId(), r, err)
 }
 
 // say sends the end of one request. That it can't be sent means that the stream
