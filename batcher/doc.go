@@ -2,11 +2,11 @@
 // own result.
 //
 // Submit blocks until the request is answered, fails, is refused or its context
-// ends. Requests wait in a queue; a pure policy (policy.go) decides from the
-// queue, the settings, the batches in flight and the time when a batch is
-// released and why. Released batches run through the Dispatch function, each
-// beside the others, on goroutines that stay while there is work. Waiting requests
-// keep joining until the moment a batch is taken.
+// ends; SubmitFunc calls back instead. Requests wait in a queue; a pure policy
+// (policy.go) decides from the queue, the settings, the batches in flight and the
+// time when a batch is released and why. Released batches run through the Dispatch
+// function, each beside the others, on goroutines that stay while there is work.
+// Waiting requests keep joining until the moment a batch is taken.
 //
 // Which requests of a lane a batch takes is the order of the queue: callers by
 // what they got (caller.go), and of one caller in depth through the tree of
