@@ -19,6 +19,7 @@ func BenchmarkSubmitToAnswer(b *testing.B) {
 	long := Request[int]{Prefix: prefix, Bytes: len(prefix) * BlockBytes, Tokens: len(prefix) * BlockTokens}
 	for _, size := range []int{1, 4, 16, 64, 512} {
 		b.Run(fmt.Sprintf("plain/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, Request[int]{}, 0) })
+		b.Run(fmt.Sprintf("func/size=%d", size), func(b *testing.B) { submitFuncToAnswer(b, size) })
 	}
 	for _, size := range []int{1, 16} {
 		b.Run(fmt.Sprintf("deadline/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, Request[int]{}, time.Hour) })
@@ -26,7 +27,9 @@ func BenchmarkSubmitToAnswer(b *testing.B) {
 	}
 }
 
-func submitToAnswer(b *testing.B, size int, r Request[int], deadline time.Duration) {
+// instantly is a batcher with an upstream that answers at once. finish ends the
+// measurement.
+func instantly(b *testing.B, size int) (batcher *Batcher[int, int], finish func()) {
 	instant := func(_ context.Context, batch *Batch[int, int]) error {
 		for i := range batch.Len() {
 			batch.Answer(i, 0, Usage{PromptTokens: 2900, CachedTokens: 2899})
@@ -39,11 +42,53 @@ func submitToAnswer(b *testing.B, size int, r Request[int], deadline time.Durati
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer batcher.Close()
-	const callers = 2048
-	n := (b.N + callers - 1) / callers
 	b.ReportAllocs()
 	b.ResetTimer()
+	return batcher, func() {
+		b.StopTimer()
+		st := batcher.Stats()
+		var batches uint64
+		for _, r := range st.Releases {
+			batches += r.Batches
+		}
+		b.ReportMetric(float64(st.Answered)/float64(batches), "requests/batch")
+		batcher.Close()
+	}
+}
+
+// submitFuncToAnswer is submitToAnswer as streams do it: few goroutines, each with many
+// requests open.
+func submitFuncToAnswer(b *testing.B, size int) {
+	batcher, finish := instantly(b, size)
+	defer finish()
+	const streams, window = 8, 256
+	n := (b.N + streams - 1) / streams
+	var wg sync.WaitGroup
+	for range streams {
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			open := make(chan struct{}, window)
+			done := func(int, Receipt, error) { <-open }
+			for range n {
+				open <- struct{}{}
+				if err := batcher.SubmitFunc(ctx, Request[int]{}, done); err != nil {
+					b.Error(err)
+				}
+			}
+			for range window {
+				open <- struct{}{}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func submitToAnswer(b *testing.B, size int, r Request[int], deadline time.Duration) {
+	batcher, finish := instantly(b, size)
+	defer finish()
+	const callers = 2048
+	n := (b.N + callers - 1) / callers
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
@@ -61,13 +106,6 @@ func submitToAnswer(b *testing.B, size int, r Request[int], deadline time.Durati
 		})
 	}
 	wg.Wait()
-	b.StopTimer()
-	st := batcher.Stats()
-	var batches uint64
-	for _, r := range st.Releases {
-		batches += r.Batches
-	}
-	b.ReportMetric(float64(st.Answered)/float64(batches), "requests/batch")
 }
 
 // BenchmarkQueueDepth is one request's way through a queue in which many wait:
