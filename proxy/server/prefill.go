@@ -54,8 +54,7 @@ func checked(req *pb.PrefillRequest) func(*prompt, limits) error {
 // held it against the limits of what SGLang serves now.
 func (p *prefillService) submit(ctx context.Context, value *prompt, caller string, check func(*prompt, limits) error) (*answer, *pb.Receipt, error) {
 	s := p.submission(ctx, value, caller, check)
-	err := s.open(ctx)
-	if err != nil {
+	if err := s.open(ctx); err != nil {
 		return s.ended(nil, nil, err)
 	}
 	return s.ended(s.place(ctx))
