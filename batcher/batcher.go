@@ -139,9 +139,8 @@ func (b *Batcher[Q, R]) Submit(ctx context.Context, req Request[Q]) (R, Receipt,
 	select {
 	case <-e.ended:
 	case <-ctx.Done():
-		if !b.abandon(e) {
-			<-e.ended // its end came first
-		}
+		b.abandon(e)
+		<-e.ended
 	}
 	result, receipt, err := e.result, e.receipt, e.err
 	b.recycle(e)
@@ -265,10 +264,10 @@ func (b *Batcher[Q, R]) uncached(w *waiter, known int) float64 {
 	return tokens * (1 - float64(known*BlockBytes)/float64(w.bytes))
 }
 
-// abandon ends a request whose context has ended, and reports whether it did:
-// false means that another end came first. The batch of a request in flight
-// goes on for its neighbours, and is cancelled when no caller is left.
-func (b *Batcher[Q, R]) abandon(e *entry[Q, R]) bool {
+// abandon ends a request whose context has ended, unless another end came first. The
+// batch of a request in flight goes on for its neighbours, and is cancelled when no
+// caller is left.
+func (b *Batcher[Q, R]) abandon(e *entry[Q, R]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -282,14 +281,11 @@ func (b *Batcher[Q, R]) abandon(e *entry[Q, R]) bool {
 			batch.cancel()
 		}
 	default:
-		return false
+		return
 	}
 	e.err = e.ctx.Err()
 	b.stats.Cancelled++
-	if e.done != nil {
-		e.end()
-	}
-	return true
+	e.end()
 }
 
 func (b *Batcher[Q, R]) recycle(e *entry[Q, R]) {
