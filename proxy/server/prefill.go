@@ -80,8 +80,8 @@ type submission struct {
 	suspects int        // SGLangs that went away while they had it
 }
 
-func (p *prefillService) submission(ctx context.Context, value *prompt, caller string, check func(*prompt, limits) error) *submission {
-	return &submission{
+func (p *prefillService) submission(ctx context.Context, value *prompt, caller string, check func(*prompt, limits) error) submission {
+	return submission{
 		service: p, value: value, check: check, caller: caller,
 		trace: p.pool.tracer.sampled(ctx), began: time.Now(), first: p.pool.state(),
 	}

@@ -67,7 +67,7 @@ type asked struct {
 	req *pb.PrefillRequest
 	ctx context.Context //nolint:containedctx // of its span
 	end func(error)     // ends its span
-	at  *submission
+	at  submission
 	how landing
 }
 
