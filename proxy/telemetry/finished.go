@@ -31,7 +31,7 @@ func Record(ctx context.Context, t trace.Tracer, f Finished) {
 		return
 	}
 	if t, ok := t.(*tracer); ok {
-		t.provider.processor.OnEnd(&finished{f: f, tracer: t, context: parent.WithSpanID(newSpanID()).WithRemote(false), parent: parent})
+		t.provider.processor.OnEnd(&finished{f: f, tracer: t, context: identity(parent, parent.TraceID(), true), parent: parent})
 		return
 	}
 	_, s := t.Start(ctx, f.Name, trace.WithSpanKind(f.Kind), trace.WithTimestamp(f.Start), trace.WithAttributes(f.Attributes...), trace.WithLinks(f.Links...))

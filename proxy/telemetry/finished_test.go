@@ -110,6 +110,20 @@ func TestLimitsOfTheEnvironmentAreLeftToTheSDK(t *testing.T) {
 	}
 }
 
+func TestRecordedSpansAndThoseThatWereStartedAreOnePartOfAnExport(t *testing.T) {
+	_, own, spans := both(&sampler{below: always})
+	tracer := own.Tracer("scope", trace.WithInstrumentationVersion("1"))
+	for range 3 {
+		ctx, parent := tracer.Start(context.Background(), "parent")
+		Record(ctx, tracer, someFinished())
+		parent.End()
+	}
+	got := received(t, ours, spans.Ended())
+	if parts := got.GetResourceSpans(); len(parts) != 1 || len(parts[0].GetScopeSpans()) != 1 || len(parts[0].GetScopeSpans()[0].GetSpans()) != 6 {
+		t.Errorf("%v", got)
+	}
+}
+
 // BenchmarkRecord compares a span that is recorded with one that is started and ended,
 // both before a processor that takes none.
 func BenchmarkRecord(b *testing.B) {
