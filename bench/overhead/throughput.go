@@ -82,11 +82,14 @@ func measureThroughput(parent context.Context, o options) error {
 
 // ratios are the quotients of measurements made one after the other.
 func ratios(a, b []result, of func(result) float64) string {
-	var all []float64
+	return spread(quotients(a, b, of), "%.2f")
+}
+
+func quotients(a, b []result, of func(result) float64) (all []float64) {
 	for i := range a {
 		all = append(all, of(a[i])/of(b[i]))
 	}
-	return spread(all, "%.2f")
+	return all
 }
 
 func once(ctx context.Context, c *child, k kind, o options, prompt string) (result, error) {

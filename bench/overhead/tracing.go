@@ -122,10 +122,7 @@ func measureTracing(parent context.Context, o options) error {
 	w := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(w, "tracing\tCPU a request / bare\tmedian, 95 %%\tof all rounds\trequests/s / bare\tmost MiB resident\n")
 	for i, m := range modes {
-		var byRound []float64
-		for j, r := range results[i] {
-			byRound = append(byRound, float64(r.cpu)/float64(results[0][j].cpu))
-		}
+		byRound := quotients(results[i], results[0], func(r result) float64 { return float64(r.cpu) })
 		interval := "too few"
 		if low, high, ok := stats.MedianInterval(byRound, .95); ok {
 			interval = fmt.Sprintf("%.3f (%.3f – %.3f)", stats.Median(byRound), low, high)
