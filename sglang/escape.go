@@ -13,21 +13,23 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	for len(s) >= word {
 		n := len(b)
-		b = slices.Grow(b, len(s)+len(s)/8+2*word) // a newline or a quote in every eight bytes: mostly enough
+		b = slices.Grow(b, len(s)+len(s)/8+longestWord) // a newline or a quote in every eight bytes: mostly enough
 		out := b[:cap(b)]
 		i := 0
-		for i+word <= len(s) && n+2*word <= len(out) {
+		for ; i+word <= len(s) && n+longestWord <= len(out); i += word {
 			x := firstWord(s[i : i+word])
 			binary.LittleEndian.PutUint64(out[n:], x)
-			special := specials(x)
-			if special == 0 {
-				i, n = i+word, n+word
-				continue
+			left := word // bytes of x
+			for special := specials(x); special != 0; {
+				plain := bits.TrailingZeros64(special) / word
+				e := &escapes[byte(x>>(plain*word))]
+				binary.LittleEndian.PutUint64(out[n+plain:], e.word)
+				n += plain + len(e.text)
+				x, special = x>>(plain*word)>>word, special>>(plain*word)>>word // by less than 64 at once
+				left -= plain + 1
+				binary.LittleEndian.PutUint64(out[n:], x)
 			}
-			plain := bits.TrailingZeros64(special) / word
-			e := &escapes[byte(x>>(plain*word))]
-			binary.LittleEndian.PutUint64(out[n+plain:], e.word)
-			i, n = i+plain+1, n+plain+len(e.text)
+			n += left
 		}
 		b, s = out[:n], s[i:]
 	}
@@ -41,8 +43,12 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// word is how many bytes are looked at together.
-const word = 8
+// word is how many bytes are looked at together, and longestWord, how many may be
+// written for them: each as \u00xx, and a word behind the last.
+const (
+	word        = 8
+	longestWord = 6*word + word
+)
 
 // firstWord is the beginning of a string, its first byte the lowest.
 func firstWord(s string) uint64 {
@@ -51,16 +57,17 @@ func firstWord(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// specials has the highest bit of a byte set where the byte is to be escaped. Of those
-// above the lowest one some may be set wrongly.
+// specials has the highest bit of a byte set where the byte is to be escaped.
 func specials(x uint64) uint64 {
 	const (
-		ones  = 0x0101010101010101
-		highs = 0x80 * ones
+		ones = 0x0101010101010101
+		lows = 0x7f * ones
 	)
-	quote, slash := x^'"'*ones, x^'\\'*ones
-	control := (x - ' '*ones) &^ x
-	return (control | (quote-ones)&^quote | (slash-ones)&^slash) & highs
+	low := x & lows
+	// The highest bit of each sum is set unless the byte is a quote, a backslash, or
+	// below a space. Nothing is carried into the next byte.
+	notQuote, notSlash, notControl := (low^'"'*ones)+lows, (low^'\\'*ones)+lows, low+(0x80-' ')*ones
+	return ^(notQuote&notSlash&notControl | x) &^ lows
 }
 
 // escape is how a byte is written that does not stand for itself.
