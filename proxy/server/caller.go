@@ -19,6 +19,9 @@ func callerOf(ctx context.Context) string {
 	if p.Addr.Network() == "bufconn" { // our own gateway, which says for whom it asks
 		return forwardedFor(ctx)
 	}
+	if tcp, ok := p.Addr.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().String()
+	}
 	host, _, err := net.SplitHostPort(p.Addr.String())
 	if err != nil {
 		return p.Addr.String()

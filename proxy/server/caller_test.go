@@ -29,6 +29,8 @@ func TestACallerIsTheHostOfItsPeer(t *testing.T) {
 		want string
 	}{
 		{"a gRPC client", from(tcp), "10.0.0.7"},
+		{"a gRPC client over IPv6", from(&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0", Port: 4711}), "fe80::1%eth0"},
+		{"a gRPC client on a Unix socket", from(&net.UnixAddr{Name: "/run/a", Net: "unix"}), "/run/a"},
 		{"a gRPC client that claims another address", from(tcp, "1.2.3.4"), "10.0.0.7"},
 		{"REST", from(pipeAddr{}, "10.0.0.8"), "10.0.0.8"},
 		{"REST behind a header of the client's own", from(pipeAddr{}, "1.2.3.4, 10.0.0.8"), "10.0.0.8"},
