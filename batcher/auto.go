@@ -29,7 +29,8 @@ const (
 // tuner chooses for ModeAuto. The size is an equal share of all prompts that are
 // here for each batch in flight and the one that waits, so that a slot never
 // stands empty for want of prompts, or fewer where the learned cost says that
-// they carry the fixed cost as well. How many batches are in flight, whether
+// they carry the fixed cost as well. While the server is busy those who were
+// answered just now count as here: they are about to come back. How many batches are in flight, whether
 // prompts wait for what another computes for them, and whether a few callers are
 // gathered, is found by trying: see trial.
 type tuner struct {
@@ -52,15 +53,19 @@ type tuner struct {
 	gather gatherer
 }
 
-// choose chooses for a number of requests that wait or are in flight.
-func (t *tuner) choose(outstanding int, m *meter) {
+// choose chooses for a number of requests that wait and that are in flight.
+func (t *tuner) choose(waiting, inFlight int, m *meter) {
 	if t.inFlight == 0 {
 		t.inFlight = autoInFlight
 		t.gather.trial = trial{gap: trialBatches, pause: trialBatches}
 	}
-	t.gather.lately = max(t.gather.lately, outstanding)
+	here := waiting + inFlight
+	t.gather.lately = max(t.gather.lately, here)
+	if inFlight > 0 {
+		here = t.gather.crowd()
+	}
 	slots := t.slots()
-	t.size, t.bound = (outstanding+slots)/(slots+1), "all prompts here shared among the batches in flight and the next"
+	t.size, t.bound = (here+slots)/(slots+1), "all prompts here shared among the batches in flight and the next"
 	if t.gather.now() {
 		t.size, t.bound = t.gather.crowd(), "all that were here at once lately, one batch at a time"
 	}

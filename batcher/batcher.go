@@ -323,7 +323,7 @@ func (b *Batcher[Q, R]) effective() *Settings {
 	*s = b.settings
 	s.BatchTokens = budget
 	if s.Mode == ModeAuto {
-		t.choose(b.queue.count+b.stats.InFlightRequests, &b.meter)
+		t.choose(b.queue.count, b.stats.InFlightRequests, &b.meter)
 		s.BatchSize, s.MaxWait, s.MaxInFlight = t.size, t.wait, t.slots()
 	}
 	return s

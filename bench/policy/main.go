@@ -156,8 +156,13 @@ func compare(ctx context.Context, w workload, o options, out *tabwriter.Writer) 
 		}
 	}
 	for _, policy := range policies {
-		if runs := all[policy.name]; len(runs) > 0 {
-			printRow(out, policy.name, runs, distinct, speed)
+		runs := all[policy.name]
+		if len(runs) == 0 {
+			continue
+		}
+		printRow(out, policy.name, runs, distinct, speed)
+		if why := runs[len(runs)-1].why; why != "" {
+			fmt.Fprintf(out, "%s, last: %s\n", policy.name, why) //nolint:errcheck // likewise
 		}
 	}
 	return nil
@@ -247,6 +252,7 @@ type measured struct {
 	latency  []float64 // seconds
 	computed int       // tokens
 	size     float64   // prompts a batch
+	why      string    // what auto chose at the end
 }
 
 // place is a prompt's place in a batch.
@@ -299,6 +305,9 @@ func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (mea
 	}
 	callers.Wait()
 	m.wall = time.Since(start)
+	if st, err := p.control.Status(ctx); err == nil {
+		m.why = st.GetBatcher().GetAuto().GetReason()
+	}
 	for _, size := range batches {
 		m.size += float64(size) / float64(len(batches))
 	}
