@@ -30,9 +30,9 @@ const (
 // here for each batch in flight and the one that waits, so that a slot never
 // stands empty for want of prompts, or fewer where the learned cost says that
 // they carry the fixed cost as well. While the server is busy those who were
-// answered just now count as here: they are about to come back. How many batches are in flight, whether
-// prompts wait for what another computes for them, and whether a few callers are
-// gathered, is found by trying: see trial.
+// answered just now count as here: they are about to come back. How many batches
+// are in flight, whether prompts wait for what another computes for them, and
+// whether a few callers are gathered, is found by trying: see trial.
 type tuner struct {
 	size  int // chosen last
 	wait  time.Duration

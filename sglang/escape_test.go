@@ -19,6 +19,20 @@ func TestEveryByteIsEscapedWhereverItStands(t *testing.T) {
 	}
 }
 
+func TestExactlyTheBytesOfAWordThatAreToBeEscapedAreFound(t *testing.T) {
+	for a := range 0x100 {
+		for b := range 0x100 {
+			pair := string([]byte{byte(a), byte(b)})
+			x := specials(firstWord(strings.Repeat(pair, word/2)))
+			for i := range word {
+				if found := x>>(i*word)&0xff == 0x80; found != (escapes[pair[i%2]].text != "") || x&^0x8080808080808080 != 0 {
+					t.Fatalf("%q: %x", pair, x)
+				}
+			}
+		}
+	}
+}
+
 func TestALongTextOfNothingButEscapesIsWhole(t *testing.T) {
 	checkString(t, strings.Repeat("\x01", 100_000))
 }

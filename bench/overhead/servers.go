@@ -27,9 +27,9 @@ import (
 )
 
 // upstream answers every list at once, like an SGLang that takes no time, with the
-// KV pool of a model of 7 billion parameters on 80 GB. Of a body it looks at the end
-// alone, for the names of the requests: what it costs, on the cores that the proxy
-// needs too, is what the system takes to receive.
+// KV pool of a model of 7 billion parameters on 80 GB. Of a list to /generate it looks
+// at the end alone, for the names of the requests: what it costs, on the cores that the
+// proxy needs too, is what the system takes to receive.
 func upstream(ctx context.Context, o options) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})

@@ -305,13 +305,12 @@ func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (mea
 	}
 	callers.Wait()
 	m.wall = time.Since(start)
-	if st, err := p.control.Status(ctx); err == nil {
-		m.why = st.GetBatcher().GetAuto().GetReason()
-	}
+	st, err := p.control.Status(ctx)
+	m.why = st.GetBatcher().GetAuto().GetReason()
 	for _, size := range batches {
 		m.size += float64(size) / float64(len(batches))
 	}
-	return m, failure
+	return m, errors.Join(failure, err)
 }
 
 func (p *proxy) prepare(ctx context.Context, s target.Settings) error {
