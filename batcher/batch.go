@@ -39,6 +39,7 @@ type Batch[Q, R any] struct {
 
 	prev, next *Batch[Q, R] // in flight
 
+	gone      func(i int)
 	attached  any
 	answered  int // members with a usage
 	used      account
@@ -142,6 +143,15 @@ func (b *Batch[Q, R]) Attach(v any) {
 	b.owner.mu.Lock()
 	defer b.owner.mu.Unlock()
 	b.attached = v
+}
+
+// WhenGone has gone called with each member whose caller, or the last of several, goes
+// from now on before the member has ended: what is done for it may stop. It is called
+// under the batcher's lock: it must neither block nor call the batcher.
+func (b *Batch[Q, R]) WhenGone(gone func(i int)) {
+	b.owner.mu.Lock()
+	defer b.owner.mu.Unlock()
+	b.gone = gone
 }
 
 // Answer ends member i with a result, and learns from its usage. It does nothing

@@ -275,8 +275,11 @@ func (b *Batcher[Q, R]) abandon(e *entry[Q, R]) {
 		b.queue.leave(&e.waiter)
 		b.settle()
 	case e.batch != nil:
-		batch := e.batch
-		batch.part(e.receipt.Position, e)
+		batch, i := e.batch, e.receipt.Position
+		batch.part(i, e)
+		if batch.gone != nil && batch.members[i].entry == nil {
+			batch.gone(i)
+		}
 		if batch.live == 0 {
 			batch.cancel()
 		}

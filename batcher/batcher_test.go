@@ -293,6 +293,35 @@ func TestCallerLeavingInFlightHarmsNoNeighbour(t *testing.T) {
 	})
 }
 
+func TestDispatchIsToldWhichMemberIsGivenUpUntilItHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := make(chan int, 3)
+		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
+			batch.WhenGone(func(i int) { gone <- batch.Value(i) })
+			batch.Answer(0, 7, Usage{})
+			time.Sleep(time.Second)
+			batch.Answer(2, 9, Usage{})
+			return nil
+		}, settings(3, time.Minute, 1))
+		answered, leaveAnswered := context.WithCancel(t.Context())
+		early, leaveEarly := context.WithCancel(t.Context())
+		first, second, third := submit(answered, b, 1), submit(early, b, 2), submit(t.Context(), b, 3)
+		<-first
+		leaveAnswered()
+		leaveEarly()
+		<-second
+		<-third
+		close(gone)
+		var told []int
+		for v := range gone {
+			told = append(told, v)
+		}
+		if !slices.Equal(told, []int{2}) {
+			t.Errorf("told of %v, want of the second alone", told)
+		}
+	})
+}
+
 func TestBatchThatLostAllItsCallersIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Hour}
@@ -526,8 +555,11 @@ func TestAPromptInFlightIsGivenUpOnlyWhenAllWhoAskedHaveGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan struct{})
 		b := newBatcher(t, func(ctx context.Context, batch *Batch[int, int]) error {
-			context.AfterFunc(batch.Context(0), func() { close(gone) })
+			batch.WhenGone(func(int) { close(gone) })
 			<-ctx.Done()
+			if batch.Context(0).Err() == nil {
+				t.Error("its context goes on")
+			}
 			return ctx.Err()
 		}, settings(8, time.Millisecond, 1))
 		firstCtx, leaveFirst := context.WithCancel(t.Context())

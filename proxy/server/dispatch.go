@@ -63,7 +63,7 @@ type dispatcher struct {
 	elsewhere func() bool   // another SGLang could take what this one lost
 	log       *slog.Logger
 
-	aborts sync.WaitGroup // aborts that were set up and are not done
+	aborts sync.WaitGroup // aborts that are not done
 	slots  chan struct{}  // bounds the aborts at once
 
 	receipts receipts
@@ -89,7 +89,8 @@ func (d *dispatcher) wait() { d.aborts.Wait() }
 func (d *dispatcher) dispatch(ctx context.Context, b *batch) (err error) {
 	ctx, spans := d.tracer.batch(ctx, d, b)
 	d.metrics.released(b)
-	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len()), spans: spans}
+	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len()), rids: make([]string, b.Len()), spans: spans}
+	b.WhenGone(f.abort)
 	f.facts = &batchFacts{id: b.ID(), reason: releaseReason(b.Reason()), size: b.Len(), predicted: b.Predicted()}
 	defer func() {
 		f.tell()
@@ -163,6 +164,9 @@ type flight struct {
 	died     bool   // it went away after that, and came back
 	split    bool   // it was sent again in parts
 	spans    *batchTrace
+
+	sending sync.Mutex // guards rids; taken under the batcher's lock
+	rids    []string   // by member: its name at SGLang while that has it
 
 	facts *batchFacts
 }
@@ -320,7 +324,6 @@ func (f *flight) call(members []int) error {
 		Priority: first.priority,
 		LoRA:     first.lora,
 	}
-	stops := make([]func() bool, len(members))
 	for k, i := range members {
 		f.attempts[i]++
 		call.Requests[k] = f.batch.Value(i).request
@@ -329,7 +332,7 @@ func (f *flight) call(members []int) error {
 			// refuse a second request of that id.
 			call.Requests[k].RID = sglang.NewRID()
 		}
-		stops[k] = f.abortWhenGone(f.batch.Context(i), call.Requests[k].RID)
+		f.atSGLang(i, call.Requests[k].RID)
 	}
 	ctx, done := f.spans.call(f.ctx, len(members), f.facts.calls)
 	began, input, output := time.Now(), 0, 0
@@ -337,21 +340,16 @@ func (f *flight) call(members []int) error {
 		if r.Err == nil {
 			input, output = input+r.Answer.Meta.PromptTokens, output+r.Answer.Meta.CompletionTokens
 		}
-		if stops[k]() { // it is done at SGLang, and its caller may go
-			f.aborts.Done()
-		}
-		stops[k] = nil
+		f.over(members[k]) // it is done at SGLang, and its caller may go
 		f.deliver(members[k], r)
 	})
 	done(err)
 	f.metrics.called(ctx, f.upstream.state().model(), began, input, output, err)
-	for k, stop := range stops {
-		switch {
-		case stop == nil || !stop():
-		case f.ctx.Err() != nil: // the batcher closes: SGLang need not go on either
-			go f.abort(f.ctx, call.Requests[k].RID)
-		default:
-			f.aborts.Done()
+	for _, i := range members {
+		if f.ctx.Err() != nil {
+			f.abort(i) // the batcher closes: SGLang need not go on either
+		} else {
+			f.over(i)
 		}
 	}
 	return err
@@ -369,11 +367,34 @@ func (f *flight) generate(ctx context.Context, call sglang.Call, each func(k int
 	return err
 }
 
-// abortWhenGone aborts rid at SGLang once its caller has gone, unless the
-// returned function stops that before: then it returns true.
-func (d *dispatcher) abortWhenGone(caller context.Context, rid string) (stop func() bool) {
-	d.aborts.Add(1)
-	return context.AfterFunc(caller, func() { d.abort(caller, rid) })
+// atSGLang notes that SGLang is about to get a member by the name of rid. It is aborted
+// there if its caller goes before it is over.
+func (f *flight) atSGLang(i int, rid string) {
+	f.sending.Lock()
+	f.rids[i] = rid
+	f.sending.Unlock()
+	if f.batch.Context(i).Err() != nil {
+		f.abort(i) // nobody tells of one who went before
+	}
+}
+
+// over notes that SGLang is done with a member, and returns the name that it had there;
+// empty if it was over before.
+func (f *flight) over(i int) (rid string) {
+	f.sending.Lock()
+	defer f.sending.Unlock()
+	rid, f.rids[i] = f.rids[i], ""
+	return rid
+}
+
+// abort has SGLang give up a member, if it has it, and does not wait for that.
+func (f *flight) abort(i int) {
+	rid := f.over(i)
+	if rid == "" {
+		return
+	}
+	f.aborts.Add(1)
+	go f.dispatcher.abort(f.batch.Context(i), rid)
 }
 
 // abort ends the work for rid at SGLang and calls aborts.Done.
