@@ -3,6 +3,7 @@ package batcher
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -139,9 +140,16 @@ func BenchmarkPrefix(b *testing.B) {
 	for i := range ids {
 		ids[i] = int32(i * 37 % 1000)
 	}
-	b.Run("name", func(b *testing.B) {
+	b.Run("name/ids", func(b *testing.B) {
 		for b.Loop() {
 			PrefixOfTokens(ids, "")
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
+	})
+	b.Run("name/text", func(b *testing.B) {
+		text := strings.Repeat("x = 1; ", 4*2900/7)
+		for b.Loop() {
+			PrefixOfText(text, "")
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
 	})

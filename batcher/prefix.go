@@ -26,30 +26,32 @@ var seed = maphash.MakeSeed()
 // PrefixOfTokens names the beginnings of a prompt of token ids. Prompts of
 // different space share nothing: salts, adapters.
 func PrefixOfTokens(ids []int32, space string) Prefix {
-	return prefixOf(len(ids)/BlockTokens, space, func(i int, block []byte) {
+	return prefixOf(len(ids)/BlockTokens, space, func(i int) uint64 {
+		var block [BlockBytes]byte
 		for k, id := range ids[i*BlockTokens : (i+1)*BlockTokens] {
 			binary.LittleEndian.PutUint32(block[4*k:], uint32(id))
 		}
+		return maphash.Bytes(seed, block[:])
 	})
 }
 
 // PrefixOfText names the beginnings of a prompt of text. A text and the token
 // ids of that text share nothing.
 func PrefixOfText(text, space string) Prefix {
-	return prefixOf(len(text)/BlockBytes, "text "+space, func(i int, block []byte) {
-		copy(block, text[i*BlockBytes:])
+	return prefixOf(len(text)/BlockBytes, "text "+space, func(i int) uint64 {
+		return maphash.String(seed, text[i*BlockBytes:(i+1)*BlockBytes])
 	})
 }
 
-// prefixOf names the beginnings of a prompt of so many blocks, each of which
-// write puts down: the name of each is made of the one above and the block.
-func prefixOf(blocks int, space string, write func(i int, block []byte)) Prefix {
+// prefixOf names the beginnings of a prompt of so many blocks by their hashes: the
+// name of each is made of the one above and the block's.
+func prefixOf(blocks int, space string, hash func(i int) uint64) Prefix {
 	p := make(Prefix, blocks)
 	above := maphash.String(seed, space)
-	var named [8 + BlockBytes]byte
 	for i := range p {
+		var named [16]byte
 		binary.LittleEndian.PutUint64(named[:], above)
-		write(i, named[8:])
+		binary.LittleEndian.PutUint64(named[8:], hash(i))
 		above = maphash.Bytes(seed, named[:])
 		p[i] = above
 	}

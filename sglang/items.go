@@ -33,7 +33,7 @@ func (s *scanner) item(it *item, rid string) {
 			s.text(&it.Text, "")
 		case "output_ids":
 			number = 2
-			s.other(&it.OutputIDs)
+			s.ids(&it.OutputIDs)
 		case "meta_info":
 			number = 3
 			s.meta(&it.Meta, rid)

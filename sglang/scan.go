@@ -109,6 +109,21 @@ func (s *scanner) count(to *int) {
 	*to = n
 }
 
+// ids reads a list of numbers, short as a rule.
+func (s *scanner) ids(to *[]int32) {
+	if s.peek() != '[' {
+		s.other(to)
+		return
+	}
+	*to = make([]int32, 0, 1)
+	s.list(func() {
+		n := 0
+		s.count(&n)
+		s.bad = s.bad || n < math.MinInt32 || n > math.MaxInt32
+		*to = append(*to, int32(n))
+	})
+}
+
 // seconds reads a number that need not be whole.
 func (s *scanner) seconds(to *float64) {
 	value := s.raw()

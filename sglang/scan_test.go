@@ -41,6 +41,7 @@ func TestWhatSGLangAnswersIsScannedAsEncodingJSONReadsIt(t *testing.T) {
 			" [ " + answered("bb") + " ,\n" + answered("aa") + " ] ",
 			"[" + element("aa", 1) + "," + element("bb", 2) + "]",
 			`[{"meta_info":{"id":"aa","finish_reason":{"type":"abort","message":"m","status_code":null}}},{"error":{"message":"m","code":"400"}}]`,
+			`[{"output_ids":[]},{"output_ids":[0, -1,2147483647,-2147483648 ,null]}]`,
 		} {
 			if !sameItems(t, []byte(data), requests) {
 				t.Errorf("%s was left to encoding/json", data)
@@ -54,6 +55,7 @@ func TestWhatIsOutOfTheOrdinaryIsLeftToEncodingJSON(t *testing.T) {
 		``, `null`, `{}`, `[]]`, `[null]`, `[{}`, `[{},]`, `[{"text":"a"]`, `[{"text":1}]`, `[{"text":"` + "\xff" + `"}]`, "[{\"text\":\"\n\"}]",
 		`[{"Text":"a"}]`, `[{"t\u0065xt":"a"}]`, `[{"text":"a","text":"b"}]`, `[{"meta_info":{"prompt_tokens":01}}]`, `[{"meta_info":{"prompt_tokens":1.5}}]`,
 		`[{"meta_info":{"prompt_tokens":99999999999999999999}}]`, `[{"meta_info":{"queue_time":"1"}}]`, `[{"meta_info":{"queue_time":1e999}}]`, `[{"meta_info":{"queue_time":true}}]`,
+		`[{"output_ids":[2147483648]}]`, `[{"output_ids":[-2147483649]}]`, `[{"output_ids":[1.5]}]`, `[{"output_ids":["1"]}]`, `[{"output_ids":[1,]}]`, `[{"output_ids":7}]`,
 		`[{"x":nul}]`, `[{"x":[1,}]`, `[{"x":"\x"}]`, `[{},{},{}]`,
 		`[{"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}]`,
 	} {
