@@ -19,15 +19,16 @@ func newIdentities() identities {
 	return identities{[2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 }
 
-// of is the identity of a prompt with all its options, or zero where the answer
-// to the same question may differ: a token that is sampled. One half of it goes over
-// the whole prompt; the other, over what the last name of the prefix does not stand for.
-func (n identities) of(p *prompt, prefix batcher.Prefix) batcher.Identity {
+// of is the identity of a prompt with all its options, of which its batchKey is key, or
+// zero where the answer to the same question may differ: a token that is sampled. One
+// half of it goes over the whole prompt; the other, over what the last name of the
+// prefix does not stand for.
+func (n identities) of(p *prompt, key string, prefix batcher.Prefix) batcher.Identity {
 	r := &p.request
 	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
 		return batcher.Identity{}
 	}
-	options := optionBytes(p)
+	options := appendOptions(make([]byte, 0, 160), p, key)
 	text, ids := r.Text, r.InputIDs
 	first := nameOf(n.seeds[0], options, text, ids)
 	if blocks := len(prefix); blocks > 0 {
@@ -53,14 +54,13 @@ func nameOf(seed maphash.Seed, options []byte, text string, ids []int32) uint64 
 	return h.Sum64()
 }
 
-// optionBytes writes everything but the prompt itself, each part so that it
+// appendOptions writes everything but the prompt itself, each part so that it
 // can't run into the next.
-func optionBytes(p *prompt) []byte {
+func appendOptions(b []byte, p *prompt, key string) []byte {
 	r := &p.request
-	b := make([]byte, 0, 128)
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	number := func(v int64) { b = binary.AppendVarint(b, v) }
-	text(batchKey(p))
+	text(key)
 	text(r.CacheSalt)
 	if r.KeepRaw { // its answer holds more than others
 		number(1)

@@ -8,7 +8,7 @@ import (
 	"paceline/sglang"
 )
 
-func identityOf(n identities, p *prompt) batcher.Identity { return n.of(p, p.prefix()) }
+func identityOf(n identities, p *prompt) batcher.Identity { return n.of(p, batchKey(p), p.prefix()) }
 
 func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	hot, cold, three := float32(0.7), float32(0), 3
@@ -123,6 +123,6 @@ func BenchmarkIdentity(b *testing.B) {
 	b.SetBytes(8 << 10)
 	b.ReportAllocs()
 	for b.Loop() {
-		n.of(&p, prefix)
+		n.of(&p, "", prefix)
 	}
 }

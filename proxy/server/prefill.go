@@ -194,17 +194,17 @@ func (s *submission) prepare(state *upstreamState) error {
 	}
 	v.request.RID, v.generation, v.sampled = sglang.NewRID(), state.generation, s.sampled()
 	s.state = state
-	prefix := v.prefix()
+	prefix, key := v.prefix(), batchKey(v)
 	s.request = batcher.Request[*prompt]{
 		Value:    v,
 		Bytes:    len(v.request.Text) + 4*len(v.request.InputIDs),
 		Tokens:   s.service.lengths.tokens(&v.request),
-		Key:      batchKey(v),
+		Key:      key,
 		Priority: v.lanePriority(),
 		Caller:   s.caller,
 		Weight:   s.weight,
 		Prefix:   prefix,
-		Same:     s.service.identities.of(v, prefix),
+		Same:     s.service.identities.of(v, key, prefix),
 	}
 	return nil
 }

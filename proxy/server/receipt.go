@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"strconv"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -54,11 +55,22 @@ func (r receipts) write(b batcher.Receipt, a *answer) *pb.Receipt {
 // beside it where that is asked for (Config.CallLoadReports).
 func sendReceipt(ctx context.Context, r *pb.Receipt) error {
 	_ = orca.CallMetricsRecorderFromContext(ctx) // without this grpc tells nothing
-	data, err := proto.Marshal(r)
-	if err != nil {
+	t := trailers.Get().(*trailer)
+	defer trailers.Put(t)
+	var err error
+	if t.data, err = (proto.MarshalOptions{}).MarshalAppend(t.data[:0], r); err != nil {
 		return err
 	}
-	return grpc.SetTrailer(ctx, metadata.Pairs(receiptTrailer, string(data)))
+	t.md[receiptTrailer][0] = string(t.data)
+	return grpc.SetTrailer(ctx, t.md)
+}
+
+// trailers are *trailer, one for each receipt on its way: grpc copies what it is given.
+var trailers = sync.Pool{New: func() any { return &trailer{md: metadata.MD{receiptTrailer: {""}}} }}
+
+type trailer struct {
+	data []byte
+	md   metadata.MD // with one value
 }
 
 func releaseReason(r batcher.Reason) pb.ReleaseReason {
