@@ -29,13 +29,23 @@ type Request[Q any] struct {
 
 	// Same is equal for requests whose answer is the same: those that wait
 	// together are sent as one prompt, and each caller gets the answer. Zero is
-	// the same as no other.
+	// the same as no other. See MergeIf.
 	Same Identity
 }
 
 // Identity names what a request asks for, all options included: 128 bits that
 // nobody outside can choose to collide.
 type Identity [2]uint64
+
+// MergeIf has requests of one Identity sent as one prompt only if alike says so of
+// their values; then an Identity need not stand for all that alike looks at. It is to
+// be called before the first Submit. alike is called under the batcher's lock: it must
+// neither block nor call the batcher.
+func (b *Batcher[Q, R]) MergeIf(alike func(x, y Q) bool) {
+	b.queue.alike = func(x, y *waiter) bool {
+		return alike(x.entry.(*entry[Q, R]).value, y.entry.(*entry[Q, R]).value)
+	}
+}
 
 // Receipt tells how a request travelled. It is zero for a request that was
 // never released.

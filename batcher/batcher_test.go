@@ -529,6 +529,40 @@ func TestRequestsThatAskForTheSameAreOnePromptAndEachIsAnswered(t *testing.T) {
 	})
 }
 
+func TestRequestsOfOneIdentityThatAreNotAlikeArePromptsOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u.dispatch, settings(8, time.Second, 1))
+		b.MergeIf(func(x, y int) bool { return x == y })
+		come := func(ctx context.Context, value int) <-chan outcome {
+			out := make(chan outcome, 1)
+			go func() {
+				v, r, err := b.Submit(ctx, Request[int]{Value: value, Same: Identity{1, 1}})
+				out <- outcome{value: v, receipt: r, err: err}
+			}()
+			synctest.Wait()
+			return out
+		}
+		leaving, leave := context.WithCancel(t.Context())
+		first, other, gone, again := come(t.Context(), 7), come(t.Context(), 8), come(leaving, 9), come(t.Context(), 7)
+		leave()
+		if o := <-gone; !errors.Is(o.err, context.Canceled) {
+			t.Errorf("who left: %+v", o)
+		}
+		for want, out := range map[int][]<-chan outcome{7: {first, again}, 8: {other}} {
+			for _, o := range out {
+				if o := <-o; o.err != nil || o.value != want || o.receipt.Size != 2 || o.receipt.Merged != len(out)-1 {
+					t.Errorf("%d: %+v", want, o)
+				}
+			}
+		}
+		wantConserved(t, b.Stats())
+		if left := len(b.queue.same); left != 0 {
+			t.Errorf("%d identities left in the queue", left)
+		}
+	})
+}
+
 func TestTheFirstOfSeveralMayLeaveAndTheOthersKeepItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}

@@ -48,7 +48,8 @@ type lane struct {
 // queue is every waiting request, by lane. Lanes without requests don't exist.
 type queue struct {
 	byKey   map[string]*lane
-	same    map[Identity]*waiter // the first of each identity that waits
+	same    map[Identity]*waiter    // the first of each identity that waits
+	alike   func(x, y *waiter) bool // where not nil, what must be so of two of one identity
 	lanes   []*lane
 	spare   *lane // the lane emptied last: one-lane traffic allocates none
 	count   int
@@ -70,11 +71,13 @@ func (q *queue) push(w *waiter, key string, priority int, merge bool) {
 	q.count++
 	q.bytes += int64(w.bytes)
 	if merge && w.same != (Identity{}) {
-		if first := q.same[w.same]; first != nil {
+		switch first := q.same[w.same]; {
+		case first == nil:
+			q.same[w.same] = w
+		case q.alike == nil || q.alike(first, w):
 			first.hang(w)
 			return
 		}
-		q.same[w.same] = w
 	}
 	l := q.lane(key, priority)
 	w.lane, w.since, w.prev, w.next = l, w.accepted, l.last, nil

@@ -20,25 +20,30 @@ func newIdentities() identities {
 }
 
 // of is the identity of a prompt with all its options, of which its batchKey is key, or
-// zero where the answer to the same question may differ: a token that is sampled. One
-// half of it goes over the whole prompt; the other, over what the last name of the
-// prefix does not stand for.
+// zero where the answer to the same question may differ: a token that is sampled. Of
+// the prompt it goes over what the last name of the prefix does not stand for: samePrompt
+// says the rest.
 func (n identities) of(p *prompt, key string, prefix batcher.Prefix) batcher.Identity {
 	r := &p.request
 	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
 		return batcher.Identity{}
 	}
-	options := appendOptions(make([]byte, 0, 160), p, key)
+	named := appendOptions(make([]byte, 0, 160), p, key)
 	text, ids := r.Text, r.InputIDs
-	first := nameOf(n.seeds[0], options, text, ids)
 	if blocks := len(prefix); blocks > 0 {
-		options = binary.LittleEndian.AppendUint64(options, prefix[blocks-1])
+		named = binary.LittleEndian.AppendUint64(named, prefix[blocks-1])
 		text, ids = text[min(len(text), blocks*batcher.BlockBytes):], ids[min(len(ids), blocks*batcher.BlockTokens):]
 	}
-	return batcher.Identity{first | 1, nameOf(n.seeds[1], options, text, ids) | 1} // never zero
+	return batcher.Identity{nameOf(n.seeds[0], named, text, ids) | 1, nameOf(n.seeds[1], named, text, ids) | 1} // never zero
 }
 
-// nameOf is a name of a prompt and what is asked of it.
+// samePrompt says whether two prompts of one identity are the same, whatever their
+// names are made of.
+func samePrompt(p, q *prompt) bool {
+	return p.request.Text == q.request.Text && slices.Equal(p.request.InputIDs, q.request.InputIDs)
+}
+
+// nameOf is a name of what is asked of a prompt, and of the prompt's end.
 func nameOf(seed maphash.Seed, options []byte, text string, ids []int32) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)

@@ -99,6 +99,20 @@ func TestLongPromptsThatDifferAnywhereHaveIdentitiesOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestOnlyPromptsOfTheSameTextOrIDsAreTheSame(t *testing.T) {
+	prompts := []prompt{
+		{request: sglang.Request{Text: "ab"}}, {request: sglang.Request{Text: "abc"}},
+		{request: sglang.Request{InputIDs: []int32{1, 2}}}, {request: sglang.Request{InputIDs: []int32{1, 3}}},
+	}
+	for i := range prompts {
+		for j := range prompts {
+			if same := samePrompt(&prompts[i], &prompts[j]); same != (i == j) {
+				t.Errorf("%d and %d: %t", i, j, same)
+			}
+		}
+	}
+}
+
 func TestTheLengthOfATextFollowsWhatSGLangCounts(t *testing.T) {
 	var l lengths
 	text := sglang.Request{Text: string(make([]byte, 900))}
@@ -120,7 +134,6 @@ func BenchmarkIdentity(b *testing.B) {
 	n := newIdentities()
 	p := prompt{request: sglang.Request{Text: string(make([]byte, 8<<10))}}
 	prefix := p.prefix()
-	b.SetBytes(8 << 10)
 	b.ReportAllocs()
 	for b.Loop() {
 		n.of(&p, "", prefix)

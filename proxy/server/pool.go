@@ -118,6 +118,7 @@ func (p *pool) open(url string) (*backend, error) {
 	if b.batcher, err = batcher.New(b.dispatcher.dispatch, p.settings); err != nil {
 		return nil, settingFlag(err)
 	}
+	b.batcher.MergeIf(samePrompt)
 	b.through, b.closeThrough = passThrough(client, p.cfg.UpstreamKey, p.tracer, p.log)
 	return b, nil
 }
