@@ -53,6 +53,29 @@ func collectors(mux *http.ServeMux) {
 	})
 }
 
+// tracingModesOf are the modes of these names, with commas between, and the first, to
+// which they are compared; without names, all.
+func tracingModesOf(names string) ([]tracingMode, error) {
+	if names == "" {
+		return tracingModes, nil
+	}
+	modes := tracingModes[:1:1]
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(tracingModes, func(m tracingMode) bool { return m.name == name })
+		switch {
+		case i < 0:
+			var all []string
+			for _, m := range tracingModes {
+				all = append(all, m.name)
+			}
+			return nil, fmt.Errorf("-modes: %q is none of %s", name, strings.Join(all, ", "))
+		case i > 0:
+			modes = append(modes, tracingModes[i])
+		}
+	}
+	return modes, nil
+}
+
 // measureTracing tells the CPU time that a request costs the proxy by how it is
 // traced: as ratios to the mode bare, round by round and over all rounds, and as lines
 // for benchstat. Many short rounds tell smaller differences than few long ones, because
@@ -60,14 +83,13 @@ func collectors(mux *http.ServeMux) {
 func measureTracing(parent context.Context, o options) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	up, err := start(ctx, o, "upstream")
+	modes, err := tracingModesOf(o.modes)
 	if err != nil {
 		return err
 	}
-	modes := slices.Clone(tracingModes)
-	if o.modes != "" {
-		wanted := strings.Split(o.modes, ",")
-		modes = slices.DeleteFunc(modes, func(m tracingMode) bool { return m.name != tracingModes[0].name && !slices.Contains(wanted, m.name) })
+	up, err := start(ctx, o, "upstream")
+	if err != nil {
+		return err
 	}
 	proxies := make([]*child, len(modes))
 	before := make([]time.Duration, len(modes)) // CPU time of the proxies, when the load begins

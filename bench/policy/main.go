@@ -80,6 +80,9 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
+	if err := o.checkPolicies(); err != nil {
+		return err
+	}
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, letter := range strings.Split(o.workloads, ",") {
 		w, err := workloadOf(letter, o)
@@ -91,6 +94,23 @@ func run(ctx context.Context, o options) error {
 		}
 		if err := out.Flush(); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkPolicies refuses a name that no policy has.
+func (o options) checkPolicies() error {
+	if o.only == "" {
+		return nil
+	}
+	var names []string
+	for _, p := range policies {
+		names = append(names, p.name)
+	}
+	for name := range strings.SplitSeq(o.only, ",") {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("-policies: %q is none of %s", name, strings.Join(names, ", "))
 		}
 	}
 	return nil
