@@ -39,7 +39,7 @@ type Batch[Q, R any] struct {
 
 	prev, next *Batch[Q, R] // in flight
 
-	gone      func(i int)
+	gone      func(i int) // see WhenGone
 	attached  any
 	answered  int // members with a usage
 	used      account
