@@ -494,10 +494,14 @@ func asSettingError(err error, target **SettingError) bool { return errors.As(er
 
 // ask submits a request that is the same as others of its value.
 func ask(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome {
+	return askAs(ctx, b, value, Identity{uint64(value), 1})
+}
+
+func askAs(ctx context.Context, b *Batcher[int, int], value int, same Identity) <-chan outcome {
 	out := make(chan outcome, 1)
 	start := time.Now()
 	go func() {
-		v, r, err := b.Submit(ctx, Request[int]{Value: value, Same: Identity{uint64(value), 1}})
+		v, r, err := b.Submit(ctx, Request[int]{Value: value, Same: same})
 		out <- outcome{v, r, err, time.Since(start)}
 	}()
 	synctest.Wait()
@@ -534,15 +538,7 @@ func TestRequestsOfOneIdentityThatAreNotAlikeArePromptsOfTheirOwn(t *testing.T) 
 		u := &upstream{takes: time.Second}
 		b := newBatcher(t, u.dispatch, settings(8, time.Second, 1))
 		b.MergeIf(func(x, y int) bool { return x == y })
-		come := func(ctx context.Context, value int) <-chan outcome {
-			out := make(chan outcome, 1)
-			go func() {
-				v, r, err := b.Submit(ctx, Request[int]{Value: value, Same: Identity{1, 1}})
-				out <- outcome{value: v, receipt: r, err: err}
-			}()
-			synctest.Wait()
-			return out
-		}
+		come := func(ctx context.Context, value int) <-chan outcome { return askAs(ctx, b, value, Identity{1, 1}) }
 		leaving, leave := context.WithCancel(t.Context())
 		first, other, gone, again := come(t.Context(), 7), come(t.Context(), 8), come(leaving, 9), come(t.Context(), 7)
 		leave()

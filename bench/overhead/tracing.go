@@ -59,18 +59,18 @@ func tracingModesOf(names string) ([]tracingMode, error) {
 	if names == "" {
 		return tracingModes, nil
 	}
-	modes := tracingModes[:1:1]
-	for name := range strings.SplitSeq(names, ",") {
-		i := slices.IndexFunc(tracingModes, func(m tracingMode) bool { return m.name == name })
-		switch {
-		case i < 0:
-			var all []string
-			for _, m := range tracingModes {
-				all = append(all, m.name)
-			}
+	var all []string
+	var modes []tracingMode
+	wanted := strings.Split(names, ",")
+	for i, m := range tracingModes {
+		all = append(all, m.name)
+		if i == 0 || slices.Contains(wanted, m.name) {
+			modes = append(modes, m)
+		}
+	}
+	for _, name := range wanted {
+		if !slices.Contains(all, name) {
 			return nil, fmt.Errorf("-modes: %q is none of %s", name, strings.Join(all, ", "))
-		case i > 0:
-			modes = append(modes, tracingModes[i])
 		}
 	}
 	return modes, nil

@@ -35,15 +35,17 @@ import (
 )
 
 // policies are the compared settings, the plain one first.
-var policies = []struct {
-	name   string
-	change func(*target.Settings)
-}{
+var policies = []policy{
 	{"fifo", func(s *target.Settings) { s.PrefixOrder, s.MergeIdentical = false, false }},
 	{"prefix", func(s *target.Settings) { s.MergeIdentical = false }},
 	{"merge", func(s *target.Settings) { s.PrefixOrder = false }},
 	{"both", func(*target.Settings) {}},
 	{"auto", func(s *target.Settings) { s.Mode = pb.BatchMode_BATCH_MODE_AUTO }},
+}
+
+type policy struct {
+	name   string
+	change func(*target.Settings)
 }
 
 type options struct {
@@ -80,7 +82,8 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if err := o.checkPolicies(); err != nil {
+	chosen, err := policiesOf(o.only)
+	if err != nil {
 		return err
 	}
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
@@ -89,7 +92,7 @@ func run(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		if err := compare(ctx, w, o, out); err != nil {
+		if err := compare(ctx, w, chosen, o, out); err != nil {
 			return err
 		}
 		if err := out.Flush(); err != nil {
@@ -99,21 +102,26 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// checkPolicies refuses a name that no policy has.
-func (o options) checkPolicies() error {
-	if o.only == "" {
-		return nil
+// policiesOf are the policies of these names, with commas between; without names, all.
+func policiesOf(names string) ([]policy, error) {
+	if names == "" {
+		return policies, nil
 	}
-	var names []string
+	var all []string
+	var chosen []policy
+	wanted := strings.Split(names, ",")
 	for _, p := range policies {
-		names = append(names, p.name)
-	}
-	for name := range strings.SplitSeq(o.only, ",") {
-		if !slices.Contains(names, name) {
-			return fmt.Errorf("-policies: %q is none of %s", name, strings.Join(names, ", "))
+		all = append(all, p.name)
+		if slices.Contains(wanted, p.name) {
+			chosen = append(chosen, p)
 		}
 	}
-	return nil
+	for _, name := range wanted {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("-policies: %q is none of %s", name, strings.Join(all, ", "))
+		}
+	}
+	return chosen, nil
 }
 
 func workloadOf(letter string, o options) (workload, error) {
@@ -135,7 +143,7 @@ func workloadOf(letter string, o options) (workload, error) {
 }
 
 // compare measures one workload at every policy.
-func compare(ctx context.Context, w workload, o options, out *tabwriter.Writer) error {
+func compare(ctx context.Context, w workload, chosen []policy, o options, out *tabwriter.Writer) error {
 	distinct := w.distinct()
 	kv := o.kv
 	if kv == 0 && w.callers == 0 {
@@ -162,10 +170,7 @@ func compare(ctx context.Context, w workload, o options, out *tabwriter.Writer) 
 	fmt.Fprintln(out, "policy\tcomputed/distinct\tprompts/s\trange\tp50 s\tp99 s\tbatch")                    //nolint:errcheck // likewise
 	all := map[string][]measured{}
 	for range o.repeats {
-		for _, policy := range policies {
-			if o.only != "" && !slices.Contains(strings.Split(o.only, ","), policy.name) {
-				continue
-			}
+		for _, policy := range chosen {
 			s := p.plain
 			policy.change(&s)
 			m, err := p.measure(ctx, w, s)
@@ -175,11 +180,8 @@ func compare(ctx context.Context, w workload, o options, out *tabwriter.Writer) 
 			all[policy.name] = append(all[policy.name], m)
 		}
 	}
-	for _, policy := range policies {
+	for _, policy := range chosen {
 		runs := all[policy.name]
-		if len(runs) == 0 {
-			continue
-		}
 		printRow(out, policy.name, runs, distinct, speed)
 		if why := runs[len(runs)-1].why; why != "" {
 			fmt.Fprintf(out, "%s, last: %s\n", policy.name, why) //nolint:errcheck // likewise

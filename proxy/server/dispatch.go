@@ -90,7 +90,7 @@ func (d *dispatcher) dispatch(ctx context.Context, b *batch) (err error) {
 	ctx, spans := d.tracer.batch(ctx, d, b)
 	d.metrics.released(b)
 	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len()), rids: make([]string, b.Len()), spans: spans}
-	b.WhenGone(f.abort)
+	b.WhenGone(f.giveUp)
 	f.facts = &batchFacts{id: b.ID(), reason: releaseReason(b.Reason()), size: b.Len(), predicted: b.Predicted()}
 	defer func() {
 		f.tell()
@@ -347,7 +347,7 @@ func (f *flight) call(members []int) error {
 	f.metrics.called(ctx, f.upstream.state().model(), began, input, output, err)
 	for _, i := range members {
 		if f.ctx.Err() != nil {
-			f.abort(i) // the batcher closes: SGLang need not go on either
+			f.giveUp(i) // the batcher closes: SGLang need not go on either
 		} else {
 			f.over(i)
 		}
@@ -374,7 +374,7 @@ func (f *flight) atSGLang(i int, rid string) {
 	f.rids[i] = rid
 	f.sending.Unlock()
 	if f.batch.Context(i).Err() != nil {
-		f.abort(i) // nobody tells of one who went before
+		f.giveUp(i) // nobody tells of one who went before
 	}
 }
 
@@ -387,14 +387,14 @@ func (f *flight) over(i int) (rid string) {
 	return rid
 }
 
-// abort has SGLang give up a member, if it has it, and does not wait for that.
-func (f *flight) abort(i int) {
+// giveUp has SGLang abort a member, if it has it, and does not wait for that.
+func (f *flight) giveUp(i int) {
 	rid := f.over(i)
 	if rid == "" {
 		return
 	}
 	f.aborts.Add(1)
-	go f.dispatcher.abort(f.batch.Context(i), rid)
+	go f.abort(f.batch.Context(i), rid)
 }
 
 // abort ends the work for rid at SGLang and calls aborts.Done.
