@@ -44,9 +44,9 @@ func (s *Server) health(_ http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, sglang.ModelInfo{
-		ModelPath: "simulated", TokenizerPath: "simulated", ServedModelName: s.profile.Model,
-		ModelType: "simulated", WeightVersion: "default", IsGeneration: true,
+	writeJSON(w, http.StatusOK, map[string]any{
+		"model_path": "simulated", "tokenizer_path": "simulated", "served_model_name": s.profile.Model,
+		"model_type": "simulated", "weight_version": "default", "is_generation": true,
 	})
 }
 
