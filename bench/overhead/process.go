@@ -30,6 +30,7 @@ func killStarted() {
 	}
 }
 
+// start starts a process of this program in a role. Its first line is its addresses.
 func start(ctx context.Context, o options, role string, more ...string) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -38,14 +39,9 @@ func start(ctx context.Context, o options, role string, more ...string) (*child,
 	args := append([]string{
 		"-role", role, "-batch-size", strconv.Itoa(o.size), "-max-in-flight", strconv.Itoa(o.inFlight), "-max-wait", o.maxWait.String(), "-delay", o.delay.String(),
 	}, more...)
-	return run(ctx, o.env, exe, args...)
-}
-
-// run starts a process whose first line is its addresses.
-func run(ctx context.Context, env []string, exe string, args ...string) (*child, error) {
-	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // itself, or what the user named
+	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // itself
 	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(os.Environ(), o.env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -60,6 +56,32 @@ func run(ctx context.Context, env []string, exe string, args ...string) (*child,
 	return &child{cmd, grpc, http}, err
 }
 
+// startProxy starts an upstream and a proxy before it.
+func startProxy(ctx context.Context, o options) (up, proxy *child, err error) {
+	if up, err = start(ctx, o, "upstream"); err != nil {
+		return nil, nil, err
+	}
+	proxy, err = start(ctx, o, "proxy", "-upstream", "http://"+up.addr, "-cpuprofile", o.profile)
+	return up, proxy, err
+}
+
+// startBoth starts a bare gRPC server, and a proxy before an upstream.
+func startBoth(ctx context.Context, o options) (echo, proxy *child, err error) {
+	if echo, err = start(ctx, o, "echo"); err != nil {
+		return nil, nil, err
+	}
+	_, proxy, err = startProxy(ctx, o)
+	return echo, proxy, err
+}
+
+// end asks a proxy to end, and waits for it.
+func (c *child) end() error {
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return c.cmd.Wait()
+}
+
 // resident is the process's resident memory in bytes, and how many descriptors it
 // has open.
 func (c *child) resident() (rss int64, descriptors int, err error) {
@@ -72,8 +94,8 @@ func (c *child) resident() (rss int64, descriptors int, err error) {
 	return pages * int64(os.Getpagesize()), len(open), errors.Join(err, err2)
 }
 
-// tell has a proxy write to stderr what its memory is used for.
-func (c *child) tell() error {
+// printMemory has a proxy write to stderr what its memory is used for.
+func (c *child) printMemory() error {
 	defer time.Sleep(200 * time.Millisecond) // it has no way to say that it did
 	return c.cmd.Process.Signal(syscall.SIGUSR1)
 }
