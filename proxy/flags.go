@@ -65,7 +65,7 @@ func parseOptions(args, environ []string, w io.Writer) (*options, error) {
 func (o *options) flags() *flag.FlagSet {
 	c := &o.config
 	f := flag.NewFlagSet("proxy", flag.ContinueOnError)
-	f.Var(&urls{list: &c.Upstreams}, "upstream", "`URL` of SGLang; of several, given again or with commas between, each gets batches of its own. dns+http://name:port: one at each address of the name")
+	f.StringVar(&c.Upstream.URL, "upstream", c.Upstream.URL, "`URL` of SGLang")
 	f.StringVar(&o.keyFile, "upstream-key-file", "", "`file` with SGLang's API key")
 	f.StringVar(&c.Listen, "listen", c.Listen, "`host:port` of gRPC")
 	f.StringVar(&c.HTTP, "http", c.HTTP, "`host:port` of REST; empty turns it off")
@@ -90,11 +90,11 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&c.Settings.Retries, "retries", c.Settings.Retries, "how often a call that SGLang failed is repeated at most")
 	f.IntVar(&c.Settings.BreakerFailures, "breaker-failures", c.Settings.BreakerFailures, "failed calls in a row after which SGLang is left alone for a while")
 	f.Int64Var(&c.Settings.QueueBytes, "queue-bytes", c.Settings.QueueBytes, "most prompt bytes waiting; beyond it requests are refused")
-	f.IntVar(&c.VocabSize, "vocab-size", c.VocabSize, "token ids the model knows; 0 reads it from the model's config.json where that can be read")
-	f.DurationVar(&c.MaxOutage, "max-outage", c.MaxOutage, "how long accepted requests wait for SGLang to come back; 0 fails them at once")
+	f.IntVar(&c.Upstream.VocabSize, "vocab-size", c.Upstream.VocabSize, "token ids the model knows; 0 reads it from the model's config.json where that can be read")
+	f.DurationVar(&c.Upstream.MaxOutage, "max-outage", c.Upstream.MaxOutage, "how long accepted requests wait for SGLang to come back; 0 fails them at once")
 	f.BoolVar(&c.PassAdmin, "pass-admin", c.PassAdmin, "pass SGLang's administrative paths on, for every client of -http")
-	f.BoolVar(&c.StreamAnswers, "stream-answers", c.StreamAnswers, "have SGLang answer each prompt of a batch as soon as it is done, and not all with the last")
-	f.StringVar(&c.Tokenizer, "tokenizer", c.Tokenizer, "tokenizer.json `file` of the model (Qwen2 to Qwen3), to send texts as token ids; auto: the one in SGLang's model folder where that can be read; none: send texts")
+	f.BoolVar(&c.Upstream.StreamAnswers, "stream-answers", c.Upstream.StreamAnswers, "have SGLang answer each prompt of a batch as soon as it is done, and not all with the last")
+	f.StringVar(&c.Upstream.Tokenizer, "tokenizer", c.Upstream.Tokenizer, "tokenizer.json `file` of the model (Qwen2 to Qwen3), to send texts as token ids; auto: the one in SGLang's model folder where that can be read; none: send texts")
 	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay, "how long new requests are still taken once health says NOT_SERVING, for balancers that hear of it late")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "longest time from SIGTERM to the end")
 	f.DurationVar(&c.MaxConnectionAge, "max-connection-age", c.MaxConnectionAge, "after how long a gRPC client is asked to connect anew, and so finds proxies that came later; 0: never")
@@ -108,30 +108,6 @@ func (o *options) flags() *flag.FlagSet {
 	return f
 }
 
-// urls is a flag that may be given again, or holds several with commas between.
-// What is given takes the place of the default.
-type urls struct {
-	list  *[]string
-	given bool
-}
-
-func (u *urls) String() string {
-	if u.list == nil {
-		return ""
-	}
-	return strings.Join(*u.list, ",")
-}
-
-func (u *urls) Set(text string) error {
-	if !u.given {
-		*u.list, u.given = nil, true
-	}
-	for one := range strings.SplitSeq(text, ",") {
-		*u.list = append(*u.list, strings.TrimSpace(one))
-	}
-	return nil
-}
-
 // finish turns what was parsed into a valid configuration.
 func (o *options) finish() error {
 	var err error
@@ -141,7 +117,7 @@ func (o *options) finish() error {
 	if o.logFormat != "text" && o.logFormat != "json" {
 		return fmt.Errorf("-log-format: must be text or json, got %q", o.logFormat)
 	}
-	if o.config.UpstreamKey, err = readKey(o.keyFile); err != nil {
+	if o.config.Upstream.Key, err = readKey(o.keyFile); err != nil {
 		return fmt.Errorf("-upstream-key-file: %w", err)
 	}
 	if err := o.config.Validate(); err != nil {

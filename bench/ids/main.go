@@ -31,6 +31,7 @@ import (
 	"paceline/loadgen/trajectory"
 	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/server"
+	"paceline/proxy/upstream"
 	"paceline/sglang"
 )
 
@@ -43,7 +44,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.sglang, "sglang", "http://127.0.0.1:30000", "`URL` of SGLang")
-	flag.StringVar(&o.tokenizer, "tokenizer", server.TokenizerAuto, "tokenizer.json `file` of its model")
+	flag.StringVar(&o.tokenizer, "tokenizer", upstream.TokenizerAuto, "tokenizer.json `file` of its model")
 	flag.StringVar(&o.problems, "problems", "", "`file` of problems (default: generated ones)")
 	flag.StringVar(&o.system, "system", "", "system prompt `file`")
 	flag.StringVar(&o.instance, "instance", "", "instance prompt `file`")
@@ -84,7 +85,7 @@ func run(ctx context.Context, o options) error {
 	direct := &target.Direct{Client: client}
 	ways := []*way{{name: "text, direct", sender: direct}}
 	for _, p := range []struct{ name, tokenizer, want string }{
-		{"text, through the proxy", server.TokenizerNone, "as texts"}, {"ids, through the proxy", o.tokenizer, "as token ids"},
+		{"text, through the proxy", upstream.TokenizerNone, "as texts"}, {"ids, through the proxy", o.tokenizer, "as token ids"},
 	} {
 		sender, stop, err := startProxy(ctx, o, p.tokenizer, p.want)
 		if err != nil {
@@ -127,7 +128,7 @@ func prompts(o options) ([]target.Prompt, error) {
 // startProxy starts an embedded proxy that only batches.
 func startProxy(ctx context.Context, o options, tokenizer, want string) (*target.Proxy, func(), error) {
 	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics, cfg.Tokenizer = []string{o.sglang}, "127.0.0.1:0", "", "127.0.0.1:0", "", tokenizer
+	cfg.Upstream.URL, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics, cfg.Upstream.Tokenizer = o.sglang, "127.0.0.1:0", "", "127.0.0.1:0", "", tokenizer
 	cfg.Settings.BatchSize, cfg.Settings.MaxInFlight = o.size, o.inFlight
 	cfg.Settings.PrefixOrder, cfg.Settings.MergeIdentical = false, false
 	running, err := server.New(cfg)

@@ -8,6 +8,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"paceline/proxy/compat"
+	"paceline/proxy/telemetry"
+	"paceline/proxy/upstream"
 )
 
 // gate lets those in who bring a key. A nil keyring lets everybody in.
@@ -15,7 +19,7 @@ type gate struct {
 	keys  *keyring
 	admin bool // only keys that open the admin listener will do
 
-	metrics *metrics // nil: none
+	metrics *telemetry.Metrics // nil: none
 }
 
 // Whoever probes whether the proxy is alive has no key.
@@ -28,7 +32,7 @@ func (g gate) pass(ctx context.Context, authorization string) (context.Context, 
 	}
 	in, err := g.find(ctx, authorization)
 	if err != nil {
-		g.metrics.refused(ctx, refusedKey)
+		g.metrics.Refused(ctx, telemetry.RefusedKey)
 	}
 	return in, err
 }
@@ -44,7 +48,7 @@ func (g gate) find(ctx context.Context, authorization string) (context.Context, 
 	case g.admin && !key.admin:
 		return nil, status.Error(codes.PermissionDenied, "authorization: the key does not open the admin listener")
 	default:
-		return withKey(ctx, key), nil
+		return upstream.WithCaller(ctx, &key.caller), nil
 	}
 }
 
@@ -68,8 +72,7 @@ func (g gate) handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := g.pass(r.Context(), r.Header.Get("Authorization"))
 		if err != nil {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeJSONError(w, http.StatusUnauthorized, map[string]any{"error": "Unauthorized"})
+			compat.WriteUnauthorized(w)
 			return
 		}
 		r = r.WithContext(ctx)

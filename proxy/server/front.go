@@ -7,6 +7,10 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"paceline/proxy/compat"
+	"paceline/proxy/telemetry"
 )
 
 // front is what every request passes: it is traced and measured, and then asked for
@@ -14,8 +18,8 @@ import (
 // a call's stack is no deeper than it must be.
 type front struct {
 	gate    gate
-	tracer  *tracer
-	metrics *metrics
+	tracer  *telemetry.Tracer
+	metrics *telemetry.Metrics
 }
 
 // watched is a call of gRPC under way; the zero value is one that nobody watches.
@@ -28,14 +32,14 @@ type watched struct {
 
 // begin starts watching a call where it is one to be seen. Its context has the span.
 func (f front) begin(ctx context.Context, method string) (context.Context, watched) {
-	if !traced(method) {
+	if !telemetry.Traced(method) {
 		return ctx, watched{}
 	}
 	w := watched{method: method[1:], began: time.Now()}
 	if f.tracer != nil {
-		ctx, w.span = f.tracer.call(ctx, w.method)
+		ctx, w.span = f.tracer.StartCall(ctx, w.method)
 	}
-	w.trace = f.tracer.sampled(ctx)
+	w.trace = f.tracer.Sampled(ctx)
 	return ctx, w
 }
 
@@ -44,10 +48,9 @@ func (f front) end(w watched, err error) {
 	if w.method == "" {
 		return
 	}
-	f.metrics.call(w.trace, w.method, w.began, err)
+	f.metrics.Call(w.trace, w.method, telemetry.StatusName(status.Code(err)), w.began)
 	if w.span != nil {
-		endCall(w.span, w.method, err)
-		w.span.End()
+		telemetry.EndCall(w.span, w.method, err)
 	}
 }
 
@@ -78,20 +81,15 @@ func (f front) handler(h http.Handler) http.Handler {
 		return h
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		var span trace.Span
-		if f.tracer != nil {
-			var ctx context.Context
-			ctx, span = f.tracer.request(r)
-			defer span.End()
-			r = r.WithContext(ctx)
-		}
+		began, route := time.Now(), compat.Route(r.URL.Path)
 		s := &statusWriter{ResponseWriter: w}
-		h.ServeHTTP(s, r)
-		f.metrics.served(r, s.code(), began)
-		if span != nil {
-			endRequest(span, r, s.code())
+		if f.tracer != nil {
+			ctx, span := f.tracer.StartRequest(r, route)
+			r = r.WithContext(ctx)
+			defer func() { telemetry.EndRequest(span, r.Method, route, s.code()) }()
 		}
+		h.ServeHTTP(s, r)
+		f.metrics.Served(r, route, s.code(), began)
 	})
 }
 

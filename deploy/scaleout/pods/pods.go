@@ -195,7 +195,7 @@ func start(ctx context.Context, number int, o Options) (*Pod, error) {
 		own.Profile = sim.Profiles()[0]
 	}
 	own.Proxy.Listen, own.Proxy.HTTP, own.Proxy.Admin, own.Proxy.Metrics = "127.0.0.1:0", "", "", ""
-	own.Proxy.VocabSize = own.Profile.VocabSize
+	own.Proxy.Upstream.VocabSize = own.Profile.VocabSize
 	if o.Change != nil {
 		o.Change(number, &own)
 	}
@@ -223,7 +223,6 @@ func start(ctx context.Context, number int, o Options) (*Pod, error) {
 
 // simulate starts the pod's SGLangs and makes them the proxy's upstreams.
 func (p *Pod) simulate(o *PodOptions) error {
-	o.Proxy.Upstreams = nil
 	for i := range o.Servers {
 		profile := o.Profile
 		if o.Slow != nil {
@@ -238,7 +237,7 @@ func (p *Pod) simulate(o *PodOptions) error {
 		if err != nil {
 			return err
 		}
-		o.Proxy.Upstreams = append(o.Proxy.Upstreams, url)
+		o.Proxy.Upstream.URL = url
 	}
 	return nil
 }

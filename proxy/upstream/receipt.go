@@ -1,0 +1,63 @@
+package upstream
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strconv"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+)
+
+// receipts writes receipts. Its prefix tells the batches of this process from
+// those of the one before, where both appear in one trace store.
+type receipts struct{ prefix string }
+
+func newReceipts() receipts {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return receipts{hex.EncodeToString(b[:])}
+}
+
+func (r receipts) batchID(id uint64) string { return r.prefix + "-" + strconv.FormatUint(id, 10) }
+
+func (r receipts) write(b batcher.Receipt, a *Answer) *pb.Receipt {
+	out := &pb.Receipt{
+		BatchId:          r.batchID(b.BatchID),
+		BatchSize:        uint32(b.Size),
+		Position:         uint32(b.Position),
+		ReleaseReason:    ReleaseReason(b.Reason),
+		QueueWaitSeconds: b.QueueWait.Seconds(),
+		UpstreamSeconds:  a.upstream.Seconds(),
+		Attempts:         uint32(a.attempts),
+		MergedRequests:   uint32(b.Merged),
+
+		PredictedUncachedTokens: uint32(max(0, b.PredictedUncached)),
+	}
+	if b.Predicted > 0 {
+		seconds := b.Predicted.Seconds()
+		out.PredictedSeconds = &seconds
+	}
+	return out
+}
+
+// ReleaseReason is a reason in the contract's words.
+func ReleaseReason(r batcher.Reason) pb.ReleaseReason {
+	switch r {
+	case batcher.ReasonFull:
+		return pb.ReleaseReason_RELEASE_REASON_FULL
+	case batcher.ReasonBudget:
+		return pb.ReleaseReason_RELEASE_REASON_BUDGET
+	case batcher.ReasonWait:
+		return pb.ReleaseReason_RELEASE_REASON_WAIT
+	case batcher.ReasonDeadline:
+		return pb.ReleaseReason_RELEASE_REASON_DEADLINE
+	case batcher.ReasonIdle:
+		return pb.ReleaseReason_RELEASE_REASON_IDLE
+	case batcher.ReasonDrain:
+		return pb.ReleaseReason_RELEASE_REASON_DRAIN
+	case batcher.ReasonUnbatched:
+		return pb.ReleaseReason_RELEASE_REASON_UNBATCHED
+	}
+	return pb.ReleaseReason_RELEASE_REASON_UNSPECIFIED
+}
