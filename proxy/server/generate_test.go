@@ -319,7 +319,7 @@ func TestErrorsOfGenerateHaveSGLangsShapes(t *testing.T) {
 		t.Errorf("full: %+v", res)
 	}
 	f.stop()
-	await(t, "SGLang is away", func() bool { return !r.up.Snapshot().Ready })
+	await(t, "SGLang is away", func() bool { _ = r.http("GET", r.HTTPAddr()+"/model_info", ""); return !r.up.Snapshot().Ready })
 	for _, path := range []string{"/generate", "/v1/models"} {
 		res = r.http("POST", r.HTTPAddr()+path, `{"text":"b","sampling_params":{"max_new_tokens":0}}`)
 		if res.code != 503 || res.header.Get("Retry-After") != "2" || !strings.Contains(res.body, `"object":"error"`) {

@@ -128,7 +128,7 @@ func TestIDsMadeForAnotherModelAreNotSent(t *testing.T) {
 	await(t, "it waits", func() bool { return r.up.Queue.Stats().Queued == 1 })
 	f.stop()
 	f.setInfo("served_model_name", "another")
-	await(t, "it is seen away", func() bool { return !r.up.Snapshot().Ready })
+	await(t, "it is seen away", func() bool { _ = r.http("GET", r.HTTPAddr()+"/model_info", ""); return !r.up.Snapshot().Ready })
 	f.start()
 	await(t, "it is back", func() bool { return r.up.Snapshot().Ready })
 	_ = r.http("POST", r.AdminAddr()+"/v1/admin:drain", "")

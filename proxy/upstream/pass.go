@@ -44,6 +44,7 @@ func (u *Upstream) passFailed(w http.ResponseWriter, r *http.Request, err error)
 	if r.Context().Err() != nil {
 		return // the client has gone
 	}
+	u.suspect()
 	u.log.WarnContext(r.Context(), "a request could not be passed on", "path", r.URL.Path, "error", err)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Retry-After", "2")
