@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"paceline/sglang"
@@ -50,6 +51,9 @@ func DefaultConfig() Config {
 // Validate returns a *FieldError for the first value that can't be used, named as in
 // the configuration file, or nil.
 func (c Config) Validate() error {
+	if strings.Contains(c.URL, ",") || strings.HasPrefix(c.URL, "dns+") {
+		return WrongField("upstream", "must be one SGLang, http://host:port: put a proxy beside each, and a balancer in front (deploy/scaleout), got %q", c.URL)
+	}
 	client, err := c.client(nil)
 	if err != nil {
 		return &FieldError{"upstream", err.Error()}
