@@ -21,6 +21,9 @@ type Snapshot struct {
 	generation int
 }
 
+// Snapshot is what is known of SGLang now.
+func (u *Upstream) Snapshot() *Snapshot { return u.current.Load() }
+
 // Limits are what a prompt is checked against. 0 means unknown.
 type Limits struct {
 	VocabSize       int // token ids are from 0 to VocabSize-1

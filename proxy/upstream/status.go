@@ -81,9 +81,6 @@ func toStatus(err error) (st *status.Status, refused string) {
 
 // endOf is what the metrics count of a prompt that ended with err.
 func endOf(err error) telemetry.End {
-	if err == nil {
-		return telemetry.End{Outcome: telemetry.OutcomeAnswered}
-	}
 	st, refused := toStatus(err)
 	end := telemetry.End{Outcome: telemetry.OutcomeFailed, Status: telemetry.StatusName(st.Code()), Refused: refused}
 	switch {
@@ -95,14 +92,6 @@ func endOf(err error) telemetry.End {
 		end.Outcome = telemetry.OutcomeExpired
 	}
 	return end
-}
-
-// errorName is the name of the status of an error; empty for nil.
-func errorName(err error) string {
-	if err == nil {
-		return ""
-	}
-	return telemetry.StatusName(ToStatus(err).Code())
 }
 
 func plainStatus(err error) *status.Status {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/telemetry"
 	"paceline/sglang"
 )
 
@@ -34,7 +37,7 @@ func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome
 	s := u.begin(ctx)
 	item, err := s.item(ctx, host, parse)
 	if err != nil {
-		return s.refused(err)
+		return s.failed(err)
 	}
 	began := time.Now()
 	answer, receipt, err := u.Queue.Submit(ctx, item)
@@ -49,7 +52,7 @@ func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, don
 	s := u.begin(ctx)
 	item, err := s.item(ctx, host, parse)
 	if err != nil {
-		done(func() Outcome { return s.refused(err) })
+		done(func() Outcome { return s.failed(err) })
 		return
 	}
 	began := time.Now()
@@ -70,7 +73,11 @@ type submission struct {
 }
 
 func (u *Upstream) begin(ctx context.Context) submission {
-	return submission{u, u.Snapshot(), u.tracer.Sampled(ctx), time.Now()}
+	s := submission{u, u.Snapshot(), context.Background(), time.Now()}
+	if u.tracer != nil {
+		s.trace = u.tracer.Sampled(ctx)
+	}
+	return s
 }
 
 // item makes the batcher's request. Its prompt is parsed, encoded and stamped by the
@@ -108,12 +115,15 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 // bind encodes a prompt that was parsed with the snapshot's limits, and stamps it.
 func (s *Snapshot) bind(p *Prompt) error {
 	p.generation = s.generation
+	if s.encoder.ids == nil || p.Request.Text == "" {
+		return nil
+	}
 	return s.encoder.apply(p, s.Limits)
 }
 
-// refused ends a request that was never queued.
-func (s *submission) refused(err error) Outcome {
-	s.count(err)
+// failed ends a request with an error.
+func (s *submission) failed(err error) Outcome {
+	s.metrics.Ended(s.trace, s.snapshot.Model(), s.began, endOf(err))
 	return Outcome{Err: err}
 }
 
@@ -125,17 +135,47 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 	if receipt.BatchID != 0 {
 		s.metrics.Waited(s.trace, receipt.QueueWait)
 	}
-	s.count(err)
 	if err != nil {
-		return Outcome{Err: err}
+		return s.failed(err)
 	}
+	s.metrics.Ended(s.trace, s.snapshot.Model(), s.began, telemetry.End{Outcome: telemetry.OutcomeAnswered})
 	s.textLength.learn(&p.Request, answer.Meta.PromptTokens)
 	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
 }
 
-// count tells the metrics how the request ended.
-func (s *submission) count(err error) {
-	if s.metrics != nil {
-		s.metrics.Ended(s.trace, s.snapshot.Model(), s.began, endOf(err))
+// Caller is who asks: the name of an API key, or the host of the peer. Callers
+// share SGLang in proportion to their weights.
+type Caller struct {
+	Name   string
+	Weight float64       // 0 is 1
+	Rate   *rate.Limiter // of prompts; nil sets no bound
+}
+
+type callerContext struct{}
+
+// WithCaller notes whose request a context belongs to.
+func WithCaller(ctx context.Context, c *Caller) context.Context {
+	return context.WithValue(ctx, callerContext{}, c)
+}
+
+// callerOf returns the caller of a context, or one with the name of the host, which
+// is unbounded.
+func callerOf(ctx context.Context, host string) Caller {
+	if c, ok := ctx.Value(callerContext{}).(*Caller); ok {
+		return *c
 	}
+	return Caller{Name: host}
+}
+
+// reserve counts one prompt against the caller's rate. The error is a *rateError.
+func (c Caller) reserve() error {
+	if c.Rate == nil {
+		return nil
+	}
+	r := c.Rate.Reserve()
+	if wait := r.Delay(); wait > 0 {
+		r.Cancel()
+		return &rateError{wait}
+	}
+	return nil
 }

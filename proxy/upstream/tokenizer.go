@@ -111,9 +111,6 @@ func agrees(ctx context.Context, c *sglang.Client, t *tokenizer.Tokenizer) error
 
 // apply turns the text of a prompt into ids. The error is a *FieldError.
 func (e encoder) apply(p *Prompt, l Limits) error {
-	if e.ids == nil || p.Request.Text == "" {
-		return nil
-	}
 	ids := e.ids.Encode(p.Request.Text)
 	p.Request.Text, p.Request.InputIDs, p.encoded = "", ids, true
 	if l.MaxPromptTokens > 0 && len(ids) > l.MaxPromptTokens {

@@ -70,9 +70,6 @@ func New(cfg Config, batching batcher.Settings, tracer *telemetry.Tracer, metric
 	return u, nil
 }
 
-// Snapshot is what is known of SGLang now.
-func (u *Upstream) Snapshot() *Snapshot { return u.current.Load() }
-
 // URL is SGLang's base URL.
 func (u *Upstream) URL() string { return u.client.URL() }
 
