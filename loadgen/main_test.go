@@ -342,7 +342,7 @@ func runningProxy(t *testing.T) (addr, admin string) {
 	t.Cleanup(func() { _ = s.Close() })
 	cfg := server.DefaultConfig()
 	url, err := s.Listen("127.0.0.1:0")
-	cfg.Upstreams = []string{url}
+	cfg.Upstream.URL = url
 	if err != nil {
 		t.Fatal(err)
 	}

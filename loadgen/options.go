@@ -20,7 +20,7 @@ import (
 	"paceline/loadgen/stats"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
-	"paceline/proxy/server"
+	"paceline/proxy/upstream"
 )
 
 // options is the command line.
@@ -131,7 +131,7 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: a simulator in this process)")
 	f.StringVar(&o.sglangKeyFile, "sglang-key-file", "", "`file` with SGLang's API key")
 	f.StringVar(&o.sglangLog, "sglang-log", "", "`file` to which SGLang writes its log, for the sequences in each of its forwards (#new-seq)")
-	f.StringVar(&o.tokenizer, "tokenizer", server.TokenizerAuto, "tokenizer.json `file` of the model, for the proxy in this process to send token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
+	f.StringVar(&o.tokenizer, "tokenizer", upstream.TokenizerAuto, "tokenizer.json `file` of the model, for the proxy in this process to send token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
 	f.StringVar(&o.simProfile, "sim-profile", defaultProfile, "simulated server: a profile's name, or a JSON `file` with one")
 	f.Float64Var(&o.simSpeed, "sim-speed", defaultSimSpeed, "simulated seconds per real second")
 	f.Var(&o.failIf, "fail-if", "`condition` under which the exit status is 3, such as p99>2s, duep99>2s (from when requests were due), throughput<30, failed>1%, dropped>0 or cached<40%, for every setting's median; may be given again")

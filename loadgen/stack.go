@@ -152,9 +152,9 @@ func (s *stack) startProxy(upstream string, o options, log *slog.Logger) (addr, 
 		return "", "", inputError{err}
 	}
 	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.UpstreamKey = []string{upstream}, key
+	cfg.Upstream.URL, cfg.Upstream.Key = upstream, key
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
-	cfg.Tokenizer = o.tokenizer
+	cfg.Upstream.Tokenizer = o.tokenizer
 	cfg.DrainTimeout = stopPatience
 	cfg.TracerProvider, cfg.Propagator = s.tracing.ofProxy.Provider, s.tracing.ofProxy.Propagator
 	cfg.Logger = log.With("part", "proxy")

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"paceline/batcher"
@@ -23,7 +24,8 @@ const usage = `proxy batches prefill requests in front of an SGLang server.
 It starts whether or not SGLang is there, and is ready when SGLang is.
 SIGTERM or Ctrl-C answers what was accepted and ends; a second one ends at once.
 Each flag may also stand in the environment (PACELINE_MAX_WAIT=5ms) or in the file
-that -config names; SIGHUP reads the file again and applies what can change live.
+that -config names, where there are more settings: -print-config shows all.
+SIGHUP reads the file again and applies what can change live.
 Exit status: 0 drained, 1 an address can't be bound or requests were cut, 2 bad flags.
 
 Flags:
@@ -51,9 +53,8 @@ func parseOptions(args, environ []string, w io.Writer) (*options, error) {
 	var err error
 	o.from, err = resolve(o.set, args, environ)
 	if errors.Is(err, flag.ErrHelp) {
-		o.set.SetOutput(w)
 		fmt.Fprint(w, usage) //nolint:errcheck // nowhere else to tell
-		o.set.PrintDefaults()
+		printFlags(w, o.set)
 		return o, err
 	}
 	if err != nil {
@@ -62,74 +63,93 @@ func parseOptions(args, environ []string, w io.Writer) (*options, error) {
 	return o, o.finish()
 }
 
+// flags are all settings with their defaults, their help and where their values go.
+// Those of fileOnly are not flags of the command line.
 func (o *options) flags() *flag.FlagSet {
-	c := &o.config
 	f := flag.NewFlagSet("proxy", flag.ContinueOnError)
-	f.Var(&urls{list: &c.Upstreams}, "upstream", "`URL` of SGLang; of several, given again or with commas between, each gets batches of its own. dns+http://name:port: one at each address of the name")
-	f.StringVar(&o.keyFile, "upstream-key-file", "", "`file` with SGLang's API key")
-	f.StringVar(&c.Listen, "listen", c.Listen, "`host:port` of gRPC")
-	f.StringVar(&c.HTTP, "http", c.HTTP, "`host:port` of REST; empty turns it off")
-	f.StringVar(&c.Admin, "admin", c.Admin, "`host:port` of the admin service, on loopback unless -tls-client-ca or -keys is given; empty turns it off")
-	f.StringVar(&c.Metrics, "metrics", c.Metrics, "`host:port` of /metrics for Prometheus, and of /healthz and /readyz without key or certificate; empty turns it off")
-	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` with the certificate for -listen and -http; followed when it is rotated")
-	f.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` with its key")
-	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` with the authority whose certificates clients need")
-	f.StringVar(&c.KeysFile, "keys", "", "YAML `file` with a list of callers' bearer keys: name, key, weight, requests_per_second, admin; followed when it changes")
-	f.StringVar(&o.mode, "mode", c.Settings.Mode.String(), "fixed: batches of up to -batch-size; auto: learn size, wait and batches in flight; unbatched: single calls, no waiting, no in-flight cap")
-	f.IntVar(&c.Settings.BatchSize, "batch-size", c.Settings.BatchSize, "most requests in a batch")
-	f.DurationVar(&c.Settings.MaxWait, "max-wait", c.Settings.MaxWait, "longest wait for a batch to fill; 0 waits only for a free slot")
-	f.IntVar(&c.Settings.MaxInFlight, "max-in-flight", c.Settings.MaxInFlight, "most batches at SGLang at once")
-	f.IntVar(&c.Settings.QueueRequests, "queue-requests", c.Settings.QueueRequests, "most requests waiting; beyond it they are refused")
-	f.Int64Var(&c.Settings.BatchTokens, "batch-tokens", c.Settings.BatchTokens, "most prompt tokens in a batch; 0 sets no bound")
-	f.Int64Var(&c.Settings.BatchBytes, "batch-bytes", c.Settings.BatchBytes, "most prompt bytes in a batch; 0 sets no bound")
-	f.IntVar(&c.Settings.BatchForwards, "batch-forwards", c.Settings.BatchForwards, "most forwards of SGLang (chunked_prefill_size tokens each) that a batch may be expected to fill; 0 sets no bound")
-	f.BoolVar(&c.Settings.MergeIdentical, "merge-identical", c.Settings.MergeIdentical, "send requests that wait together and ask for the same as one prompt")
-	f.BoolVar(&c.Settings.PrefixOrder, "prefix-order", c.Settings.PrefixOrder, "of requests that share a new prefix send one first and the others after its answer")
-	f.IntVar(&c.Settings.PrefixBlocks, "prefix-blocks", c.Settings.PrefixBlocks, "most blocks of 64 tokens remembered as cached at SGLang")
-	f.DurationVar(&c.Settings.MaxAge, "max-age", c.Settings.MaxAge, "once a request has waited so long, every fourth prompt is the one that came first")
-	f.IntVar(&c.Settings.Retries, "retries", c.Settings.Retries, "how often a call that SGLang failed is repeated at most")
-	f.IntVar(&c.Settings.BreakerFailures, "breaker-failures", c.Settings.BreakerFailures, "failed calls in a row after which SGLang is left alone for a while")
-	f.Int64Var(&c.Settings.QueueBytes, "queue-bytes", c.Settings.QueueBytes, "most prompt bytes waiting; beyond it requests are refused")
-	f.IntVar(&c.VocabSize, "vocab-size", c.VocabSize, "token ids the model knows; 0 reads it from the model's config.json where that can be read")
-	f.DurationVar(&c.MaxOutage, "max-outage", c.MaxOutage, "how long accepted requests wait for SGLang to come back; 0 fails them at once")
-	f.BoolVar(&c.PassAdmin, "pass-admin", c.PassAdmin, "pass SGLang's administrative paths on, for every client of -http")
-	f.BoolVar(&c.StreamAnswers, "stream-answers", c.StreamAnswers, "have SGLang answer each prompt of a batch as soon as it is done, and not all with the last")
-	f.StringVar(&c.Tokenizer, "tokenizer", c.Tokenizer, "tokenizer.json `file` of the model (Qwen2 to Qwen3), to send texts as token ids; auto: the one in SGLang's model folder where that can be read; none: send texts")
-	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay, "how long new requests are still taken once health says NOT_SERVING, for balancers that hear of it late")
-	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "longest time from SIGTERM to the end")
-	f.DurationVar(&c.MaxConnectionAge, "max-connection-age", c.MaxConnectionAge, "after how long a gRPC client is asked to connect anew, and so finds proxies that came later; 0: never")
-	f.IntVar(&c.MaxMessageBytes, "max-message-bytes", c.MaxMessageBytes, "largest request")
-	f.BoolVar(&c.CallLoadReports, "call-load-reports", c.CallLoadReports, "tell the proxy's load in the trailers of each call (ORCA), for balancers that weigh by it")
-	f.StringVar(&c.TraceDetail, "trace-detail", c.TraceDetail, "members: the trace of a batch has a row for each prompt; links: it has links to them only. Where traces go is said by OTEL_EXPORTER_OTLP_ENDPOINT and the other OTEL_* variables")
+	o.upstreamFlags(f)
+	o.listenerFlags(f)
+	o.batchingFlags(f)
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
-	f.String(configFlag, "", "YAML `file` with settings, by their flags' names: max_wait: 5ms. SIGHUP reads it again")
-	f.BoolVar(&o.print, "print-config", false, "print all settings as such a file, with where each is from, and end")
+	f.String(configFlag, "", "YAML `file` with settings: max_wait: 5ms. SIGHUP reads it again")
+	f.BoolVar(&o.print, "print-config", false, "print all settings as such a file, with the source of each, and end")
 	f.BoolVar(&o.version, "version", false, "print the version and end")
 	return f
 }
 
-// urls is a flag that may be given again, or holds several with commas between.
-// What is given takes the place of the default.
-type urls struct {
-	list  *[]string
-	given bool
+// fileOnly are the settings that are tuned once a year: they stand in the file or in
+// the environment.
+var fileOnly = []string{
+	"batch-tokens", "batch-bytes", "batch-forwards", "merge-identical", "prefix-blocks", "max-age", "retries", "breaker-failures",
+	"pass-admin", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports", "trace-detail",
 }
 
-func (u *urls) String() string {
-	if u.list == nil {
-		return ""
-	}
-	return strings.Join(*u.list, ",")
+func (o *options) upstreamFlags(f *flag.FlagSet) {
+	c := &o.config.Upstream
+	f.StringVar(&c.URL, "upstream", c.URL, "`URL` of SGLang")
+	f.StringVar(&o.keyFile, "upstream-key-file", "", "`file` with SGLang's API key")
+	f.StringVar(&c.Tokenizer, "tokenizer", c.Tokenizer,
+		"tokenizer.json `file` of the model (Qwen2 to Qwen3), to send texts as token ids; auto: the one in SGLang's model folder if it can be read; none: send texts")
+	f.IntVar(&c.VocabSize, "vocab-size", c.VocabSize, "token ids that the model knows; 0 reads it from the model's config.json if it can be read")
+	f.DurationVar(&c.MaxOutage, "max-outage", c.MaxOutage, "how long accepted requests wait for SGLang to come back; 0 fails them at once")
+	f.BoolVar(&c.StreamAnswers, "stream-answers", c.StreamAnswers, "SGLang answers each prompt of a batch as soon as it is done, instead of all with the last")
 }
 
-func (u *urls) Set(text string) error {
-	if !u.given {
-		*u.list, u.given = nil, true
-	}
-	for one := range strings.SplitSeq(text, ",") {
-		*u.list = append(*u.list, strings.TrimSpace(one))
-	}
-	return nil
+func (o *options) listenerFlags(f *flag.FlagSet) {
+	c := &o.config
+	f.StringVar(&c.Listen, "listen", c.Listen, "`host:port` of gRPC")
+	f.StringVar(&c.HTTP, "http", c.HTTP, "`host:port` of REST and of SGLang's own HTTP interface; empty turns it off")
+	f.StringVar(&c.Admin, "admin", c.Admin, "`host:port` of the admin service, on loopback unless -tls-client-ca or -keys is given; empty turns it off")
+	f.StringVar(&c.Metrics, "metrics", c.Metrics,
+		"`host:port` of /metrics for Prometheus, and of /healthz and /readyz without key or certificate; empty turns it off")
+	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` with the certificate for -listen and -http; followed when it is rotated")
+	f.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` with its key")
+	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` with the authority whose certificates clients need")
+	f.StringVar(&c.KeysFile, "keys", "", "YAML `file` with a list of callers' bearer keys: name, key, weight, requests_per_second, admin; followed when it changes")
+	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay,
+		"how long new requests are still taken once health says NOT_SERVING, for balancers that notice it late")
+	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "longest time from SIGTERM to the end")
+	f.BoolVar(&c.PassAdmin, "pass-admin", c.PassAdmin, "pass SGLang's administrative paths on, for every client of -http")
+	f.DurationVar(&c.MaxConnectionAge, "max-connection-age", c.MaxConnectionAge,
+		"after how long a gRPC client is asked to connect anew, so that it finds proxies that came later; 0: never")
+	f.IntVar(&c.MaxMessageBytes, "max-message-bytes", c.MaxMessageBytes, "largest request in bytes")
+	f.BoolVar(&c.CallLoadReports, "call-load-reports", c.CallLoadReports, "report the proxy's load in the trailers of each call (ORCA), for balancers that weigh by it")
+	f.StringVar(&c.TraceDetail, "trace-detail", c.TraceDetail,
+		"members: the trace of a batch has a row for each prompt; links: only links to them. The OTEL_* variables say where traces go")
+}
+
+func (o *options) batchingFlags(f *flag.FlagSet) {
+	s := &o.config.Settings
+	f.StringVar(&o.mode, "mode", s.Mode.String(),
+		"fixed: batches of up to -batch-size; auto: learn size and wait; unbatched: single calls, no waiting, no bound on calls in flight")
+	f.IntVar(&s.BatchSize, "batch-size", s.BatchSize, "most requests in a batch")
+	f.DurationVar(&s.MaxWait, "max-wait", s.MaxWait, "longest wait for a batch to fill; 0 waits only for a free slot")
+	f.IntVar(&s.MaxInFlight, "max-in-flight", s.MaxInFlight, "most batches at SGLang at once")
+	f.IntVar(&s.QueueRequests, "queue-requests", s.QueueRequests, "most requests waiting; beyond it they are refused")
+	f.Int64Var(&s.QueueBytes, "queue-bytes", s.QueueBytes, "most prompt bytes waiting; beyond it requests are refused")
+	f.BoolVar(&s.PrefixOrder, "prefix-order", s.PrefixOrder, "of requests that share a new prefix send one first and the others after its answer")
+	f.Int64Var(&s.BatchTokens, "batch-tokens", s.BatchTokens, "most prompt tokens in a batch; 0 sets no bound")
+	f.Int64Var(&s.BatchBytes, "batch-bytes", s.BatchBytes, "most prompt bytes in a batch; 0 sets no bound")
+	f.IntVar(&s.BatchForwards, "batch-forwards", s.BatchForwards,
+		"most forwards of SGLang (chunked_prefill_size tokens each) that a batch may be expected to fill; 0 sets no bound")
+	f.BoolVar(&s.MergeIdentical, "merge-identical", s.MergeIdentical, "send requests that wait together and ask for the same as one prompt")
+	f.IntVar(&s.PrefixBlocks, "prefix-blocks", s.PrefixBlocks, "most blocks of 64 tokens remembered as cached at SGLang")
+	f.DurationVar(&s.MaxAge, "max-age", s.MaxAge, "once a request has waited so long, every fourth prompt is the one that came first")
+	f.IntVar(&s.Retries, "retries", s.Retries, "how often a call that SGLang failed is repeated at most")
+	f.IntVar(&s.BreakerFailures, "breaker-failures", s.BreakerFailures, "failed calls in a row after which nothing is sent to SGLang for a while")
+}
+
+// printFlags prints the help of the flags of the command line.
+func printFlags(w io.Writer, all *flag.FlagSet) {
+	shown := flag.NewFlagSet("", flag.ContinueOnError)
+	shown.SetOutput(w)
+	all.VisitAll(func(g *flag.Flag) {
+		if !slices.Contains(fileOnly, g.Name) {
+			shown.Var(g.Value, g.Name, g.Usage)
+			shown.Lookup(g.Name).DefValue = g.DefValue
+		}
+	})
+	shown.PrintDefaults()
 }
 
 // finish turns what was parsed into a valid configuration.
@@ -141,7 +161,7 @@ func (o *options) finish() error {
 	if o.logFormat != "text" && o.logFormat != "json" {
 		return fmt.Errorf("-log-format: must be text or json, got %q", o.logFormat)
 	}
-	if o.config.UpstreamKey, err = readKey(o.keyFile); err != nil {
+	if o.config.Upstream.Key, err = readKey(o.keyFile); err != nil {
 		return fmt.Errorf("-upstream-key-file: %w", err)
 	}
 	if err := o.config.Validate(); err != nil {

@@ -33,7 +33,6 @@ const (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	server.CollectLess()
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals))
 }
 
@@ -105,7 +104,7 @@ func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc)
 
 // startTracing reads the OTEL_* variables.
 func startTracing(o *options) (*telemetry.Tracing, error) {
-	log := server.Quiet(o.config.Logger)
+	log := telemetry.Quiet(o.config.Logger)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
 	tracing, err := telemetry.Start(context.Background(), telemetry.Defaults{Service: "paceline", Version: o.config.Version})
 	if err != nil {

@@ -12,41 +12,61 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A setting has one name and comes from one of four places, the first that has it:
+// A setting has one name and comes from one of four sources, the first that has it:
 // its flag (-max-wait), the environment (PACELINE_MAX_WAIT), the file that -config
-// or PACELINE_CONFIG names (max_wait: 5ms), or the default.
+// or PACELINE_CONFIG names (max_wait: 5ms), or the default. No library that we know
+// gives each value's source and a hint for a wrong name in all of them, so this file
+// does.
 
 const environmentPrefix = "PACELINE_"
 
 // resolve reads args, environment ("NAME=value" each) and file into f. It returns
-// where each flag that was set has its value from. An error names the setting, its
-// place, and what was expected.
-func resolve(f *flag.FlagSet, args, environ []string) (from map[string]string, err error) {
-	f.SetOutput(io.Discard) // one message, ours
-	if err := f.Parse(args); err != nil {
+// the source of each setting that was set. An error names the setting, its place, and
+// what was expected.
+func resolve(f *flag.FlagSet, args, environ []string) (sources map[string]string, err error) {
+	if err := parseArguments(f, args); err != nil {
 		return nil, err
 	}
-	if f.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
-	}
-	from = map[string]string{}
-	f.Visit(func(g *flag.Flag) { from[g.Name] = "flag" })
+	sources = map[string]string{}
+	f.Visit(func(g *flag.Flag) { sources[g.Name] = "flag" })
 	environment, err := readEnvironment(f, environ)
 	if err != nil {
 		return nil, err
 	}
-	if err := setAll(f, from, environment, "environment"); err != nil {
+	if err := setAll(f, sources, environment, "environment"); err != nil {
 		return nil, err
 	}
 	path := f.Lookup(configFlag).Value.String()
 	if path == "" {
-		return from, nil
+		return sources, nil
 	}
 	file, err := readFile(f, path)
 	if err != nil {
 		return nil, fmt.Errorf("-%s: %w", configFlag, err)
 	}
-	return from, setAll(f, from, file, "file")
+	return sources, setAll(f, sources, file, "file")
+}
+
+// parseArguments reads the command line.
+func parseArguments(f *flag.FlagSet, args []string) error {
+	f.SetOutput(io.Discard) // one message, ours
+	if err := f.Parse(args); err != nil {
+		if wrong, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
+			near, _ := nearest(f, wrong)
+			return fmt.Errorf("-%s: not a flag: is -%s meant?", wrong, near)
+		}
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
+	}
+	var err error
+	f.Visit(func(g *flag.Flag) {
+		if slices.Contains(fileOnly, g.Name) {
+			err = fmt.Errorf("-%s: is not a flag any more: write %s: %s into the file of -config, or set %s", g.Name, keyOf(g.Name), g.Value, variableOf(g.Name))
+		}
+	})
+	return err
 }
 
 const configFlag = "config"
@@ -55,15 +75,15 @@ const configFlag = "config"
 type value struct{ flag, text, place string }
 
 // setAll sets what no earlier place has set.
-func setAll(f *flag.FlagSet, from map[string]string, values []value, source string) error {
+func setAll(f *flag.FlagSet, sources map[string]string, values []value, source string) error {
 	for _, v := range values {
-		if from[v.flag] != "" {
+		if sources[v.flag] != "" {
 			continue
 		}
 		if err := f.Set(v.flag, v.text); err != nil {
 			return fmt.Errorf("%s: %q: %w", v.place, v.text, err)
 		}
-		from[v.flag] = source
+		sources[v.flag] = source
 	}
 	return nil
 }
@@ -131,11 +151,11 @@ func readFile(f *flag.FlagSet, path string) ([]value, error) {
 
 func keyOf(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// onlyFlag says which flags do something once and are no settings.
+// onlyFlag reports whether a flag does something once and is no setting.
 func onlyFlag(name string) bool { return name == "version" || name == "print-config" }
 
 // nearest is the setting whose name is most like a wrong one, and how many letters
-// are to be changed.
+// differ.
 func nearest(f *flag.FlagSet, wrong string) (name string, distance int) {
 	distance = 1 << 30
 	f.VisitAll(func(g *flag.Flag) {
@@ -168,13 +188,13 @@ func editDistance(a, b string) int {
 }
 
 // printConfig writes all settings as a file that -config reads.
-func printConfig(w io.Writer, f *flag.FlagSet, from map[string]string) error {
+func printConfig(w io.Writer, f *flag.FlagSet, sources map[string]string) error {
 	var errs []error
 	f.VisitAll(func(g *flag.Flag) {
 		if onlyFlag(g.Name) || g.Name == configFlag {
 			return
 		}
-		source := from[g.Name]
+		source := sources[g.Name]
 		if source == "" {
 			source = "default"
 		}
@@ -188,7 +208,7 @@ func printConfig(w io.Writer, f *flag.FlagSet, from map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// changed are the names of the settings that differ between two sets of flags.
+// changed returns the names of the settings that differ between two sets of flags.
 func changed(before, after *flag.FlagSet) []string {
 	var names []string
 	before.VisitAll(func(g *flag.Flag) {

@@ -76,6 +76,20 @@ func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
 	}
 }
 
+func TestAFlagThatWentOrIsMisspeltNamesWhatToWrite(t *testing.T) {
+	for args, want := range map[string]string{
+		"-prefix-blocks 100":              "-prefix-blocks: is not a flag any more: write prefix_blocks: 100 into the file of -config, or set PACELINE_PREFIX_BLOCKS",
+		"-batch-sise 3":                   "-batch-sise: not a flag: is -batch-size meant?",
+		"-upstream http://a:1,http://b:1": "upstream: must be one SGLang",
+		"-upstream dns+http://a:1":        "upstream: must be one SGLang",
+	} {
+		var stderr bytes.Buffer
+		if code := run(strings.Fields(args), nil, nil, &stderr, nil); code != exitBadInput || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: %d %s", args, code, &stderr)
+		}
+	}
+}
+
 func TestSIGHUPAppliesWhatChangedAndCanChangeLive(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	defer s.Close()

@@ -155,12 +155,11 @@ func echo(ctx context.Context, o options) error {
 
 func proxy(ctx context.Context, o options) error {
 	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{o.upstream}, "127.0.0.1:0", "127.0.0.1:0", "", "127.0.0.1:0"
+	cfg.Upstream.URL, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = o.upstream, "127.0.0.1:0", "127.0.0.1:0", "", "127.0.0.1:0"
 	cfg.Settings.BatchSize, cfg.Settings.MaxInFlight, cfg.Settings.MaxWait = o.size, o.inFlight, o.maxWait
 	if o.bare {
 		cfg.Metrics = ""
 	}
-	server.CollectLess() // as the command does
 	tracing, err := telemetry.Start(ctx, telemetry.Defaults{Service: "paceline"})
 	if err != nil {
 		return err

@@ -182,8 +182,8 @@ type proxy struct {
 
 func startProxy(ctx context.Context, url string, o options, speed float64) (*proxy, error) {
 	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{url}, "127.0.0.1:0", "", "127.0.0.1:0", ""
-	cfg.VocabSize = 151_936
+	cfg.Upstream.URL, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = url, "127.0.0.1:0", "", "127.0.0.1:0", ""
+	cfg.Upstream.VocabSize = 151_936
 	s := &cfg.Settings
 	s.BatchSize, s.MaxInFlight = o.size, o.inFlight
 	s.MaxWait = time.Duration(float64(s.MaxWait) / speed)

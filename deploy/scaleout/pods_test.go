@@ -165,7 +165,7 @@ func startPod(ctx context.Context, o podOptions) (*pod, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	o.Proxy.Upstreams, o.Proxy.VocabSize = []string{url}, o.Profile.VocabSize
+	o.Proxy.Upstream.URL, o.Proxy.Upstream.VocabSize = url, o.Profile.VocabSize
 	proxy, err := server.New(o.Proxy)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

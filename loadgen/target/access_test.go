@@ -113,7 +113,7 @@ func run(t *testing.T, change func(*server.Config)) (addr, admin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{url}, "127.0.0.1:0", "", "0.0.0.0:0", ""
+	cfg.Upstream.URL, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = url, "127.0.0.1:0", "", "0.0.0.0:0", ""
 	change(&cfg)
 	proxy, err := server.New(cfg)
 	if err != nil {

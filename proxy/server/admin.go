@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -11,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 	"paceline/sglang"
 )
 
@@ -23,7 +23,8 @@ type adminService struct {
 
 	version   string
 	started   time.Time
-	pool      *pool
+	up        *upstream.Upstream
+	settings  *liveSettings
 	readiness *readiness
 	delay     time.Duration // Config.DrainDelay
 }
@@ -31,47 +32,39 @@ type adminService struct {
 // GetStatus implements AdminServiceServer.
 func (a *adminService) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatusResponse, error) {
 	v := a.readiness.now()
-	out := &pb.GetStatusResponse{
+	return &pb.GetStatusResponse{
 		Version:        a.version,
 		StartTime:      timestamppb.New(a.started),
 		Ready:          v.ready,
 		NotReadyReason: v.reason,
 		Draining:       v.draining,
-		Settings:       settingsMessage(a.pool.current()),
-		Batcher:        batcherStatus(a.pool.stats()),
+		Settings:       settingsMessage(a.up.Queue.Settings()),
+		Batcher:        batcherStatus(a.up.Queue.Stats()),
 		RecentBatches:  a.recent(),
-	}
-	if b := a.pool.first(); b != nil {
-		out.Upstream = b.status()
-	}
-	if all := a.pool.all(); len(all) > 1 {
-		for _, b := range all {
-			out.Backends = append(out.Backends, &pb.Backend{Upstream: b.status(), Batcher: batcherStatus(b.batcher.Stats())})
-		}
-	}
-	return out, nil
+		Upstream:       upstreamStatus(a.up),
+	}, nil
 }
 
 // GetSettings implements AdminServiceServer.
 func (a *adminService) GetSettings(context.Context, *pb.GetSettingsRequest) (*pb.GetSettingsResponse, error) {
-	return &pb.GetSettingsResponse{Settings: settingsMessage(a.pool.current())}, nil
+	return &pb.GetSettingsResponse{Settings: settingsMessage(a.up.Queue.Settings())}, nil
 }
 
 // UpdateSettings implements AdminServiceServer.
 func (a *adminService) UpdateSettings(_ context.Context, req *pb.UpdateSettingsRequest) (*pb.UpdateSettingsResponse, error) {
-	if err := a.pool.update(req.GetSettings(), req.GetUpdateMask().GetPaths()); err != nil {
-		return nil, statusOf(err).Err()
+	if err := a.settings.update(req.GetSettings(), req.GetUpdateMask().GetPaths()); err != nil {
+		return nil, upstream.ToStatus(err).Err()
 	}
-	return &pb.UpdateSettingsResponse{Settings: settingsMessage(a.pool.current())}, nil
+	return &pb.UpdateSettingsResponse{Settings: settingsMessage(a.up.Queue.Settings())}, nil
 }
 
 // FlushCache implements AdminServiceServer.
 func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest) (*pb.FlushCacheResponse, error) {
 	timeout := req.GetTimeout().AsDuration()
 	if req.GetTimeout() != nil && !req.GetTimeout().IsValid() || timeout < 0 || timeout > longestFlush {
-		return nil, statusOf(wrongField("timeout", "must be from 0s to %v", longestFlush)).Err()
+		return nil, upstream.ToStatus(upstream.WrongField("timeout", "must be from 0s to %v", longestFlush)).Err()
 	}
-	err := a.flush(ctx, timeout)
+	err := a.up.Flush(ctx, timeout)
 	var e *sglang.Error
 	switch {
 	case err == nil:
@@ -79,45 +72,24 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 	case errors.As(err, &e) && e.Kind == sglang.KindBusy:
 		return nil, status.Error(codes.FailedPrecondition, "SGLang is still working and does not flush")
 	}
-	return nil, statusOf(err).Err()
-}
-
-// flush empties the cache of every SGLang, and returns the first error.
-func (a *adminService) flush(ctx context.Context, timeout time.Duration) error {
-	all := a.pool.all()
-	errs := make([]error, len(all))
-	var wg sync.WaitGroup
-	for i, b := range all {
-		wg.Go(func() {
-			if errs[i] = b.client.FlushCache(ctx, timeout); errs[i] == nil {
-				b.batcher.Forget()
-			}
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return nil, upstream.ToStatus(err).Err()
 }
 
 // Drain implements AdminServiceServer.
 func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.DrainResponse, error) {
-	wait, err := a.readiness.drain(ctx, a.delay, a.pool.beginDrain)
+	wait, err := a.readiness.drain(ctx, a.delay, a.up.Queue.BeginDrain)
 	if err == nil {
 		err = wait(ctx)
 	}
 	if err != nil {
-		return nil, statusOf(err).Err()
+		return nil, upstream.ToStatus(err).Err()
 	}
 	return &pb.DrainResponse{}, nil
 }
 
 // Undrain implements AdminServiceServer.
 func (a *adminService) Undrain(context.Context, *pb.UndrainRequest) (*pb.UndrainResponse, error) {
-	if !a.readiness.resume(a.pool.resume) {
+	if !a.readiness.resume(a.up.Queue.Resume) {
 		return nil, status.Error(codes.FailedPrecondition, "the process is stopping")
 	}
 	return &pb.UndrainResponse{}, nil

@@ -2,9 +2,11 @@ package server
 
 import (
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 )
 
 func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
@@ -42,37 +44,62 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 	for reason, r := range s.Releases {
 		if r.Batches > 0 {
 			out.Releases = append(out.Releases, &pb.ReleaseCount{
-				Reason: releaseReason(batcher.Reason(reason)), Batches: r.Batches, Requests: r.Requests,
+				Reason: upstream.ReleaseReason(batcher.Reason(reason)), Batches: r.Batches, Requests: r.Requests,
 			})
 		}
 	}
 	return out
 }
 
-// status is what is known of a backend.
-func (b *backend) status() *pb.UpstreamStatus {
-	url, s := b.client.URL(), b.upstream.state()
+// upstreamStatus is what is known of SGLang.
+func upstreamStatus(u *upstream.Upstream) *pb.UpstreamStatus {
+	s := u.Snapshot()
 	out := &pb.UpstreamStatus{
-		Url:                  url,
-		Ready:                s.ready,
-		Error:                s.reason,
-		Version:              s.info.Version,
-		Model:                s.model(),
-		ModelPath:            s.info.ModelPath,
-		Device:               s.info.Device,
-		Simulated:            s.info.Simulator != nil,
-		MaxPromptTokens:      uint64(max(0, s.limits.maxPromptTokens)),
-		KvCacheTokens:        uint64(max(0, s.info.MaxTotalNumTokens)),
-		ChunkedPrefillTokens: uint64(max(0, s.info.ChunkedPrefillSize)), // -1 turns chunking off
-		SchedulePolicy:       s.info.SchedulePolicy,
-		VocabSize:            uint64(s.limits.vocabSize),
-		TextsSent:            s.encoder.why,
+		Url:                  u.URL(),
+		Ready:                s.Ready,
+		Error:                s.Reason,
+		Version:              s.Info.Version,
+		Model:                s.Model(),
+		ModelPath:            s.Info.ModelPath,
+		Device:               s.Info.Device,
+		Simulated:            s.Info.Simulator != nil,
+		MaxPromptTokens:      uint64(max(0, s.Limits.MaxPromptTokens)),
+		KvCacheTokens:        uint64(max(0, s.Info.MaxTotalNumTokens)),
+		ChunkedPrefillTokens: uint64(max(0, s.Info.ChunkedPrefillSize)), // -1 turns chunking off
+		SchedulePolicy:       s.Info.SchedulePolicy,
+		VocabSize:            uint64(s.Limits.VocabSize),
+		TextsSent:            s.Texts,
 	}
-	if t := s.info.StartupTime; t != nil {
+	if t := s.Info.StartupTime; t != nil {
 		out.LoadSeconds = &t.LoadWeight
 	}
-	if sim := s.info.Simulator; sim != nil {
+	if sim := s.Info.Simulator; sim != nil {
 		out.Simulator = &pb.SimulatorStatus{Profile: sim.Profile, Origin: sim.Origin, Speed: sim.Speed}
+	}
+	return out
+}
+
+// recent are the batches that ended last, the latest first.
+func (a *adminService) recent() []*pb.RecentBatch {
+	var out []*pb.RecentBatch
+	for _, b := range a.up.Recent() {
+		one := &pb.RecentBatch{
+			BatchId:       a.up.BatchID(b.ID),
+			EndTime:       timestamppb.New(b.Ended),
+			ReleaseReason: upstream.ReleaseReason(b.Reason),
+			Size:          uint32(b.Size),
+			Unanswered:    uint32(b.Size - b.Answered),
+			Seconds:       b.Took.Seconds(),
+			PromptTokens:  uint64(b.PromptTokens),
+			CachedTokens:  uint64(b.CachedTokens),
+			Calls:         uint32(b.Calls),
+			Upstream:      a.up.URL(),
+		}
+		if b.Predicted > 0 {
+			seconds := b.Predicted.Seconds()
+			one.PredictedSeconds = &seconds
+		}
+		out = append(out, one)
 	}
 	return out
 }

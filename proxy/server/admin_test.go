@@ -66,7 +66,7 @@ func TestEverySettingCanBeChanged(t *testing.T) {
 
 func TestAWrongUpdateNamesItsFieldAndChangesNothing(t *testing.T) {
 	r := start(t, newFake(t), nil)
-	before := r.batcher.Settings()
+	before := r.up.Queue.Settings()
 	for _, c := range []struct {
 		req         *pb.UpdateSettingsRequest
 		field, part string
@@ -97,7 +97,7 @@ func TestAWrongUpdateNamesItsFieldAndChangesNothing(t *testing.T) {
 			t.Errorf("field %q, want %q", f, c.field)
 		}
 	}
-	if now := r.batcher.Settings(); now != before {
+	if now := r.up.Queue.Settings(); now != before {
 		t.Errorf("changed to %+v", now)
 	}
 }
@@ -186,7 +186,7 @@ func TestAdminOverREST(t *testing.T) {
 	if got := r.http("PATCH", path, `{"batch_size": 5, "max_wait": "0.25s"}`); got.code != 200 {
 		t.Errorf("patch: %d %s", got.code, got.body)
 	}
-	if s := r.batcher.Settings(); s.BatchSize != 5 || s.MaxWait != 250*time.Millisecond || s.MaxInFlight != 2 {
+	if s := r.up.Queue.Settings(); s.BatchSize != 5 || s.MaxWait != 250*time.Millisecond || s.MaxInFlight != 2 {
 		t.Errorf("patched to %+v", s)
 	}
 	if got := r.http("PATCH", path, `{"batch_size": 0}`); got.code != 400 || !strings.Contains(got.body, "settings.batch_size") {

@@ -16,7 +16,7 @@ import (
 // streamed makes batches of n whose answers are streamed.
 func streamed(n int) func(*Config) {
 	return func(c *Config) {
-		c.StreamAnswers, c.Settings.BatchSize, c.Settings.MaxWait = true, n, time.Minute
+		c.Upstream.StreamAnswers, c.Settings.BatchSize, c.Settings.MaxWait = true, n, time.Minute
 	}
 }
 
@@ -26,7 +26,7 @@ func sendEach(t *testing.T, r *running, texts ...string) (ends []<-chan outcome)
 	t.Helper()
 	for i, text := range texts {
 		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: text}))
-		await(t, "the request waits or goes", func() bool { return r.batcher.Stats().Accepted == uint64(i+1) })
+		await(t, "the request waits or goes", func() bool { return r.up.Queue.Stats().Accepted == uint64(i+1) })
 	}
 	return ends
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,19 +14,13 @@ import (
 
 	"paceline/batcher"
 	"paceline/proxy/telemetry"
-	"paceline/sglang"
+	"paceline/proxy/upstream"
 )
 
 // Config is what a proxy needs to run. Start from DefaultConfig.
 type Config struct {
-	// Upstreams are the base URLs of SGLang: http://host:port. Of several each
-	// gets a batcher of its own, and a prompt goes to the one that has its beginning
-	// cached, unless that has too much to do. dns+http://name:port stands for one
-	// SGLang at each address of the name, which is looked up again all the time.
-	Upstreams []string
-
-	// UpstreamKey is SGLang's API key; empty sends none.
-	UpstreamKey string
+	// Upstream says where SGLang is and how it is used.
+	Upstream upstream.Config
 
 	// Listen is the host:port of gRPC. Port 0 lets the system choose.
 	Listen string
@@ -57,27 +49,6 @@ type Config struct {
 
 	// Settings are the batching settings at the start.
 	Settings batcher.Settings
-
-	// VocabSize is the number of token ids that the model knows. 0 finds it out
-	// where SGLang's model folder can be read from here; where it can't,
-	// requests with token_ids are refused, because an id outside the vocabulary
-	// can end SGLang (seen on 0.5.23).
-	VocabSize int
-
-	// Tokenizer is the tokenizer.json of the served model, TokenizerAuto or
-	// TokenizerNone (the same as empty). With one that makes the ids SGLang
-	// makes, texts are sent as token ids: a list of ids reaches SGLang's
-	// scheduler whole, and SGLang need not tokenize.
-	Tokenizer string
-
-	// StreamAnswers has SGLang answer each prompt of a batch as soon as it is
-	// done, and not all with the last. The batch's slot is free after the last
-	// in any case.
-	StreamAnswers bool
-
-	// MaxOutage is how long accepted requests wait for SGLang to come back after
-	// it went away, as for a restart. 0 fails them at once.
-	MaxOutage time.Duration
 
 	// PassAdmin passes SGLang's administrative paths on at the data port, which
 	// otherwise refuses them.
@@ -134,14 +105,12 @@ const (
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Upstreams:        []string{"http://127.0.0.1:30000"}, // SGLang's own default port
-		Listen:           "127.0.0.1:50051",                  // gRPC's customary port
+		Upstream:         upstream.DefaultConfig(),
+		Listen:           "127.0.0.1:50051", // gRPC's customary port
 		HTTP:             "127.0.0.1:8080",
 		Admin:            "127.0.0.1:9090",
 		Metrics:          "127.0.0.1:9464", // customary for OpenTelemetry's metrics page
 		Settings:         batcher.DefaultSettings(),
-		Tokenizer:        TokenizerAuto,
-		MaxOutage:        5 * time.Minute,  // a model of 70 billion parameters loads in less
 		DrainTimeout:     25 * time.Second, // within the 30 s that Kubernetes gives
 		TraceDetail:      TraceDetailMembers,
 		MaxConnectionAge: 30 * time.Minute,
@@ -162,8 +131,8 @@ func (e *ConfigError) Error() string { return e.Field + ": " + e.Problem }
 // Validate returns a *ConfigError naming the first value that can't be used, or
 // nil.
 func (c Config) Validate() error {
-	if err := c.validateUpstreams(); err != nil {
-		return &ConfigError{"upstream", err.Error()}
+	if err := c.Upstream.Validate(); err != nil {
+		return settingFlag(err)
 	}
 	if err := c.validateAddresses(); err != nil {
 		return err
@@ -172,10 +141,6 @@ func (c Config) Validate() error {
 		return settingFlag(err)
 	}
 	switch {
-	case c.VocabSize < 0:
-		return &ConfigError{"vocab-size", fmt.Sprintf("must be at least 0, got %d", c.VocabSize)}
-	case c.MaxOutage < 0:
-		return &ConfigError{"max-outage", fmt.Sprintf("must be at least 0, got %v", c.MaxOutage)}
 	case c.DrainTimeout <= 0:
 		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
 	case c.DrainDelay < 0 || c.DrainDelay >= c.DrainTimeout-sending(c.DrainTimeout):
@@ -236,37 +201,24 @@ func loopback(host string) bool {
 
 // settingFlag names a setting as its flag is called.
 func settingFlag(err error) error {
-	var setting *batcher.SettingError
-	if !errors.As(err, &setting) {
-		return err
+	var (
+		setting *batcher.SettingError
+		field   *upstream.FieldError
+	)
+	switch {
+	case errors.As(err, &setting):
+		return &ConfigError{flagName(setting.Field), setting.Problem}
+	case errors.As(err, &field):
+		return &ConfigError{flagName(field.Field), field.Problem}
 	}
-	return &ConfigError{strings.ReplaceAll(setting.Field, "_", "-"), setting.Problem}
+	return err
 }
 
-func (c Config) validateUpstreams() error {
-	if len(c.Upstreams) == 0 {
-		return errors.New("must be at least one URL, got none")
-	}
-	for i, u := range c.Upstreams {
-		base, byName := dnsName(u)
-		client, err := sglang.NewClient(base, sglang.Options{APIKey: c.UpstreamKey})
-		if err != nil {
-			return err
-		}
-		client.CloseIdle()
-		if at, _ := url.Parse(base); byName && (at.Scheme != "http" || at.Port() == "") {
-			return fmt.Errorf("must be dns+http://name:port, got %q", u)
-		}
-		if slices.Contains(c.Upstreams[:i], u) {
-			return fmt.Errorf("must name each SGLang once, got %q twice", u)
-		}
-	}
-	return nil
-}
+func flagName(setting string) string { return strings.ReplaceAll(setting, "_", "-") }
 
 func (c Config) logger() *slog.Logger {
 	if c.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return Quiet(c.Logger)
+	return telemetry.Quiet(c.Logger)
 }

@@ -2,12 +2,13 @@ package server
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
 func TestValidateNamesTheFlag(t *testing.T) {
 	for field, change := range map[string]func(*Config){
-		"upstream":          func(c *Config) { c.Upstreams = []string{"127.0.0.1:30000"} },
+		"upstream":          func(c *Config) { c.Upstream.URL = "127.0.0.1:30000" },
 		"listen":            func(c *Config) { c.Listen = "" },
 		"http":              func(c *Config) { c.HTTP = "127.0.0.1" },
 		"admin":             func(c *Config) { c.Admin = ":9090" },
@@ -16,7 +17,7 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		"max-in-flight":     func(c *Config) { c.Settings.MaxInFlight = 0 },
 		"queue-requests":    func(c *Config) { c.Settings.QueueRequests = 0 },
 		"queue-bytes":       func(c *Config) { c.Settings.QueueBytes = 0 },
-		"vocab-size":        func(c *Config) { c.VocabSize = -1 },
+		"vocab-size":        func(c *Config) { c.Upstream.VocabSize = -1 },
 		"drain-timeout":     func(c *Config) { c.DrainTimeout = 0 },
 		"drain-delay":       func(c *Config) { c.DrainDelay = c.DrainTimeout },
 		"max-message-bytes": func(c *Config) { c.MaxMessageBytes = 0 },
@@ -55,7 +56,7 @@ func TestAnAddressThatIsTakenIsNamed(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", f.addr, "", ""
 	_, err := New(cfg)
-	if err == nil || !errorHolds(err, "http: ") {
+	if err == nil || !strings.Contains(err.Error(), "http: ") {
 		t.Fatalf("got %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 )
 
 func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
@@ -103,10 +105,10 @@ func TestWhatIsNotAnsweredWithinTheDrainTimeoutIsCutAndCounted(t *testing.T) {
 	<-f.entered
 	r.stop()
 	o := <-end
-	if s := status.Convert(o.err); s.Code() != codes.Unavailable || retryAfter(s) == 0 {
+	if s := status.Convert(o.err); s.Code() != codes.Unavailable || upstream.RetryAfter(s) == 0 {
 		t.Errorf("got %v", o.err)
 	}
-	if <-r.ended; r.err == nil || !errorHolds(r.err, "1 requests were cut") {
+	if <-r.ended; r.err == nil || !strings.Contains(r.err.Error(), "1 requests were cut") {
 		t.Errorf("Run: %v", r.err)
 	}
 }

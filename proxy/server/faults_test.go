@@ -142,7 +142,7 @@ func (l *load) one(ctx context.Context, words int) {
 func (l *load) conserves() {
 	l.t.Helper()
 	await(l.t, "nothing is left", func() bool { return l.Pending() == 0 })
-	s := l.batcher.Stats()
+	s := l.up.Queue.Stats()
 	if s.Accepted != s.Answered+s.Failed+s.Cancelled || s.QueuedBytes != 0 || s.Held != 0 {
 		l.t.Errorf("%+v", s)
 	}
@@ -161,7 +161,7 @@ func TestSettingsThatChangeAHundredTimesASecondLoseNothing(t *testing.T) {
 				return
 			case <-time.After(5 * time.Millisecond):
 			}
-			s := settingsMessage(r.batcher.Settings())
+			s := settingsMessage(r.up.Queue.Settings())
 			s.Mode = pb.BatchMode(1 + rand.IntN(3))
 			s.BatchSize, s.MaxInFlight = uint32(1+rand.IntN(20)), uint32(1+rand.IntN(4))
 			s.PrefixOrder, s.MergeIdentical = rand.IntN(2) == 0, rand.IntN(2) == 0

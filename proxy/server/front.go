@@ -3,10 +3,18 @@ package server
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"paceline/proxy/compat"
+	"paceline/proxy/telemetry"
+	"paceline/proxy/upstream"
 )
 
 // front is what every request passes: it is traced and measured, and then asked for
@@ -14,8 +22,8 @@ import (
 // a call's stack is no deeper than it must be.
 type front struct {
 	gate    gate
-	tracer  *tracer
-	metrics *metrics
+	tracer  *telemetry.Tracer
+	metrics *telemetry.Metrics
 }
 
 // watched is a call of gRPC under way; the zero value is one that nobody watches.
@@ -28,26 +36,29 @@ type watched struct {
 
 // begin starts watching a call where it is one to be seen. Its context has the span.
 func (f front) begin(ctx context.Context, method string) (context.Context, watched) {
-	if !traced(method) {
+	if !strings.HasPrefix(method, servicePrefix) {
 		return ctx, watched{}
 	}
-	w := watched{method: method[1:], began: time.Now()}
+	w := watched{method: method[1:], began: time.Now(), trace: context.Background()}
 	if f.tracer != nil {
-		ctx, w.span = f.tracer.call(ctx, w.method)
+		ctx, w.span = f.tracer.StartCall(ctx, w.method)
+		w.trace = f.tracer.Sampled(ctx)
 	}
-	w.trace = f.tracer.sampled(ctx)
 	return ctx, w
 }
+
+// servicePrefix begins the methods whose calls are traced and measured: probes and
+// reflection have nothing to show.
+const servicePrefix = "/paceline.v1.PrefillService/"
 
 // end notes how a call ended.
 func (f front) end(w watched, err error) {
 	if w.method == "" {
 		return
 	}
-	f.metrics.call(w.trace, w.method, w.began, err)
+	f.metrics.Call(w.trace, w.method, telemetry.StatusName(status.Code(err)), w.began)
 	if w.span != nil {
-		endCall(w.span, w.method, err)
-		w.span.End()
+		telemetry.EndCall(w.span, w.method, err)
 	}
 }
 
@@ -78,20 +89,15 @@ func (f front) handler(h http.Handler) http.Handler {
 		return h
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		var span trace.Span
-		if f.tracer != nil {
-			var ctx context.Context
-			ctx, span = f.tracer.request(r)
-			defer span.End()
-			r = r.WithContext(ctx)
-		}
+		began, route := time.Now(), compat.Route(r.URL.Path)
 		s := &statusWriter{ResponseWriter: w}
-		h.ServeHTTP(s, r)
-		f.metrics.served(r, s.code(), began)
-		if span != nil {
-			endRequest(span, r, s.code())
+		if f.tracer != nil {
+			ctx, span := f.tracer.StartRequest(r, route)
+			r = r.WithContext(ctx)
+			defer func() { telemetry.EndRequest(span, r.Method, route, s.code()) }()
 		}
+		h.ServeHTTP(s, r)
+		f.metrics.Served(r, route, s.code(), began)
 	})
 }
 
@@ -116,4 +122,71 @@ func (s *statusWriter) code() int {
 		return http.StatusOK
 	}
 	return s.status
+}
+
+// gate lets those in who bring a key. A nil keyring lets everybody in.
+type gate struct {
+	keys  *keyring
+	admin bool // only keys that open the admin listener will do
+
+	metrics *telemetry.Metrics // nil: none
+}
+
+// Whoever probes whether the proxy is alive has no key.
+const healthMethods = "/grpc.health.v1.Health/"
+
+// pass returns a context that knows whose key it is.
+func (g gate) pass(ctx context.Context, authorization string) (context.Context, error) {
+	if g.keys == nil {
+		return ctx, nil
+	}
+	in, err := g.find(ctx, authorization)
+	if err != nil {
+		g.metrics.Refused(ctx, telemetry.RefusedKey)
+	}
+	return in, err
+}
+
+func (g gate) find(ctx context.Context, authorization string) (context.Context, error) {
+	scheme, token, _ := strings.Cut(authorization, " ")
+	if !strings.EqualFold(scheme, "bearer") || token == "" {
+		return nil, status.Error(codes.Unauthenticated, "authorization: must be a bearer key")
+	}
+	switch key := g.keys.find(strings.TrimSpace(token)); {
+	case key == nil:
+		return nil, status.Error(codes.Unauthenticated, "authorization: not a known key")
+	case g.admin && !key.admin:
+		return nil, status.Error(codes.PermissionDenied, "authorization: the key does not open the admin listener")
+	default:
+		return upstream.WithCaller(ctx, &key.caller), nil
+	}
+}
+
+func (g gate) passCall(ctx context.Context, method string) (context.Context, error) {
+	if strings.HasPrefix(method, healthMethods) {
+		return ctx, nil
+	}
+	var authorization string
+	if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
+		authorization = values[0]
+	}
+	return g.pass(ctx, authorization)
+}
+
+// handler lets HTTP requests in that bring a key, and answers others in SGLang's
+// words. The key stays here: what is behind gets its own.
+func (g gate) handler(h http.Handler) http.Handler {
+	if g.keys == nil {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, err := g.pass(r.Context(), r.Header.Get("Authorization"))
+		if err != nil {
+			compat.WriteUnauthorized(w)
+			return
+		}
+		r = r.WithContext(ctx)
+		r.Header.Del("Authorization")
+		h.ServeHTTP(w, r)
+	})
 }

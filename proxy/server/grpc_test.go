@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 )
 
 func TestAnAnswerComesWithItsReceiptInReplyAndTrailer(t *testing.T) {
@@ -221,7 +222,7 @@ func TestTroubleAtSGLangIsTriedAgainWhereThatMayHelp(t *testing.T) {
 		r := start(t, f, nil)
 		_, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "a"})
 		s := status.Convert(err)
-		if s.Code() != c.code || (retryAfter(s) > 0) != c.retry {
+		if s.Code() != c.code || (upstream.RetryAfter(s) > 0) != c.retry {
 			t.Errorf("%d: got %v", c.http, err)
 		}
 		if n := len(f.seen()); n != c.calls {
@@ -269,7 +270,7 @@ func TestACallThatNobodyWaitsForIsCut(t *testing.T) {
 	if rid := <-f.aborted; rid != rids[0] {
 		t.Errorf("aborted %s, want %s", rid, rids[0])
 	}
-	await(t, "the slot is free", func() bool { return r.batcher.Stats().InFlight == 0 })
+	await(t, "the slot is free", func() bool { return r.up.Queue.Stats().InFlight == 0 })
 }
 
 func TestADeadlineInTheQueueCostsSGLangNothing(t *testing.T) {
@@ -306,7 +307,7 @@ func TestAFullQueueRefusesAtOnceAndNamesTheBound(t *testing.T) {
 	ends := occupy(r, f)
 	_, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "too many"})
 	s := status.Convert(err)
-	if s.Code() != codes.ResourceExhausted || retryAfter(s) == 0 || !strings.Contains(s.Message(), "queue_requests is 1") {
+	if s.Code() != codes.ResourceExhausted || upstream.RetryAfter(s) == 0 || !strings.Contains(s.Message(), "queue_requests is 1") {
 		t.Errorf("got %v", err)
 	}
 	close(f.hold)

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -15,6 +14,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/time/rate"
+
+	"paceline/proxy/upstream"
 )
 
 // keyEntry is one key in the keys file, a YAML list.
@@ -28,10 +29,8 @@ type keyEntry struct {
 
 // apiKey is who came with a key.
 type apiKey struct {
-	name   string
-	weight float64
+	caller upstream.Caller
 	admin  bool
-	rate   *rate.Limiter // nil: no bound
 }
 
 // shortestKey keeps keys from being guessed.
@@ -140,12 +139,12 @@ func keysOf(entries []keyEntry, before map[[sha256.Size]byte]*apiKey) (map[[sha2
 		case !(e.RequestsPerSecond >= 0 && e.RequestsPerSecond <= 1e9):
 			return nil, place("requests_per_second", fmt.Sprintf("must be from 0 (no bound) to 1000000000, got %v", e.RequestsPerSecond))
 		}
-		key := &apiKey{name: e.Name, weight: e.Weight, admin: e.Admin}
+		key := &apiKey{caller: upstream.Caller{Name: e.Name, Weight: e.Weight}, admin: e.Admin}
 		if e.RequestsPerSecond > 0 {
 			limit := rate.Limit(e.RequestsPerSecond)
-			key.rate = rate.NewLimiter(limit, int(math.Ceil(e.RequestsPerSecond))) // a second's worth at once
-			if old := before[digest]; old != nil && old.rate != nil && old.rate.Limit() == limit {
-				key.rate = old.rate
+			key.caller.Rate = rate.NewLimiter(limit, int(math.Ceil(e.RequestsPerSecond))) // a second's worth at once
+			if old := before[digest]; old != nil && old.caller.Rate != nil && old.caller.Rate.Limit() == limit {
+				key.caller.Rate = old.caller.Rate
 			}
 		}
 		keys[digest] = key
@@ -154,35 +153,4 @@ func keysOf(entries []keyEntry, before map[[sha256.Size]byte]*apiKey) (map[[sha2
 		return nil, errors.New("holds no key")
 	}
 	return keys, nil
-}
-
-// rateError refuses a prompt of a caller that sent more than its rate.
-type rateError struct{ wait time.Duration }
-
-func (e *rateError) Error() string { return "the key's rate of requests is used up" }
-
-// take counts one prompt against the key's rate.
-func (k *apiKey) take() error {
-	if k == nil || k.rate == nil {
-		return nil
-	}
-	r := k.rate.Reserve()
-	if wait := r.Delay(); wait > 0 {
-		r.Cancel()
-		return &rateError{wait}
-	}
-	return nil
-}
-
-type keyContext struct{}
-
-// withKey notes whose request it is.
-func withKey(ctx context.Context, k *apiKey) context.Context {
-	return context.WithValue(ctx, keyContext{}, k)
-}
-
-// keyOf is whose request it is, or nil where no keys are asked for.
-func keyOf(ctx context.Context) *apiKey {
-	k, _ := ctx.Value(keyContext{}).(*apiKey)
-	return k
 }

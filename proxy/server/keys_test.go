@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 )
 
 const (
@@ -117,7 +118,7 @@ func TestAKeysRateIsItsOwn(t *testing.T) {
 	refused := 0
 	for range 6 {
 		_, err := r.prefill.Prefill(r.withKey(agentKey), &pb.PrefillRequest{Text: "a"})
-		if s := status.Convert(err); s.Code() == codes.ResourceExhausted && retryAfter(s) > 0 && retryAfter(s) <= time.Second {
+		if s := status.Convert(err); s.Code() == codes.ResourceExhausted && upstream.RetryAfter(s) > 0 && upstream.RetryAfter(s) <= time.Second {
 			refused++
 		} else if err != nil {
 			t.Error(err)
@@ -269,7 +270,7 @@ func TestTLSServesBothPortsAndFollowsARotatedCertificate(t *testing.T) {
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	a.issue("first", cert, key)
 	r := startUnready(t, newFake(t), func(c *Config) { c.TLSCert, c.TLSKey, c.Settings.MaxWait = cert, key, 0 })
-	await(t, "SGLang is there", func() bool { return r.upstream.state().ready })
+	await(t, "SGLang is there", func() bool { return r.up.Snapshot().Ready })
 
 	// The name of the certificate that a new connection is shown.
 	served := func(addr string, protocols ...string) string {
@@ -318,7 +319,7 @@ func TestWithMutualTLSOnlyCertificatesOfTheAuthorityAreServed(t *testing.T) {
 	r := startUnready(t, newFake(t), func(c *Config) {
 		c.TLSCert, c.TLSKey, c.TLSClientCA, c.Settings.MaxWait, c.Admin = cert, key, ca, 0, "0.0.0.0:0"
 	})
-	await(t, "SGLang is there", func() bool { return r.upstream.state().ready })
+	await(t, "SGLang is there", func() bool { return r.up.Snapshot().Ready })
 	clientCert, clientKey := filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
 	a.issue("client", clientCert, clientKey)
 	own, err := tls.LoadX509KeyPair(clientCert, clientKey)

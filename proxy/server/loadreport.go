@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc/orca"
+
+	"paceline/proxy/upstream"
 )
 
 // loadReports tells balancers how busy this proxy is (ORCA), when they ask, and with
 // Config.CallLoadReports after each call. It is safe for concurrent use.
 type loadReports struct {
-	pool *pool
+	up *upstream.Upstream
 
 	mu       sync.Mutex // guards all below
 	since    time.Time
@@ -29,8 +31,8 @@ const rateWindow = time.Second
 // accepted against what may be at SGLang at once: 1 means that all slots are in use
 // and nothing waits.
 func (l *loadReports) ServerMetrics() *orca.ServerMetrics {
-	s, settings := l.pool.stats(), l.pool.current()
-	slots := settings.MaxInFlight * settings.BatchSize * max(1, len(l.pool.all()))
+	s, settings := l.up.Queue.Stats(), l.up.Queue.Settings()
+	slots := settings.MaxInFlight * settings.BatchSize
 	r := l.rates(s.Answered, s.Failed, time.Now())
 	return &orca.ServerMetrics{
 		CPUUtilization: -1, MemUtilization: -1, // not known

@@ -3,15 +3,12 @@ package server
 import (
 	"context"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 
 	pb "paceline/proto/paceline/v1"
@@ -68,7 +65,7 @@ func TestTheMetricsPageTellsOfBatchesAndTheirRequests(t *testing.T) {
 	page.want(t, "paceline_queue_bytes", 16)
 	page.want(t, "paceline_ready", 1)
 	page.want(t, "paceline_batch_size_limit", 4)
-	page.want(t, `paceline_upstream_ready{upstream="`+r.upstream.client.URL()+`"}`, 1)
+	page.want(t, `paceline_upstream_ready{upstream="`+r.up.URL()+`"}`, 1)
 	page.want(t, `paceline_batches_total{reason="deadline"}`, 0)
 	for _, text := range []string{"one", "two words", "and three words"} {
 		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: text}))
@@ -217,36 +214,4 @@ func TestTheMetricsPageAndHealthAreAllThatTheirListenerServes(t *testing.T) {
 	if r.http(http.MethodGet, r.HTTPAddr()+"/metrics", "").body == r.metricsText("text/plain") {
 		t.Error("the data port serves our metrics")
 	}
-}
-
-func TestASeriesKeepsAnExemplarOfEachMagnitudeForASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMetrics("", true)
-		ctx := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
-			TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled,
-		}))
-		takes := func(series any, v float64) bool { return m.exemplar(ctx, series, v) != nil }
-		for _, c := range []struct {
-			series any
-			v      float64
-			after  time.Duration
-			want   bool
-		}{
-			{m.queueWait, .001, 0, true},
-			{m.queueWait, .001, exemplarEvery / 2, false},
-			{m.queueWait, 10, 0, true}, // seldom so much
-			{m.duration, .001, 0, true},
-			{m.queueWait, .001, exemplarEvery / 2, true},
-			{m.queueWait, 0, 0, true},
-			{m.queueWait, math.Inf(1), 0, false}, // a power of 0, as zero has
-		} {
-			time.Sleep(c.after)
-			if got := takes(c.series, c.v); got != c.want {
-				t.Errorf("%v after %v: %v, want %v", c.v, c.after, got, c.want)
-			}
-		}
-		if m.exemplar(context.Background(), m.queueWait, 100) != nil {
-			t.Error("an exemplar of what is not sampled")
-		}
-	})
 }

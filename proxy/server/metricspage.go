@@ -7,11 +7,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"paceline/proxy/telemetry"
+	"paceline/proxy/upstream"
 )
 
 // gauges reads what holds now, when somebody asks for the page.
 type gauges struct {
-	pool      *pool
+	up        *upstream.Upstream
 	readiness *readiness
 	spans     func() telemetry.Spans // nil: nothing is traced
 }
@@ -24,15 +25,15 @@ var (
 	readyGauge            = gauge(telemetry.MetricReady, "1 while prompts are taken, 0 while SGLang is away or the proxy drains.")
 	queueRequestsGauge    = gauge(telemetry.MetricQueueRequests, "Prompts waiting.")
 	queueBytesGauge       = gauge(telemetry.MetricQueueBytes, "Bytes of the prompts waiting.")
-	queueLimitGauge       = gauge(telemetry.MetricQueueLimit, "Most prompts that may wait, at each SGLang.")
-	queueByteLimitGauge   = gauge(telemetry.MetricQueueByteLimit, "Most bytes of prompts that may wait, at each SGLang.")
+	queueLimitGauge       = gauge(telemetry.MetricQueueLimit, "Most prompts that may wait.")
+	queueByteLimitGauge   = gauge(telemetry.MetricQueueByteLimit, "Most bytes of prompts that may wait.")
 	heldGauge             = gauge(telemetry.MetricHeld, "Prompts waiting for another's answer, to share its tokens.")
 	inFlightGauge         = gauge(telemetry.MetricInFlight, "Batches at SGLang.")
-	inFlightLimitGauge    = gauge(telemetry.MetricInFlightLimit, "Most batches at each SGLang at once.")
+	inFlightLimitGauge    = gauge(telemetry.MetricInFlightLimit, "Most batches at SGLang at once.")
 	inFlightRequestsGauge = gauge(telemetry.MetricInFlightRequests, "Prompts in them whose caller still waits.")
 	batchSizeLimitGauge   = gauge(telemetry.MetricBatchSizeLimit, "Most prompts of a batch.")
-	upstreamReadyGauge    = gauge(telemetry.MetricUpstreamReady, "1 while that SGLang is ready.", telemetry.LabelUpstream)
-	breakerGauge          = gauge(telemetry.MetricBreakerOpen, "1 while that SGLang is left alone because it failed every recent call.", telemetry.LabelUpstream)
+	upstreamReadyGauge    = gauge(telemetry.MetricUpstreamReady, "1 while SGLang is ready.", telemetry.LabelUpstream)
+	breakerGauge          = gauge(telemetry.MetricBreakerOpen, "1 while SGLang is left alone because it failed every recent call.", telemetry.LabelUpstream)
 	spansCounter          = gauge(telemetry.MetricSpans, "Spans that ended: exported, refused by the collector, or dropped because too many waited.", telemetry.LabelOutcome)
 	spansWaitingGauge     = gauge(telemetry.MetricSpansWaiting, "Spans waiting for the collector.")
 )
@@ -52,7 +53,7 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 	set := func(d *prometheus.Desc, v float64, labels ...string) {
 		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	stats, settings := g.pool.stats(), g.pool.current()
+	stats, settings := g.up.Queue.Stats(), g.up.Queue.Settings()
 	size, inFlight := settings.BatchSize, settings.MaxInFlight
 	if stats.Plan.BatchSize > 0 {
 		size, inFlight = stats.Plan.BatchSize, stats.Plan.MaxInFlight
@@ -67,16 +68,8 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 	set(inFlightLimitGauge, float64(inFlight))
 	set(inFlightRequestsGauge, float64(stats.InFlightRequests))
 	set(batchSizeLimitGauge, float64(size))
-	told := map[string]bool{}
-	for _, b := range g.pool.all() {
-		url := b.client.URL()
-		if told[url] {
-			continue // named, and found under another name, too
-		}
-		told[url] = true
-		set(upstreamReadyGauge, one(b.upstream.state().ready), url)
-		set(breakerGauge, one(b.batcher.Stats().BreakerOpen), url)
-	}
+	set(upstreamReadyGauge, one(g.up.Snapshot().Ready), g.up.URL())
+	set(breakerGauge, one(stats.BreakerOpen), g.up.URL())
 	if g.spans == nil {
 		return
 	}
@@ -97,9 +90,9 @@ func one(yes bool) float64 {
 // metricsHandler serves the metrics page, in OpenMetrics with exemplars for whoever
 // asks for that, and health beside it: a prober that has no certificate, as
 // Kubernetes' has none, finds it here where the data ports ask for one.
-func metricsHandler(m *metrics, r *readiness) http.Handler {
+func metricsHandler(m *telemetry.Metrics, r *readiness) http.Handler {
 	mux := http.NewServeMux()
 	handleHealth(mux, r)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	return mux
 }

@@ -21,7 +21,7 @@ import (
 func TestARestartOfSGLangLosesNoAcceptedRequest(t *testing.T) {
 	f := newFake(t)
 	r := start(t, f, func(c *Config) {
-		c.MaxOutage, c.Settings.BatchSize, c.Settings.MaxWait = patience, 4, time.Millisecond
+		c.Upstream.MaxOutage, c.Settings.BatchSize, c.Settings.MaxWait = patience, 4, time.Millisecond
 	})
 	var answered, refused atomic.Int64
 	var wg sync.WaitGroup
@@ -34,7 +34,7 @@ func TestARestartOfSGLangLosesNoAcceptedRequest(t *testing.T) {
 					return
 				default:
 				}
-				before := r.batcher.Stats().Accepted
+				before := r.up.Queue.Stats().Accepted
 				o := <-r.send(r.context(), &pb.PrefillRequest{Text: strings.Repeat("word ", n)})
 				switch {
 				case o.err == nil && o.reply.PromptTokens != uint32(n):
@@ -54,14 +54,14 @@ func TestARestartOfSGLangLosesNoAcceptedRequest(t *testing.T) {
 		want := answered.Load() + 50
 		await(t, "there is load", func() bool { return answered.Load() >= want })
 		f.stop()
-		await(t, "it is seen away", func() bool { return !r.upstream.state().ready })
+		await(t, "it is seen away", func() bool { return !r.up.Snapshot().Ready })
 		f.start()
 	}
 	want := answered.Load() + 50
 	await(t, "there is load again", func() bool { return answered.Load() >= want })
 	close(stop)
 	wg.Wait()
-	if s := r.batcher.Stats(); s.Failed != 0 || s.Cancelled != 0 || s.Accepted != s.Answered {
+	if s := r.up.Queue.Stats(); s.Failed != 0 || s.Cancelled != 0 || s.Accepted != s.Answered {
 		t.Errorf("%+v", s)
 	}
 	t.Logf("%d answered, %d refused while SGLang was away", answered.Load(), refused.Load())
@@ -69,7 +69,7 @@ func TestARestartOfSGLangLosesNoAcceptedRequest(t *testing.T) {
 
 func TestWhatWaitsForSGLangKeepsItsDeadlineAndTheLongestOutage(t *testing.T) {
 	f := newFake(t)
-	r := start(t, f, func(c *Config) { c.MaxOutage, c.Settings.MaxWait = 500*time.Millisecond, 0 })
+	r := start(t, f, func(c *Config) { c.Upstream.MaxOutage, c.Settings.MaxWait = 500*time.Millisecond, 0 })
 	f.mu.Lock()
 	f.refuse = func(fakeCall) (int, string, bool) { go f.stop(); panic(http.ErrAbortHandler) }
 	f.mu.Unlock()
@@ -104,7 +104,9 @@ func deadlyPrompts(f *fakeSGLang, word string) (deaths *atomic.Int64) {
 
 func TestAPromptThatEndsSGLangTwiceIsNotSentAgainAndItsNeighboursAreAnswered(t *testing.T) {
 	f := newFake(t)
-	r := start(t, f, func(c *Config) { c.MaxOutage, c.Settings.BatchSize, c.Settings.MaxWait = patience, 4, time.Minute })
+	r := start(t, f, func(c *Config) {
+		c.Upstream.MaxOutage, c.Settings.BatchSize, c.Settings.MaxWait = patience, 4, time.Minute
+	})
 	deaths := deadlyPrompts(f, "deadly")
 	for i, end := range sendEach(t, r, "one", "deadly two", "three", "four") {
 		o := <-end
@@ -119,14 +121,16 @@ func TestAPromptThatEndsSGLangTwiceIsNotSentAgainAndItsNeighboursAreAnswered(t *
 
 func TestIDsMadeForAnotherModelAreNotSent(t *testing.T) {
 	f := newFake(t)
-	r := start(t, f, func(c *Config) { c.MaxOutage, c.Settings.BatchSize, c.Settings.MaxWait = patience, 2, time.Minute })
+	r := start(t, f, func(c *Config) {
+		c.Upstream.MaxOutage, c.Settings.BatchSize, c.Settings.MaxWait = patience, 2, time.Minute
+	})
 	ids := r.send(r.context(), &pb.PrefillRequest{TokenIds: []int32{1, 2}})
-	await(t, "it waits", func() bool { return r.batcher.Stats().Queued == 1 })
+	await(t, "it waits", func() bool { return r.up.Queue.Stats().Queued == 1 })
 	f.stop()
 	f.setInfo("served_model_name", "another")
-	await(t, "it is seen away", func() bool { r.upstream.suspect(); return !r.upstream.state().ready })
+	await(t, "it is seen away", func() bool { _ = r.http("GET", r.HTTPAddr()+"/model_info", ""); return !r.up.Snapshot().Ready })
 	f.start()
-	await(t, "it is back", func() bool { return r.upstream.state().ready })
+	await(t, "it is back", func() bool { return r.up.Snapshot().Ready })
 	_ = r.http("POST", r.AdminAddr()+"/v1/admin:drain", "")
 	if o := <-ids; status.Code(o.err) != codes.Unavailable || !strings.Contains(fmt.Sprint(o.err), "another model") {
 		t.Errorf("%+v", o)

@@ -32,7 +32,7 @@ func TestOnlyTheBadOfAListFail(t *testing.T) {
 				text = "poison " + text
 			}
 			ends[i] = r.send(r.context(), &pb.PrefillRequest{Text: text})
-			await(t, "the request waits or goes", func() bool { return r.batcher.Stats().Accepted == uint64(i+1) })
+			await(t, "the request waits or goes", func() bool { return r.up.Queue.Stats().Accepted == uint64(i+1) })
 		}
 		for i, end := range ends {
 			o := <-end

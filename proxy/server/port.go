@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+
+	"paceline/proxy/api"
 )
 
 // port is one bound address with what serves it.
@@ -49,17 +51,17 @@ func (p *port) serveGRPC(s *grpc.Server) {
 
 // serveHTTP makes the port one of HTTP, with a gateway to a gRPC server that
 // somebody else stops.
-func (p *port) serveHTTP(h http.Handler, g *gateway, behind *grpc.Server) {
+func (p *port) serveHTTP(h http.Handler, g *api.Gateway, behind *grpc.Server) {
 	s := httpServer(h)
 	p.serving = []func() error{
-		func() error { return behind.Serve(g.pipe) },
+		func() error { return behind.Serve(g.Pipe) },
 		func() error { return s.Serve(p.listener) },
 	}
 	p.close = func(ctx context.Context) {
 		if err := s.Shutdown(ctx); err != nil {
 			_ = s.Close() // cuts connections, which have no error to tell
 		}
-		_ = g.close() // ends calls that nobody waits for
+		_ = g.Close() // ends calls that nobody waits for
 	}
 }
 

@@ -30,8 +30,9 @@ type readiness struct {
 	resumed  chan struct{} // closed when the drain is undone or the process ends, and then another
 }
 
-func newReadiness() *readiness {
-	r := &readiness{health: health.NewServer(), reason: notAsked, resumed: make(chan struct{})}
+// newReadiness is not ready, for a reason.
+func newReadiness(reason string) *readiness {
+	r := &readiness{health: health.NewServer(), reason: reason, resumed: make(chan struct{})}
 	r.health.SetServingStatus(livenessService, healthpb.HealthCheckResponse_SERVING)
 	r.publish()
 	return r

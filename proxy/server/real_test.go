@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 	"paceline/sglang"
 )
 
@@ -55,8 +56,8 @@ func deadly() map[string]string {
 }
 
 func TestRealSGLangLivesThroughWhatWouldEndIt(t *testing.T) {
-	for _, tokenizer := range []string{TokenizerAuto, TokenizerNone} {
-		r, c := realSGLang(t, func(c *Config) { c.Tokenizer = tokenizer })
+	for _, tokenizer := range []string{upstream.TokenizerAuto, upstream.TokenizerNone} {
+		r, c := realSGLang(t, func(c *Config) { c.Upstream.Tokenizer = tokenizer })
 		for name, body := range deadly() {
 			t.Run(tokenizer+"/"+name, func(t *testing.T) {
 				got := r.post(body)
@@ -79,7 +80,7 @@ func TestWhatEndsSGLangIsNeverSent(t *testing.T) {
 	path, tok := bytesTokenizer(t, t.TempDir())
 	f := newFake(t)
 	f.encode = tok.Encode
-	r := start(t, f, func(c *Config) { c.Tokenizer, c.VocabSize = path, 151_936 })
+	r := start(t, f, func(c *Config) { c.Upstream.Tokenizer, c.Upstream.VocabSize = path, 151_936 })
 	for name, body := range deadly() {
 		if got := r.post(body); got.code != 400 || !strings.Contains(got.body, `"code":3`) {
 			t.Errorf("%s: %d %.300s", name, got.code, got.body)
@@ -92,7 +93,7 @@ func TestWhatEndsSGLangIsNeverSent(t *testing.T) {
 
 func TestRealSGLangTokenizesAsTheProxyDoes(t *testing.T) {
 	r, _ := realSGLang(t, nil)
-	if sent := r.upstream.state().encoder.why; !strings.HasPrefix(sent, "as token ids") {
+	if sent := r.up.Snapshot().Texts; !strings.HasPrefix(sent, "as token ids") {
 		t.Errorf("texts are sent %s", sent)
 	}
 }
@@ -172,7 +173,10 @@ func deref(x *float64) float64 {
 
 // A list with a bad element among good ones fails only that one.
 func TestRealSGLangAnswersTheNeighboursOfABadPrompt(t *testing.T) {
-	r, _ := realSGLang(t, func(c *Config) { c.Tokenizer = TokenizerNone; c.Settings.MaxWait = 100 * time.Millisecond })
+	r, _ := realSGLang(t, func(c *Config) {
+		c.Upstream.Tokenizer = upstream.TokenizerNone
+		c.Settings.MaxWait = 100 * time.Millisecond
+	})
 	var ends []<-chan outcome
 	for i := range 16 {
 		text := fmt.Sprintf("prompt %d", i)

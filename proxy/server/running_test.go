@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
 )
 
@@ -30,9 +29,6 @@ type running struct {
 	admin   pb.AdminServiceClient
 	health  healthpb.HealthClient
 	log     *safeBuffer
-
-	batcher  *batcher.Batcher[*prompt, *answer] // of the first SGLang
-	upstream *upstream
 
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -50,9 +46,9 @@ func startUnready(t *testing.T, f *fakeSGLang, change func(*Config)) *running {
 	t.Helper()
 	r := &running{t: t, log: new(safeBuffer), ended: make(chan struct{})}
 	cfg := DefaultConfig()
-	cfg.Upstreams = []string{f.url()}
+	cfg.Upstream.URL = f.url()
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	cfg.MaxOutage = 0 // a server that a test stops is gone
+	cfg.Upstream.MaxOutage = 0 // a server that a test stops is gone
 	cfg.Logger = slog.New(slog.NewTextHandler(r.log, nil))
 	if change != nil {
 		change(&cfg)
@@ -60,9 +56,6 @@ func startUnready(t *testing.T, f *fakeSGLang, change func(*Config)) *running {
 	var err error
 	if r.Server, err = New(cfg); err != nil {
 		t.Fatal(err)
-	}
-	if b := r.pool.first(); b != nil {
-		r.batcher, r.upstream = b.batcher, b.upstream
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +17,10 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/api"
+	"paceline/proxy/compat"
+	"paceline/proxy/telemetry"
+	"paceline/proxy/upstream"
 )
 
 // Server is one proxy. Make it with New and call Run once.
@@ -25,12 +28,15 @@ type Server struct {
 	cfg       Config
 	log       *slog.Logger
 	readiness *readiness
-	pool      *pool
+	up        *upstream.Upstream
+	settings  *liveSettings
+	tracer    *telemetry.Tracer  // nil: no spans
+	metrics   *telemetry.Metrics // nil: none
 
 	stopping context.Context // ends once nothing accepted is left: idle streams may go
 	stop     context.CancelFunc
 
-	service *prefillService
+	service *api.Service
 
 	keys         *keyring      // nil asks for none
 	certificates *certificates // nil: no TLS
@@ -48,26 +54,25 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.logger(), readiness: newReadiness()}
+	s := &Server{cfg: cfg, log: cfg.logger()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	e := &encoders{config: cfg.Tokenizer, log: s.log}
-	err := e.open()
-	if err != nil {
-		return nil, &ConfigError{"tokenizer", err.Error()}
-	}
+	var err error
 	if s.keys, err = openKeys(cfg.KeysFile, s.log); err != nil {
 		return nil, &ConfigError{"keys", err.Error()}
 	}
 	if s.certificates, err = openCertificates(cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA, s.log); err != nil {
 		return nil, &ConfigError{"tls-cert", err.Error()}
 	}
-	var m *metrics
+	s.tracer = telemetry.NewTracer(cfg.TracerProvider, cfg.Propagator, cfg.Version, cfg.TraceDetail != TraceDetailLinks)
 	if cfg.Metrics != "" {
-		m = newMetrics(cfg.Version, cfg.TracerProvider != nil)
+		s.metrics = telemetry.NewMetrics(cfg.Version, cfg.TracerProvider != nil)
 	}
-	if s.pool, err = newPool(cfg, e, s.readiness, m, s.log); err != nil {
-		return nil, err
+	if s.up, err = upstream.New(cfg.Upstream, cfg.Settings, s.tracer, s.metrics, s.log); err != nil {
+		return nil, settingFlag(err)
 	}
+	s.settings = &liveSettings{up: s.up}
+	s.readiness = newReadiness(s.up.Snapshot().Reason)
+	s.service = api.NewService(s.stopping, s.up, s.tracer)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closePorts())
 	}
@@ -101,17 +106,14 @@ func (s *Server) openData() (*port, error) {
 		return nil, err
 	}
 	p.secure(s.certificates, "h2")
-	loads := &loadReports{pool: s.pool}
+	loads := &loadReports{up: s.up}
 	var options []grpc.ServerOption
 	if s.cfg.CallLoadReports {
 		options = append(options, orca.CallMetricsServerOption(loads))
 	}
-	s.grpc = s.grpcServer(gate{keys: s.keys, metrics: s.pool.metrics}, options...)
+	s.grpc = s.grpcServer(gate{keys: s.keys, metrics: s.metrics}, options...)
 	if err := orca.Register(s.grpc, orca.ServiceOptions{ServerMetricsProvider: loads}); err != nil {
 		return nil, errors.Join(err, p.listener.Close())
-	}
-	s.service = &prefillService{
-		pool: s.pool, identities: newIdentities(), stopping: s.stopping,
 	}
 	pb.RegisterPrefillServiceServer(s.grpc, s.service)
 	p.serveGRPC(s.grpc)
@@ -124,15 +126,15 @@ func (s *Server) openREST() (*port, error) {
 		return nil, err
 	}
 	p.secure(s.certificates, "h2", "http/1.1")
-	g, err := newGateway(pb.RegisterPrefillServiceHandler)
+	g, err := api.NewGateway(pb.RegisterPrefillServiceHandler)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
 	}
 	// Of its own, because a client's GOAWAY must not end the gateway's connection.
-	behind := s.grpcServer(gate{keys: s.keys, metrics: s.pool.metrics})
+	behind := s.grpcServer(gate{keys: s.keys, metrics: s.metrics})
 	pb.RegisterPrefillServiceServer(behind, s.service)
-	d := &dropIn{service: s.service, maxBytes: int64(s.cfg.MaxMessageBytes), passAdmin: s.cfg.PassAdmin}
-	p.serveHTTP(restHandler(g, d, s.front(gate{keys: s.keys, metrics: s.pool.metrics}), s.cfg.MaxMessageBytes, s.readiness), g, behind)
+	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, int64(s.cfg.MaxMessageBytes), s.cfg.PassAdmin))
+	p.serveHTTP(restHandler(g, sglang, s.cfg.MaxMessageBytes, s.readiness), g, behind)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
@@ -147,7 +149,7 @@ func (s *Server) openAdmin() (*port, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGateway(pb.RegisterAdminServiceHandler)
+	g, err := api.NewGateway(pb.RegisterAdminServiceHandler)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("admin: %w", err), p.listener.Close())
 	}
@@ -161,9 +163,9 @@ func (s *Server) openAdmin() (*port, error) {
 	server := s.grpcServer(open)
 	channelz.RegisterChannelzServiceToServer(server)
 	pb.RegisterAdminServiceServer(server, &adminService{
-		version: s.cfg.Version, started: time.Now(), pool: s.pool, readiness: s.readiness, delay: s.cfg.DrainDelay,
+		version: s.cfg.Version, started: time.Now(), up: s.up, settings: s.settings, readiness: s.readiness, delay: s.cfg.DrainDelay,
 	})
-	p.serveHTTP(adminHandler(server, withStatusPage(g.handler(s.cfg.MaxMessageBytes)), s.cfg.adminIsLocal()), g, server)
+	p.serveHTTP(adminHandler(server, withStatusPage(g.Handler(s.cfg.MaxMessageBytes)), s.cfg.adminIsLocal()), g, server)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
@@ -177,8 +179,8 @@ func (s *Server) openMetrics() (*port, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.pool.metrics.registry.MustRegister(&gauges{pool: s.pool, readiness: s.readiness, spans: s.cfg.Spans})
-	p.servePage(metricsHandler(s.pool.metrics, s.readiness))
+	s.metrics.Registry.MustRegister(&gauges{up: s.up, readiness: s.readiness, spans: s.cfg.Spans})
+	p.servePage(metricsHandler(s.metrics, s.readiness))
 	return p, nil
 }
 
@@ -196,7 +198,7 @@ const (
 	streamWorkers = 128
 )
 
-func (s *Server) front(g gate) front { return front{g, s.pool.tracer, s.pool.metrics} }
+func (s *Server) front(g gate) front { return front{g, s.tracer, s.metrics} }
 
 // grpcServer is a gRPC server with health and reflection, behind a gate.
 func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
@@ -215,7 +217,7 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 	f := s.front(g)
 	options = append(options, grpc.UnaryInterceptor(f.unary), grpc.StreamInterceptor(f.stream))
 	if f.tracer != nil {
-		options = append(options, grpc.InTapHandle(f.tracer.arrive))
+		options = append(options, grpc.InTapHandle(f.tracer.Arrive))
 	}
 	server := grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(server, s.readiness.health)
@@ -238,7 +240,7 @@ func (s *Server) MetricsAddr() string { return s.page.addr() }
 // Pending is how many requests have been accepted and not answered. It may be
 // called at any time.
 func (s *Server) Pending() int {
-	return s.pool.pending()
+	return s.up.Pending()
 }
 
 // Run serves until ctx ends, then drains: health says NOT_SERVING, new requests
@@ -247,11 +249,15 @@ func (s *Server) Pending() int {
 // failed. It may be called once and closes everything New opened.
 func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("listening", "grpc", s.Addr(), "http", s.HTTPAddr(), "admin", s.AdminAddr(), "metrics", s.MetricsAddr(),
-		"upstream", strings.Join(s.cfg.Upstreams, " "), "version", s.cfg.Version) // before the watch reports
+		"upstream", s.up.URL(), "version", s.cfg.Version) // before the watch reports
 	s.warnIfOpen()
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
-	s.pool.run(watching, &running)
+	running.Go(func() {
+		for now := range s.up.Watch(watching) {
+			s.readiness.setUpstream(now.Ready, now.Reason)
+		}
+	})
 	failed := make(chan error, 1)
 	for _, p := range s.ports() {
 		p.serve(&running, failed)
@@ -309,7 +315,7 @@ func (s *Server) shutDown() error {
 	if s.admin != nil {
 		s.admin.close(total)
 	}
-	s.pool.close()
+	s.up.Close()
 	if s.page != nil {
 		s.page.close(total) // last: a drain is watched
 	}
@@ -337,9 +343,9 @@ func (s *Server) drain(ctx context.Context) error {
 	if pending := s.Pending(); pending > 0 {
 		s.log.Info("draining", "pending", pending, "timeout", s.cfg.DrainTimeout)
 	}
-	err := s.pool.beginDrain()(ctx)
+	err := s.up.Queue.Drain(ctx)
 	pending := s.Pending()
-	s.pool.cut()
+	s.up.Queue.Close()
 	if err != nil && pending > 0 {
 		return fmt.Errorf("drain: %d requests were cut, not answered within %v", pending, s.cfg.DrainTimeout)
 	}
@@ -367,4 +373,27 @@ func (s *Server) closePorts() error {
 	}
 	s.stop()
 	return errors.Join(errs...)
+}
+
+// endingStream is a server stream whose context ends with another one, too.
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // it replaces the stream's own
+}
+
+func (s endingStream) Context() context.Context { return s.ctx }
+
+// endStreams ends streams that only watch (health) once stopping is done, so
+// that a watcher does not hold up the end of the process. PrefillStream looks
+// after itself: it has replies to send first.
+func endStreams(stopping context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		if info.FullMethod == pb.PrefillService_PrefillStream_FullMethodName {
+			return handle(srv, s)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		defer cancel()
+		defer context.AfterFunc(stopping, cancel)()
+		return handle(srv, endingStream{s, ctx})
+	}
 }

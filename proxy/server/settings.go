@@ -2,6 +2,7 @@ package server
 
 import (
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -9,6 +10,7 @@ import (
 
 	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 )
 
 // settingsMessage is the batcher's settings in the contract's words.
@@ -48,17 +50,34 @@ func (s *Server) UpdateSettings(to batcher.Settings, names []string) error {
 	for i, name := range names {
 		paths[i] = settingPath(name)
 	}
-	return s.pool.update(settingsMessage(to), paths)
+	return s.settings.update(settingsMessage(to), paths)
 }
 
-// updateSettings applies the named fields of m to s. The result is not validated
-// yet. An error is a *fieldError.
-func updateSettings(s batcher.Settings, m *pb.Settings, paths []string) (batcher.Settings, error) {
+// liveSettings changes the settings of the queue, one change at a time.
+type liveSettings struct {
+	mu sync.Mutex // held from reading the settings to putting the changed ones in force
+	up *upstream.Upstream
+}
+
+// update changes the named settings, or none.
+func (l *liveSettings) update(m *pb.Settings, paths []string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next, err := withSettings(l.up.Queue.Settings(), m, paths)
+	if err != nil {
+		return err
+	}
+	return l.up.Queue.SetSettings(next)
+}
+
+// withSettings returns s with the named fields of m. The result is not validated
+// yet. An error is a *upstream.FieldError.
+func withSettings(s batcher.Settings, m *pb.Settings, paths []string) (batcher.Settings, error) {
 	if len(paths) == 0 {
-		return s, wrongField("update_mask", "must name the settings to change")
+		return s, upstream.WrongField("update_mask", "must name the settings to change")
 	}
 	if m == nil {
-		return s, wrongField("settings", "must hold the new values")
+		return s, upstream.WrongField("settings", "must hold the new values")
 	}
 	for _, path := range paths {
 		if err := updateSetting(&s, m, path); err != nil {
@@ -101,14 +120,14 @@ func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
 	case "batch_forwards":
 		s.BatchForwards = int(m.GetBatchForwards())
 	default:
-		return wrongField("update_mask", "names %.64q, which is no setting", path)
+		return upstream.WrongField("update_mask", "names %.64q, which is no setting", path)
 	}
 	return nil
 }
 
 func updateDuration(to *time.Duration, d *durationpb.Duration, name string) error {
 	if d != nil && !d.IsValid() {
-		return wrongField("settings."+name, "must be a valid duration")
+		return upstream.WrongField("settings."+name, "must be a valid duration")
 	}
 	*to = d.AsDuration()
 	return nil
@@ -131,5 +150,5 @@ func updateMode(s *batcher.Settings, m pb.BatchMode) error {
 			return nil
 		}
 	}
-	return wrongField("settings.mode", "must be BATCH_MODE_FIXED, BATCH_MODE_UNBATCHED or BATCH_MODE_AUTO, got %d", m)
+	return upstream.WrongField("settings.mode", "must be BATCH_MODE_FIXED, BATCH_MODE_UNBATCHED or BATCH_MODE_AUTO, got %d", m)
 }

@@ -114,7 +114,7 @@ func TestAnIDIsFreeAgainOnceItIsAnswered(t *testing.T) {
 }
 
 func TestAStreamIsNotReadFromBeyondItsWindow(t *testing.T) {
-	const requests = 3 * streamWindow
+	const requests = 3 * 1024
 	f := newFake(t)
 	f.hold = make(chan struct{})
 	r := start(t, f, func(c *Config) { c.Settings.BatchSize = 64 })
@@ -131,7 +131,7 @@ func TestAStreamIsNotReadFromBeyondItsWindow(t *testing.T) {
 		}
 		sent <- s.CloseSend()
 	}()
-	await(t, "the window is full", func() bool { return r.Pending() == streamWindow })
+	await(t, "the window is full", func() bool { return r.Pending() == 1024 })
 	close(f.hold)
 	if n := len(hear(t, s)); n != requests {
 		t.Errorf("%d replies", n)
@@ -139,7 +139,7 @@ func TestAStreamIsNotReadFromBeyondItsWindow(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
-	if n := most.Load(); n > streamWindow {
+	if n := most.Load(); n > 1024 {
 		t.Errorf("%d requests of one stream at once", n)
 	}
 }
@@ -163,7 +163,7 @@ func TestACancelledStreamCancelsItsRequests(t *testing.T) {
 	if _, err := s.Recv(); status.Code(err) != codes.Canceled {
 		t.Errorf("got %v", err)
 	}
-	if stats := r.batcher.Stats(); stats.Cancelled != 3 || len(f.seen()) != 1 {
+	if stats := r.up.Queue.Stats(); stats.Cancelled != 3 || len(f.seen()) != 1 {
 		t.Errorf("%+v, %d calls", stats, len(f.seen()))
 	}
 }

@@ -45,7 +45,7 @@ func Start(t testing.TB, speed float64, change func(*server.Config)) *Proxy {
 		t.Fatal(err)
 	}
 	cfg := server.DefaultConfig()
-	cfg.Upstreams, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = []string{upstream}, "127.0.0.1:0", "", "", ""
+	cfg.Upstream.URL, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = upstream, "127.0.0.1:0", "", "", ""
 	change(&cfg)
 	proxy, err := server.New(cfg)
 	if err != nil {

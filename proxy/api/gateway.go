@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	"paceline/proxy/upstream"
+)
+
+// pipeBytes is the buffer of the pipe between gateway and gRPC server.
+const pipeBytes = 1 << 20
+
+// Gateway serves REST by calling a gRPC server of the same process through a
+// pipe: the call passes the same interceptors and limits as any other.
+type Gateway struct {
+	// Pipe is what the gRPC server has to serve.
+	Pipe *bufconn.Listener
+	conn *grpc.ClientConn
+	mux  *runtime.ServeMux
+}
+
+// NewGateway returns a gateway to the service whose generated handler register
+// registers.
+func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error) (*Gateway, error) {
+	g := &Gateway{Pipe: bufconn.Listen(pipeBytes)}
+	conn, err := grpc.NewClient("passthrough:///pipe",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.Pipe.DialContext(ctx) }),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(math.MaxInt32), // a reply with log probabilities is as large as was asked for
+			grpc.MaxCallSendMsgSize(math.MaxInt32), // the server has the limit
+		))
+	if err != nil {
+		return nil, err
+	}
+	g.conn = conn
+	g.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newJSONBody()),
+		runtime.WithMetadata(traceMetadata),
+		runtime.WithErrorHandler(errorWithRetryAfter),
+	)
+	if err := register(context.Background(), g.mux, conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return g, nil
+}
+
+// streamPath is that of PrefillStream, as the HTTP mapping says.
+const streamPath = "/v1/prefill:stream"
+
+// Handler serves the gateway with bodies of at most maxBytes. A browser's
+// request from another site is refused: it comes with the user's network
+// position and without the user's knowledge.
+func (g *Gateway) Handler(maxBytes int) http.Handler {
+	limited := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, int64(maxBytes))
+		// PrefillStream answers while it still reads. Only HTTP/1 needs asking;
+		// HTTP/2 says that it does not support being asked. Others are not asked for:
+		// net/http ends their connection where a part of the body is left unread.
+		if r.URL.Path == streamPath {
+			_ = http.NewResponseController(w).EnableFullDuplex()
+		}
+		g.mux.ServeHTTP(w, r)
+	})
+	return http.NewCrossOriginProtection().Handler(limited)
+}
+
+// Close ends the calls that are left.
+func (g *Gateway) Close() error { return g.conn.Close() }
+
+// traceMetadata passes the caller's trace on, which grpc-gateway doesn't by
+// itself.
+func traceMetadata(_ context.Context, r *http.Request) metadata.MD {
+	md := metadata.MD{}
+	for _, name := range []string{"traceparent", "tracestate", "baggage"} {
+		if values := r.Header.Values(name); len(values) > 0 {
+			md.Set(name, values...)
+		}
+	}
+	return md
+}
+
+// errorWithRetryAfter says in HTTP's own words, too, when to try again.
+func errorWithRetryAfter(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler,
+	w http.ResponseWriter, r *http.Request, err error) {
+	if after := upstream.RetryAfter(status.Convert(err)); after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
+	}
+	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, err)
+}

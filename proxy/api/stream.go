@@ -1,0 +1,195 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
+)
+
+// streamWindow is how many requests of one stream are handled at once. A stream that
+// has so many is not read from, so a client that sends faster than it reads is held
+// back by HTTP/2 flow control and not by refusals.
+const streamWindow = 1024
+
+type prefillStream = grpc.BidiStreamingServer[pb.PrefillStreamRequest, pb.PrefillStreamResponse]
+
+// PrefillStream implements PrefillServiceServer. It ends when the client has
+// sent its last request and has every reply, when the client goes, or when the
+// process stops and every accepted request has its reply.
+func (s *Service) PrefillStream(stream prefillStream) error {
+	// At once, so that a client (the REST gateway, for one) need not wait for
+	// the first reply to know that its call was taken.
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	c := &conversation{
+		Service: s, stream: stream, waiting: map[string]struct{}{}, window: make(chan struct{}, streamWindow),
+		some: make(chan struct{}, 1),
+	}
+	over := make(chan struct{})
+	defer close(over)
+	go c.replyAll(over)
+	heard := make(chan error, 1)
+	go func() { heard <- c.listen() }() // ends with the stream at the latest
+	var err error
+	select {
+	case err = <-heard:
+	case <-s.stopping.Done():
+		err = upstream.ToStatus(batcher.ErrDraining).Err()
+	}
+	c.finish()
+	return err
+}
+
+// conversation is one stream.
+type conversation struct {
+	*Service
+	stream prefillStream
+	window chan struct{} // one slot for each request being handled
+
+	mu      sync.Mutex
+	waiting map[string]struct{} // ids; guarded by mu
+	ended   []asked             // to be replied to; guarded by mu
+
+	some    chan struct{} // there are some in ended
+	sending sync.Mutex    // one sender at a time
+}
+
+// asked is a request of the stream. While it waits it has no goroutine: ten thousand
+// of them would take 40 MiB.
+type asked struct {
+	req     *pb.PrefillRequest
+	endSpan func(error)
+	outcome func() upstream.Outcome
+}
+
+// listen reads requests until there are no more and starts each. nil means that
+// the client has sent its last.
+func (c *conversation) listen() error {
+	for {
+		m, err := c.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case c.window <- struct{}{}:
+		case <-c.stream.Context().Done():
+			return c.stream.Context().Err()
+		}
+		req := m.GetRequest()
+		if err := c.enter(req.GetRequestId()); err != nil {
+			c.send(req.GetRequestId(), nil, upstream.ToStatus(err))
+			<-c.window
+			continue
+		}
+		go c.serve(req)
+	}
+}
+
+// enter takes a request id among those waiting.
+func (c *conversation) enter(id string) error {
+	if id == "" {
+		return upstream.WrongField("request.request_id", "must not be empty in a stream")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, taken := c.waiting[id]; taken {
+		return upstream.WrongField("request.request_id", "must be unique among the stream's unanswered requests")
+	}
+	c.waiting[id] = struct{}{}
+	return nil
+}
+
+// leave gives a request id back. It comes before the reply, so that a client
+// that has the reply may use the id again.
+func (c *conversation) leave(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, id)
+}
+
+// serve has one request answered, and does not wait for that.
+func (c *conversation) serve(req *pb.PrefillRequest) {
+	ctx, endSpan := c.tracer.StartStreamed(c.stream.Context())
+	c.up.SubmitFunc(ctx, hostOf(ctx), parse(req), func(outcome func() upstream.Outcome) {
+		c.end(asked{req, endSpan, outcome})
+	})
+}
+
+// end hands a request that has ended to replyAll. It does not block.
+func (c *conversation) end(a asked) {
+	c.mu.Lock()
+	c.ended = append(c.ended, a)
+	c.mu.Unlock()
+	select {
+	case c.some <- struct{}{}:
+	default:
+	}
+}
+
+// replyAll replies to requests as they end, until the stream is over.
+func (c *conversation) replyAll(over <-chan struct{}) {
+	var these []asked
+	for {
+		select {
+		case <-c.some:
+		case <-over:
+			return
+		}
+		c.mu.Lock()
+		these, c.ended = c.ended, these[:0]
+		c.mu.Unlock()
+		for i, a := range these {
+			c.reply(a)
+			these[i] = asked{}
+		}
+	}
+}
+
+// reply sends the reply to a request, and gives its slot back.
+func (c *conversation) reply(a asked) {
+	defer func() { <-c.window }()
+	o := a.outcome()
+	c.leave(a.req.GetRequestId())
+	if o.Err != nil {
+		st := upstream.ToStatus(o.Err)
+		a.endSpan(st.Err())
+		c.send(a.req.GetRequestId(), nil, st)
+		return
+	}
+	a.endSpan(nil)
+	c.send(a.req.GetRequestId(), reply(a.req, o.Answer, o.Receipt), nil)
+}
+
+// send sends the end of one request: its response, or why there is none. That it can't
+// be sent means that the stream has ended, which listen learns, too.
+func (c *conversation) send(id string, r *pb.PrefillResponse, failed *status.Status) {
+	end := &pb.PrefillStreamResponse{RequestId: id}
+	if failed == nil {
+		end.Result = &pb.PrefillStreamResponse_Response{Response: r}
+	} else {
+		p := failed.Proto()
+		end.Result = &pb.PrefillStreamResponse_Error{Error: &pb.Error{Code: p.GetCode(), Message: p.GetMessage(), Details: p.GetDetails()}}
+	}
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	_ = c.stream.Send(end)
+}
+
+// finish returns when nothing is being handled, and keeps anything new from
+// being started.
+func (c *conversation) finish() {
+	for range cap(c.window) {
+		c.window <- struct{}{}
+	}
+}

@@ -1,0 +1,149 @@
+package api
+
+import (
+	"fmt"
+	"math"
+
+	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
+	"paceline/sglang"
+)
+
+// Bounds of a request that no model decides.
+const (
+	maxRequestIDBytes = 128
+	maxNameBytes      = 1024 // of lora and cache_salt: a path or a digest fits
+)
+
+// validate turns a request into a prompt, without a rid, or returns a
+// *upstream.FieldError. It lets nothing through that is known to end SGLang: an empty
+// prompt, or an id outside the vocabulary (sglang 0.5.23).
+func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, error) {
+	for _, check := range []func(*pb.PrefillRequest, upstream.Limits) error{
+		validatePrompt, validateNames, validateLogprobs, validateSampling,
+	} {
+		if err := check(req, l); err != nil {
+			return nil, err
+		}
+	}
+	p := &upstream.Prompt{Priority: req.Priority, LoRA: req.GetLora()}
+	p.Request = sglang.Request{
+		Text:         req.GetText(),
+		MaxNewTokens: int(req.GetMaxNewTokens()),
+		Sampling:     sampling(req.GetSamplingParams()),
+		Logprobs:     logprobOptions(req.GetLogprobs()),
+		CacheSalt:    req.GetCacheSalt(),
+	}
+	if ids := req.GetTokenIds(); len(ids) > 0 {
+		p.Request.InputIDs = ids // else nil: present but empty is absent
+	}
+	return p, nil
+}
+
+func validatePrompt(req *pb.PrefillRequest, l upstream.Limits) error {
+	text, ids := req.GetText(), req.GetTokenIds()
+	switch {
+	case text == "" && len(ids) == 0:
+		return upstream.WrongField("text", "must not be empty: give either text or token_ids")
+	case text != "" && len(ids) > 0:
+		return upstream.WrongField("token_ids", "must be absent where text is given: give only one of the two")
+	case req.GetMaxNewTokens() > 1:
+		return upstream.WrongField("max_new_tokens", "must be 0 or 1, got %d", req.GetMaxNewTokens())
+	case l.MaxPromptTokens > 0 && len(ids) > l.MaxPromptTokens:
+		return upstream.WrongField("token_ids", "must hold at most %d tokens, got %d", l.MaxPromptTokens, len(ids))
+	}
+	return l.CheckIDs("token_ids", ids)
+}
+
+func validateNames(req *pb.PrefillRequest, _ upstream.Limits) error {
+	for _, f := range []struct {
+		name, value string
+		most        int
+	}{
+		{"request_id", req.GetRequestId(), maxRequestIDBytes},
+		{"cache_salt", req.GetCacheSalt(), maxNameBytes},
+		{"lora", req.GetLora(), maxNameBytes},
+	} {
+		if len(f.value) > f.most {
+			return upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.most, len(f.value))
+		}
+	}
+	return nil
+}
+
+func validateLogprobs(req *pb.PrefillRequest, l upstream.Limits) error {
+	o := req.GetLogprobs()
+	if o == nil {
+		return nil
+	}
+	most := uint32(l.MaxTopLogprobs())
+	switch ids := req.GetTokenIds(); {
+	case o.GetTopK() > most:
+		return upstream.WrongField("logprobs.top_k", "must be at most %d, got %d", most, o.GetTopK())
+	case o.GetPromptStart() > math.MaxInt32:
+		return upstream.WrongField("logprobs.prompt_start", "must be at most %d, got %d", math.MaxInt32, o.GetPromptStart())
+	case len(ids) > 0:
+		if err := upstream.CheckStart(logprobOptions(o), len(ids)); err != nil {
+			return err
+		}
+	}
+	return l.CheckIDs("logprobs.token_ids", o.GetTokenIds())
+}
+
+func validateSampling(req *pb.PrefillRequest, l upstream.Limits) error {
+	p := req.GetSamplingParams()
+	switch {
+	case p == nil:
+		return nil
+	case !within(p.GetTemperature(), 0, math.MaxFloat32):
+		return upstream.WrongField("sampling_params.temperature", "must be a number of at least 0, got %v", p.GetTemperature())
+	case p.TopP != nil && (!within(p.GetTopP(), 0, 1) || p.GetTopP() == 0):
+		return upstream.WrongField("sampling_params.top_p", "must be above 0 and at most 1, got %v", p.GetTopP())
+	case p.TopK != nil && p.GetTopK() != -1 && p.GetTopK() < 1:
+		return upstream.WrongField("sampling_params.top_k", "must be at least 1, or -1 for all, got %d", p.GetTopK())
+	case !within(p.GetMinP(), 0, 1):
+		return upstream.WrongField("sampling_params.min_p", "must be from 0 to 1, got %v", p.GetMinP())
+	}
+	return validateBias(p.GetLogitBias(), l)
+}
+
+func validateBias(bias map[int32]float32, l upstream.Limits) error {
+	if len(bias) > 0 && l.VocabSize == 0 {
+		return upstream.UnknownVocabulary("sampling_params.logit_bias")
+	}
+	for id, value := range bias {
+		field := fmt.Sprintf("sampling_params.logit_bias[%d]", id)
+		switch {
+		case id < 0 || int(id) >= l.VocabSize:
+			return upstream.WrongField(field, "%d is outside the vocabulary [0, %d)", id, l.VocabSize)
+		case !within(value, -math.MaxFloat32, math.MaxFloat32):
+			return upstream.WrongField(field, "must be a finite number, got %v", value)
+		}
+	}
+	return nil
+}
+
+// within is false for NaN, too.
+func within(x, low, high float32) bool { return x >= low && x <= high }
+
+func sampling(p *pb.SamplingParams) sglang.Sampling {
+	if p == nil {
+		return sglang.Sampling{}
+	}
+	return sglang.Sampling{
+		Temperature: p.Temperature, TopP: p.TopP, TopK: p.TopK, MinP: p.MinP,
+		Seed: p.Seed, LogitBias: p.GetLogitBias(),
+	}
+}
+
+func logprobOptions(o *pb.LogprobOptions) *sglang.LogprobOptions {
+	if o == nil {
+		return nil
+	}
+	out := &sglang.LogprobOptions{TopK: int(o.GetTopK()), TokenIDs: o.GetTokenIds()}
+	if o.PromptStart != nil {
+		start := int(o.GetPromptStart())
+		out.PromptStart = &start
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+package compat
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"paceline/proxy/upstream"
+)
+
+// readBody reads a request's body, which is to be JSON.
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		writeError(w, http.StatusUnsupportedMediaType, "Content-Encoding: must be absent, got "+strconv.Quote(encoding))
+		return nil, false
+	}
+	buffer := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(0, r.ContentLength), trustedLength)))
+	_, err := buffer.ReadFrom(http.MaxBytesReader(w, r.Body, h.maxBytes))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		writeError(w, http.StatusRequestEntityTooLarge, "the body is larger than "+strconv.FormatInt(large.Limit, 10)+" bytes")
+		return nil, false
+	case err != nil:
+		return nil, false // the client has gone
+	}
+	return buffer.Bytes(), true
+}
+
+// trustedLength is how much of the length that a client announces is set aside before
+// it sends.
+const trustedLength = 1 << 20
+
+// objectOf reads a body that is to be a JSON object. Go and Python read the same
+// object, or it is refused: of a name that comes twice the last counts in both.
+func objectOf(body []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(body) {
+		return nil, upstream.WrongField("body", "must be JSON in UTF-8")
+	}
+	if tooDeep(body, upstream.MaxJSONDepth) {
+		return nil, upstream.WrongField("body", "must not be nested deeper than %d", upstream.MaxJSONDepth)
+	}
+	fields, err := fieldsOf(body)
+	if err != nil {
+		return nil, upstream.WrongField("body", "%s", bodyProblem(err))
+	}
+	if fields == nil {
+		return nil, upstream.WrongField("body", "must be a JSON object")
+	}
+	return fields, nil
+}
+
+// fieldsOf reads an object's fields in one go: encoding/json would look at each
+// byte of a prompt four times, and that was half of a request's cost. The values are
+// parts of body. It is nil for JSON that is no object.
+func fieldsOf(body []byte) (map[string]json.RawMessage, error) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	var fields map[string]json.RawMessage
+	if d.PeekKind() == '{' {
+		fields = map[string]json.RawMessage{}
+		if _, err := d.ReadToken(); err != nil {
+			return nil, err
+		}
+		for d.PeekKind() == '"' {
+			name, err := d.ReadToken()
+			if err != nil {
+				return nil, err
+			}
+			key := name.String() // before the token is gone
+			value, err := d.ReadValue()
+			if err != nil {
+				return nil, err
+			}
+			end := int(d.InputOffset())
+			fields[key] = json.RawMessage(body[end-len(value) : end : end])
+		}
+		if _, err := d.ReadToken(); err != nil { // the end of the object, or what is there instead
+			return nil, err
+		}
+	} else if _, err := d.ReadValue(); err != nil {
+		return nil, err
+	}
+	switch _, err := d.ReadToken(); {
+	case errors.Is(err, io.EOF):
+		return fields, nil
+	case err != nil:
+		return nil, err
+	}
+	return nil, errMoreBody
+}
+
+// errMoreBody refuses what follows a body's value.
+var errMoreBody = errors.New("something follows its end")
+
+// bodyProblem is the decoder's error without what it quotes, which may be of a prompt.
+func bodyProblem(err error) string {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "is not JSON: it ends too early"
+	case errors.Is(err, errMoreBody):
+		return "is not JSON: something follows its end"
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("is not JSON: byte %d is unexpected", syntax.ByteOffset+1)
+	}
+	return "is not the expected message"
+}
+
+// tooDeep says whether JSON is nested deeper than limit.
+func tooDeep(body []byte, limit int) bool {
+	depth := 0
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '"':
+			i += stringEnd(body[i+1:]) + 1
+		case '{', '[':
+			if depth++; depth > limit {
+				return true
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// stringEnd is where the quote is that ends a JSON string; the length of rest where
+// there is none.
+func stringEnd(rest []byte) int {
+	for from := 0; ; {
+		n := bytes.IndexByte(rest[from:], '"')
+		if n < 0 {
+			return len(rest)
+		}
+		quote := from + n
+		slashes := 0
+		for quote > slashes && rest[quote-slashes-1] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			return quote
+		}
+		from = quote + 1
+	}
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(bytes.TrimSpace(raw)) == "null" }
+
+// read decodes a value of exactly this type; numbers must be whole for integers,
+// and null is not a value.
+func read[T any](raw json.RawMessage) (v T, ok bool) {
+	return v, !isNull(raw) && json.Unmarshal(raw, &v) == nil
+}
+
+// readText decodes a string that Go reads as Python does: half a surrogate pair
+// is not one.
+func readText(raw json.RawMessage) (string, bool) {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", false
+	}
+	text, err := jsontext.AppendUnquote(make([]byte, 0, len(raw)), raw)
+	return string(text), err == nil
+}

@@ -1,0 +1,65 @@
+package compat
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"paceline/proxy/telemetry"
+	"paceline/proxy/upstream"
+)
+
+// refuse answers a request that was found wrong before it was a prompt.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	h.metrics.Refused(r.Context(), telemetry.RefusedInvalid)
+	writeFailure(w, err)
+}
+
+// writeFailure answers with an error in one of SGLang's shapes.
+func writeFailure(w http.ResponseWriter, err error) {
+	st := upstream.ToStatus(err)
+	if after := upstream.RetryAfter(st); after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
+	}
+	code := httpCode(st)
+	if code == http.StatusServiceUnavailable {
+		writeJSON(w, code, map[string]any{"object": "error", "message": st.Message(), "type": strconv.Itoa(code), "param": nil, "code": code})
+		return
+	}
+	writeError(w, code, st.Message())
+}
+
+// writeError answers as SGLang's /generate does.
+func writeError(w http.ResponseWriter, code int, message string) {
+	writeJSON(w, code, map[string]any{"error": map[string]any{"message": message}})
+}
+
+// WriteUnauthorized answers a request without a known key, as SGLang does.
+func WriteUnauthorized(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "Unauthorized"})
+}
+
+func httpCode(st *status.Status) int {
+	switch st.Code() {
+	case codes.InvalidArgument:
+		return http.StatusBadRequest
+	case codes.ResourceExhausted, codes.Unavailable, codes.Aborted: // SGLang has one word for all of them
+		return http.StatusServiceUnavailable
+	case codes.DeadlineExceeded:
+		return http.StatusGatewayTimeout
+	case codes.Canceled:
+		return 499 // nobody reads it
+	}
+	return http.StatusInternalServerError
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // the client has gone: nobody to tell
+}

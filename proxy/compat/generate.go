@@ -1,0 +1,135 @@
+package compat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
+)
+
+// generate answers POST /generate.
+func (h *Handler) generate(w http.ResponseWriter, r *http.Request) {
+	body, ok := h.readBody(w, r)
+	if !ok {
+		return
+	}
+	fields, err := objectOf(body)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	call := parseGenerate(fields)
+	if call == nil {
+		h.passChecked(w, r, body, fields)
+		return
+	}
+	h.batch(w, r, call)
+}
+
+// receiptKey is where a batched answer of /generate carries its receipt.
+const receiptKey = "paceline"
+
+// batch answers a call by way of the batcher, in which its prompts meet those of
+// all other callers.
+func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCall) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	leave, contexts, err := h.calls.enter(ctx, call.rids)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	defer leave()
+	answers := make([][]byte, len(call.prompts))
+	errs := make([]error, len(call.prompts))
+	var wg sync.WaitGroup
+	for i := range call.prompts {
+		wg.Go(func() {
+			answers[i], errs[i] = h.one(contexts[i], r, call, i)
+			if errs[i] != nil {
+				cancel() // one bad prompt fails its list, as at SGLang
+			}
+		})
+	}
+	wg.Wait()
+	if err := firstCause(errs); err != nil {
+		writeFailure(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !call.list {
+		_, _ = w.Write(answers[0]) // the client has gone: nobody to tell
+		return
+	}
+	body := append([]byte{'['}, bytes.Join(answers, []byte{','})...)
+	_, _ = w.Write(append(body, ']'))
+}
+
+// firstCause is the first error that is not the cancelling of the others.
+func firstCause(errs []error) error {
+	var cancelled error
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case errors.Is(err, context.Canceled):
+			cancelled = err
+		default:
+			return err
+		}
+	}
+	return cancelled
+}
+
+// hostOf is the host of an address.
+func hostOf(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.Trim(hostport, "[]")
+}
+
+// one answers prompt i of a call as SGLang would have.
+func (h *Handler) one(ctx context.Context, r *http.Request, call *generateCall, i int) ([]byte, error) {
+	o := h.up.Submit(ctx, hostOf(r.RemoteAddr), func(l upstream.Limits) (*upstream.Prompt, error) { return call.check(i, l) })
+	switch {
+	case errors.Is(context.Cause(ctx), errAborted):
+		return abortedAnswer(call.rids[i])
+	case o.Err != nil:
+		return nil, o.Err
+	}
+	return generateAnswer(o.Answer, call.rids[i], o.Receipt)
+}
+
+// generateAnswer is SGLang's own answer to one prompt, under the client's rid and
+// with the receipt.
+func generateAnswer(a *upstream.Answer, rid string, receipt *pb.Receipt) ([]byte, error) {
+	raw := bytes.TrimSpace(a.Raw)
+	if len(raw) < 2 || raw[len(raw)-1] != '}' {
+		return nil, errors.New("SGLang's answer was not kept")
+	}
+	if rid != "" {
+		quoted, err := json.Marshal(rid)
+		if err != nil {
+			return nil, err
+		}
+		// The id is random: no prompt can hold it, so the first place is the one.
+		raw = bytes.Replace(raw, []byte(strconv.Quote(a.Meta.ID)), quoted, 1)
+	}
+	told, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(receipt)
+	if err != nil {
+		return nil, err
+	}
+	out := append([]byte(nil), raw[:len(raw)-1]...)
+	out = append(out, `,"`+receiptKey+`":`...)
+	return append(append(out, told...), '}'), nil
+}

@@ -1,0 +1,262 @@
+package compat
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"paceline/proxy/upstream"
+	"paceline/sglang"
+)
+
+// generateCall is a call of /generate that can be batched.
+type generateCall struct {
+	list    bool
+	text    bool              // prompts came as texts
+	prompts []upstream.Prompt // without rids of ours
+	rids    []string          // the client's; "" for none
+}
+
+// What a call may say to be batched: fields and sampling parameters that were seen
+// to work per prompt of a list. (priority is one for a call; batches are made of
+// equal ones.)
+var (
+	batchedFields = []string{
+		"text", "input_ids", "sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
+		"token_ids_logprob", "stream", "cache_salt", "lora_path", "priority",
+	}
+	batchedSampling = []string{
+		"max_new_tokens", "temperature", "top_p", "top_k", "min_p", "sampling_seed", "logit_bias", "n",
+		"ignore_eos", "stop", "stop_token_ids", "min_new_tokens", "frequency_penalty", "presence_penalty", "repetition_penalty",
+		"skip_special_tokens", "spaces_between_special_tokens", "no_stop_trim",
+	}
+	// offFields ask for nothing where they are false, as some clients always say.
+	offFields = []string{"return_routed_experts", "return_hidden_states", "return_text_in_logprobs", "return_prompt_token_ids", "return_bytes", "require_reasoning"}
+)
+
+// parseGenerate reads a call of /generate. nil means that it can't be batched: it
+// generates, streams, or says something that is not known to work in a list, of
+// another type than expected, too.
+func parseGenerate(fields map[string]json.RawMessage) *generateCall {
+	for name, raw := range fields {
+		off := slices.Contains(offFields, name) && string(bytes.TrimSpace(raw)) == "false"
+		if !isNull(raw) && !off && !slices.Contains(batchedFields, name) {
+			return nil
+		}
+	}
+	c := &generateCall{}
+	if !c.readPrompts(fields) || len(c.prompts) == 0 {
+		return nil
+	}
+	for _, read := range []func(map[string]json.RawMessage) bool{c.readSampling, c.readLogprobs, c.readNames, c.readRIDs} {
+		if !read(fields) {
+			return nil
+		}
+	}
+	return c
+}
+
+func (c *generateCall) readPrompts(fields map[string]json.RawMessage) bool {
+	text, ids := fields["text"], fields["input_ids"]
+	if isNull(text) == isNull(ids) { // none, or text beside ids, of which SGLang takes the text
+		return false
+	}
+	if !isNull(text) {
+		c.text = true
+		if one, ok := readText(text); ok {
+			c.prompts = []upstream.Prompt{{Request: sglang.Request{Text: one}}}
+			return true
+		}
+		c.list = true
+		each, ok := read[[]json.RawMessage](text)
+		for _, raw := range each {
+			one, isText := readText(raw)
+			c.prompts = append(c.prompts, upstream.Prompt{Request: sglang.Request{Text: one}})
+			ok = ok && isText
+		}
+		return ok
+	}
+	if bytes.Contains(ids, []byte("null")) { // encoding/json reads it as 0
+		return false
+	}
+	if one, ok := read[[]int32](ids); ok {
+		c.prompts = []upstream.Prompt{{Request: sglang.Request{InputIDs: one}}}
+		return true
+	}
+	c.list = true
+	each, ok := read[[][]int32](ids)
+	for _, one := range each {
+		c.prompts = append(c.prompts, upstream.Prompt{Request: sglang.Request{InputIDs: one}})
+	}
+	return ok
+}
+
+// each calls set with the value for every prompt: a single one serves all prompts
+// of a list, unless only a list of values will do. It reports whether there is
+// one for each; a field that is absent or null is left.
+func each[T any](c *generateCall, raw json.RawMessage, decode func(json.RawMessage) (T, bool), set func(p *upstream.Prompt, v T)) bool {
+	if isNull(raw) {
+		return true
+	}
+	if one, ok := decode(raw); ok {
+		for i := range c.prompts {
+			set(&c.prompts[i], one)
+		}
+		return true
+	}
+	values, ok := read[[]json.RawMessage](raw)
+	if !ok || !c.list || len(values) != len(c.prompts) {
+		return false
+	}
+	for i, value := range values {
+		v, ok := decode(value)
+		if !ok {
+			return false
+		}
+		set(&c.prompts[i], v)
+	}
+	return true
+}
+
+// readSampling takes sampling_params as they are: SGLang's defaults for what they
+// leave out are its own.
+func (c *generateCall) readSampling(fields map[string]json.RawMessage) bool {
+	type params struct {
+		raw       json.RawMessage
+		newTokens int
+	}
+	decode := func(raw json.RawMessage) (p params, ok bool) {
+		said, ok := read[map[string]json.RawMessage](raw)
+		if !ok {
+			return p, false
+		}
+		for name := range said {
+			if !slices.Contains(batchedSampling, name) {
+				return p, false
+			}
+		}
+		if n, set := said["n"]; set && string(bytes.TrimSpace(n)) != "1" {
+			return p, false
+		}
+		tokens, ok := read[int](said["max_new_tokens"]) // left out it is 128
+		return params{bytes.TrimSpace(raw), tokens}, ok && (tokens == 0 || tokens == 1)
+	}
+	given := false
+	return each(c, fields["sampling_params"], decode, func(p *upstream.Prompt, v params) {
+		p.Request.MaxNewTokens, p.Request.Sampling.Raw, p.Request.KeepRaw, given = v.newTokens, v.raw, true, true
+	}) && given
+}
+
+func (c *generateCall) readLogprobs(fields map[string]json.RawMessage) bool {
+	wanted := make(map[*upstream.Prompt]bool, len(c.prompts))
+	ok := each(c, fields["return_logprob"], read[bool], func(p *upstream.Prompt, v bool) { wanted[p] = v })
+	for i := range c.prompts {
+		c.prompts[i].Request.Logprobs = new(sglang.LogprobOptions)
+	}
+	ok = ok && each(c, fields["logprob_start_len"], read[int], func(p *upstream.Prompt, v int) {
+		if v != -1 {
+			p.Request.Logprobs.PromptStart = &v
+		}
+	})
+	ok = ok && each(c, fields["top_logprobs_num"], read[int], func(p *upstream.Prompt, v int) { p.Request.Logprobs.TopK = v })
+	if !isNull(fields["token_ids_logprob"]) && c.list {
+		_, perPrompt := read[[][]int32](fields["token_ids_logprob"])
+		ok = ok && perPrompt // one list for a list of prompts is ambiguous
+	}
+	ok = ok && each(c, fields["token_ids_logprob"], read[[]int32], func(p *upstream.Prompt, v []int32) { p.Request.Logprobs.TokenIDs = v })
+	for i := range c.prompts {
+		p := &c.prompts[i]
+		if !wanted[p] {
+			ok = ok && len(p.Request.Logprobs.TokenIDs) == 0 // nobody would check them
+			p.Request.Logprobs = nil
+		}
+	}
+	return ok
+}
+
+func (c *generateCall) readNames(fields map[string]json.RawMessage) bool {
+	if stream, set := fields["stream"]; set && !isNull(stream) {
+		if yes, ok := read[bool](stream); !ok || yes {
+			return false
+		}
+	}
+	return each(c, fields["cache_salt"], readText, func(p *upstream.Prompt, v string) { p.Request.CacheSalt = v }) &&
+		each(c, fields["lora_path"], readText, func(p *upstream.Prompt, v string) { p.LoRA = v }) &&
+		each(c, fields["priority"], read[int32], func(p *upstream.Prompt, v int32) { p.Priority = &v }) &&
+		(isNull(fields["priority"]) || bytes.TrimSpace(fields["priority"])[0] != '[') // SGLang takes one for a call
+}
+
+// readRIDs gives each prompt its name: a single name for a list becomes name_0,
+// name_1 and so on, as at SGLang.
+func (c *generateCall) readRIDs(fields map[string]json.RawMessage) bool {
+	c.rids = make([]string, len(c.prompts))
+	raw := fields["rid"]
+	if isNull(raw) {
+		return true
+	}
+	if one, ok := readText(raw); ok {
+		for i := range c.rids {
+			c.rids[i] = one
+			if c.list {
+				c.rids[i] = one + "_" + strconv.Itoa(i)
+			}
+		}
+		return one != ""
+	}
+	all, ok := read[[]json.RawMessage](raw)
+	if !ok || !c.list || len(all) != len(c.rids) {
+		return false
+	}
+	for i, raw := range all {
+		if c.rids[i], ok = readText(raw); !ok || c.rids[i] == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// check returns prompt i, checked against what is known of the server. The error is a
+// *upstream.FieldError in the client's words.
+func (c *generateCall) check(i int, l upstream.Limits) (*upstream.Prompt, error) {
+	p := &c.prompts[i]
+	return p, c.checkFields(i, p, l)
+}
+
+func (c *generateCall) checkFields(i int, p *upstream.Prompt, l upstream.Limits) error {
+	name := func(field string) string {
+		if c.list {
+			return field + "[" + strconv.Itoa(i) + "]"
+		}
+		return field
+	}
+	r := &p.Request
+	switch {
+	case c.text && r.Text == "":
+		return upstream.WrongField(name("text"), "must not be empty")
+	case !c.text && len(r.InputIDs) == 0:
+		return upstream.WrongField(name("input_ids"), "must not be empty")
+	case !c.text && l.MaxPromptTokens > 0 && len(r.InputIDs) > l.MaxPromptTokens:
+		return upstream.WrongField(name("input_ids"), "must hold at most %d tokens, got %d", l.MaxPromptTokens, len(r.InputIDs))
+	}
+	if err := l.CheckIDs(name("input_ids"), r.InputIDs); err != nil {
+		return err
+	}
+	if err := checkSamplingBias(name("sampling_params"), r.Sampling.Raw, l); err != nil {
+		return err
+	}
+	o := r.Logprobs
+	if o == nil {
+		return nil
+	}
+	most := l.MaxTopLogprobs()
+	switch {
+	case o.TopK < 0 || o.TopK > most:
+		return upstream.WrongField(name("top_logprobs_num"), "must be from 0 to %d, got %d", most, o.TopK)
+	case o.PromptStart != nil && *o.PromptStart < 0:
+		return upstream.WrongField(name("logprob_start_len"), "must be at least 0, or -1 for none of the prompt's, got %d", *o.PromptStart)
+	case o.PromptStart != nil && !c.text && *o.PromptStart > len(r.InputIDs):
+		return upstream.WrongField(name("logprob_start_len"), "must be at most the prompt's %d tokens, got %d", len(r.InputIDs), *o.PromptStart)
+	}
+	return l.CheckIDs(name("token_ids_logprob"), o.TokenIDs)
+}

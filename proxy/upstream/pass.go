@@ -1,0 +1,55 @@
+package upstream
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+
+	"paceline/sglang"
+)
+
+// Pass sends a request to SGLang as it came, and streams its answer back.
+func (u *Upstream) Pass(w http.ResponseWriter, r *http.Request) { u.through.ServeHTTP(w, r) }
+
+// passThrough makes the handler of Pass. closeIdle closes its connections that carry
+// nothing.
+func (u *Upstream) passThrough() (h http.Handler, closeIdle func()) {
+	target, err := url.Parse(u.URL())
+	if err != nil {
+		panic(err) // the client was made with it
+	}
+	transport := sglang.Transport()
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
+			r.SetXForwarded()
+			if u.cfg.Key != "" { // SGLang's own: what the client has is not for it
+				r.Out.Header.Set("Authorization", "Bearer "+u.cfg.Key)
+			}
+			u.tracer.Inject(r.In.Context(), r.Out.Header)
+			r.Out.Header["Idempotency-Key"] = nil // not sent; net/http then repeats what a closing connection lost
+		},
+		Transport:     transport,
+		FlushInterval: -1, // each event of a stream at once
+		ErrorLog:      slog.NewLogLogger(u.log.Handler(), slog.LevelDebug),
+		ErrorHandler:  u.passFailed,
+	}, transport.CloseIdleConnections
+}
+
+// passFailed answers in SGLang's words where SGLang can't.
+func (u *Upstream) passFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // the client has gone
+	}
+	u.suspect()
+	u.log.WarnContext(r.Context(), "a request could not be passed on", "path", r.URL.Path, "error", err)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", "2")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(w).Encode(map[string]any{ // the client may have gone: nobody to tell
+		"object": "error", "message": "SGLang can't be reached", "type": "503", "param": nil, "code": http.StatusServiceUnavailable,
+	})
+}

@@ -1,0 +1,260 @@
+package upstream
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"paceline/batcher"
+	"paceline/sglang"
+)
+
+// Prompt is a checked request on its way to SGLang. It is not changed once it has
+// been submitted: a change is a copy.
+type Prompt struct {
+	Request  sglang.Request // without an id: Submit gives it one
+	Priority *int32
+	LoRA     string
+
+	encoded    bool // it came as text and is sent as ids
+	generation int  // of the model it was checked and encoded for
+	sampled    bool // the trace of its request is sampled
+}
+
+// field names the prompt in the contract's words.
+func (p *Prompt) field() string {
+	if len(p.Request.InputIDs) > 0 && !p.encoded {
+		return "token_ids"
+	}
+	return "text"
+}
+
+// prefix names the beginnings of the prompt. Nothing is shared across adapters
+// and salts. SGLang computes a prompt from the position on at which log
+// probabilities are asked for, whatever is cached (0.5.23).
+func (p *Prompt) prefix() batcher.Prefix {
+	r := &p.Request
+	if r.Logprobs != nil && r.Logprobs.PromptStart != nil {
+		return nil
+	}
+	space := p.LoRA + "\x00" + r.CacheSalt
+	if len(r.InputIDs) > 0 {
+		return batcher.PrefixOfTokens(r.InputIDs, space)
+	}
+	return batcher.PrefixOfText(r.Text, space)
+}
+
+// key separates what can't or should not share a call: SGLang takes priority and
+// adapter once for a call, a call holds only one kind of prompt, and a list in which
+// nothing is generated skips sampling altogether.
+func (p *Prompt) key() string {
+	key := make([]byte, 0, 32)
+	if len(p.Request.InputIDs) > 0 {
+		key = append(key, "ids"...)
+	} else {
+		key = append(key, "text"...)
+	}
+	key = strconv.AppendInt(append(key, ' '), int64(p.Request.MaxNewTokens), 10)
+	if p.Priority != nil {
+		key = strconv.AppendInt(append(key, " p"...), int64(*p.Priority), 10)
+	}
+	if p.LoRA != "" {
+		key = append(append(key, " l"...), p.LoRA...)
+	}
+	return string(key)
+}
+
+// queuePriority orders the queue as SGLang would order it.
+func (p *Prompt) queuePriority() int {
+	if p.Priority == nil {
+		return 0
+	}
+	return int(*p.Priority)
+}
+
+// Bounds of a request that hold for every model.
+const (
+	MaxTopLogprobs = 1024
+	MaxJSONDepth   = 64 // tools in a chat request, the deepest that clients send, have some ten levels
+)
+
+// FieldError says which field of a request is wrong and what was expected. It
+// never holds prompt text.
+type FieldError struct {
+	Field   string
+	Problem string
+}
+
+// Error implements error.
+func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+
+// WrongField returns a *FieldError.
+func WrongField(field, format string, args ...any) error {
+	return &FieldError{field, fmt.Sprintf(format, args...)}
+}
+
+// CheckIDs checks token ids against the vocabulary. The error is a *FieldError.
+func (l Limits) CheckIDs(field string, ids []int32) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if l.VocabSize == 0 {
+		return UnknownVocabulary(field)
+	}
+	i := slices.IndexFunc(ids, func(id int32) bool { return id < 0 || int(id) >= l.VocabSize })
+	if i < 0 {
+		return nil
+	}
+	return WrongField(field+"["+strconv.Itoa(i)+"]", "%d is outside the vocabulary [0, %d)", ids[i], l.VocabSize)
+}
+
+// MaxTopLogprobs is how many of the likeliest tokens may be asked for.
+func (l Limits) MaxTopLogprobs() int {
+	if l.VocabSize > 0 {
+		return min(MaxTopLogprobs, l.VocabSize)
+	}
+	return MaxTopLogprobs
+}
+
+// UnknownVocabulary refuses ids where the size of the vocabulary is not known.
+func UnknownVocabulary(field string) error {
+	return WrongField(field, "can't be checked, because SGLang tells no vocabulary size: "+
+		"start the proxy with -vocab-size, or send text")
+}
+
+// CheckStart checks where log probabilities begin against the prompt's length.
+func CheckStart(o *sglang.LogprobOptions, tokens int) error {
+	if o != nil && o.PromptStart != nil && *o.PromptStart > tokens {
+		return WrongField("logprobs.prompt_start", "must be at most the prompt's %d tokens, got %d", tokens, *o.PromptStart)
+	}
+	return nil
+}
+
+// mergeKeys names what requests ask for: those of one name have one answer, and can
+// share a prompt. The two seeds are this process's own: nobody
+// outside can choose prompts that collide.
+type mergeKeys struct{ seeds [2]maphash.Seed }
+
+func newMergeKeys() mergeKeys {
+	return mergeKeys{[2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+}
+
+// of is the identity of a prompt with all its options, of which its batchKey is key, or
+// zero where the answer to the same question may differ: a token that is sampled. Of
+// the prompt it goes over what the last name of the prefix does not stand for: samePrompt
+// says the rest.
+func (n mergeKeys) of(p *Prompt, key string, prefix batcher.Prefix) batcher.Identity {
+	r := &p.Request
+	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
+		return batcher.Identity{}
+	}
+	named := appendOptions(make([]byte, 0, 160), p, key)
+	text, ids := r.Text, r.InputIDs
+	if blocks := len(prefix); blocks > 0 {
+		named = binary.LittleEndian.AppendUint64(named, prefix[blocks-1])
+		text, ids = text[min(len(text), blocks*batcher.BlockBytes):], ids[min(len(ids), blocks*batcher.BlockTokens):]
+	}
+	return batcher.Identity{nameOf(n.seeds[0], named, text, ids) | 1, nameOf(n.seeds[1], named, text, ids) | 1} // never zero
+}
+
+// samePrompt says whether two prompts of one identity are the same, whatever their
+// names are made of.
+func samePrompt(p, q *Prompt) bool {
+	return p.Request.Text == q.Request.Text && slices.Equal(p.Request.InputIDs, q.Request.InputIDs)
+}
+
+// nameOf is a name of what is asked of a prompt, and of the prompt's end.
+func nameOf(seed maphash.Seed, options []byte, text string, ids []int32) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	_, _ = h.Write(options)
+	_, _ = h.WriteString(text)
+	var block [batcher.BlockBytes]byte
+	for part := range slices.Chunk(ids, batcher.BlockTokens) {
+		for i, id := range part {
+			binary.LittleEndian.PutUint32(block[4*i:], uint32(id))
+		}
+		_, _ = h.Write(block[:4*len(part)])
+	}
+	return h.Sum64()
+}
+
+// appendOptions writes everything but the prompt itself, each part so that it
+// can't run into the next.
+func appendOptions(b []byte, p *Prompt, key string) []byte {
+	r := &p.Request
+	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	number := func(v int64) { b = binary.AppendVarint(b, v) }
+	text(key)
+	text(r.CacheSalt)
+	if r.KeepRaw { // its answer holds more than others
+		number(1)
+	}
+	number(int64(len(r.Text)))
+	number(int64(len(r.InputIDs)))
+	if o := r.Logprobs; o != nil {
+		number(int64(o.TopK) + 1)
+		number(optional(o.PromptStart))
+		for _, id := range o.TokenIDs {
+			number(int64(id))
+		}
+	}
+	number(-1)
+	if r.MaxNewTokens == 0 {
+		return b // how the token is chosen has no effect
+	}
+	for _, token := range slices.Sorted(maps.Keys(r.Sampling.LogitBias)) {
+		number(int64(token))
+		number(int64(math.Float32bits(r.Sampling.LogitBias[token])))
+	}
+	return b
+}
+
+func optional(v *int) int64 {
+	if v == nil {
+		return -1
+	}
+	return int64(*v)
+}
+
+// textLength estimates how many tokens a text has. It starts at 4 bytes a token,
+// which counts a little too many for prompts of coding agents, and follows what
+// SGLang counts. The zero value is ready; it is safe for concurrent use.
+type textLength struct {
+	bytesPerToken atomic.Uint64 // bits of a float64; 0: nothing learned yet
+}
+
+const (
+	firstBytesPerToken = 4
+	learning           = 0.05 // weight of one answer: about twenty are remembered
+)
+
+// tokens is the exact length of a prompt of ids, and the estimated one of a text.
+func (l *textLength) tokens(r *sglang.Request) int {
+	if len(r.InputIDs) > 0 {
+		return len(r.InputIDs)
+	}
+	return int(math.Ceil(float64(len(r.Text)) / l.ratio()))
+}
+
+// learn takes SGLang's count of a text. Concurrent answers may overwrite one
+// another's lesson, which does no harm.
+func (l *textLength) learn(r *sglang.Request, tokens int) {
+	if r.Text == "" || tokens <= 0 {
+		return
+	}
+	old := l.ratio()
+	l.bytesPerToken.Store(math.Float64bits(old + learning*(float64(len(r.Text))/float64(tokens)-old)))
+}
+
+func (l *textLength) ratio() float64 {
+	if bits := l.bytesPerToken.Load(); bits != 0 {
+		return math.Float64frombits(bits)
+	}
+	return firstBytesPerToken
+}

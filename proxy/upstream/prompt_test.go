@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"fmt"
+	"testing"
+
+	"paceline/batcher"
+	"paceline/sglang"
+)
+
+func identityOf(n mergeKeys, p *Prompt) batcher.Identity { return n.of(p, p.key(), p.prefix()) }
+
+func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
+	hot, cold, three := float32(0.7), float32(0), 3
+	priority := int32(1)
+	base := func() Prompt {
+		return Prompt{Request: sglang.Request{RID: sglang.NewRID(), Text: "ab"}}
+	}
+	n := newMergeKeys()
+	same := map[string]func(*Prompt){
+		"another rid":                       func(*Prompt) {},
+		"sampling that has no effect at 0":  func(p *Prompt) { p.Request.Sampling.TopP = &hot },
+		"a temperature that has none there": func(p *Prompt) { p.Request.Sampling.Temperature = &hot },
+	}
+	for name, change := range same {
+		p := base()
+		change(&p)
+		if identityOf(n, &p) != identityOf(n, new(base())) {
+			t.Errorf("%s: another identity", name)
+		}
+	}
+	different := map[string]func(*Prompt){
+		"text":         func(p *Prompt) { p.Request.Text = "ac" },
+		"ids":          func(p *Prompt) { p.Request.Text, p.Request.InputIDs = "", []int32{1} },
+		"new tokens":   func(p *Prompt) { p.Request.MaxNewTokens = 1 },
+		"salt":         func(p *Prompt) { p.Request.CacheSalt = "s" },
+		"adapter":      func(p *Prompt) { p.LoRA = "l" },
+		"priority":     func(p *Prompt) { p.Priority = &priority },
+		"logprobs":     func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{} },
+		"their start":  func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{PromptStart: &three} },
+		"their number": func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{TopK: 3} },
+		"their ids":    func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{TokenIDs: []int32{3}} },
+		"bias": func(p *Prompt) {
+			p.Request.MaxNewTokens, p.Request.Sampling.LogitBias = 1, map[int32]float32{3: 1}
+		},
+		"another bias": func(p *Prompt) {
+			p.Request.MaxNewTokens, p.Request.Sampling.LogitBias = 1, map[int32]float32{3: 2}
+		},
+		"text and salt that run together": func(p *Prompt) { p.Request.Text, p.Request.CacheSalt = "b", "a" },
+	}
+	seen := map[batcher.Identity]string{identityOf(n, new(base())): "the first"}
+	for name, change := range different {
+		p := base()
+		change(&p)
+		id := identityOf(n, &p)
+		if other, taken := seen[id]; taken {
+			t.Errorf("%s has the identity of %s", name, other)
+		}
+		seen[id] = name
+	}
+	sampled := base()
+	sampled.Request.MaxNewTokens, sampled.Request.Sampling.Temperature = 1, &hot
+	if identityOf(n, &sampled) != (batcher.Identity{}) {
+		t.Error("a sampled token has an identity")
+	}
+	greedy, plain := base(), base()
+	greedy.Request.MaxNewTokens, greedy.Request.Sampling.Temperature = 1, &cold
+	plain.Request.MaxNewTokens = 1
+	if identityOf(n, &greedy) != identityOf(n, &plain) {
+		t.Error("greedy said and greedy by default differ")
+	}
+}
+
+func TestLongPromptsThatDifferAnywhereHaveIdentitiesOfTheirOwn(t *testing.T) {
+	n := newMergeKeys()
+	seen := map[batcher.Identity]string{}
+	add := func(what string, p Prompt) {
+		id := identityOf(n, &p)
+		if other, taken := seen[id]; taken {
+			t.Errorf("%s has the identity of %s", what, other)
+		}
+		seen[id] = what
+		start := 3
+		p.Request.Logprobs = &sglang.LogprobOptions{PromptStart: &start} // has no prefix
+		if id := identityOf(n, &p); id == (batcher.Identity{}) || seen[id] != "" {
+			t.Errorf("%s with log probabilities has the identity of %q", what, seen[id])
+		}
+	}
+	for _, at := range []int{0, 255, 256, 999, 1000, 2000} { // of 1,000
+		text, ids := make([]byte, 1000), make([]int32, 1000)
+		if at < 1000 {
+			text[at], ids[at] = 1, 1
+		}
+		if at == 2000 {
+			text, ids = text[:999], ids[:999]
+		}
+		add(fmt.Sprint("text ", at), Prompt{Request: sglang.Request{Text: string(text)}})
+		add(fmt.Sprint("ids ", at), Prompt{Request: sglang.Request{InputIDs: ids}})
+	}
+}
+
+func TestOnlyPromptsOfTheSameTextOrIDsAreTheSame(t *testing.T) {
+	prompts := []Prompt{
+		{Request: sglang.Request{Text: "ab"}}, {Request: sglang.Request{Text: "abc"}},
+		{Request: sglang.Request{InputIDs: []int32{1, 2}}}, {Request: sglang.Request{InputIDs: []int32{1, 3}}},
+	}
+	for i := range prompts {
+		for j := range prompts {
+			if same := samePrompt(&prompts[i], &prompts[j]); same != (i == j) {
+				t.Errorf("%d and %d: %t", i, j, same)
+			}
+		}
+	}
+}
+
+func TestTheLengthOfATextFollowsWhatSGLangCounts(t *testing.T) {
+	var l textLength
+	text := sglang.Request{Text: string(make([]byte, 900))}
+	if got := l.tokens(&text); got != 225 {
+		t.Errorf("at first %d, want 225", got)
+	}
+	for range 200 {
+		l.learn(&text, 300)
+	}
+	if got := l.tokens(&text); got < 299 || got > 301 {
+		t.Errorf("after 200 answers %d, want 300", got)
+	}
+	if got := l.tokens(&sglang.Request{InputIDs: make([]int32, 7)}); got != 7 {
+		t.Errorf("ids: %d", got)
+	}
+}
+
+func BenchmarkIdentity(b *testing.B) {
+	n := newMergeKeys()
+	p := Prompt{Request: sglang.Request{Text: string(make([]byte, 8<<10))}}
+	prefix := p.prefix()
+	b.ReportAllocs()
+	for b.Loop() {
+		n.of(&p, "", prefix)
+	}
+}

@@ -1,0 +1,110 @@
+package upstream
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"paceline/batcher"
+	pb "paceline/proto/paceline/v1"
+)
+
+// receipts writes receipts. Its prefix tells the batches of this process from
+// those of the one before, where both appear in one trace store.
+type receipts struct{ prefix string }
+
+func newReceipts() receipts {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return receipts{hex.EncodeToString(b[:])}
+}
+
+func (r receipts) batchID(id uint64) string { return r.prefix + "-" + strconv.FormatUint(id, 10) }
+
+func (r receipts) write(b batcher.Receipt, a *Answer) *pb.Receipt {
+	out := &pb.Receipt{
+		BatchId:          r.batchID(b.BatchID),
+		BatchSize:        uint32(b.Size),
+		Position:         uint32(b.Position),
+		ReleaseReason:    ReleaseReason(b.Reason),
+		QueueWaitSeconds: b.QueueWait.Seconds(),
+		UpstreamSeconds:  a.upstream.Seconds(),
+		Attempts:         uint32(a.attempts),
+		MergedRequests:   uint32(b.Merged),
+
+		PredictedUncachedTokens: uint32(max(0, b.PredictedUncached)),
+	}
+	if b.Predicted > 0 {
+		seconds := b.Predicted.Seconds()
+		out.PredictedSeconds = &seconds
+	}
+	return out
+}
+
+// ReleaseReason is a reason in the contract's words.
+func ReleaseReason(r batcher.Reason) pb.ReleaseReason {
+	switch r {
+	case batcher.ReasonFull:
+		return pb.ReleaseReason_RELEASE_REASON_FULL
+	case batcher.ReasonBudget:
+		return pb.ReleaseReason_RELEASE_REASON_BUDGET
+	case batcher.ReasonWait:
+		return pb.ReleaseReason_RELEASE_REASON_WAIT
+	case batcher.ReasonDeadline:
+		return pb.ReleaseReason_RELEASE_REASON_DEADLINE
+	case batcher.ReasonIdle:
+		return pb.ReleaseReason_RELEASE_REASON_IDLE
+	case batcher.ReasonDrain:
+		return pb.ReleaseReason_RELEASE_REASON_DRAIN
+	case batcher.ReasonUnbatched:
+		return pb.ReleaseReason_RELEASE_REASON_UNBATCHED
+	}
+	return pb.ReleaseReason_RELEASE_REASON_UNSPECIFIED
+}
+
+// maxRecent is how many ended batches are remembered for the status.
+const maxRecent = 64
+
+// BatchFacts is what a batch came to.
+type BatchFacts struct {
+	ID                         uint64
+	Reason                     batcher.Reason
+	Size, Answered             int
+	Calls                      int           // to SGLang
+	Took                       time.Duration // from the release
+	Predicted                  time.Duration // 0: unknown
+	PromptTokens, CachedTokens int
+	Ended                      time.Time
+}
+
+// recentBatches remembers the batches that ended last. The zero value is ready; it
+// is safe for concurrent use.
+type recentBatches struct {
+	mu  sync.Mutex
+	all []*BatchFacts // the latest last; guarded by mu
+}
+
+func (r *recentBatches) add(f *BatchFacts, now time.Time) {
+	f.Ended = now
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.all) == maxRecent {
+		r.all = slices.Delete(r.all, 0, 1)
+	}
+	r.all = append(r.all, f)
+}
+
+// Recent returns the batches that ended last, the latest first.
+func (u *Upstream) Recent() []*BatchFacts {
+	u.recent.mu.Lock()
+	defer u.recent.mu.Unlock()
+	all := slices.Clone(u.recent.all)
+	slices.Reverse(all)
+	return all
+}
+
+// BatchID is the id of a batch on receipts and in traces.
+func (u *Upstream) BatchID(id uint64) string { return u.receipts.batchID(id) }

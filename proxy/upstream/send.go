@@ -1,0 +1,362 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"paceline/batcher"
+	"paceline/proxy/telemetry"
+	"paceline/sglang"
+)
+
+// batch holds pointers: what waits is a call's goroutine with its stack, and prompts
+// and answers passed by value would make that twice as large.
+type batch = batcher.Batch[*Prompt, *Answer]
+
+// send sends a batch as one call and answers each member. It is the batcher's
+// Dispatch.
+func (u *Upstream) send(ctx context.Context, b *batch) (err error) {
+	a := &attempt{
+		Upstream: u, batch: b, sent: time.Now(),
+		calls: make([]int, b.Len()), ended: make([]bool, b.Len()),
+		facts: &BatchFacts{ID: b.ID(), Reason: b.Reason(), Size: b.Len(), Predicted: b.Predicted()},
+	}
+	a.ctx, a.spans = u.traceBatch(ctx, b)
+	u.metrics.Released(b.Reason().String(), b.Len(), b.Limit(), b.Merged())
+	defer func() {
+		a.report()
+		a.spans.end(a.facts, a.split, err)
+	}()
+	a.sendAll()
+	if ctx.Err() != nil {
+		return ctx.Err() // nobody waits any more, or the batcher closes
+	}
+	return a.err // of the members that are left
+}
+
+// report tells the metrics and the status of the batch that has ended.
+func (a *attempt) report() {
+	now := time.Now()
+	a.facts.Took = now.Sub(a.batch.Released())
+	a.metrics.BatchEnded(a.ctx, a.facts.Took, a.facts.Predicted, a.facts.PromptTokens, a.facts.CachedTokens)
+	a.recent.add(a.facts, now)
+}
+
+// call is one call to SGLang, which ends the members that it answers. A caller that
+// goes away meanwhile has its own prompt aborted by rid; the call goes on for its
+// neighbours.
+func (a *attempt) call(members []int) error {
+	a.facts.Calls++
+	first := a.batch.Value(members[0])
+	call := sglang.Call{Requests: make([]sglang.Request, len(members)), Priority: first.Priority, LoRA: first.LoRA}
+	stops := make([]func(), len(members))
+	for k, i := range members {
+		a.calls[i]++
+		call.Requests[k] = a.batch.Value(i).Request
+		if a.calls[i] > 1 {
+			// SGLang may still hold the id of the call that failed, and would refuse a
+			// second request of that id.
+			call.Requests[k].RID = sglang.NewRID()
+		}
+		stops[k] = a.abortIfGone(a.batch.Context(i), call.Requests[k].RID)
+	}
+	ctx, endSpan := a.spans.call(a.ctx, len(members), a.facts.Calls)
+	began, input, output := time.Now(), 0, 0
+	err := a.generate(ctx, call, func(k int, r sglang.Result) {
+		if r.Err == nil {
+			input, output = input+r.Answer.Meta.PromptTokens, output+r.Answer.Meta.CompletionTokens
+		}
+		stops[k]()
+		a.deliver(members[k], r)
+	})
+	endSpan(err)
+	failed := ""
+	if err != nil {
+		failed = telemetry.StatusName(ToStatus(err).Code())
+	}
+	a.metrics.Called(ctx, a.Snapshot().Model(), began, input, output, failed)
+	for k, i := range members {
+		stops[k]()
+		if a.ctx.Err() != nil && !a.ended[i] && a.batch.Context(i).Err() == nil {
+			a.aborts.Go(func() { a.abort(call.Requests[k].RID) }) // the batcher closes: SGLang need not go on either
+		}
+	}
+	return err
+}
+
+// generate sends a call and calls each with every result.
+func (a *attempt) generate(ctx context.Context, call sglang.Call, each func(k int, r sglang.Result)) error {
+	if a.cfg.StreamAnswers && !slices.ContainsFunc(call.Requests, func(r sglang.Request) bool { return r.KeepRaw }) {
+		return a.client.GenerateEach(ctx, call, each)
+	}
+	results, err := a.client.Generate(ctx, call)
+	for k, r := range results {
+		each(k, r)
+	}
+	return err
+}
+
+// attempt is one batch on its way: the calls that it takes until each member has a
+// result.
+type attempt struct {
+	*Upstream
+	batch  *batch
+	ctx    context.Context //nolint:containedctx // of the batch
+	sent   time.Time
+	calls  []int  // by member
+	ended  []bool // by member: it has its answer, or an error of its own
+	err    error  // of the last call
+	broken bool   // SGLang broke a call off
+	died   bool   // it went away after that, and came back
+	split  bool   // it was sent again in parts
+	spans  *batchTrace
+	facts  *BatchFacts
+}
+
+// sendAll sends all members as one call, and finds the one that fails the others.
+func (a *attempt) sendAll() {
+	members := make([]int, a.batch.Len())
+	for i := range members {
+		members[i] = i
+	}
+	if a.send(members) == batcher.Bad {
+		if len(members) == 1 {
+			a.blame(0)
+		} else {
+			a.batch.Split()
+			a.metrics.Split()
+			a.split = true
+			batcher.Isolate(members, a.culprit(members), a.send, a.blame)
+		}
+	}
+	if a.died {
+		a.sendAlone(members)
+	}
+}
+
+// sendAlone sends members one by one: one of them may have ended SGLang, which came
+// back. No two batches do so at once. A prompt that SGLang goes away with a second
+// time is not sent again.
+func (a *attempt) sendAlone(members []int) {
+	a.alone.Lock()
+	defer a.alone.Unlock()
+	for _, i := range a.present(members) {
+		a.died = false
+		switch a.send([]int{i}) {
+		case batcher.Bad:
+			a.blame(i)
+		case batcher.Stop:
+			if !a.died {
+				return
+			}
+			a.log.ErrorContext(a.ctx, "SGLang went away twice with one prompt, which is not sent again", "batch", a.batch.ID(), "member", i)
+			a.fail(i, errDeadly)
+		}
+	}
+}
+
+// errOtherModel ends a prompt of token ids that were checked, or made, for a
+// model that SGLang does not serve any more.
+var errOtherModel = &notReadyError{"SGLang serves another model than when this request came"}
+
+// errDeadly ends a prompt that SGLang went away with twice.
+var errDeadly = errors.New("SGLang went away twice while it had this prompt, which is not sent again")
+
+// send sends some members as one call. A call that SGLang itself failed is
+// repeated whole, for prefill is safe to repeat, as far as the batcher allows;
+// Bad means that one of the members is to blame.
+func (a *attempt) send(members []int) batcher.Outcome {
+	for try := 1; ; try++ {
+		members = a.present(members)
+		if len(members) == 0 {
+			return batcher.Good
+		}
+		a.err = a.call(members)
+		if a.ctx.Err() != nil {
+			return batcher.Stop
+		}
+		switch faultOf(a.err) {
+		case noFault:
+			a.batch.Succeeded()
+			return batcher.Good
+		case itemsFault:
+			a.batch.Succeeded()
+			return batcher.Bad
+		case lasting:
+			a.warn()
+			return batcher.Stop
+		}
+		a.warn()
+		switch a.awaitServer() {
+		case gone:
+			return batcher.Stop
+		case returned:
+			try--
+			continue
+		}
+		if a.batch.Retry(a.ctx, try) {
+			a.metrics.Retried()
+			continue
+		}
+		if mayBeItemsFault(a.err) {
+			return batcher.Bad
+		}
+		return batcher.Stop
+	}
+}
+
+// presence is where SGLang was found after a call that brought no answer.
+type presence uint8
+
+const (
+	there    presence = iota // it answers
+	gone                     // it is away, or the members are to be sent alone
+	returned                 // it was away and is back
+)
+
+// awaitServer waits for SGLang where the last call found it away.
+func (a *attempt) awaitServer() presence {
+	if kindOf(a.err) != sglang.KindUnreachable || a.cfg.MaxOutage <= 0 {
+		return there
+	}
+	// It may die only a moment after it broke a connection off.
+	a.broken = a.broken || wasSent(a.err)
+	away, back := a.awaitReturn(a.ctx)
+	switch {
+	case !away:
+		return there
+	case !back:
+		return gone
+	case a.broken:
+		a.broken, a.died = false, true
+		return gone
+	}
+	return returned
+}
+
+// warn logs a call that failed through no fault of a prompt, and asks for a check if
+// SGLang seems away.
+func (a *attempt) warn() {
+	a.log.WarnContext(a.ctx, "a call to SGLang failed", "batch", a.batch.ID(), "requests", a.batch.Len(), "error", a.err)
+	if kindOf(a.err) == sglang.KindUnreachable {
+		a.suspect()
+	}
+}
+
+// present leaves out the members that have ended, or whose caller has gone.
+func (a *attempt) present(members []int) []int {
+	var here []int
+	for _, i := range members {
+		switch p := a.batch.Value(i); {
+		case a.ended[i] || a.batch.Context(i).Err() != nil:
+		case p.generation != a.Snapshot().generation && len(p.Request.InputIDs) > 0:
+			a.fail(i, errOtherModel)
+		default:
+			here = append(here, i)
+		}
+	}
+	return here
+}
+
+// culprit is the member that the error names, or -1.
+func (a *attempt) culprit(members []int) int {
+	var e *sglang.Error
+	if errors.As(a.err, &e) && e.Item > 0 && e.Item <= len(members) {
+		return members[e.Item-1]
+	}
+	return -1
+}
+
+// deliver ends a member with its result.
+func (a *attempt) deliver(i int, r sglang.Result) {
+	if r.Err != nil {
+		a.reject(i, r.Err)
+		return
+	}
+	a.ended[i] = true
+	meta := &r.Answer.Meta
+	a.facts.Answered++
+	a.facts.PromptTokens += meta.PromptTokens
+	a.facts.CachedTokens += meta.CachedTokens
+	answer := &Answer{r.Answer, time.Since(a.sent), a.calls[i]}
+	a.spans.member(i, answer, nil)
+	a.batch.Answer(i, answer, batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
+}
+
+// blame ends a member with the error of the last call, which was about it.
+func (a *attempt) blame(i int) { a.reject(i, a.err) }
+
+// reject ends a member with SGLang's error. What SGLang rejects is wrong with the
+// prompt.
+func (a *attempt) reject(i int, err error) {
+	var e *sglang.Error
+	if errors.As(err, &e) && e.Kind == sglang.KindRejected {
+		err = &FieldError{a.batch.Value(i).field(), "SGLang refused it: " + e.Message}
+	}
+	a.fail(i, err)
+}
+
+// fail ends a member with an error.
+func (a *attempt) fail(i int, err error) {
+	a.ended[i] = true
+	a.spans.member(i, nil, err)
+	a.batch.Fail(i, err)
+}
+
+// fault is what a call's error says.
+type fault uint8
+
+const (
+	noFault    fault = iota
+	itemsFault       // one of the prompts is to blame
+	passing          // SGLang failed, and may not the next time
+	lasting          // SGLang fails whatever is sent
+)
+
+// duplicateID is how SGLang refuses an id that it still holds, of a call that
+// was repeated; the next one has new ids.
+const duplicateID = "Duplicate request ID"
+
+func faultOf(err error) fault {
+	var e *sglang.Error
+	switch {
+	case err == nil:
+		return noFault
+	case !errors.As(err, &e):
+		return lasting
+	case e.Kind == sglang.KindRejected && strings.Contains(e.Message, duplicateID):
+		return passing
+	case e.Kind == sglang.KindRejected, e.Kind == sglang.KindTooLong:
+		return itemsFault
+	case e.Kind == sglang.KindServer, e.Kind == sglang.KindBusy, e.Kind == sglang.KindUnreachable, e.Kind == sglang.KindAborted:
+		return passing
+	}
+	return lasting
+}
+
+// kindOf is what SGLang's error means; KindServer for other errors.
+func kindOf(err error) sglang.Kind {
+	var e *sglang.Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return sglang.KindServer
+}
+
+// wasSent says whether some of a call that brought no answer may have reached
+// SGLang.
+func wasSent(err error) bool {
+	var e *sglang.Error
+	return errors.As(err, &e) && e.Sent
+}
+
+// mayBeItemsFault says whether a failure that repeating did not cure may come
+// from one of the prompts.
+func mayBeItemsFault(err error) bool {
+	var e *sglang.Error
+	return errors.As(err, &e) && e.Status == http.StatusInternalServerError
+}

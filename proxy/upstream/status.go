@@ -1,0 +1,159 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"paceline/batcher"
+	"paceline/proxy/telemetry"
+	"paceline/sglang"
+)
+
+// When to try again, told as RetryInfo.
+const (
+	retryFull     = time.Second     // a queue that is full holds more than this much work
+	retryBusy     = time.Second     // SGLang's own queue, likewise
+	retryAway     = 2 * time.Second // two checks of the watch
+	retryDraining = 5 * time.Second // time for whoever routes requests to see NOT_SERVING
+)
+
+// notReadyError refuses a request because SGLang is away.
+type notReadyError struct{ reason string }
+
+func (e *notReadyError) Error() string { return e.reason }
+
+// rateError refuses a prompt of a caller that sent more than its rate.
+type rateError struct{ wait time.Duration }
+
+func (e *rateError) Error() string { return "the key's rate of requests is used up" }
+
+// ToStatus is the one place where an error becomes a gRPC status. An error that it
+// does not know becomes INTERNAL without its text, which might hold anything.
+func ToStatus(err error) *status.Status {
+	st, _ := toStatus(err)
+	return st
+}
+
+// toStatus is ToStatus with, where the prompt was not tried, the reason for the metrics.
+func toStatus(err error) (st *status.Status, refused string) {
+	var (
+		field    *FieldError
+		setting  *batcher.SettingError
+		full     *batcher.FullError
+		paused   *batcher.PausedError
+		late     *batcher.LateError
+		notReady *notReadyError
+		tooFast  *rateError
+		upstream *sglang.Error
+	)
+	switch {
+	case errors.As(err, &field):
+		return badRequest(field), telemetry.RefusedInvalid
+	case errors.As(err, &setting):
+		return badRequest(&FieldError{"settings." + setting.Field, setting.Problem}), ""
+	case errors.As(err, &full):
+		return retryLater(codes.ResourceExhausted, retryFull, "the queue is full: "+full.Error()), telemetry.RefusedQueue
+	case errors.As(err, &tooFast):
+		return retryLater(codes.ResourceExhausted, tooFast.wait, tooFast.Error()), telemetry.RefusedRate
+	case errors.As(err, &paused):
+		return retryLater(codes.Unavailable, paused.For, "SGLang failed every recent call and is left alone for a while"), telemetry.RefusedBreaker
+	case errors.As(err, &late):
+		return status.New(codes.DeadlineExceeded, fmt.Sprintf(
+			"the deadline comes in %v and an answer takes at least %v, so it was not tried",
+			late.Left.Round(time.Millisecond), late.Needs.Round(time.Millisecond))), telemetry.RefusedDeadline
+	case errors.As(err, &notReady):
+		return retryLater(codes.Unavailable, retryAway, notReady.reason), telemetry.RefusedNotReady
+	case errors.As(err, &upstream):
+		return upstreamStatus(upstream), ""
+	case errors.Is(err, batcher.ErrDraining), errors.Is(err, batcher.ErrClosed):
+		return retryLater(codes.Unavailable, retryDraining, "the proxy is draining and takes no new requests"), telemetry.RefusedDraining
+	}
+	return plainStatus(err), ""
+}
+
+// endOf is what the metrics count of a prompt that ended with err.
+func endOf(err error) telemetry.End {
+	st, refused := toStatus(err)
+	end := telemetry.End{Outcome: telemetry.OutcomeFailed, Status: telemetry.StatusName(st.Code()), Refused: refused}
+	switch {
+	case refused != "":
+		end.Outcome = telemetry.OutcomeRefused
+	case errors.Is(err, context.Canceled):
+		end.Outcome = telemetry.OutcomeCancelled
+	case errors.Is(err, context.DeadlineExceeded):
+		end.Outcome = telemetry.OutcomeExpired
+	}
+	return end
+}
+
+func plainStatus(err error) *status.Status {
+	switch {
+	case errors.Is(err, errDeadly):
+		return status.New(codes.Internal, errDeadly.Error())
+	case errors.Is(err, batcher.ErrResumed):
+		return status.New(codes.Aborted, "the drain was undone")
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.New(codes.DeadlineExceeded, "the deadline came before the answer")
+	case errors.Is(err, context.Canceled):
+		return status.New(codes.Canceled, "the caller gave up")
+	}
+	return status.New(codes.Internal, "the proxy failed to answer")
+}
+
+// upstreamStatus maps what went wrong at SGLang. Its messages hold no prompt
+// text: package sglang cuts them.
+func upstreamStatus(e *sglang.Error) *status.Status {
+	switch e.Kind {
+	case sglang.KindBusy:
+		return retryLater(codes.Unavailable, retryBusy, "SGLang is busy: "+e.Message)
+	case sglang.KindUnreachable:
+		return retryLater(codes.Unavailable, retryAway, "SGLang can't be reached: "+e.Message)
+	case sglang.KindAborted:
+		return status.New(codes.Aborted, "the request was aborted at SGLang")
+	case sglang.KindAuth:
+		return status.New(codes.Internal, "SGLang refused the proxy's key")
+	case sglang.KindRejected:
+		return status.New(codes.InvalidArgument, "SGLang refused the request: "+e.Message)
+	case sglang.KindTooLong:
+		return status.New(codes.ResourceExhausted, "SGLang's answer is too long: "+e.Message)
+	case sglang.KindProtocol:
+		return status.New(codes.Internal, "SGLang's answer can't be understood: "+e.Message)
+	}
+	return status.New(codes.Internal, "SGLang failed: "+e.Message)
+}
+
+func badRequest(e *FieldError) *status.Status {
+	return detailed(codes.InvalidArgument, e.Error(), &errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: e.Field, Description: e.Problem}},
+	})
+}
+
+func retryLater(code codes.Code, after time.Duration, message string) *status.Status {
+	return detailed(code, message, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+}
+
+func detailed(code codes.Code, message string, detail protoadapt.MessageV1) *status.Status {
+	s := status.New(code, message)
+	if with, err := s.WithDetails(detail); err == nil {
+		return with
+	}
+	return s
+}
+
+// RetryAfter is the delay of a status' RetryInfo; 0 where it has none.
+func RetryAfter(s *status.Status) time.Duration {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			return info.GetRetryDelay().AsDuration()
+		}
+	}
+	return 0
+}

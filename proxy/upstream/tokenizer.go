@@ -1,0 +1,120 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"paceline/sglang"
+	"paceline/tokenizer"
+)
+
+// What Config.Tokenizer may be besides a file.
+const (
+	TokenizerAuto = "auto" // the one in SGLang's model folder, where that can be read
+	TokenizerNone = "none" // texts are sent as texts
+)
+
+// tokenizers finds the tokenizer of the model that SGLang serves, and checks that it
+// is the same. It is used by one goroutine at a time.
+type tokenizers struct {
+	config string // Config.Tokenizer
+	log    *slog.Logger
+
+	loaded   *tokenizer.Tokenizer
+	path     string // of loaded
+	modified time.Time
+}
+
+// encoder is how texts are sent.
+type encoder struct {
+	ids *tokenizer.Tokenizer // nil: as texts
+	why string               // for people
+}
+
+// open loads the configured file, so that a wrong one is found at the start.
+func (t *tokenizers) open() error {
+	if t.config == TokenizerAuto || t.config == TokenizerNone || t.config == "" {
+		return nil
+	}
+	_, err := t.load(t.config)
+	return err
+}
+
+func (t *tokenizers) load(path string) (*tokenizer.Tokenizer, error) {
+	f, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if t.loaded != nil && t.path == path && t.modified.Equal(f.ModTime()) {
+		return t.loaded, nil
+	}
+	loaded, err := tokenizer.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	t.loaded, t.path, t.modified = loaded, path, f.ModTime()
+	debug.FreeOSMemory() // reading it takes ten times what it keeps, and this proxy may be idle for hours
+	return loaded, nil
+}
+
+// choose says how to send texts to a server: as ids if its own /tokenize makes
+// the same ids of a sample. Falling back is logged, since it costs SGLang work.
+func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.ServerInfo) encoder {
+	path := t.config
+	switch {
+	case path == TokenizerNone || path == "":
+		return encoder{nil, "as texts: no tokenizer is configured"}
+	case path == TokenizerAuto && !filepath.IsAbs(info.ModelPath):
+		return encoder{nil, "as texts: SGLang's model folder can't be read from here, and -tokenizer names no file"}
+	case path == TokenizerAuto:
+		path = filepath.Join(info.ModelPath, "tokenizer.json")
+	}
+	loaded, err := t.load(path)
+	if errors.Is(err, os.ErrNotExist) && t.config == TokenizerAuto {
+		return encoder{nil, "as texts: SGLang's model folder can't be read from here, and -tokenizer names no file"}
+	}
+	if err == nil {
+		err = agrees(ctx, c, loaded)
+	}
+	if err != nil {
+		t.log.Warn("prompts are sent as texts, which SGLang tokenizes one by one", "tokenizer", path, "error", err)
+		return encoder{nil, "as texts: " + err.Error()}
+	}
+	return encoder{loaded, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path)}
+}
+
+// sample is text in which tokenizers that differ at all differ: every rule of the
+// split, both normal forms, added tokens, scripts, and code.
+const sample = "def add(a, b):\n    return a + b  # it's we'LL don't\r\n\r\n\tif x1 == 23456 and y != 'z':\n\n\n        pass\n" +
+	"<|im_start|>user\nÜber e\u0301t\u00e9 ﬁ ½ Ⅷ ٣٤ 한국어 日本語のテキスト हिन्दी ไทย עברית العربية Ελληνικά Кириллица 👍🏽👨‍👩‍👧<|im_end|>\n" +
+	"<tool_call>{\"name\": \"x_y\", \"v\": [1.5e-10, null]}</tool_call> <think>\u00a0\u3000\u2028</think>   trailing  \u212b\u200b ſ 'ſ ====----\\\\///   "
+
+// agrees compares a tokenizer with the server's own.
+func agrees(ctx context.Context, c *sglang.Client, t *tokenizer.Tokenizer) error {
+	want, err := c.Tokenize(ctx, sample)
+	if err != nil {
+		return fmt.Errorf("SGLang's /tokenize could not be asked: %w", err)
+	}
+	got := t.Encode(sample)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("the tokenizer is not SGLang's: of a sample it makes %d tokens and SGLang %d", len(got), len(want))
+	}
+	return nil
+}
+
+// apply turns the text of a prompt into ids. The error is a *FieldError.
+func (e encoder) apply(p *Prompt, l Limits) error {
+	ids := e.ids.Encode(p.Request.Text)
+	p.Request.Text, p.Request.InputIDs, p.encoded = "", ids, true
+	if l.MaxPromptTokens > 0 && len(ids) > l.MaxPromptTokens {
+		return WrongField("text", "must have at most %d tokens, got %d", l.MaxPromptTokens, len(ids))
+	}
+	return CheckStart(p.Request.Logprobs, len(ids))
+}
