@@ -2,23 +2,25 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // child is a process of the measurement.
 type child struct {
-	cmd  *exec.Cmd
-	addr string // gRPC's, or the only one
-	http string
+	cmd                 *exec.Cmd
+	addr, http, metrics string // addr is gRPC's, or the only one
 }
 
 // started are all processes so far: some would drain for longer than anybody waits.
@@ -52,8 +54,9 @@ func start(ctx context.Context, o options, role string, more ...string) (*child,
 	}
 	started = append(started, cmd.Process)
 	line, err := bufio.NewReader(out).ReadString('\n')
-	grpc, http, _ := strings.Cut(strings.TrimSpace(line), " ")
-	return &child{cmd, grpc, http}, err
+	c := &child{cmd: cmd}
+	_, _ = fmt.Sscan(line, &c.addr, &c.http, &c.metrics) // a proxy has three
+	return c, err
 }
 
 // startProxy starts an upstream and a proxy before it.
@@ -82,33 +85,40 @@ func (c *child) end() error {
 	return c.cmd.Wait()
 }
 
-// resident is the process's resident memory in bytes, and how many descriptors it
-// has open.
+// resident is the process's resident memory in bytes, and how many descriptors it has
+// open.
 func (c *child) resident() (rss int64, descriptors int, err error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.cmd.Process.Pid))
+	proc, err := procfs.NewProc(c.cmd.Process.Pid)
 	if err != nil {
 		return 0, 0, err
 	}
-	pages, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
-	open, err2 := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.cmd.Process.Pid))
-	return pages * int64(os.Getpagesize()), len(open), errors.Join(err, err2)
-}
-
-// printMemory has a proxy write to stderr what its memory is used for.
-func (c *child) printMemory() error {
-	defer time.Sleep(200 * time.Millisecond) // it has no way to say that it did
-	return c.cmd.Process.Signal(syscall.SIGUSR1)
+	stat, err := proc.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	descriptors, err = proc.FileDescriptorsLen()
+	return int64(stat.ResidentMemory()), descriptors, err
 }
 
 // cpu is the CPU time that the process has used.
 func (c *child) cpu() (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	proc, err := procfs.NewProc(c.cmd.Process.Pid)
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux of today
-	return time.Duration(user+system) * tick, errors.Join(err, err2)
+	stat, err := proc.Stat()
+	return time.Duration(stat.CPUTime() * float64(time.Second)), err
+}
+
+// goroutines is how many a proxy has, by its metrics page.
+func (c *child) goroutines() (int, error) {
+	res, err := http.Get("http://" + c.metrics + "/metrics") //nolint:noctx // answered at once
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close() //nolint:errcheck // only read
+	page, err := io.ReadAll(res.Body)
+	_, after, _ := strings.Cut(string(page), "\ngo_goroutines ")
+	n, err2 := strconv.Atoi(strings.SplitN(after, "\n", 2)[0])
+	return n, errors.Join(err, err2)
 }

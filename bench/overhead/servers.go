@@ -9,12 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"runtime"
 	"runtime/pprof"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -180,16 +177,6 @@ func proxy(ctx context.Context, o options) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, syscall.SIGUSR1)
-	go func() {
-		for range asked {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			fmt.Fprintf(os.Stderr, "%d goroutines, MiB: heap %.1f live or garbage, %.1f in use, stacks %.1f, from the system %.1f, given back %.1f\n",
-				runtime.NumGoroutine(), mib(int64(m.HeapAlloc)), mib(int64(m.HeapInuse)), mib(int64(m.StackInuse)), mib(int64(m.Sys)), mib(int64(m.HeapReleased)))
-		}
-	}()
-	fmt.Println(p.Addr(), p.HTTPAddr())
+	fmt.Println(p.Addr(), p.HTTPAddr(), p.MetricsAddr())
 	return p.Run(ctx)
 }

@@ -13,7 +13,7 @@ import (
 const soakShare = 0.7
 
 // measureSoak finds the highest rate and then sends a part of it for long. Ten times on
-// the way it prints memory and descriptors.
+// the way it prints memory, goroutines and descriptors.
 func measureSoak(ctx context.Context, o options) error {
 	_, p, err := startProxy(ctx, o)
 	if err != nil {
@@ -30,7 +30,7 @@ func measureSoak(ctx context.Context, o options) error {
 	}
 	defer hangUp()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintf(w, "minute\trequests\tfailed\tMiB resident\tdescriptors\t\n")
+	_, _ = fmt.Fprintf(w, "minute\trequests\tfailed\tMiB resident\tgoroutines\tdescriptors\t\n")
 	began := time.Now()
 	var sent, failed atomic.Int64
 	ended := make(chan struct{})
@@ -49,14 +49,15 @@ func measureSoak(ctx context.Context, o options) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := p.printMemory(); err != nil {
+		goroutines, err := p.goroutines()
+		if err != nil {
 			return err
 		}
 		rss, descriptors, err := p.resident()
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(w, "%.1f\t%d\t%d\t%.1f\t%d\t\n", time.Since(began).Minutes(), sent.Load(), failed.Load(), mib(rss), descriptors)
+		_, _ = fmt.Fprintf(w, "%.1f\t%d\t%d\t%.1f\t%d\t%d\t\n", time.Since(began).Minutes(), sent.Load(), failed.Load(), mib(rss), goroutines, descriptors)
 	}
 	<-ended
 	return w.Flush()

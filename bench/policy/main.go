@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -97,13 +98,17 @@ func run(ctx context.Context, o options) error {
 // compare measures one workload at every policy.
 func compare(ctx context.Context, w workload, names []string, o options) error {
 	distinct := w.distinct()
-	kv := o.kv
-	if kv == 0 && w.callers == 0 {
-		kv = distinct / 4
-	}
 	url, speed := o.sglang, 1.0
 	if url == "" {
-		s, err := simulator(o, kv)
+		profile, err := sim.ProfileNamed(o.profile)
+		if err != nil {
+			return err
+		}
+		if o.kv == 0 && w.callers == 0 {
+			o.kv = distinct / 4
+		}
+		profile.KVCacheTokens = cmp.Or(o.kv, profile.KVCacheTokens)
+		s, err := sim.New(sim.Options{Profile: profile, Speed: o.speed})
 		if err != nil {
 			return err
 		}
@@ -159,17 +164,6 @@ func printRow(out *tabwriter.Writer, name string, runs []measured, distinct int,
 		speed*stats.Median(of(func(m measured) float64 { return stats.Summarize(m.latency).P50 })),
 		speed*stats.Median(of(func(m measured) float64 { return stats.Summarize(m.latency).P99 })),
 		stats.Median(of(func(m measured) float64 { return m.size })))
-}
-
-func simulator(o options, kv int) (*sim.Server, error) {
-	profile, err := sim.ProfileNamed(o.profile)
-	if err != nil {
-		return nil, err
-	}
-	if kv > 0 {
-		profile.KVCacheTokens = kv
-	}
-	return sim.New(sim.Options{Profile: profile, Speed: o.speed})
 }
 
 // proxy is an embedded proxy with its clients.
@@ -230,12 +224,6 @@ type measured struct {
 	why      string    // what auto chose at the end
 }
 
-// place is a prompt's place in a batch.
-type place struct {
-	batch    string
-	position uint32
-}
-
 // measure sends the workload once with a cold cache.
 func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (measured, error) {
 	if err := p.control.Apply(ctx, s); err != nil {
@@ -249,7 +237,7 @@ func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (mea
 		m       measured
 		failure error
 		batches = map[string]int{}
-		counted = map[place]bool{} // several callers may have one prompt
+		counted = map[string]bool{} // by place in a batch: several callers may have one prompt
 		next    atomic.Int64
 		callers sync.WaitGroup
 	)
@@ -263,18 +251,15 @@ func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (mea
 			return
 		}
 		m.latency = append(m.latency, time.Since(start).Seconds())
-		if r := reply.GetReceipt(); !counted[place{r.GetBatchId(), r.GetPosition()}] {
+		r := reply.GetReceipt()
+		batches[r.GetBatchId()] = int(r.GetBatchSize())
+		if place := fmt.Sprint(r.GetBatchId(), " ", r.GetPosition()); !counted[place] {
+			counted[place] = true
 			m.computed += int(reply.GetPromptTokens() - reply.GetCachedTokens())
-			counted[place{r.GetBatchId(), r.GetPosition()}] = true
-			batches[r.GetBatchId()] = int(r.GetBatchSize())
 		}
 	}
-	n := w.callers
-	if n == 0 {
-		n = len(w.prompts)
-	}
 	start := time.Now()
-	for range n {
+	for range cmp.Or(w.callers, len(w.prompts)) {
 		callers.Go(func() {
 			for i := next.Add(1) - 1; int(i) < len(w.prompts); i = next.Add(1) - 1 {
 				send(int(i))
