@@ -7,7 +7,7 @@ import (
 )
 
 // Tokenizer is one vocabulary. It never changes, keeps nothing of what it encodes, and is
-// safe for concurrent use. Qwen's takes about 10 MiB.
+// safe for concurrent use. Qwen's takes about 15 MiB.
 type Tokenizer struct {
 	text    string   // of all tokens, one after the other
 	ends    []uint32 // where each id's text ends; it begins where that of id-1 ends

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"paceline/sglang"
 )
 
 // Options are the options of a Server.
@@ -64,25 +62,38 @@ func New(o Options) (*Server, error) {
 }
 
 func (s *Server) routes() {
-	s.route("/generate", s.generate, "PUT", "POST")
-	s.controlRoutes()
-	s.infoRoutes()
+	read := []string{"GET"}
+	for _, r := range []struct {
+		paths   []string
+		methods []string
+		handle  http.HandlerFunc
+	}{
+		{[]string{"/generate"}, []string{"PUT", "POST"}, s.generate},
+		{[]string{"/flush_cache"}, []string{"GET", "POST"}, s.flush},
+		{[]string{"/abort_request"}, []string{"POST"}, s.abort},
+		{[]string{"/ready", "/ping"}, read, func(http.ResponseWriter, *http.Request) {}},
+		{[]string{"/health", "/health_generate"}, read, s.health},
+		{[]string{"/model_info", "/get_model_info"}, read, s.modelInfo},
+		{[]string{"/server_info", "/get_server_info"}, read, s.serverInfo},
+		{[]string{"/v1/models"}, read, s.models},
+		{[]string{"/v1/loads"}, read, s.loads},
+		{[]string{"/metrics"}, read, s.metrics},
+	} {
+		for _, path := range r.paths {
+			for _, method := range r.methods {
+				s.mux.HandleFunc(method+" "+path, r.handle)
+			}
+			s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Allow", strings.Join(r.methods, ", "))
+				writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
+			})
+		}
+	}
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "SGLang is running")
 	})
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
-	})
-}
-
-// route serves a path for the methods, and refuses all others.
-func (s *Server) route(path string, handle http.HandlerFunc, methods ...string) {
-	for _, method := range methods {
-		s.mux.HandleFunc(method+" "+path, handle)
-	}
-	s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Allow", strings.Join(methods, ", "))
-		writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
 	})
 }
 
@@ -213,11 +224,7 @@ func (s *Server) unclaim(c *call) {
 func (c *call) jobs(arrived time.Time) []*job {
 	jobs := make([]*job, len(c.prompts))
 	for i := range c.prompts {
-		p := &c.prompts[i]
-		jobs[i] = &job{
-			rid: p.rid, space: p.space, tokens: p.tokens, reusable: p.reusable(), newToks: p.newTokens,
-			arrived: arrived, finished: make(chan struct{}),
-		}
+		jobs[i] = &job{prompt: &c.prompts[i], arrived: arrived, finished: make(chan struct{})}
 	}
 	return jobs
 }
@@ -233,46 +240,17 @@ func (s *Server) handOver(c *call, arrived time.Time, jobs []*job, life <-chan s
 	}
 	ends := s.front.reserve(arrived, pieces...)
 	last := ends[len(jobs)]
-	if len(jobs) == 0 {
-		sleepUntil(last, life)
-		return
-	}
 	for i, j := range jobs {
-		j.ready = ends[i+1]
-	}
-	if c.text {
-		for _, j := range jobs {
+		j.ready = last
+		if c.text {
+			j.ready = ends[i+1]
 			sleepUntil(j.ready, life)
 			s.scheduler.submit(j)
 		}
-		return
-	}
-	for _, j := range jobs {
-		j.ready = last
 	}
 	sleepUntil(last, life)
-	s.scheduler.submit(jobs...)
-}
-
-// answer waits for all prompts of a call and writes the whole answer.
-func (s *Server) answer(w http.ResponseWriter, c *call, jobs []*job) {
-	answers := make([]sglang.Answer, len(jobs))
-	for i, j := range jobs {
-		<-j.finished
-		dropIfDead(j)
-		answers[i] = s.reply(c.prompts[i], j)
-	}
-	if c.list {
-		writeJSON(w, http.StatusOK, answers)
-		return
-	}
-	writeJSON(w, http.StatusOK, answers[0])
-}
-
-// dropIfDead drops the connection of a job that ended with the server.
-func dropIfDead(j *job) {
-	if j.crashed {
-		panic(http.ErrAbortHandler)
+	if !c.text {
+		s.scheduler.submit(jobs...)
 	}
 }
 
@@ -295,30 +273,4 @@ func (s *Server) abortWhenGone(ctx context.Context, jobs []*job, notice float64)
 		unwatch()
 		close(stopped)
 	}
-}
-
-// refuse writes an error answer; for a stream it is an event under status 200.
-func (s *Server) refuse(w http.ResponseWriter, err error, c *call) {
-	var ref *refusal
-	if !errors.As(err, &ref) {
-		ref = internalError()
-	}
-	switch {
-	case ref.plain:
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(ref.status)
-		_, _ = w.Write(ref.body)
-	case c.stream:
-		streamError(w, ref)
-	default:
-		writeRaw(w, ref.status, ref.body)
-	}
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) { writeRaw(w, status, marshal(v)) }
-
-func writeRaw(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // an error means that the client has gone
 }
