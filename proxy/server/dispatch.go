@@ -84,13 +84,28 @@ func newDispatcher(cfg Config, u *upstream, log *slog.Logger) *dispatcher {
 // wait returns when no abort is running. No dispatch may be running any more.
 func (d *dispatcher) wait() { d.aborts.Wait() }
 
-// dispatch sends a batch as one call and answers each member. It is the
-// batcher's Dispatch.
+// Send implements batcher.Sender: it sends a batch as one call and answers each
+// member as soon as its answer is here. Those that are left fail with the error of
+// the last call.
+func (d *dispatcher) Send(ctx context.Context, b *batch) []batcher.Result[*answer] {
+	err := d.dispatch(ctx, b)
+	if err == nil {
+		return nil
+	}
+	results := make([]batcher.Result[*answer], b.Len())
+	for i := range results {
+		results[i].Err = err
+	}
+	return results
+}
+
 func (d *dispatcher) dispatch(ctx context.Context, b *batch) (err error) {
 	ctx, spans := d.tracer.batch(ctx, d, b)
 	d.metrics.released(b)
 	f := &flight{dispatcher: d, batch: b, ctx: ctx, sent: time.Now(), attempts: make([]int, b.Len()), ended: make([]bool, b.Len()), rids: make([]string, b.Len()), spans: spans}
-	b.WhenGone(f.giveUp)
+	for i := range b.Len() {
+		defer context.AfterFunc(b.Context(i), func() { f.giveUp(i) })()
+	}
 	f.facts = &batchFacts{id: b.ID(), reason: releaseReason(b.Reason()), size: b.Len(), predicted: b.Predicted()}
 	defer func() {
 		f.tell()
@@ -165,7 +180,7 @@ type flight struct {
 	split    bool   // it was sent again in parts
 	spans    *batchTrace
 
-	sending sync.Mutex // guards rids; taken under the batcher's lock
+	sending sync.Mutex // guards rids
 	rids    []string   // by member: its name at SGLang while that has it
 
 	facts *batchFacts
@@ -374,27 +389,26 @@ func (f *flight) atSGLang(i int, rid string) {
 	f.rids[i] = rid
 	f.sending.Unlock()
 	if f.batch.Context(i).Err() != nil {
-		f.giveUp(i) // nobody tells of one who went before
+		f.giveUp(i) // it may have gone before SGLang had it
 	}
 }
 
-// over notes that SGLang is done with a member, and returns the name that it had there;
-// empty if it was over before.
-func (f *flight) over(i int) (rid string) {
+// over notes that SGLang is done with a member.
+func (f *flight) over(i int) {
 	f.sending.Lock()
 	defer f.sending.Unlock()
-	rid, f.rids[i] = f.rids[i], ""
-	return rid
+	f.rids[i] = ""
 }
 
 // giveUp has SGLang abort a member, if it has it, and does not wait for that.
 func (f *flight) giveUp(i int) {
-	rid := f.over(i)
-	if rid == "" {
-		return
+	f.sending.Lock()
+	defer f.sending.Unlock()
+	if rid := f.rids[i]; rid != "" {
+		f.rids[i] = ""
+		f.aborts.Add(1) // under the lock: before the call is over
+		go f.abort(f.batch.Context(i), rid)
 	}
-	f.aborts.Add(1)
-	go f.abort(f.batch.Context(i), rid)
 }
 
 // abort ends the work for rid at SGLang and calls aborts.Done.
@@ -424,7 +438,7 @@ func (f *flight) deliver(i int, r sglang.Result) {
 	f.facts.cached += meta.CachedTokens
 	a := &answer{r.Answer, time.Since(f.sent), f.attempts[i]}
 	f.spans.member(i, a, nil)
-	f.batch.Answer(i, a, batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
+	f.batch.Answer(i, batcher.Result[*answer]{Value: a, Usage: batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens}})
 }
 
 // fail ends a member with its error. What SGLang rejects is wrong with the
@@ -441,7 +455,7 @@ func (f *flight) fail(i int, err error) {
 func (f *flight) end(i int, err error) {
 	f.ended[i] = true
 	f.spans.member(i, nil, err)
-	f.batch.Fail(i, err)
+	f.batch.Answer(i, batcher.Result[*answer]{Err: err})
 }
 
 // report tells of a call that failed through no fault of a prompt: to the log,

@@ -8,49 +8,41 @@ import (
 	"slices"
 
 	"paceline/batcher"
+	"paceline/batcher/prefix"
 )
 
-// identities names what requests ask for, so that those whose answer must be
-// the same can share a prompt. The two seeds are this process's own: nobody
-// outside can choose prompts that collide.
-type identities struct{ seeds [2]maphash.Seed }
+// identities makes the merge keys of requests. The seed is this process's own.
+type identities struct{ seed maphash.Seed }
 
-func newIdentities() identities {
-	return identities{[2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
-}
+func newIdentities() identities { return identities{maphash.MakeSeed()} }
 
-// of is the identity of a prompt with all its options, of which its batchKey is key, or
-// zero where the answer to the same question may differ: a token that is sampled. Of
-// the prompt it goes over what the last name of the prefix does not stand for: samePrompt
-// says the rest.
-func (n identities) of(p *prompt, key string, prefix batcher.Prefix) batcher.Identity {
+// of returns the merge key of a prompt with all its options, of which its batchKey is
+// key. It is zero where the answer to the same question may differ: a token that is
+// sampled. Its hash goes over what the last name of the prefix does not stand for.
+func (n identities) of(p *prompt, key string, names prefix.Prefix) batcher.MergeKey {
 	r := &p.request
 	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
-		return batcher.Identity{}
+		return batcher.MergeKey{}
 	}
-	named := appendOptions(make([]byte, 0, 160), p, key)
+	options := appendOptions(make([]byte, 0, 160), p, key)
+	k := batcher.MergeKey{Options: string(options), Text: r.Text, IDs: r.InputIDs}
 	text, ids := r.Text, r.InputIDs
-	if blocks := len(prefix); blocks > 0 {
-		named = binary.LittleEndian.AppendUint64(named, prefix[blocks-1])
-		text, ids = text[min(len(text), blocks*batcher.BlockBytes):], ids[min(len(ids), blocks*batcher.BlockTokens):]
+	if blocks := len(names); blocks > 0 {
+		options = binary.LittleEndian.AppendUint64(options, names[blocks-1])
+		text, ids = text[min(len(text), blocks*prefix.BlockBytes):], ids[min(len(ids), blocks*prefix.BlockTokens):]
 	}
-	return batcher.Identity{nameOf(n.seeds[0], named, text, ids) | 1, nameOf(n.seeds[1], named, text, ids) | 1} // never zero
+	k.Hash = hashOf(n.seed, options, text, ids) | 1 // never zero
+	return k
 }
 
-// samePrompt says whether two prompts of one identity are the same, whatever their
-// names are made of.
-func samePrompt(p, q *prompt) bool {
-	return p.request.Text == q.request.Text && slices.Equal(p.request.InputIDs, q.request.InputIDs)
-}
-
-// nameOf is a name of what is asked of a prompt, and of the prompt's end.
-func nameOf(seed maphash.Seed, options []byte, text string, ids []int32) uint64 {
+// hashOf hashes what is asked of a prompt, and the prompt's end.
+func hashOf(seed maphash.Seed, options []byte, text string, ids []int32) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	_, _ = h.Write(options)
 	_, _ = h.WriteString(text)
-	var block [batcher.BlockBytes]byte
-	for part := range slices.Chunk(ids, batcher.BlockTokens) {
+	var block [prefix.BlockBytes]byte
+	for part := range slices.Chunk(ids, prefix.BlockTokens) {
 		for i, id := range part {
 			binary.LittleEndian.PutUint32(block[4*i:], uint32(id))
 		}

@@ -2,10 +2,8 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -115,10 +113,9 @@ func (p *pool) open(url string) (*backend, error) {
 	b.dispatcher = newDispatcher(p.cfg, b.upstream, p.log)
 	b.dispatcher.receipts, b.dispatcher.tracer, b.dispatcher.metrics = b.receipts, p.tracer, p.metrics
 	b.dispatcher.elsewhere = func() bool { return p.otherReady(b) }
-	if b.batcher, err = batcher.New(b.dispatcher.dispatch, p.settings); err != nil {
+	if b.batcher, err = batcher.New(b.dispatcher, p.settings); err != nil {
 		return nil, settingFlag(err)
 	}
-	b.batcher.MergeIf(samePrompt)
 	b.through, b.closeThrough = passThrough(client, p.cfg.UpstreamKey, p.tracer, p.log)
 	return b, nil
 }
@@ -184,15 +181,11 @@ func (p *pool) leave(url string) {
 		ctx, cancel := context.WithTimeout(p.watching, p.cfg.DrainTimeout)
 		defer cancel()
 		wait := b.batcher.BeginDrain()
-		b.batcher.Expel(errMoved)
 		_ = wait(ctx) // what is left at the timeout is cut
 		b.close()
 		p.changed()
 	})
 }
-
-// errMoved ends a request at one backend that is to go to another.
-var errMoved = errors.New("this SGLang went away before it had the prompt")
 
 // changed follows a backend that came or went.
 func (p *pool) changed() {
@@ -211,11 +204,6 @@ func (p *pool) changed() {
 		reason = fmt.Sprintf("none of %d SGLangs is ready: %s", n, reason)
 	}
 	p.readiness.setUpstream(ready, reason)
-	for _, b := range p.all() {
-		if s := b.upstream.state(); s.asked && !s.ready && p.otherReady(b) {
-			b.batcher.Expel(errMoved)
-		}
-	}
 }
 
 // otherReady says whether another SGLang than this one could take its work.
@@ -251,50 +239,19 @@ func (p *pool) state() *upstreamState {
 	return &upstreamState{reason: "no SGLang has been found yet", limits: limits{vocabSize: p.cfg.VocabSize}}
 }
 
-// overload is how much more than the mean, and than one batch, an SGLang may have
-// to do before prompts go elsewhere whatever it has cached.
-const overload = 1.25
-
-// choose finds the SGLang for a prompt: of those that are ready and were not tried,
-// the one with the least to do, where a prompt that it has cached in full is worth
-// a batch of waiting requests. It is nil where none is left.
-func (p *pool) choose(prefix batcher.Prefix, tried []*backend) *backend {
+// choose returns an SGLang that was not tried: the first that is ready. It is nil
+// where none is left.
+func (p *pool) choose(tried []*backend) *backend {
 	all := p.all()
 	if len(all) == 1 && len(tried) == 0 {
 		return all[0]
 	}
-	type candidate struct {
-		*backend
-		load, shared int
-	}
-	var buffer [16]candidate
-	ready, total := buffer[:0], 0
 	for _, b := range all {
 		if b.upstream.state().ready && !slices.Contains(tried, b) {
-			load, shared := b.batcher.Load(prefix)
-			ready = append(ready, candidate{b, load, shared})
-			total += load
+			return b
 		}
 	}
-	if len(ready) == 0 {
-		return nil
-	}
-	batch := float64(p.current().BatchSize)
-	bound := overload*float64(total)/float64(len(ready)) + batch
-	var best *backend
-	least := 0.0
-	start := rand.IntN(len(ready)) // equal ones in turn
-	for k := range ready {
-		c := &ready[(start+k)%len(ready)]
-		if float64(c.load) > bound {
-			continue
-		}
-		score := float64(c.load) - batch*float64(c.shared)/float64(max(1, len(prefix)))
-		if best == nil || score < least {
-			best, least = c.backend, score
-		}
-	}
-	return best
+	return nil
 }
 
 // ServeHTTP passes a request on to the SGLang that is ready and has the least to do.
@@ -302,8 +259,7 @@ func (p *pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var best *backend
 	var least int64
 	for _, b := range p.all() {
-		load, _ := b.batcher.Load(nil)
-		work := int64(load) + b.passing.Load()
+		work := int64(b.batcher.Pending()) + b.passing.Load()
 		if b.upstream.state().ready && (best == nil || work < least) {
 			best, least = b, work
 		}
@@ -384,21 +340,16 @@ func (p *pool) resume() {
 // pending is how many requests are accepted and not ended.
 func (p *pool) pending() (n int) {
 	for _, b := range p.all() {
-		load, _ := b.batcher.Load(nil)
-		n += load
+		n += b.batcher.Pending()
 	}
 	return n
 }
 
-// stats is what all batchers hold and have done together.
+// stats is what the batcher of the first SGLang holds and has done.
 func (p *pool) stats() batcher.Stats {
 	all := p.all()
 	if len(all) == 0 {
 		return batcher.Stats{}
 	}
-	sum := all[0].batcher.Stats()
-	for _, b := range all[1:] {
-		sum = sum.Plus(b.batcher.Stats())
-	}
-	return sum
+	return all[0].batcher.Stats()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"paceline/batcher"
+	"paceline/batcher/prefix"
 	pb "paceline/proto/paceline/v1"
 	"paceline/sglang"
 )
@@ -72,8 +73,8 @@ type submission struct {
 	began   time.Time
 	first   *upstreamState // when it came
 
-	state   *upstreamState           // of the server that request was made for
-	request batcher.Request[*prompt] // checked, and encoded
+	state   *upstreamState        // of the server that request was made for
+	request batcher.Item[*prompt] // checked, and encoded
 
 	tried    []*backend // that went away
 	lost     error      // how the last of them ended it
@@ -145,7 +146,7 @@ func (s *submission) placeFunc(ctx context.Context, then func(landing)) error {
 // choose chooses an SGLang that the prompt was not lost at.
 func (s *submission) choose() (*backend, error) {
 	p := s.service.pool
-	switch b := p.choose(s.request.Prefix, s.tried); {
+	switch b := p.choose(s.tried); {
 	case b != nil:
 		return b, nil
 	case s.lost == nil:
@@ -194,8 +195,8 @@ func (s *submission) prepare(state *upstreamState) error {
 	}
 	v.request.RID, v.generation, v.sampled = sglang.NewRID(), state.generation, s.sampled()
 	s.state = state
-	prefix, key := v.prefix(), batchKey(v)
-	s.request = batcher.Request[*prompt]{
+	names, key := v.prefix(), batchKey(v)
+	s.request = batcher.Item[*prompt]{
 		Value:    v,
 		Bytes:    len(v.request.Text) + 4*len(v.request.InputIDs),
 		Tokens:   s.service.lengths.tokens(&v.request),
@@ -203,8 +204,8 @@ func (s *submission) prepare(state *upstreamState) error {
 		Priority: v.lanePriority(),
 		Caller:   s.caller,
 		Weight:   s.weight,
-		Prefix:   prefix,
-		Same:     s.service.identities.of(v, key, prefix),
+		Prefix:   names,
+		MergeKey: s.service.identities.of(v, key, names),
 	}
 	return nil
 }
@@ -245,7 +246,7 @@ func (s *submission) sendTo(ctx context.Context, b *backend) (*answer, batcher.R
 			return nil, batcher.Receipt{}, ctx.Err()
 		}
 		s.change(func(p *prompt) { p.suspect = true })
-		s.request.Key, s.request.Same = s.request.Key+" alone", batcher.Identity{}
+		s.request.Key, s.request.MergeKey = s.request.Key+" alone", batcher.MergeKey{}
 	}
 	return b.batcher.Submit(ctx, s.request)
 }
@@ -254,7 +255,7 @@ func (s *submission) sendTo(ctx context.Context, b *backend) (*answer, batcher.R
 // away, may go to another: once it may have been the cause, but not twice.
 func (s *submission) mayMove(b *backend, err error) bool {
 	var paused *batcher.PausedError
-	moved := errors.Is(err, errMoved) || errors.As(err, &paused) ||
+	moved := errors.As(err, &paused) ||
 		kindOf(err) == sglang.KindUnreachable || errors.Is(err, batcher.ErrClosed) || errors.Is(err, batcher.ErrDraining)
 	if !moved || !s.service.pool.otherReady(b) {
 		return false
@@ -291,16 +292,16 @@ func (p *prompt) lanePriority() int {
 // prefix names the beginnings of the prompt. Nothing is shared across adapters
 // and salts. A prompt of which log probabilities are asked for from some position
 // on is computed from there whatever is cached.
-func (p *prompt) prefix() batcher.Prefix {
+func (p *prompt) prefix() prefix.Prefix {
 	r := &p.request
 	if r.Logprobs != nil && r.Logprobs.PromptStart != nil {
 		return nil
 	}
 	space := p.lora + "\x00" + r.CacheSalt
 	if len(r.InputIDs) > 0 {
-		return batcher.PrefixOfTokens(r.InputIDs, space)
+		return prefix.OfTokens(r.InputIDs, space)
 	}
-	return batcher.PrefixOfText(r.Text, space)
+	return prefix.OfText(r.Text, space)
 }
 
 // batchKey separates what can't or should not share a call: SGLang takes
