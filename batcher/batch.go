@@ -182,9 +182,7 @@ func (b *Batch[Q, R]) Answer(i int, r Result[R]) {
 func (b *Batch[Q, R]) Succeeded() {
 	b.owner.mu.Lock()
 	defer b.owner.unlock()
-	tripped := b.owner.breaker.tripped()
-	b.owner.breaker.succeeded()
-	if tripped {
+	if b.owner.breaker.succeeded() {
 		b.owner.release(time.Now())
 	}
 }

@@ -38,7 +38,6 @@ type Batcher[Q, R any] struct {
 	timer    *time.Timer   // runs wake at wakeAt
 	wakeAt   time.Time
 	view     []laneView // reused by look
-	chosen   Settings   // reused by effective
 }
 
 // New returns a batcher that sends its batches through sender. The error is a
@@ -64,12 +63,9 @@ func (b *Batcher[Q, R]) Submit(ctx context.Context, item Item[Q]) (result R, rec
 	if err := ctx.Err(); err != nil {
 		return result, receipt, err
 	}
-	ended := make(chan struct{})
 	p := newPending[Q, R](ctx, &item)
-	p.done = func(r R, to Receipt, e error) {
-		result, receipt, err = r, to, e
-		close(ended)
-	}
+	ended := make(chan struct{})
+	p.done = func() { close(ended) }
 	if err := b.admit(p); err != nil {
 		return result, receipt, err
 	}
@@ -79,7 +75,7 @@ func (b *Batcher[Q, R]) Submit(ctx context.Context, item Item[Q]) (result R, rec
 		b.abandon(p)
 		<-ended
 	}
-	return result, receipt, err
+	return p.result, p.receipt, p.err
 }
 
 // SubmitFunc queues an item as Submit does, and does not wait: no goroutine is
@@ -93,9 +89,9 @@ func (b *Batcher[Q, R]) SubmitFunc(ctx context.Context, item Item[Q], done func(
 	}
 	p := newPending[Q, R](ctx, &item)
 	unwatch := context.AfterFunc(ctx, func() { b.abandon(p) })
-	p.done = func(r R, to Receipt, err error) {
+	p.done = func() {
 		unwatch()
-		done(r, to, err)
+		done(p.result, p.receipt, p.err)
 	}
 	if err := b.admit(p); err != nil {
 		unwatch()
@@ -113,7 +109,7 @@ func (b *Batcher[Q, R]) unlock() {
 	b.ended = nil
 	b.mu.Unlock()
 	for _, p := range ended {
-		p.done(p.result, p.receipt, p.err)
+		p.done()
 	}
 }
 

@@ -332,6 +332,7 @@ func TestSenderLearnsWhichMemberIsGivenUpUntilItHasEnded(t *testing.T) {
 		leaveEarly()
 		<-second
 		<-third
+		synctest.Wait()
 		close(gone)
 		var told []int
 		for v := range gone {

@@ -22,10 +22,13 @@ const (
 
 func newBreaker() breaker { return breaker{retries: maxSaved} }
 
-// succeeded notes a call that the server answered, whatever it answered.
-func (k *breaker) succeeded() {
+// succeeded notes a call that the server answered, whatever it answered, and
+// reports whether that closed the breaker.
+func (k *breaker) succeeded() (closed bool) {
+	closed = !k.openUntil.IsZero()
 	k.failures, k.openUntil, k.pause = 0, time.Time{}, 0
 	k.retries = min(maxSaved, k.retries+retryShare)
+	return closed
 }
 
 // failed notes a call that the server failed; after limit of them in a row the
@@ -39,13 +42,10 @@ func (k *breaker) failed(limit int, now time.Time) {
 	k.openUntil = now.Add(k.pause)
 }
 
-// tripped reports whether the breaker has opened and no call succeeded since.
-func (k *breaker) tripped() bool { return !k.openUntil.IsZero() }
-
 // slots returns how many batches may be in flight, of at most limit.
 func (k *breaker) slots(limit int, now time.Time) int {
 	switch {
-	case !k.tripped():
+	case k.openUntil.IsZero():
 		return limit
 	case k.open(now):
 		return 0

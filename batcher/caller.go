@@ -1,5 +1,7 @@
 package batcher
 
+import "maps"
+
 // caller is one of those who share the batcher. Each is served in proportion to
 // its weight, measured in prompt tokens that the server had to compute: of those
 // with waiting prompts the one that got least goes first. Guarded by Batcher.mu.
@@ -28,7 +30,7 @@ func (c *callers) come(name string, weight float64) *caller {
 	who := c.byName[name]
 	if who == nil {
 		if len(c.byName) >= maxCallers {
-			c.forget()
+			maps.DeleteFunc(c.byName, func(_ string, other *caller) bool { return other.present == 0 })
 		}
 		who = &caller{name: name, attained: c.level}
 		c.byName[name] = who
@@ -58,13 +60,4 @@ func (c *callers) serve(who *caller, tokens float64) {
 		c.level = max(c.level, who.attained)
 	}
 	who.attained += tokens / who.weight
-}
-
-// forget drops the absent.
-func (c *callers) forget() {
-	for name, who := range c.byName {
-		if who.present == 0 {
-			delete(c.byName, name)
-		}
-	}
 }

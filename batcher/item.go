@@ -70,9 +70,9 @@ type pending[Q, R any] struct {
 	Item[Q]
 	ctx      context.Context //nolint:containedctx // of the caller who waits for this item
 	deadline time.Time       // of ctx; zero: none
-	done     func(R, Receipt, error)
+	done     func()          // tells the caller; called once, without mu
 
-	// Guarded by Batcher.mu until the item has ended, then read by done's caller.
+	// Guarded by Batcher.mu until the item has ended.
 	accepted time.Time
 	caller   *caller
 	prompt   *prompt[Q, R] // while it waits

@@ -1,6 +1,9 @@
 package batcher
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // laneView is what the policy sees of one lane: of the waiting prompts that may
 // share a batch.
@@ -70,7 +73,7 @@ func decide(lanes []laneView, s *Settings, m *moment) decision {
 		case reason == ReasonNone:
 			d.wake = earlier(d.wake, at)
 		case d.take == 0 || before(l, &lanes[d.lane]):
-			d.lane, d.take, d.reason = i, min(l.open, s.takeLimit()), reason
+			d.lane, d.take, d.reason = i, min(l.open, s.BatchSize), reason
 		}
 	}
 	if oldest < 0 || s.Mode == ModeUnbatched {
@@ -84,7 +87,7 @@ func decide(lanes []laneView, s *Settings, m *moment) decision {
 		}
 	case m.turn > 0 || d.take == 0:
 		l := &lanes[oldest]
-		return decision{lane: oldest, take: min(l.count, s.takeLimit(), max(1, m.turn)), fifo: true, until: second, reason: ReasonWait}
+		return decision{lane: oldest, take: min(l.count, s.BatchSize, max(1, m.turn)), fifo: true, until: second, reason: ReasonWait}
 	}
 	return d
 }
@@ -123,13 +126,7 @@ func spent(sum int64, open, count int, budget int64) bool {
 
 // before reports whether lane a goes before lane b.
 func before(a, b *laneView) bool {
-	switch {
-	case a.priority != b.priority:
-		return a.priority > b.priority
-	case a.attained != b.attained:
-		return a.attained < b.attained
-	}
-	return a.oldest.Before(b.oldest)
+	return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.attained, b.attained), a.oldest.Compare(b.oldest)) < 0
 }
 
 // earlier returns the earlier of two times, where zero is none.

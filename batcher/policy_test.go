@@ -15,7 +15,7 @@ func TestPolicyDecides(t *testing.T) {
 	budget := fixed
 	budget.BatchTokens = 100
 	unbatched := fixed
-	unbatched.Mode = ModeUnbatched
+	unbatched.Mode, unbatched.BatchSize = ModeUnbatched, 1
 
 	cases := []struct {
 		name     string

@@ -1,7 +1,6 @@
 package batcher
 
 import (
-	"container/heap"
 	"container/list"
 	"slices"
 	"time"
@@ -12,13 +11,12 @@ import (
 // prompt is a waiting prompt. It stands in a lane by arrival, in the tree of its
 // caller by prefix, and among the urgent ones if it has a deadline.
 type prompt[Q, R any] struct {
-	items   []*pending[Q, R] // the leader, whose caller and deadline count, then its duplicates
-	since   time.Time        // when the first of them, who may have left, was accepted
-	lane    *lane[Q, R]
-	place   *list.Element // in lane.prompts
-	group   *group
-	entry   prefix.Entry // in group; its Value is the prompt
-	urgency int          // 1 + its index in lane.urgent; 0: not there
+	items []*pending[Q, R] // the leader, whose caller and deadline count, then its duplicates
+	since time.Time        // when the first of them, who may have left, was accepted
+	lane  *lane[Q, R]
+	place *list.Element // in lane.prompts
+	group *group
+	entry prefix.Entry // in group; its Value is the prompt
 }
 
 func (p *prompt[Q, R]) leader() *pending[Q, R] { return p.items[0] }
@@ -78,8 +76,7 @@ func (q *queue[Q, R]) push(it *pending[Q, R], merge bool) bool {
 	p.lane, p.place, p.group = l, l.prompts.PushBack(p), q.group(l, it.caller)
 	p.entry = prefix.Entry{Prefix: it.Prefix, Value: p}
 	p.group.Add(&p.entry)
-	l.count(it, 1)
-	l.urgent.add(p)
+	l.count(p, 1)
 	return true
 }
 
@@ -94,15 +91,10 @@ func (q *queue[Q, R]) leave(it *pending[Q, R]) {
 	}
 	q.count--
 	q.bytes -= int64(it.Bytes)
-	led := p.leader() == it
+	p.lane.count(p, -1)
 	i := slices.Index(p.items, it)
 	p.items = slices.Delete(p.items, i, i+1)
-	if led {
-		p.lane.count(it, -1)
-		p.lane.count(p.leader(), 1)
-		p.lane.urgent.remove(p)
-		p.lane.urgent.add(p)
-	}
+	p.lane.count(p, 1)
 }
 
 // send takes a prompt out of the queue to be sent.
@@ -125,8 +117,7 @@ func (q *queue[Q, R]) remove(p *prompt[Q, R]) {
 		delete(q.leaders, hash)
 	}
 	l.prompts.Remove(p.place)
-	l.urgent.remove(p)
-	l.count(p.leader(), -1)
+	l.count(p, -1)
 	if p.group.Len() == 0 {
 		l.groups = slices.DeleteFunc(l.groups, func(g *group) bool { return g == p.group })
 	}
@@ -159,10 +150,15 @@ func (q *queue[Q, R]) group(l *lane[Q, R], who *caller) *group {
 	return g
 }
 
-// count counts a leader that came (1) or went (-1).
-func (l *lane[Q, R]) count(it *pending[Q, R], n int) {
-	l.tokens += int64(n * it.Tokens)
-	l.bytes += int64(n * it.Bytes)
+// count counts the leader of a prompt that came (1) or goes (-1).
+func (l *lane[Q, R]) count(p *prompt[Q, R], n int) {
+	l.tokens += int64(n * p.leader().Tokens)
+	l.bytes += int64(n * p.leader().Bytes)
+	if n > 0 {
+		l.urgent.add(p)
+	} else {
+		l.urgent.remove(p)
+	}
 }
 
 // oldest returns the prompt that came first.
@@ -198,52 +194,25 @@ func (l *lane[Q, R]) next() *prompt[Q, R] {
 	return nil
 }
 
-// urgent is the waiting prompts that have a deadline, as a binary heap with the
-// earliest on top.
+// urgent is the waiting prompts that have a deadline, the earliest first.
 type urgent[Q, R any] []*prompt[Q, R]
 
-// before returns the prompt with the earliest deadline, if that is not after t, or
-// nil.
-func (u urgent[Q, R]) before(t time.Time) *prompt[Q, R] {
-	if len(u) == 0 || u[0].leader().deadline.After(t) {
-		return nil
-	}
-	return u[0]
+// find returns where the first deadline that is not before t stands.
+func (u urgent[Q, R]) find(t time.Time) int {
+	i, _ := slices.BinarySearchFunc(u, t, func(p *prompt[Q, R], t time.Time) int { return p.leader().deadline.Compare(t) })
+	return i
 }
 
 func (u *urgent[Q, R]) add(p *prompt[Q, R]) {
-	if !p.leader().deadline.IsZero() {
-		heap.Push(u, p)
+	if t := p.leader().deadline; !t.IsZero() {
+		*u = slices.Insert(*u, u.find(t), p)
 	}
 }
 
 func (u *urgent[Q, R]) remove(p *prompt[Q, R]) {
-	if p.urgency > 0 {
-		heap.Remove(u, p.urgency-1)
+	if t := p.leader().deadline; !t.IsZero() {
+		i := u.find(t)
+		i += slices.Index((*u)[i:], p)
+		*u = slices.Delete(*u, i, i+1)
 	}
-}
-
-// The methods of heap.Interface.
-
-func (u urgent[Q, R]) Len() int { return len(u) }
-
-func (u urgent[Q, R]) Less(i, j int) bool {
-	return u[i].leader().deadline.Before(u[j].leader().deadline)
-}
-
-func (u urgent[Q, R]) Swap(i, j int) {
-	u[i], u[j] = u[j], u[i]
-	u[i].urgency, u[j].urgency = i+1, j+1
-}
-
-func (u *urgent[Q, R]) Push(p any) {
-	*u = append(*u, p.(*prompt[Q, R]))
-	(*u)[len(*u)-1].urgency = len(*u)
-}
-
-func (u *urgent[Q, R]) Pop() any {
-	h, last := *u, len(*u)-1
-	p := h[last]
-	p.urgency, h[last], *u = 0, nil, h[:last]
-	return p
 }

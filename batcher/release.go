@@ -14,13 +14,13 @@ import (
 func (b *Batcher[Q, R]) release(now time.Time) {
 	for b.queue.count > 0 {
 		s := b.effective()
-		free := b.slots(s, now) - len(b.inFlight)
-		d := decide(b.look(s, free, now), s, &moment{now: now, free: free, draining: b.draining, turn: b.ordered / (agedShare - 1)})
+		free := b.breaker.slots(s.MaxInFlight, now) - len(b.inFlight)
+		d := decide(b.look(&s, free, now), &s, &moment{now: now, free: free, draining: b.draining, turn: b.ordered / (agedShare - 1)})
 		if d.take == 0 {
 			b.wakeUp(d.wake, now)
 			break
 		}
-		b.start(b.queue.lanes[d.lane], &d, s, now)
+		b.start(b.queue.lanes[d.lane], &d, &s, now)
 	}
 	for _, l := range b.queue.lanes {
 		l.crowded = false
@@ -29,11 +29,15 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 
 // effective returns the settings with what the mode decides by itself. It requires
 // mu.
-func (b *Batcher[Q, R]) effective() *Settings {
-	s := &b.chosen
-	*s = b.settings
-	s.BatchTokens = tighter(s.BatchTokens, b.forwardsBudget())
-	if s.Mode == ModeAuto {
+func (b *Batcher[Q, R]) effective() Settings {
+	s := b.settings
+	if tokens := b.forwardsBudget(); tokens > 0 && (s.BatchTokens == 0 || tokens < s.BatchTokens) {
+		s.BatchTokens = tokens
+	}
+	switch s.Mode {
+	case ModeUnbatched:
+		s.BatchSize, s.MaxInFlight = 1, math.MaxInt
+	case ModeAuto:
 		s.BatchSize, s.MaxWait = b.auto.Choose(b.queue.count, b.stats.InFlightRequests, &b.meter)
 		s.MaxInFlight = tune.InFlight
 	}
@@ -47,26 +51,7 @@ const minShare = 0.1
 // forwardsBudget returns BatchForwards in prompt tokens, some of which are cached;
 // 0: no bound. It requires mu.
 func (b *Batcher[Q, R]) forwardsBudget() int64 {
-	if b.settings.BatchForwards == 0 || b.server.ForwardTokens == 0 {
-		return 0
-	}
 	return int64(float64(b.settings.BatchForwards) * float64(b.server.ForwardTokens) / max(b.meter.UncachedShare(), minShare))
-}
-
-// tighter returns the smaller of two budgets, where 0 is no bound.
-func tighter(a, b int64) int64 {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
-// slots returns the max batches in flight now. It requires mu.
-func (b *Batcher[Q, R]) slots(s *Settings, now time.Time) int {
-	if s.Mode == ModeUnbatched {
-		return b.breaker.slots(math.MaxInt, now)
-	}
-	return b.breaker.slots(s.MaxInFlight, now)
 }
 
 // look returns what the policy sees of each lane; nothing while no slot is free.
@@ -102,7 +87,7 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 // horizon returns the longest time until a batch of the lane that goes now is
 // answered. It requires mu.
 func (b *Batcher[Q, R]) horizon(l *lane[Q, R], s *Settings, now time.Time) time.Duration {
-	n, cost := min(l.open(), s.takeLimit()), b.meter.Cost()
+	n, cost := min(l.open(), s.BatchSize), b.meter.Cost()
 	tokens := float64(l.tokens) / float64(l.prompts.Len()) * float64(n) * b.meter.UncachedShare()
 	return cost.AtMost(b.meter.Backlog(now) + cost.Predict(n, tokens))
 }
@@ -110,7 +95,7 @@ func (b *Batcher[Q, R]) horizon(l *lane[Q, R], s *Settings, now time.Time) time.
 // start takes prompts from a lane as decided and sends them as one batch. It
 // requires mu.
 func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.Time) {
-	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now, limit: s.takeLimit()}
+	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now, limit: s.BatchSize, members: make([]member[Q, R], 0, d.take)}
 	uncached := b.fill(batch, l, d, s, now)
 	n := len(batch.members)
 	if n == 0 {
@@ -183,8 +168,8 @@ func (l *lane[Q, R]) choose(d *decision, urgentBy time.Time) *prompt[Q, R] {
 	if d.fifo {
 		return l.oldest()
 	}
-	if p := l.urgent.before(urgentBy); p != nil {
-		return p
+	if len(l.urgent) > 0 && !l.urgent[0].leader().deadline.After(urgentBy) {
+		return l.urgent[0]
 	}
 	return l.next()
 }

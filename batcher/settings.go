@@ -1,6 +1,7 @@
 package batcher
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"time"
@@ -115,14 +116,6 @@ const (
 	unbounded       = math.MaxInt64
 )
 
-// takeLimit is the max number of prompts in a batch.
-func (s *Settings) takeLimit() int {
-	if s.Mode == ModeUnbatched {
-		return 1
-	}
-	return s.BatchSize
-}
-
 // DefaultSettings returns the defaults.
 func DefaultSettings() Settings {
 	return Settings{
@@ -159,38 +152,28 @@ func (s Settings) Validate() error {
 	if s.Mode >= numModes {
 		return &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %v", s.Mode)}
 	}
-	for _, f := range []struct {
-		field          string
-		low, high, got int64
-	}{
-		{"batch_size", 1, MaxBatchSize, int64(s.BatchSize)},
-		{"batch_tokens", 0, unbounded, s.BatchTokens},
-		{"batch_bytes", 0, unbounded, s.BatchBytes},
-		{"batch_forwards", 0, maxForwards, int64(s.BatchForwards)},
-		{"max_in_flight", 1, MaxInFlightLimit, int64(s.MaxInFlight)},
-		{"prefix_blocks", 1, maxPrefixBlocks, int64(s.PrefixBlocks)},
-		{"queue_requests", 1, unbounded, int64(s.QueueRequests)},
-		{"queue_bytes", 1, unbounded, s.QueueBytes},
-		{"retries", 0, maxRetries, int64(s.Retries)},
-		{"breaker_failures", 1, maxFailures, int64(s.BreakerFailures)},
-	} {
-		switch {
-		case f.high == unbounded && f.got < f.low:
-			return &SettingError{f.field, fmt.Sprintf("must be at least %d, got %d", f.low, f.got)}
-		case f.got < f.low || f.got > f.high:
-			return &SettingError{f.field, fmt.Sprintf("must be from %d to %d, got %d", f.low, f.high, f.got)}
-		}
-	}
-	for _, f := range []struct {
-		field     string
-		high, got time.Duration
-	}{
-		{"max_wait", MaxWaitLimit, s.MaxWait},
-		{"max_age", maxAge, s.MaxAge},
-	} {
-		if f.got < 0 || f.got > f.high {
-			return &SettingError{f.field, fmt.Sprintf("must be from 0s to %v, got %v", f.high, f.got)}
-		}
+	return cmp.Or(
+		within("batch_size", s.BatchSize, 1, MaxBatchSize),
+		within("batch_tokens", s.BatchTokens, 0, unbounded),
+		within("batch_bytes", s.BatchBytes, 0, unbounded),
+		within("batch_forwards", s.BatchForwards, 0, maxForwards),
+		within("max_wait", s.MaxWait, 0, MaxWaitLimit),
+		within("max_in_flight", s.MaxInFlight, 1, MaxInFlightLimit),
+		within("prefix_blocks", s.PrefixBlocks, 1, maxPrefixBlocks),
+		within("max_age", s.MaxAge, 0, maxAge),
+		within("queue_requests", s.QueueRequests, 1, unbounded),
+		within("queue_bytes", s.QueueBytes, 1, unbounded),
+		within("retries", s.Retries, 0, maxRetries),
+		within("breaker_failures", s.BreakerFailures, 1, maxFailures),
+	)
+}
+
+func within[T int | int64 | time.Duration](field string, got, low, high T) error {
+	switch {
+	case got < low && high == unbounded:
+		return &SettingError{field, fmt.Sprintf("must be at least %v, got %v", low, got)}
+	case got < low || got > high:
+		return &SettingError{field, fmt.Sprintf("must be from %v to %v, got %v", low, high, got)}
 	}
 	return nil
 }

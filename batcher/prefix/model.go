@@ -3,6 +3,7 @@ package prefix
 import (
 	"container/list"
 	"slices"
+	"sort"
 )
 
 // Model is what the server's prefix cache is believed to hold, in blocks: what
@@ -158,18 +159,7 @@ func (s *segment) at(block int) *segment {
 // common returns how many leading names a and b share. A name stands for all
 // blocks before it, too, so a binary search finds the first difference.
 func common(a, b Prefix) int {
-	low, high := 0, min(len(a), len(b)) // all below low are equal, none from high on
-	if high > 0 && a[high-1] == b[high-1] {
-		return high
-	}
-	for low < high {
-		if middle := (low + high) / 2; a[middle] == b[middle] {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
+	return sort.Search(min(len(a), len(b)), func(i int) bool { return a[i] != b[i] })
 }
 
 // segment returns the segment under above with which p goes on from block start.
