@@ -95,10 +95,10 @@ func (s Setting) validate() error {
 	switch {
 	case s.BatchSize < 1 || s.BatchSize > batcher.MaxBatchSize:
 		return fmt.Errorf("-sizes: a batch size must be from 1 to %d, got %d", batcher.MaxBatchSize, s.BatchSize)
-	case s.MaxInFlight < 1 || s.MaxInFlight > batcher.MostInFlight:
-		return fmt.Errorf("-max-in-flight: must be from 1 to %d, got %d", batcher.MostInFlight, s.MaxInFlight)
-	case s.MaxWait < 0 || s.MaxWait > batcher.LongestMaxWait:
-		return fmt.Errorf("-max-wait: must be from 0s to %v, got %v", batcher.LongestMaxWait, s.MaxWait)
+	case s.MaxInFlight < 1 || s.MaxInFlight > batcher.MaxInFlightLimit:
+		return fmt.Errorf("-max-in-flight: must be from 1 to %d, got %d", batcher.MaxInFlightLimit, s.MaxInFlight)
+	case s.MaxWait < 0 || s.MaxWait > batcher.MaxWaitLimit:
+		return fmt.Errorf("-max-wait: must be from 0s to %v, got %v", batcher.MaxWaitLimit, s.MaxWait)
 	case s.Order != FIFO && s.Order != Prefix:
 		return fmt.Errorf("-order: must be %s or %s, got %q", FIFO, Prefix, s.Order)
 	}

@@ -82,7 +82,7 @@ func (u *Upstream) begin(ctx context.Context) submission {
 
 // item makes the batcher's request. Its prompt is parsed, encoded and stamped by the
 // same snapshot.
-func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Request[*Prompt], err error) {
+func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Item[*Prompt], err error) {
 	caller := callerOf(ctx, host)
 	if err := caller.reserve(); err != nil {
 		return item, err
@@ -98,8 +98,8 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 		return item, err
 	}
 	p.Request.RID, p.sampled = sglang.NewRID(), s.trace != context.Background()
-	prefix, key := p.prefix(), p.key()
-	return batcher.Request[*Prompt]{
+	names, key := p.prefix(), p.key()
+	return batcher.Item[*Prompt]{
 		Value:    p,
 		Bytes:    len(p.Request.Text) + 4*len(p.Request.InputIDs),
 		Tokens:   s.textLength.tokens(&p.Request),
@@ -107,8 +107,8 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 		Priority: p.queuePriority(),
 		Caller:   caller.Name,
 		Weight:   caller.Weight,
-		Prefix:   prefix,
-		Same:     s.mergeKeys.of(p, key, prefix),
+		Prefix:   names,
+		MergeKey: s.mergeKeys.of(p, key, names),
 	}, nil
 }
 
