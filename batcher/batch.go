@@ -27,8 +27,7 @@ type Result[R any] struct {
 	Err   error
 }
 
-// Usage is what the server says that a prompt came to. The zero value says
-// nothing.
+// Usage is what the server says that a prompt came to. Zero says nothing.
 type Usage struct {
 	PromptTokens int
 	CachedTokens int // of these, from its prefix cache
@@ -49,32 +48,29 @@ type Batch[Q, R any] struct {
 	merged    int // items that needed no prompt of their own
 
 	// Guarded by owner.mu.
-	live      int // items whose caller still waits
-	attached  any
-	answered  int          // members with a usage
-	used      tune.Account // what it came to so far
-	disturbed bool         // a call of it failed
+	live     int // items whose caller still waits
+	attached any
+	answered int          // members with a usage
+	used     tune.Account // what it came to so far; Clean while no call of it failed
 }
 
 // member is one prompt of a batch.
 type member[Q, R any] struct {
-	value Q
-	ctx   context.Context
-	leave context.CancelFunc // ends ctx; nil where ctx is that of the only caller
+	leader *pending[Q, R] // at the release: it has the value and is charged
+	ctx    context.Context
+	leave  context.CancelFunc // ends ctx; nil where ctx is that of the only caller
 
 	// Guarded by owner.mu.
 	items    []*pending[Q, R] // that ask for it and have not ended
 	ended    bool             // by the Sender
-	caller   *caller          // to whom it is charged
-	bytes    int
-	uncached float64 // tokens that it was expected to cost
+	uncached float64          // tokens that it was expected to cost
 	inFlight prefix.InFlight
 }
 
 // bind makes the items of member i those of the batch. It requires owner.mu.
 func (b *Batch[Q, R]) bind(i int) {
 	m := &b.members[i]
-	m.ctx = m.items[0].ctx
+	m.ctx = m.leader.ctx
 	if len(m.items) > 1 {
 		m.ctx, m.leave = context.WithCancel(context.WithoutCancel(m.ctx))
 	}
@@ -109,12 +105,10 @@ func (b *Batch[Q, R]) send() {
 	}
 	delete(o.inFlight, b)
 	now := time.Now()
-	b.used.Prompts, b.used.Released = len(b.members), b.released
-	b.used.Clean = !b.disturbed && b.answered == len(b.members)
+	b.used.Clean = b.used.Clean && b.answered == len(b.members)
 	o.meter.Ended(b.used, len(o.inFlight), now)
 	o.auto.Ended()
 	o.release(now)
-	o.settle()
 }
 
 // ID numbers the batches of one Batcher from 1.
@@ -126,23 +120,20 @@ func (b *Batch[Q, R]) Reason() Reason { return b.reason }
 // Released is when the batch was released.
 func (b *Batch[Q, R]) Released() time.Time { return b.released }
 
-// Predicted is the time from the release to the answers, as expected; 0 while too
-// little was learned.
+// Predicted is the expected time from the release to the answers; 0: not known.
 func (b *Batch[Q, R]) Predicted() time.Duration { return b.predicted }
 
-// Len is the number of members at the release; members that end stay counted.
-// Items that were merged are one member.
+// Len is the number of members at the release. Items that were merged are one.
 func (b *Batch[Q, R]) Len() int { return len(b.members) }
 
-// Limit is the batch size in force at the release: how many members it could have
-// had. It is 1 in ModeUnbatched.
+// Limit is the batch size at the release: how many members it could have had.
 func (b *Batch[Q, R]) Limit() int { return b.limit }
 
-// Merged is the number of items of the batch that needed no prompt of their own.
+// Merged is the number of items that needed no prompt of their own.
 func (b *Batch[Q, R]) Merged() int { return b.merged }
 
 // Value returns what member i submitted.
-func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].value }
+func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].leader.Value }
 
 // Context returns a context that ends when the caller of member i, or the last of
 // several, has gone: what is done for it may stop, by context.AfterFunc. It
@@ -168,8 +159,7 @@ func (b *Batch[Q, R]) Attach(v any) {
 	b.attached = v
 }
 
-// Answer ends member i before Send returns. It does nothing if the member has
-// ended.
+// Answer ends member i before Send returns. It does nothing if the member has ended.
 func (b *Batch[Q, R]) Answer(i int, r Result[R]) {
 	b.owner.mu.Lock()
 	defer b.owner.unlock()
@@ -193,7 +183,7 @@ func (b *Batch[Q, R]) Split() {
 	b.owner.mu.Lock()
 	defer b.owner.unlock()
 	b.owner.stats.Splits++
-	b.disturbed = true
+	b.used.Clean = false
 }
 
 // Retry notes that the server failed a call of this batch, the attempt-th from
@@ -203,10 +193,8 @@ func (b *Batch[Q, R]) Retry(ctx context.Context, attempt int) bool {
 	if !b.mayRetry(attempt) {
 		return false
 	}
-	timer := time.NewTimer(backoff(attempt, rand.Float64()))
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(backoff(attempt, rand.Float64())):
 		return true
 	case <-ctx.Done():
 		return false
@@ -217,7 +205,7 @@ func (b *Batch[Q, R]) mayRetry(attempt int) bool {
 	o, now := b.owner, time.Now()
 	o.mu.Lock()
 	defer o.unlock()
-	b.disturbed = true
+	b.used.Clean = false
 	o.breaker.failed(o.settings.BreakerFailures, now)
 	if attempt > o.settings.Retries || o.breaker.open(now) || !o.breaker.retry() {
 		return false
@@ -242,8 +230,8 @@ func (b *Batch[Q, R]) complete(i int, r Result[R]) (freed bool) {
 	freed = b.owner.model.Finish(&m.inFlight)
 	for _, p := range m.items {
 		*ends++
-		b.remove(p)
-		b.owner.finish(p, r.Value, r.Err)
+		p.result = r.Value
+		b.finish(p, r.Err)
 	}
 	m.items = nil
 	return freed
@@ -255,7 +243,7 @@ func (b *Batch[Q, R]) learn(m *member[Q, R], u Usage) {
 		return
 	}
 	uncached := float64(u.PromptTokens - u.CachedTokens)
-	b.owner.callers.serve(m.caller, uncached-m.uncached)
+	b.owner.callers.serve(m.leader.caller, uncached-m.uncached)
 	b.answered++
 	b.used.Uncached += uncached
 	b.used.Tokens += float64(u.PromptTokens)
@@ -263,19 +251,17 @@ func (b *Batch[Q, R]) learn(m *member[Q, R], u Usage) {
 	// in a block, and the last token is always computed.
 	cached := 0
 	if u.CachedTokens > 0 {
-		cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.bytes)/prefix.BlockBytes)
+		cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.leader.Bytes)/prefix.BlockBytes)
 	}
 	b.owner.model.Answer(&m.inFlight, cached)
 }
 
 // abandon ends an item whose caller has gone. It requires owner.mu.
 func (b *Batch[Q, R]) abandon(p *pending[Q, R], err error) {
-	var none R
 	m := &b.members[p.receipt.Position]
 	i := slices.Index(m.items, p)
 	m.items = slices.Delete(m.items, i, i+1)
-	b.remove(p)
-	b.owner.finish(p, none, err)
+	b.finish(p, err)
 	if len(m.items) == 0 && m.leave != nil {
 		m.leave()
 	}
@@ -284,10 +270,10 @@ func (b *Batch[Q, R]) abandon(p *pending[Q, R], err error) {
 	}
 }
 
-// remove counts an item out of the batch. It requires owner.mu.
-func (b *Batch[Q, R]) remove(p *pending[Q, R]) {
+// finish ends an item of the batch. It requires owner.mu.
+func (b *Batch[Q, R]) finish(p *pending[Q, R], err error) {
 	p.receipt.Attached = b.attached
 	b.live--
 	b.owner.stats.InFlightRequests--
-	b.owner.callers.leave(p.caller)
+	b.owner.finish(p, err)
 }

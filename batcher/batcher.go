@@ -40,17 +40,18 @@ type Batcher[Q, R any] struct {
 	view     []laneView // reused by look
 }
 
-// New returns a batcher that sends its batches through sender. The error is a
-// *SettingError.
+// New returns a batcher that sends through sender. The error is a *SettingError.
 func New[Q, R any](sender Sender[Q, R], s Settings) (*Batcher[Q, R], error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	b := &Batcher[Q, R]{
-		sender: sender, settings: s, callers: newCallers(), breaker: newBreaker(),
+		sender: sender, settings: s, callers: callers{byName: make(map[string]*caller)}, breaker: breaker{retries: maxSaved},
 		model: prefix.NewModel(s.PrefixBlocks), inFlight: make(map[*Batch[Q, R]]struct{}),
 	}
 	b.queue = newQueue[Q, R](b.model)
+	b.timer = time.AfterFunc(time.Hour, b.wake)
+	b.timer.Stop() // nothing is due yet
 	return b, nil
 }
 
@@ -59,15 +60,12 @@ func New[Q, R any](sender Sender[Q, R], s Settings) (*Batcher[Q, R], error) {
 // A *FullError, *PausedError, *LateError, ErrDraining or ErrClosed refuses it at
 // once. An item whose ctx ends while it waits leaves the queue and is never sent,
 // as does one that can't be answered before its deadline any more (*LateError).
-func (b *Batcher[Q, R]) Submit(ctx context.Context, item Item[Q]) (result R, receipt Receipt, err error) {
-	if err := ctx.Err(); err != nil {
-		return result, receipt, err
-	}
-	p := newPending[Q, R](ctx, &item)
+func (b *Batcher[Q, R]) Submit(ctx context.Context, item Item[Q]) (R, Receipt, error) {
+	p := &pending[Q, R]{Item: item, ctx: ctx}
 	ended := make(chan struct{})
 	p.done = func() { close(ended) }
 	if err := b.admit(p); err != nil {
-		return result, receipt, err
+		return p.result, p.receipt, err
 	}
 	select {
 	case <-ended:
@@ -84,10 +82,7 @@ func (b *Batcher[Q, R]) Submit(ctx context.Context, item Item[Q]) (result R, rec
 // after the batcher's lock is released. It may call the batcher, except Drain and
 // Close; it must not block, for others may wait for the same goroutine.
 func (b *Batcher[Q, R]) SubmitFunc(ctx context.Context, item Item[Q], done func(R, Receipt, error)) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	p := newPending[Q, R](ctx, &item)
+	p := &pending[Q, R]{Item: item, ctx: ctx}
 	unwatch := context.AfterFunc(ctx, func() { b.abandon(p) })
 	p.done = func() {
 		unwatch()
@@ -113,23 +108,26 @@ func (b *Batcher[Q, R]) unlock() {
 	}
 }
 
-// finish ends an item; unlock tells its caller. It requires mu.
-func (b *Batcher[Q, R]) finish(p *pending[Q, R], result R, err error) {
-	p.prompt, p.batch = nil, nil
-	p.result, p.err = result, err
+// finish ends an item that nothing refers to any more; unlock tells its caller. It
+// requires mu.
+func (b *Batcher[Q, R]) finish(p *pending[Q, R], err error) {
+	p.prompt, p.batch, p.err = nil, nil, err
+	b.callers.leave(p.caller)
 	b.ended = append(b.ended, p)
 }
 
 // fail ends a waiting item with an error. Its duplicates stay. It requires mu.
 func (b *Batcher[Q, R]) fail(p *pending[Q, R], err error) {
-	var none R
 	b.queue.leave(p)
-	b.callers.leave(p.caller)
-	b.finish(p, none, err)
+	b.finish(p, err)
 }
 
 // admit takes an item into the queue and releases what is due, or refuses it.
 func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
+	if err := p.ctx.Err(); err != nil {
+		return err
+	}
+	p.deadline, _ = p.ctx.Deadline()
 	b.mu.Lock()
 	defer b.unlock()
 	p.accepted = time.Now()
@@ -173,21 +171,21 @@ func (b *Batcher[Q, R]) late(p *pending[Q, R], now time.Time) error {
 		return nil
 	}
 	left := p.deadline.Sub(now)
-	needs := cost.AtLeast(cost.Predict(1, b.uncached(p, b.model.Known(p.Prefix))))
+	needs := cost.AtLeast(cost.Predict(1, b.uncached(p)))
 	if left < needs {
 		return &LateError{left, needs}
 	}
 	return nil
 }
 
-// uncached returns how many tokens of an item the server is expected to compute,
-// with known blocks of it believed cached. It requires mu.
-func (b *Batcher[Q, R]) uncached(p *pending[Q, R], known int) float64 {
+// uncached returns how many tokens of an item the server is expected to compute. It
+// requires mu.
+func (b *Batcher[Q, R]) uncached(p *pending[Q, R]) float64 {
 	tokens := float64(p.Tokens)
 	if len(p.Prefix) == 0 || p.Bytes == 0 {
 		return tokens * b.meter.UncachedShare()
 	}
-	return tokens * (1 - float64(known*prefix.BlockBytes)/float64(p.Bytes))
+	return tokens * (1 - float64(b.model.Known(p.Prefix)*prefix.BlockBytes)/float64(p.Bytes))
 }
 
 // abandon ends an item whose context has ended, unless another end came first. The
@@ -209,8 +207,7 @@ func (b *Batcher[Q, R]) abandon(p *pending[Q, R]) {
 	b.stats.Cancelled++
 }
 
-// Server is what is known of the server that batches are sent to; 0 where it is
-// not known.
+// Server is what is known of the server that batches are sent to; 0: unknown.
 type Server struct {
 	CacheTokens   int // tokens that its prefix cache holds
 	ForwardTokens int // max tokens in one forward

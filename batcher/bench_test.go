@@ -116,7 +116,7 @@ func submitToAnswer(b *testing.B, size int, r Item[int], deadline time.Duration)
 func BenchmarkQueueDepth(b *testing.B) {
 	for _, depth := range []int{10, 1000, 100_000} {
 		b.Run(fmt.Sprintf("waiting=%d", depth), func(b *testing.B) {
-			q, callers := newQueue[int, int](prefix.NewModel(1)), newCallers()
+			q, callers := newQueue[int, int](prefix.NewModel(1)), callers{byName: map[string]*caller{}}
 			who := callers.come("", 0)
 			for range depth {
 				q.push(&pending[int, int]{caller: who}, false)
@@ -125,7 +125,7 @@ func BenchmarkQueueDepth(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				q.push(last, false)
-				p := q.lanes[0].next()
+				p := q.lanes[0].next(false, time.Time{})
 				q.send(p)
 				last = p.leader()
 			}

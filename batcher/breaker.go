@@ -20,8 +20,6 @@ const (
 	maxBackoff = 2 * time.Second
 )
 
-func newBreaker() breaker { return breaker{retries: maxSaved} }
-
 // succeeded notes a call that the server answered, whatever it answered, and
 // reports whether that closed the breaker.
 func (k *breaker) succeeded() (closed bool) {

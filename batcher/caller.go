@@ -22,8 +22,6 @@ type callers struct {
 // more than share one server, and little memory.
 const maxCallers = 4096
 
-func newCallers() callers { return callers{byName: make(map[string]*caller)} }
-
 // come notes one more item of a caller. One who was away starts where the others
 // are: being absent saves nothing up.
 func (c *callers) come(name string, weight float64) *caller {

@@ -23,7 +23,6 @@ func (b *Batcher[Q, R]) BeginDrain() (wait func(context.Context) error) {
 	}
 	settled := b.settled
 	b.release(time.Now())
-	b.settle()
 	return func(ctx context.Context) error {
 		select {
 		case <-settled:
@@ -51,25 +50,19 @@ func (b *Batcher[Q, R]) Resume() {
 // once, those in flight when their Send returns, whose context it cancels. It
 // returns when every Send has returned. It may be called again.
 func (b *Batcher[Q, R]) Close() {
-	b.close()
-	b.running.Wait()
-}
-
-func (b *Batcher[Q, R]) close() {
 	b.mu.Lock()
-	defer b.unlock()
 	b.closed = true
 	for b.queue.count > 0 {
 		b.fail(b.queue.lanes[0].oldest().leader(), ErrClosed)
 		b.stats.Failed++
 	}
-	if b.timer != nil {
-		b.timer.Stop()
-	}
+	b.timer.Stop()
 	for batch := range b.inFlight {
 		batch.cancel()
 	}
 	b.settle()
+	b.unlock()
+	b.running.Wait()
 }
 
 // settle ends a drain that has nothing left to wait for. It requires mu.

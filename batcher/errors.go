@@ -28,8 +28,7 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("batcher: queue is full: %s is %d", e.Bound, e.Limit)
 }
 
-// PausedError refuses a request because the breaker is open: the server failed
-// every recent call.
+// PausedError refuses a request because the server failed every recent call.
 type PausedError struct {
 	For time.Duration // until it is tried again
 }

@@ -46,8 +46,7 @@ func (k *MergeKey) equal(o *MergeKey) bool {
 	return k.Hash == o.Hash && k.Options == o.Options && k.Text == o.Text && slices.Equal(k.IDs, o.IDs)
 }
 
-// Receipt tells how an item travelled. It is zero for an item that was never
-// released.
+// Receipt tells how an item travelled. It is zero for one that was never released.
 type Receipt struct {
 	BatchID   uint64        // see Batch.ID
 	Size      int           // members of the batch when it was released
@@ -64,13 +63,13 @@ type Receipt struct {
 	Attached any // by the Sender: see Batch.Attach
 }
 
-// pending is an item from Submit to its end. It is reachable from exactly one
-// place, a waiting prompt or a batch, and from none once it has ended.
+// pending is an item from Submit to its end. It is part of exactly one waiting
+// prompt or batch, and of none once it has ended.
 type pending[Q, R any] struct {
 	Item[Q]
-	ctx      context.Context //nolint:containedctx // of the caller who waits for this item
-	deadline time.Time       // of ctx; zero: none
-	done     func()          // tells the caller; called once, without mu
+	ctx      context.Context
+	deadline time.Time // of ctx; zero: none
+	done     func()    // tells the caller; called once, without mu
 
 	// Guarded by Batcher.mu until the item has ended.
 	accepted time.Time
@@ -80,10 +79,4 @@ type pending[Q, R any] struct {
 	receipt  Receipt
 	result   R
 	err      error
-}
-
-func newPending[Q, R any](ctx context.Context, item *Item[Q]) *pending[Q, R] {
-	p := &pending[Q, R]{Item: *item, ctx: ctx}
-	p.deadline, _ = ctx.Deadline()
-	return p
 }

@@ -218,7 +218,7 @@ func checkEmpty(t *rapid.T, b *Batcher[int, int]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := &b.queue
-	if len(q.lanes) != 0 || len(q.byKey) != 0 || len(q.leaders) != 0 {
+	if len(q.lanes) != 0 || len(q.leaders) != 0 {
 		t.Fatalf("left in the queue: %d lanes, %d leaders", len(q.lanes), len(q.leaders))
 	}
 	if b.model.Reserved() != 0 || b.model.Cached() > b.settings.PrefixBlocks {

@@ -45,14 +45,13 @@ type group struct {
 type queue[Q, R any] struct {
 	model   *prefix.Model
 	lanes   []*lane[Q, R]
-	byKey   map[string]*lane[Q, R]
 	leaders map[uint64]*prompt[Q, R] // by MergeKey.Hash: that duplicates attach to
 	count   int                      // items, duplicates included
 	bytes   int64                    // of all items
 }
 
 func newQueue[Q, R any](m *prefix.Model) queue[Q, R] {
-	return queue[Q, R]{model: m, byKey: make(map[string]*lane[Q, R]), leaders: make(map[uint64]*prompt[Q, R])}
+	return queue[Q, R]{model: m, leaders: make(map[uint64]*prompt[Q, R])}
 }
 
 // push puts an item at the end of its lane, or, if merge allows it, attaches it to
@@ -122,19 +121,19 @@ func (q *queue[Q, R]) remove(p *prompt[Q, R]) {
 		l.groups = slices.DeleteFunc(l.groups, func(g *group) bool { return g == p.group })
 	}
 	if l.prompts.Len() == 0 {
-		delete(q.byKey, l.key)
 		q.lanes = slices.DeleteFunc(q.lanes, func(other *lane[Q, R]) bool { return other == l })
 	}
 }
 
 // lane returns the lane of key. It makes one where there is none.
 func (q *queue[Q, R]) lane(key string, priority int) *lane[Q, R] {
-	l := q.byKey[key]
-	if l == nil {
-		l = &lane[Q, R]{key: key, priority: priority}
-		q.byKey[key] = l
-		q.lanes = append(q.lanes, l)
+	for _, l := range q.lanes {
+		if l.key == key {
+			return l
+		}
 	}
+	l := &lane[Q, R]{key: key, priority: priority}
+	q.lanes = append(q.lanes, l)
 	return l
 }
 
@@ -185,9 +184,16 @@ func (l *lane[Q, R]) neediest() *group {
 	return least
 }
 
-// next returns the prompt that goes next: of the neediest caller, the next in the
-// walk through its prefixes. It is nil if all are held.
-func (l *lane[Q, R]) next() *prompt[Q, R] {
+// next returns the prompt that goes next: with fifo the oldest; else the one of the
+// earliest deadline, unless that is after urgent; else, of the neediest caller, the
+// next in the walk through its prefixes. It is nil if all are held.
+func (l *lane[Q, R]) next(fifo bool, urgent time.Time) *prompt[Q, R] {
+	if fifo {
+		return l.oldest()
+	}
+	if len(l.urgent) > 0 && !l.urgent[0].leader().deadline.After(urgent) {
+		return l.urgent[0]
+	}
 	if g := l.neediest(); g != nil {
 		return g.Next().Value.(*prompt[Q, R])
 	}

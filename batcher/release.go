@@ -10,7 +10,7 @@ import (
 )
 
 // release asks the policy what is due, starts those batches, and sets the timer
-// for what is due next. It requires mu.
+// for what is due next. It ends a drain that has nothing left. It requires mu.
 func (b *Batcher[Q, R]) release(now time.Time) {
 	for b.queue.count > 0 {
 		s := b.effective()
@@ -25,6 +25,7 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 	for _, l := range b.queue.lanes {
 		l.crowded = false
 	}
+	b.settle()
 }
 
 // effective returns the settings with what the mode decides by itself. It requires
@@ -104,6 +105,7 @@ func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.
 	b.batches++
 	batch.id = b.batches
 	batch.ctx, batch.cancel = context.WithCancel(context.Background())
+	batch.used = tune.Account{Prompts: n, Released: now, Clean: true}
 	batch.used.Predicted, batch.predicted = b.meter.Sent(n, uncached, len(b.inFlight), now)
 	for i := range batch.members {
 		batch.bind(i)
@@ -133,7 +135,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 		urgentBy = now.Add(2*b.horizon(l, s, now) + s.MaxWait)
 	}
 	for len(batch.members) < d.take && l.prompts.Len() > 0 {
-		p := l.choose(d, urgentBy)
+		p := l.next(d.fifo, urgentBy)
 		first := len(batch.members) == 0
 		if p == nil || d.fifo && !first && !d.until.IsZero() && p.since.After(d.until) {
 			break
@@ -142,7 +144,6 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 		if err := b.late(it, now); err != nil {
 			b.fail(it, err)
 			b.stats.Cancelled++
-			b.settle()
 			continue
 		}
 		if !d.fifo && b.crowded(b.model.Room(&p.entry), first) {
@@ -154,24 +155,12 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 			batch.reason = ReasonBudget
 			break
 		}
-		m := member[Q, R]{value: it.Value, items: p.items, caller: it.caller, bytes: it.Bytes, inFlight: b.queue.send(p)}
-		m.uncached = b.uncached(it, m.inFlight.Known())
-		b.callers.serve(m.caller, m.uncached+1) // a cached prompt is not free either
+		m := member[Q, R]{leader: it, items: p.items, uncached: b.uncached(it), inFlight: b.queue.send(p)}
+		b.callers.serve(it.caller, m.uncached+1) // a cached prompt is not free either
 		uncached += m.uncached
 		batch.members = append(batch.members, m)
 	}
 	return uncached
-}
-
-// choose returns the prompt that goes next into a batch, or nil.
-func (l *lane[Q, R]) choose(d *decision, urgentBy time.Time) *prompt[Q, R] {
-	if d.fifo {
-		return l.oldest()
-	}
-	if len(l.urgent) > 0 && !l.urgent[0].leader().deadline.After(urgentBy) {
-		return l.urgent[0]
-	}
-	return l.next()
 }
 
 // cacheShare is the part of the server's cache that is set aside for prompts that
@@ -198,10 +187,6 @@ func (b *Batcher[Q, R]) wakeUp(t, now time.Time) {
 		return
 	}
 	b.wakeAt = t
-	if b.timer == nil {
-		b.timer = time.AfterFunc(t.Sub(now), b.wake)
-		return
-	}
 	b.timer.Reset(t.Sub(now))
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -16,8 +17,8 @@ const (
 	// ModeUnbatched sends each request alone and at once: no waiting, no cap on
 	// batches in flight. It is the baseline that batching is measured against.
 	ModeUnbatched
-	// ModeAuto chooses size, wait and batches in flight from what it learns of
-	// the server; BatchSize, MaxWait and MaxInFlight have no effect.
+	// ModeAuto chooses size and wait from what it learns of the server, and keeps
+	// two batches in flight; BatchSize, MaxWait and MaxInFlight have no effect.
 	ModeAuto
 
 	numModes
@@ -35,10 +36,8 @@ func (m Mode) String() string {
 
 // ModeNamed is the inverse of String.
 func ModeNamed(name string) (Mode, error) {
-	for m, n := range modeNames {
-		if n == name {
-			return Mode(m), nil
-		}
+	if m := slices.Index(modeNames[:], name); m >= 0 {
+		return Mode(m), nil
 	}
 	return 0, &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %q", name)}
 }
@@ -75,14 +74,12 @@ type Settings struct {
 	// remembered as cached; also bounded by what the server's cache holds.
 	PrefixBlocks int
 
-	// MaxAge bounds what order costs (prefixes, priority, fairness): once a
-	// prompt has waited so long, every fourth prompt is the one that came first.
-	// So nobody waits longer than MaxAge (or MaxWait, if that is longer) and then
-	// for four times the prompts that came before it.
+	// MaxAge bounds what order (prefixes, priority, fairness) costs: once a prompt
+	// has waited so long, every fourth is the one that came first. So nobody waits
+	// longer than max(MaxAge, MaxWait) plus four times the prompts before it.
 	MaxAge time.Duration
 
-	// MergeIdentical sends items of equal MergeKey that wait together as one
-	// prompt.
+	// MergeIdentical sends waiting items of equal MergeKey as one prompt.
 	MergeIdentical bool
 
 	// QueueRequests is the max number of items waiting; beyond it Submit refuses.
@@ -95,9 +92,8 @@ type Settings struct {
 	// a tenth of all calls may be repeats.
 	Retries int
 
-	// BreakerFailures is how many calls in a row the server must fail for the
-	// breaker to open: nothing is sent then for a second or more, and new
-	// requests are refused.
+	// BreakerFailures is how many calls in a row the server fails before the breaker
+	// opens: nothing is sent then for a second or more, and new items are refused.
 	BreakerFailures int
 }
 
@@ -146,8 +142,7 @@ type SettingError struct {
 // Error implements error.
 func (e *SettingError) Error() string { return e.Field + ": " + e.Problem }
 
-// Validate returns a *SettingError naming the first setting that is out of range,
-// or nil.
+// Validate returns a *SettingError for the first setting out of range, or nil.
 func (s Settings) Validate() error {
 	if s.Mode >= numModes {
 		return &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %v", s.Mode)}

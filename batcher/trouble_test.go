@@ -126,6 +126,41 @@ func TestARequestThatBecameTooLateLeavesTheQueueUnsent(t *testing.T) {
 	})
 }
 
+// The last of the queue is dropped while the others are put in a batch.
+func TestADrainWaitsForTheBatchFromWhichALateRequestWasLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := learned(t, nil)
+		defer b.Close()
+		s := b.Settings()
+		s.MaxAge = 0 // from now on in order of arrival
+		if err := b.SetSettings(s); err != nil {
+			t.Fatal(err)
+		}
+		submit := func(ctx context.Context, tokens int) <-chan error {
+			end := make(chan error, 1)
+			go func() {
+				_, _, err := b.Submit(ctx, Item[int]{Value: tokens, Tokens: tokens})
+				end <- err
+			}()
+			time.Sleep(50 * time.Millisecond)
+			return end
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 950*time.Millisecond)
+		defer cancel()
+		running, waiting, late := submit(t.Context(), 9000), submit(t.Context(), 2000), submit(ctx, 2000)
+		if err := b.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if st := b.Stats(); st.InFlight != 0 || st.InFlightRequests != 0 {
+			t.Errorf("drained with %d batches in flight", st.InFlight)
+		}
+		var tooLate *LateError
+		if err := errors.Join(<-running, <-waiting); err != nil || !errors.As(<-late, &tooLate) {
+			t.Errorf("%v; %v", err, tooLate)
+		}
+	})
+}
+
 func TestUrgentRequestsGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := learned(t, func(s *Settings) { s.BatchSize = 2 })

@@ -46,9 +46,6 @@ type InFlight struct {
 	reserved int      // blocks set aside for it alone
 }
 
-// Known returns the leading blocks that were believed cached when it was sent.
-func (f *InFlight) Known() int { return f.known }
-
 // NewModel returns an empty model of at most limit cached blocks.
 func NewModel(limit int) *Model {
 	return &Model{segments: make(map[uint64]*segment), limit: limit}
@@ -88,7 +85,13 @@ func (m *Model) Known(p Prefix) (blocks int) {
 // new block: they are held until Finish.
 func (m *Model) Send(e *Entry) InFlight {
 	f := InFlight{last: e.node.segment, known: m.Known(e.Prefix), answers: m.answers}
-	f.reserved = m.reserve(e, e.room(f.known))
+	room := m.Room(e)
+	m.reserved += room
+	if e.node.all > 1 {
+		e.node.reserved += room // until the others are sent, too
+	} else {
+		f.reserved = room
+	}
 	for s := f.last; s != nil; s = s.parent {
 		s.inFlight++
 	}

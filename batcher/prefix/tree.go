@@ -51,7 +51,7 @@ type node struct {
 // NewGroup returns a group without entries.
 func (m *Model) NewGroup() *Group {
 	g := &Group{model: m, nodes: make(map[*segment]*node)}
-	g.root.group, g.cursor = g, &g.root
+	g.cursor = &g.root
 	return g
 }
 
@@ -136,9 +136,7 @@ func (g *Group) Next() *Entry {
 // Room returns how many blocks of the server's cache must be set aside to send
 // e: its own new ones, and those of the entries below it, which find it cached.
 // It is 0 if an entry above has set them aside.
-func (m *Model) Room(e *Entry) int { return e.room(m.Known(e.Prefix)) }
-
-func (e *Entry) room(known int) int {
+func (m *Model) Room(e *Entry) int {
 	for n := e.node; n != nil; n = n.parent {
 		if n.reserved > 0 {
 			return 0
@@ -147,18 +145,7 @@ func (e *Entry) room(known int) int {
 	if e.node.segment == nil {
 		return 0 // too short to have a name
 	}
-	return len(e.Prefix) - known + e.node.size - len(e.node.segment.names)
-}
-
-// reserve sets room aside: while other entries stand at or below e's node, or,
-// if there are none, for e itself, which then gives back what is returned.
-func (m *Model) reserve(e *Entry, room int) (own int) {
-	m.reserved += room
-	if e.node.all == 1 {
-		return room
-	}
-	e.node.reserved += room
-	return 0
+	return len(e.Prefix) - m.Known(e.Prefix) + e.node.size - len(e.node.segment.names)
 }
 
 // attach makes n the node of its group for s.
@@ -175,10 +162,9 @@ func (g *Group) drop(n *node) {
 	}
 	g.model.reserved -= n.reserved
 	s := n.segment
-	last := len(s.nodes) - 1
-	s.nodes[n.index] = s.nodes[last]
-	s.nodes[n.index].index = n.index
-	s.nodes = slices.Delete(s.nodes, last, last+1)
+	last := s.nodes[len(s.nodes)-1]
+	s.nodes[n.index], last.index = last, n.index
+	s.nodes = slices.Delete(s.nodes, len(s.nodes)-1, len(s.nodes))
 	delete(g.nodes, s)
 	g.model.tidy(s)
 }
