@@ -60,6 +60,24 @@ type Errors struct {
 	Mean, P90, Worst float64
 }
 
+func (e Errors) String() string {
+	return fmt.Sprintf("%.0f %% on average, %.0f %% at the 90th percentile, %.0f %% at the worst", 100*e.Mean, 100*e.P90, 100*e.Worst)
+}
+
+// String describes the fit in a few lines.
+func (r Result) String() string {
+	p := r.Profile
+	return fmt.Sprintf(`%d calls of %s on %s, one at a time, fitted:
+  call      %8.3f ms + %.3f ms a prompt + %.3f us a byte of text   off by %s
+  forward   %8.3f ms + %.3f ms a prompt + %.3f us a new token + %.3f ns a prompt's tokens squared   off by %s
+  a whole call is off by %s
+  with two callers a forward takes %.2f s longer for each second of the front end's   off by %s
+`, r.Calls, p.Model, strings.TrimSuffix(p.Device, simulated),
+		1e3*p.CallSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte, r.Rest,
+		1e3*p.ForwardSeconds, 1e3*p.SequenceSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, r.Busy,
+		r.Whole, p.Contention, r.Contended)
+}
+
 // call is what was measured of one.
 type call struct {
 	shape
@@ -357,7 +375,7 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 		vocab = 151_936
 	}
 	r.Profile = sim.Profile{
-		Name: o.Name, Device: simulated(info.Device), Model: info.ServedModelName,
+		Name: o.Name, Device: strings.TrimSuffix(info.Device, simulated) + simulated, Model: info.ServedModelName,
 		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: whole calls are off by %.0f %% on average, %.0f %% at the worst",
 			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Worst),
 		ForwardSeconds: d[0], SequenceSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
@@ -374,10 +392,8 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 	return r
 }
 
-// simulated is a device's name as a profile has it.
-func simulated(device string) string {
-	return strings.TrimSuffix(device, " (simulated)") + " (simulated)"
-}
+// simulated ends the name of a profile's device.
+const simulated = " (simulated)"
 
 // contextReserve is how many positions SGLang keeps for itself (0.5.23).
 const contextReserve = 6

@@ -1,24 +1,30 @@
 package sweep
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
 	"time"
 
 	"paceline/loadgen/report"
 	"paceline/sglang"
 )
 
-// Work is SGLang's own account of prefill, counted since some moment of its own. nil is
-// not told.
+// Work is SGLang's own count of its prefill work, from a moment that SGLang chose. nil is
+// unknown.
 type Work struct {
 	UncachedTokens *int64   // tokens computed
 	BusySeconds    *float64 // time spent computing them
 	Forwards       *int64   // prefill batches, as SGLang calls what one forward computes
-	Sequences      *int64   // new ones in them: #new-seq
+	Sequences      *int64   // new sequences in them: #new-seq
 }
 
-// Counters reads SGLang's own account.
+// Counters reads SGLang's own counts.
 type Counters interface {
 	Work(ctx context.Context) (Work, error)
 }
@@ -36,11 +42,54 @@ func (c ServerCounters) Work(ctx context.Context) (Work, error) {
 	return Work{UncachedTokens: &load.TotalPrefillUncachedTokens, BusySeconds: &seconds}, nil
 }
 
-// AllCounters joins accounts that tell of different things. One that can't be read
-// tells nothing.
+// LogCounters counts the prefill batches in SGLang's log and their new sequences:
+//
+//	Prefill batch, #new-seq: 16, #new-token: 8192, #cached-token: 0, …
+//
+// It reads the whole log each time, so the log may be rotated between two sweeps but not
+// within one. SGLang writes a line as a forward begins.
+type LogCounters struct{ Path string }
+
+// Work implements Counters.
+func (c LogCounters) Work(ctx context.Context) (Work, error) {
+	f, err := os.Open(c.Path)
+	if err != nil {
+		return Work{}, fmt.Errorf("-sglang-log: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	batches, sequences, err := countPrefills(ctx, f)
+	if err != nil {
+		return Work{}, fmt.Errorf("-sglang-log: %w", err)
+	}
+	return Work{Forwards: &batches, Sequences: &sequences}, nil
+}
+
+var newSequences = regexp.MustCompile(`Prefill batch.*?#new-seq: (\d+)`)
+
+// countPrefills counts whole lines: a line that SGLang is writing counts next time.
+func countPrefills(ctx context.Context, r io.Reader) (batches, sequences int64, err error) {
+	lines := bufio.NewReader(r)
+	for ctx.Err() == nil {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return batches, sequences, nil
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		if found := newSequences.FindSubmatch(line); found != nil {
+			if n, err := strconv.ParseInt(string(found[1]), 10, 32); err == nil {
+				batches, sequences = batches+1, sequences+n
+			}
+		}
+	}
+	return 0, 0, ctx.Err()
+}
+
+// AllCounters joins counters of different things. Those that can't be read count nothing.
 type AllCounters []Counters
 
-// Work implements Counters. Its error is that of all, where none could be read.
+// Work implements Counters. It fails if none can be read.
 func (all AllCounters) Work(ctx context.Context) (Work, error) {
 	var w Work
 	var errs []error
@@ -66,14 +115,6 @@ func either[T any](a, b *T) *T {
 	return b
 }
 
-// since is what was done after before.
-func (w Work) since(before Work) Work {
-	return Work{
-		minus(w.UncachedTokens, before.UncachedTokens), minus(w.BusySeconds, before.BusySeconds),
-		minus(w.Forwards, before.Forwards), minus(w.Sequences, before.Sequences),
-	}
-}
-
 func minus[T int64 | float64](a, b *T) *T {
 	if a == nil || b == nil {
 		return nil
@@ -82,27 +123,24 @@ func minus[T int64 | float64](a, b *T) *T {
 	return &d
 }
 
-// tell puts it into a run.
-func (w Work) tell(run *report.Run) {
-	run.ServerUncachedTokens, run.ServerBusySeconds = w.UncachedTokens, w.BusySeconds
-	run.ServerForwards, run.ServerSequences = w.Forwards, w.Sequences
-}
-
-// Account reads an account now, and what it returns puts into a run what was done in
-// between. Accounts that can't be read, and nil ones, tell nothing; nor does any where
-// there is a warm-up, of whose end they don't know.
-func (p Plan) Account(ctx context.Context, c Counters) func(context.Context, *report.Run) {
+// account reads the counters now. The function that it returns reads them again and writes
+// the difference into a run. Counters that can't be read, nil ones, and those around a
+// warm-up, whose end they don't see, leave the run as it is.
+func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *report.Run) {
 	if c == nil || p.Arrival.WarmUp > 0 {
 		return func(context.Context, *report.Run) {}
 	}
 	before, err := c.Work(ctx)
 	return func(ctx context.Context, run *report.Run) {
-		// Also of a pass that was cut short; but a server that hangs must not keep the report.
+		// Also after a pass that was cut short; but a server that hangs must not keep the report.
 		ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer done()
 		after, errAfter := c.Work(ctx)
-		if err == nil && errAfter == nil {
-			after.since(before).tell(run)
+		if err != nil || errAfter != nil {
+			return
 		}
+		run.ServerUncachedTokens = minus(after.UncachedTokens, before.UncachedTokens)
+		run.ServerBusySeconds = minus(after.BusySeconds, before.BusySeconds)
+		run.ServerForwards, run.ServerSequences = minus(after.Forwards, before.Forwards), minus(after.Sequences, before.Sequences)
 	}
 }

@@ -124,7 +124,7 @@ func TestAStallShowsInLatencyFromWhenDueAndHidesFromThatFromTheSend(t *testing.T
 	near := func(got, want float64) bool { return math.Abs(got-want) < 1e-6 }
 	synctest.Test(t, func(t *testing.T) {
 		a := open(Constant, 100)
-		a.MostOutstanding, a.WhenFull = 1, Wait
+		a.MaxOutstanding, a.WhenFull = 1, Wait
 		run, _ := offer(t, stalling(), prompts(1000), a, 1)
 		due := run.Arrivals.LatencyFromIntended
 		if !near(run.Latency.P99, 0.001) || !near(run.Latency.Max, 1.001) {

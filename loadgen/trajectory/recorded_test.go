@@ -108,7 +108,7 @@ func TestReferenceOfEachWordIsOneTokenOfQwens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range tokenWords {
+	for _, w := range texts().tokenWords {
 		if n := len(qwen.Encode(" " + w)); n != 1 {
 			t.Errorf("%s is %d tokens", w, n)
 		}
