@@ -32,19 +32,6 @@ const (
 var errImpossible = errors.New("what is reported can't be true")
 
 var checkCommand = subcommand{
-	usage: `loadgen check says whether reported throughputs can be true, by arithmetic.
-
-  go run ./loadgen check table.csv                  a table of batch sizes and times in seconds
-  go run ./loadgen check -device h100 results.json  a report of loadgen's own
-  printf '1 0.55\n2 0.31\n' | go run ./loadgen check -prompts 500 -
-
-Without -device a table is held against an A100, an H100 and an H200. A table has no
-tokens, so its prompts are taken for first turns of SWE-bench Verified with R2E-Gym's
-short prompt, and all that they share for cached.
-Exit status: 0 nothing is impossible, 1 something is, 2 bad input.
-
-Flags:
-`,
 	args: "one file, or - for standard input", most: 1,
 	define: func(f *flagSet) runner {
 		var c checker

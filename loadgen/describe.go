@@ -13,17 +13,6 @@ import (
 
 // describeCommand compares generated trajectories with published figures and with a file.
 var describeCommand = subcommand{
-	usage: `loadgen describe prints what trajectories are made of: generated ones, beside
-published figures and, with -trajectories, beside those of a file.
-
-  go run ./loadgen describe
-  go run ./loadgen describe -seed 7 -out generated.jsonl   write them, as R2E-Gym does: the same seed, the same bytes
-  go run ./loadgen describe -trajectories run.jsonl -tokenizer tokenizer.json
-
-Tokens are estimated from bytes, unless -tokenizer counts them.
-
-Flags:
-`,
 	define: func(f *flagSet) runner {
 		var count int
 		var seed uint64

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,16 +14,18 @@ import (
 	"paceline/loadgen/report"
 )
 
-// flagSet is a flag.FlagSet whose help lists the flags by subject, in the order in which they
-// were defined.
+//go:embed help
+var helpFiles embed.FS
+
+// flagSet is a flag.FlagSet whose help begins with help/NAME.txt and lists the flags by subject,
+// in the order in which they were defined.
 type flagSet struct {
 	*flag.FlagSet
-	usage string
-	help  []string // names of flags, and titles, which end with a colon
+	help []string // names of flags, and titles, which end with a colon
 }
 
-func newFlagSet(name, usage string) *flagSet {
-	f := &flagSet{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), usage: usage}
+func newFlagSet(name string) *flagSet {
+	f := &flagSet{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
 	f.SetOutput(io.Discard) // one message, ours
 	return f
 }
@@ -79,7 +82,8 @@ const (
 
 func (f *flagSet) printHelp(w io.Writer) {
 	var b strings.Builder
-	b.WriteString(f.usage)
+	usage, _ := helpFiles.ReadFile("help/" + f.Name() + ".txt") // a test reads each
+	b.Write(usage)
 	for _, name := range f.help {
 		if title, ok := strings.CutSuffix(name, ":"); ok {
 			fmt.Fprintf(&b, "\n%s\n", title)

@@ -43,7 +43,11 @@ func TestHelpFitsATerminal(t *testing.T) {
 
 // TestTheExamplesOfHelpAreUnderstood reads the flags of each, without running it.
 func TestTheExamplesOfHelpAreUnderstood(t *testing.T) {
-	examples := regexp.MustCompile(`(?m)^  go run ./loadgen(.*)$`).FindAllStringSubmatch(usage, -1)
+	usage, err := helpFiles.ReadFile("help/loadgen.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile(`(?m)^  go run ./loadgen(.*)$`).FindAllStringSubmatch(string(usage), -1)
 	if len(examples) < 7 {
 		t.Fatalf("only %d examples", len(examples))
 	}
@@ -55,6 +59,15 @@ func TestTheExamplesOfHelpAreUnderstood(t *testing.T) {
 		}
 		if _, err := parseOptions(args, &bytes.Buffer{}); err != nil {
 			t.Errorf("%s: %v", e[0], err)
+		}
+	}
+}
+
+func TestEachSubcommandHasHelp(t *testing.T) {
+	for name, c := range subcommands {
+		var out strings.Builder
+		if err := c.run(t.Context(), name, []string{"-h"}, nil, &out); err != nil || !strings.HasPrefix(out.String(), "loadgen "+name+" ") {
+			t.Errorf("%s: %v: %s", name, err, out.String())
 		}
 	}
 }

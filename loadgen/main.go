@@ -42,6 +42,9 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	if len(args) > 0 {
+		if args[0] == "coordinate" {
+			return fail(inputError{errors.New("coordinate: was removed: " + coordinatorReplacement)})
+		}
 		if c, ok := subcommands[args[0]]; ok {
 			ctx := context.Background()
 			if c.stops {
@@ -66,7 +69,6 @@ func run(args []string) int {
 
 // subcommand is one of loadgen's.
 type subcommand struct {
-	usage string
 	args  string // what must be given after the flags; empty for nothing
 	most  int    // how many of these may be given; 0: any number above 0
 	stops bool   // it ends its work after a signal; others end at once
@@ -82,24 +84,16 @@ var subcommands = map[string]subcommand{
 	"calibrate": calibrateCommand,
 	"check":     checkCommand,
 	"compare":   compareCommand,
-	"coordinate": {define: func(*flagSet) runner {
-		return func(context.Context, []string, io.Reader, io.Writer) error {
-			return inputError{errors.New("coordinate: was removed: " + coordinatorReplacement)}
-		}
-	}},
-	"describe": describeCommand,
-	"merge":    mergeCommand,
-	"report":   reportCommand,
-	"schema":   schemaCommand,
-	"simulate": simulateCommand,
+	"describe":  describeCommand,
+	"merge":     mergeCommand,
+	"report":    reportCommand,
+	"schema":    schemaCommand,
+	"simulate":  simulateCommand,
 }
 
 func (c subcommand) run(ctx context.Context, name string, args []string, in io.Reader, out io.Writer) error {
-	f := newFlagSet("loadgen "+name, c.usage)
+	f := newFlagSet(name)
 	r := c.define(f)
-	if c.usage == "" { // removed: it takes whatever it took
-		return r(ctx, nil, in, out)
-	}
 	switch err := f.parse(args, out); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil

@@ -19,48 +19,6 @@ import (
 	"paceline/loadgen/target"
 )
 
-const usage = `loadgen replays agent trajectories through a batching proxy and reports the
-throughput at each batch setting.
-
-Begin here
-  go run ./loadgen
-        A simulated SGLang and a proxy in this process, 500 generated trajectories, every batch
-        size three times, cold and warm. Needs nothing. The report says that it is simulated.
-  go run ./loadgen -sglang http://127.0.0.1:30000 -problems swe.jsonl -n 100
-        Your SGLang, behind a proxy in this process, with prompts made of your problem statements.
-  go run ./loadgen -target 127.0.0.1:50051 -target-admin 127.0.0.1:9090 -sizes 8,16,32
-        A proxy that runs already. Its settings are put back afterwards.
-
-Other loads
-  go run ./loadgen -trajectories run.jsonl -turns 0     whole conversations, turn after turn
-  go run ./loadgen -rollouts 8 -n 60                    each trajectory eight times
-  go run ./loadgen -rate 20                             20 a second, however long answers take
-  go run ./loadgen -rate 5..50 -warm-up 5s              from 5 to 50 a second
-  go run ./loadgen -trace trace.jsonl -speed 2          a recorded trace, twice as fast
-
-Larger sweeps
-  go run ./loadgen -sizes 1,4,16 -max-in-flight 1,2,4 -max-wait 0s,5ms -order fifo,prefix
-        Each combination.
-  go run ./loadgen -repeats 20 -stop-when 2%            as many repeats as a setting needs
-  go run ./loadgen -resume results/…                    go on with a sweep that was cut short
-  go run ./loadgen -resume results/… -repeats 5         or add repeats to one that was not
-
-For others to believe it
-  go run ./loadgen -repeats 5 -device h100              intervals, and whether the device can do it
-  go run ./loadgen -fail-if 'p99>2s' -fail-if 'failed>0%'       exit status 3 if so
-  go run ./loadgen compare before after                 which differences their repeats can tell
-
-Subcommands, each with -h
-  calibrate   fit the simulator to a server           describe   what the trajectories are like
-  check       can a reported throughput be true       report     write a report again, or in Chinese
-  compare     two reports side by side                schema     the JSON Schema of results.json
-  merge       join the reports of shards              simulate   serve a simulated SGLang
-
-Ctrl-C stops the sweep and still writes what was measured (-resume goes on from there); once
-more ends at once.
-Exit status: 0 all answered, 1 something failed, 2 bad input, 3 a -fail-if holds, 130 interrupted.
-`
-
 // options is the command line of a sweep.
 type options struct {
 	load load.Options
@@ -102,7 +60,7 @@ const defaultProfile = "h100-qwen2.5-7b"
 // flags defines the flags of a sweep, each with its default, the reason for it where it is not
 // plain, and its help.
 func (o *options) flags() *flagSet {
-	f := newFlagSet("loadgen", usage)
+	f := newFlagSet("loadgen")
 	o.loadFlags(f)
 	o.arrivalFlags(f)
 	o.settingFlags(f)

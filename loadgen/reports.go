@@ -16,12 +16,6 @@ import (
 
 // compareCommand sets two reports side by side.
 var compareCommand = subcommand{
-	usage: `loadgen compare sets two reports side by side, setting by setting, and says which
-differences their repeats can tell.
-
-  go run ./loadgen compare before/results.json after/results.json
-  go run ./loadgen compare before after             the folders will do
-`,
 	args: "two reports", most: 2,
 	define: func(*flagSet) runner {
 		return func(_ context.Context, args []string, _ io.Reader, out io.Writer) error {
@@ -43,16 +37,6 @@ differences their repeats can tell.
 
 // mergeCommand joins the reports of shards.
 var mergeCommand = subcommand{
-	usage: `loadgen merge joins the reports of all shards of one load (-shard i/n) to one: counts,
-tokens and histograms exactly, the time of each run from the earliest start to the
-latest end by the shards' clocks.
-
-  go run ./loadgen merge -out all shard0 shard1 shard2 shard3
-
-Each directory holds a shard's results.json and requests.jsonl.
-
-Flags:
-`,
 	args: "the directories of all shards",
 	define: func(f *flagSet) runner {
 		var dir string
@@ -88,14 +72,6 @@ func mergeReports(shards []string, dir string) error {
 
 // reportCommand writes the pages of a report again.
 var reportCommand = subcommand{
-	usage: `loadgen report writes report.md and report.html again from a report's results.json
-and requests.jsonl, in either language, and prints the summary.
-
-  go run ./loadgen report -lang zh results/20261123-180718
-  go run ./loadgen report -out elsewhere results/20261123-180718
-
-Flags:
-`,
 	args: "the directory of one report", most: 1,
 	define: func(f *flagSet) runner {
 		var language, dir string
@@ -138,7 +114,6 @@ func rewrite(w io.Writer, from, to string, lang phrase.Language) error {
 
 // schemaCommand prints the JSON Schema of results.json.
 var schemaCommand = subcommand{
-	usage: "loadgen schema prints the JSON Schema (2020-12) of results.json; a line of requests.jsonl is its $defs/Request.\n",
 	define: func(*flagSet) runner {
 		return func(_ context.Context, _ []string, _ io.Reader, out io.Writer) error {
 			_, err := out.Write(report.Schema)

@@ -16,17 +16,6 @@ import (
 
 // simulateCommand serves a simulated SGLang.
 var simulateCommand = subcommand{
-	usage: `loadgen simulate serves a simulated SGLang over SGLang's own HTTP, until Ctrl-C or
-SIGTERM: a server for the proxy where no GPU is.
-
-  go run ./loadgen simulate -listen 127.0.0.1:30000
-  go run ./proxy
-
-It keeps the times of its profile and computes no model; /server_info says so.
-Like SGLang it answers nothing that is still being read when it is stopped.
-
-Flags:
-`,
 	stops: true,
 	define: func(f *flagSet) runner {
 		var listen, profile string
@@ -74,16 +63,6 @@ func newSimulator(profile string, speed float64) (*sim.Server, sim.Profile, erro
 
 // calibrateCommand fits the simulator to a server.
 var calibrateCommand = subcommand{
-	usage: `loadgen calibrate measures what work costs a running SGLang and writes it as a
-profile of the simulator.
-
-  go run ./loadgen calibrate -sglang http://127.0.0.1:30000 -out mine.json
-  go run ./loadgen -sim-profile mine.json
-
-It needs the server for itself, and empties its cache.
-
-Flags:
-`,
 	stops: true,
 	define: func(f *flagSet) runner {
 		o := calibrate.Options{Speed: 1}

@@ -32,7 +32,7 @@ const (
 type stack struct {
 	proxy    *target.Proxy
 	direct   *target.Direct // nil without -sglang
-	counters sweep.Counters // nil where SGLang can't be reached
+	counters sweep.Counters
 	status   *pb.GetStatusResponse
 
 	closers []func() error
@@ -52,7 +52,7 @@ func (s *stack) onClose(f func() error) { s.closers = append(s.closers, f) }
 // buildStack starts and connects what the flags ask for, and waits until it is ready. After an
 // error nothing is left running.
 func buildStack(ctx context.Context, o options, t *tracing, log *slog.Logger) (*stack, error) {
-	s := &stack{}
+	s := &stack{counters: sweep.Counters{Log: o.sglangLog}}
 	if err := s.build(ctx, o, t, log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -75,13 +75,6 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 	}
 	s.onClose(s.proxy.Close)
 	s.proxy.MaxNewTokens, s.proxy.Tracer = uint32(o.maxNewTokens), t.client()
-	if o.sglangLog != "" {
-		all := sweep.AllCounters{sweep.LogCounters{Path: o.sglangLog}}
-		if s.counters != nil {
-			all = append(all, s.counters)
-		}
-		s.counters = all
-	}
 	s.status, err = awaitReady(ctx, s.proxy, admin)
 	return err
 }
@@ -108,7 +101,7 @@ func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string,
 		return "", inputError{err}
 	}
 	s.onClose(func() error { client.CloseIdle(); return nil })
-	s.counters = sweep.ServerCounters{Client: client}
+	s.counters.Client = client
 	if o.simulated() {
 		return url, nil
 	}

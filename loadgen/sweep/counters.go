@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -15,53 +14,47 @@ import (
 	"paceline/sglang"
 )
 
-// Work is SGLang's own count of its prefill work, from a moment that SGLang chose. nil is
-// unknown.
-type Work struct {
-	UncachedTokens *int64   // tokens computed
-	BusySeconds    *float64 // time spent computing them
-	Forwards       *int64   // prefill batches, as SGLang calls what one forward computes
-	Sequences      *int64   // new sequences in them: #new-seq
+// Counters reads SGLang's own counts of its prefill work.
+type Counters struct {
+	Client *sglang.Client // reads /v1/loads; nil: not read
+
+	// Log is the file of SGLang's log; empty: not read. Of each forward it has a line with the
+	// new sequences, which SGLang writes as the forward begins:
+	//
+	//	Prefill batch, #new-seq: 16, #new-token: 8192, #cached-token: 0, …
+	//
+	// It is read as a whole each time, so it may be rotated between two sweeps but not within one.
+	Log string
 }
 
-// Counters reads SGLang's own counts.
-type Counters interface {
-	Work(ctx context.Context) (Work, error)
+// work is what SGLang has counted since a moment that it chose. nil is unknown.
+type work struct {
+	uncachedTokens *int64   // tokens computed
+	busySeconds    *float64 // time spent computing them
+	forwards       *int64   // prefill batches, as SGLang calls what one forward computes
+	sequences      *int64   // new sequences in them: #new-seq
 }
 
-// ServerCounters reads /v1/loads.
-type ServerCounters struct{ Client *sglang.Client }
-
-// Work implements Counters.
-func (c ServerCounters) Work(ctx context.Context) (Work, error) {
-	load, err := c.Client.Loads(ctx)
-	if err != nil {
-		return Work{}, err
+// read reads the counters. What can't be read stays unknown.
+func (c Counters) read(ctx context.Context) (w work) {
+	if c.Client != nil {
+		if load, err := c.Client.Loads(ctx); err == nil {
+			seconds := float64(load.TotalPrefillBusyMicros) / 1e6
+			w.uncachedTokens, w.busySeconds = &load.TotalPrefillUncachedTokens, &seconds
+		}
 	}
-	seconds := float64(load.TotalPrefillBusyMicros) / 1e6
-	return Work{UncachedTokens: &load.TotalPrefillUncachedTokens, BusySeconds: &seconds}, nil
-}
-
-// LogCounters counts the prefill batches in SGLang's log and their new sequences:
-//
-//	Prefill batch, #new-seq: 16, #new-token: 8192, #cached-token: 0, …
-//
-// It reads the whole log each time, so the log may be rotated between two sweeps but not
-// within one. SGLang writes a line as a forward begins.
-type LogCounters struct{ Path string }
-
-// Work implements Counters.
-func (c LogCounters) Work(ctx context.Context) (Work, error) {
-	f, err := os.Open(c.Path)
+	if c.Log == "" {
+		return w
+	}
+	f, err := os.Open(c.Log)
 	if err != nil {
-		return Work{}, fmt.Errorf("-sglang-log: %w", err)
+		return w
 	}
 	defer f.Close() //nolint:errcheck // only read
-	batches, sequences, err := countPrefills(ctx, f)
-	if err != nil {
-		return Work{}, fmt.Errorf("-sglang-log: %w", err)
+	if forwards, sequences, err := countPrefills(ctx, f); err == nil {
+		w.forwards, w.sequences = &forwards, &sequences
 	}
-	return Work{Forwards: &batches, Sequences: &sequences}, nil
+	return w
 }
 
 var newSequences = regexp.MustCompile(`Prefill batch.*?#new-seq: (\d+)`)
@@ -86,33 +79,23 @@ func countPrefills(ctx context.Context, r io.Reader) (batches, sequences int64, 
 	return 0, 0, ctx.Err()
 }
 
-// AllCounters joins counters of different things. Those that can't be read count nothing.
-type AllCounters []Counters
-
-// Work implements Counters. It fails if none can be read.
-func (all AllCounters) Work(ctx context.Context) (Work, error) {
-	var w Work
-	var errs []error
-	for _, c := range all {
-		one, err := c.Work(ctx)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		w.UncachedTokens, w.BusySeconds = either(w.UncachedTokens, one.UncachedTokens), either(w.BusySeconds, one.BusySeconds)
-		w.Forwards, w.Sequences = either(w.Forwards, one.Forwards), either(w.Sequences, one.Sequences)
+// account reads the counters now. The function that it returns reads them again and writes the
+// difference into a run, as far as both are known. Around a warm-up, whose end the counters don't
+// see, it leaves the run as it is.
+func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *report.Run) {
+	if p.Arrival.WarmUp > 0 {
+		return func(context.Context, *report.Run) {}
 	}
-	if len(errs) == len(all) {
-		return w, errors.Join(errs...)
+	before := c.read(ctx)
+	return func(ctx context.Context, run *report.Run) {
+		// Also after a pass that was cut short; but a server that hangs must not keep the report.
+		ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer done()
+		after := c.read(ctx)
+		run.ServerUncachedTokens = minus(after.uncachedTokens, before.uncachedTokens)
+		run.ServerBusySeconds = minus(after.busySeconds, before.busySeconds)
+		run.ServerForwards, run.ServerSequences = minus(after.forwards, before.forwards), minus(after.sequences, before.sequences)
 	}
-	return w, nil
-}
-
-func either[T any](a, b *T) *T {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 func minus[T int64 | float64](a, b *T) *T {
@@ -121,26 +104,4 @@ func minus[T int64 | float64](a, b *T) *T {
 	}
 	d := *a - *b
 	return &d
-}
-
-// account reads the counters now. The function that it returns reads them again and writes
-// the difference into a run. Counters that can't be read, nil ones, and those around a
-// warm-up, whose end they don't see, leave the run as it is.
-func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *report.Run) {
-	if c == nil || p.Arrival.WarmUp > 0 {
-		return func(context.Context, *report.Run) {}
-	}
-	before, err := c.Work(ctx)
-	return func(ctx context.Context, run *report.Run) {
-		// Also after a pass that was cut short; but a server that hangs must not keep the report.
-		ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer done()
-		after, errAfter := c.Work(ctx)
-		if err != nil || errAfter != nil {
-			return
-		}
-		run.ServerUncachedTokens = minus(after.UncachedTokens, before.UncachedTokens)
-		run.ServerBusySeconds = minus(after.BusySeconds, before.BusySeconds)
-		run.ServerForwards, run.ServerSequences = minus(after.Forwards, before.Forwards), minus(after.Sequences, before.Sequences)
-	}
 }

@@ -1,14 +1,13 @@
 package sweep
 
 import (
-	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"paceline/loadgen/report"
+	"paceline/sglang"
 )
 
 const someLog = `[2026-11-23 13:33:18] INFO: Uvicorn running on http://127.0.0.1:30000
@@ -36,25 +35,26 @@ func TestAnAccountIsWhatWasDoneInBetween(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	away, err := sglang.NewClient("http://127.0.0.1:1", sglang.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer away.CloseIdle()
 	write(someLog + "\n")
 	var run report.Run
-	told := Plan{}.account(t.Context(), AllCounters{broken{}, LogCounters{path}})
+	told := Plan{}.account(t.Context(), Counters{Client: away, Log: path})
 	write(someLog + "\n" + someLog + "\n")
 	told(t.Context(), &run)
 	if run.ServerForwards == nil || *run.ServerForwards != 3 || run.ServerSequences == nil || *run.ServerSequences != 26 || run.ServerUncachedTokens != nil {
 		t.Errorf("%+v", run)
 	}
 	run = report.Run{}
-	Plan{}.account(t.Context(), AllCounters{broken{}, LogCounters{path + "x"}})(t.Context(), &run)
-	Plan{}.account(t.Context(), nil)(t.Context(), &run)
+	Plan{}.account(t.Context(), Counters{Client: away, Log: path + "x"})(t.Context(), &run)
+	Plan{}.account(t.Context(), Counters{})(t.Context(), &run)
 	if run.ServerForwards != nil {
 		t.Errorf("an account that can't be read tells %+v", run)
 	}
 }
-
-type broken struct{}
-
-func (broken) Work(context.Context) (Work, error) { return Work{}, errors.New("away") }
 
 func FuzzCountPrefills(f *testing.F) {
 	f.Add(someLog)

@@ -15,9 +15,6 @@ type Pass struct {
 	Repeat  int // from 1
 	Number  int // in the sweep, from 1
 	Of      int // passes in the sweep, at most
-
-	// Unmeasured is a pass that only fills the cache for the one after it.
-	Unmeasured bool
 }
 
 func (p Pass) String() string {
@@ -82,11 +79,10 @@ func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.R
 	phases := s.Plan.phases()
 	p := Pass{Setting: c.setting, Repeat: c.repeat, Of: s.Plan.Passes()}
 	if phases[0] == Warm { // nothing measured fills the cache for it
-		p.Phase, p.Unmeasured, p.Number = Cold, true, before+1
+		p.Phase, p.Number = Cold, before+1
 		if _, _, err := s.Runner.Measure(ctx, p); err != nil {
 			return nil, err
 		}
-		p.Unmeasured = false
 	}
 	for i, phase := range phases {
 		p.Phase, p.Number = phase, before+i+1

@@ -23,7 +23,7 @@ type Sweep struct {
 	Prompts  []target.Prompt
 	Proxy    *target.Proxy  // for every setting but direct, and for flushing
 	Direct   *target.Direct // for direct settings; nil without one
-	Counters Counters       // SGLang's own counts; nil where they can't be read
+	Counters Counters       // SGLang's own counts
 	Progress *Progress
 	Log      *slog.Logger
 }

@@ -18,11 +18,10 @@ import (
 // came, how long it was, and which blocks its prompt shares with other requests. A trace has
 // no text.
 type Recorded struct {
-	Line         int           // in the file, from 1
-	At           time.Duration // from the first request of the trace
-	InputTokens  int
-	OutputTokens int      // recorded; a prefill generates none of them
-	Blocks       []uint64 // names of the prompt's blocks of BlockTokens, in order
+	Line        int           // in the file, from 1
+	At          time.Duration // from the first request of the trace
+	InputTokens int
+	Blocks      []uint64 // names of the prompt's blocks of BlockTokens, in order
 }
 
 // BlockTokens is how many tokens a block of a trace has; the last may have fewer.
@@ -35,10 +34,9 @@ const (
 
 // recordedRow is a line of a trace.
 type recordedRow struct {
-	Timestamp    *float64 `json:"timestamp"` // milliseconds
-	InputLength  *int     `json:"input_length"`
-	OutputLength int      `json:"output_length"`
-	HashIDs      []uint64 `json:"hash_ids"`
+	Timestamp   *float64 `json:"timestamp"` // milliseconds
+	InputLength *int     `json:"input_length"`
+	HashIDs     []uint64 `json:"hash_ids"`
 }
 
 // ReadTraceFile reads a recorded trace from a file of JSON lines; see ReadTrace.
@@ -52,7 +50,7 @@ func ReadTraceFile(path string, most int) ([]Recorded, error) {
 }
 
 // ReadTrace reads at most so many requests, one a line: timestamp in milliseconds,
-// input_length and output_length in tokens, hash_ids of blocks of BlockTokens. Without
+// input_length in tokens, hash_ids of blocks of BlockTokens. Without
 // hash_ids for all its blocks, a prompt shares none of the rest. Requests are sorted by their
 // times, which begin at 0. ReadTrace skips blank lines and ignores unknown fields; an error
 // names name, the line and what was expected.
@@ -103,14 +101,12 @@ func decodeRecorded(line []byte) (Recorded, float64, error) {
 		return Recorded{}, 0, errors.New("input_length is missing; expected the prompt's number of tokens")
 	case *row.InputLength < 1 || *row.InputLength > maxInputTokens:
 		return Recorded{}, 0, fmt.Errorf("input_length: expected 1 to %d tokens", maxInputTokens)
-	case row.OutputLength < 0:
-		return Recorded{}, 0, errors.New("output_length: expected at least 0 tokens")
 	}
 	if blocks := (*row.InputLength + BlockTokens - 1) / BlockTokens; len(row.HashIDs) > blocks {
 		return Recorded{}, 0, fmt.Errorf("hash_ids: expected at most %d for %d tokens, one for each %d, found %d",
 			blocks, *row.InputLength, BlockTokens, len(row.HashIDs))
 	}
-	return Recorded{InputTokens: *row.InputLength, OutputTokens: row.OutputLength, Blocks: row.HashIDs}, *row.Timestamp, nil
+	return Recorded{InputTokens: *row.InputLength, Blocks: row.HashIDs}, *row.Timestamp, nil
 }
 
 // Synthesis makes prompts for recorded requests. The same trace gives the same prompts on
