@@ -35,24 +35,11 @@ func field(path, name, separator string) string {
 	return ""
 }
 
-// version returns the commit of this binary as far as the build knows it: the revision and
-// whether it was changed, or the version of the module.
+// version returns the version of the module: of a build in a checkout it holds the commit, and
+// whether files were changed.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
 	}
-	revision, changed := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision" && len(s.Value) >= 12:
-			revision = s.Value[:12]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = "+changes"
-		}
-	}
-	if revision != "" {
-		return revision + changed
-	}
-	return info.Main.Version
+	return "unknown"
 }

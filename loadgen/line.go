@@ -30,6 +30,8 @@ func newLine(out *os.File, p *sweep.Progress) *line {
 	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p, begun: time.Now()}
 }
 
+const renew = "\r\x1b[K" // goes to the beginning of the line and clears it
+
 // show renews the line until ctx ends. It does nothing without a terminal.
 func (l *line) show(ctx context.Context) {
 	if !l.terminal {
@@ -40,11 +42,15 @@ func (l *line) show(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			l.clear()
+			l.write(renew)
 			return
 		case <-tick.C:
 			if run := l.progress.Run(); run != nil {
-				l.write("\r\x1b[K" + cut(describeRun(run, l.remaining(run)), l.width()))
+				text := describeRun(run, l.remaining(run))
+				if width, _, err := term.GetSize(int(l.out.Fd())); err == nil {
+					text = cut(text, width)
+				}
+				l.write(renew + text)
 			}
 		}
 	}
@@ -97,15 +103,6 @@ func seconds(v float64) string {
 	return number.Significant(v, 2) + "s"
 }
 
-// width is how many columns the terminal has; 0 if it is unknown.
-func (l *line) width() int {
-	width, _, err := term.GetSize(int(l.out.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
-}
-
 // cut shortens a text to one column less than width, or renewing it would scroll. No character
 // in it is wider than a column.
 func cut(text string, width int) string {
@@ -115,31 +112,23 @@ func cut(text string, width int) string {
 	return text
 }
 
-func (l *line) clear() {
-	if l.terminal {
-		l.write("\r\x1b[K")
-	}
-}
-
 // write shows text. A terminal that can't be written to is no reason to stop measuring.
 func (l *line) write(text string) { _, _ = io.WriteString(l.out, text) }
 
 // measured prints a finished run.
 func (l *line) measured(r report.Run) {
 	l.finished.Add(1)
-	l.clear()
-	l.write(runLine(r))
-}
-
-func runLine(r report.Run) string {
-	var marks strings.Builder
+	if l.terminal {
+		l.write(renew)
+	}
+	marks := ""
 	if r.Failed > 0 {
-		fmt.Fprintf(&marks, "  %d failed", r.Failed)
+		marks += fmt.Sprintf("  %d failed", r.Failed)
 	}
 	if !r.Complete {
-		marks.WriteString("  INCOMPLETE")
+		marks += "  INCOMPLETE"
 	}
-	return fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
+	l.write(fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
 		r.Setting, r.Phase, r.Repeat, r.Completed, r.Total, r.WallSeconds, r.RequestThroughput,
-		100*r.CachedShare(), r.EffectiveBatchSize, marks.String())
+		100*r.CachedShare(), r.EffectiveBatchSize, marks))
 }

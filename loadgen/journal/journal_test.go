@@ -93,7 +93,17 @@ func TestOnlyTheRequestsOfKeptRunsStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for lines, want := range map[int]int{3: 2, 2: 0} { // the cold run alone is measured again
+	whole, err := os.ReadFile(filepath.Join(dir, RequestsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines, want := range []int{2: 0, 3: 2} { // the cold run alone is measured again
+		if lines < 2 {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, RequestsFile), whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		cut := bytes.Join(bytes.SplitAfter(data, []byte("\n"))[:lines], nil)
 		if err := os.WriteFile(path, cut, 0o600); err != nil {
 			t.Fatal(err)

@@ -1,13 +1,11 @@
 package sweep
 
 import (
-	"context"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"paceline/loadgen/stats"
-	"paceline/loadgen/target"
 )
 
 // Progress is where a sweep is. The sweep writes it; any goroutine may read it at any time.
@@ -30,7 +28,6 @@ type RunProgress struct {
 
 	answered, failed atomic.Int64
 	inFlight         atomic.Int64
-	answers          atomic.Int64
 	latency          [recent]atomic.Int64 // of the last answers, in nanoseconds of real time
 }
 
@@ -59,7 +56,7 @@ func (r *RunProgress) Share() float64 {
 // Latency returns the median and the 99th percentile of the last answers, in seconds of
 // the report. It returns false before the first answer.
 func (r *RunProgress) Latency() (p50, p99 float64, ok bool) {
-	n := min(int(r.answers.Load()), recent)
+	n := min(r.Answered(), recent)
 	var last []float64
 	for i := range n {
 		if v := r.latency[i].Load(); v > 0 { // 0: counted, and about to be stored
@@ -73,28 +70,11 @@ func (r *RunProgress) Latency() (p50, p99 float64, ok bool) {
 	return stats.Percentile(last, 50), stats.Percentile(last, 99), true
 }
 
-func (r *RunProgress) ended(err error) {
+// ended counts a prompt that was answered after a latency, or failed.
+func (r *RunProgress) ended(latency time.Duration, err error) {
 	if err != nil {
 		r.failed.Add(1)
 		return
 	}
-	r.answered.Add(1)
-}
-
-// watched is a Sender that reports to a RunProgress.
-type watched struct {
-	target.Sender
-	run *RunProgress
-}
-
-// Send sends one prompt and waits for its answer.
-func (s watched) Send(ctx context.Context, p target.Prompt) (target.Answer, error) {
-	s.run.inFlight.Add(1)
-	defer s.run.inFlight.Add(-1)
-	start := time.Now()
-	answer, err := s.Sender.Send(ctx, p)
-	if err == nil {
-		s.run.latency[(s.run.answers.Add(1)-1)%recent].Store(int64(time.Since(start)))
-	}
-	return answer, err
+	r.latency[(r.answered.Add(1)-1)%recent].Store(int64(latency))
 }

@@ -3,7 +3,6 @@ package sweep
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -32,13 +31,11 @@ func TestTheLiveLineKnowsWhatIsInFlightAndHowLongAnswersTake(t *testing.T) {
 		if _, _, ok := r.Latency(); ok {
 			t.Error("a latency before the first answer")
 		}
-		to := watched{slow{}, r}
 		ctx, cancel := context.WithCancel(t.Context())
-		for _, d := range []time.Duration{time.Second, time.Second, 3 * time.Second, time.Hour} {
-			go func() {
-				_, err := to.Send(ctx, target.Prompt{Pause: d})
-				r.ended(err)
-			}()
+		list := []target.Prompt{{Pause: time.Second}, {Pause: time.Second}, {Pause: 3 * time.Second}, {Pause: time.Hour}}
+		to := newTraffic(slow{}, list, 2*time.Hour, 2, r)
+		for k := range list {
+			go to.send(ctx, k, due{})
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
@@ -62,23 +59,18 @@ func TestTheLiveLineKnowsWhatIsInFlightAndHowLongAnswersTake(t *testing.T) {
 func TestOnlyTheLastAnswersCountForTheLiveLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &RunProgress{Speed: 1}
-		to := watched{slow{}, r}
+		list := []target.Prompt{{Pause: time.Hour}, {Pause: time.Second}}
+		to := newTraffic(slow{}, list, 2*time.Hour, 1, r)
 		for i := range 2 * recent {
-			pause := time.Hour
-			if i >= recent {
-				pause = time.Second
-			}
-			if _, err := to.Send(t.Context(), target.Prompt{ID: fmt.Sprint(i), Pause: pause}); err != nil {
-				t.Fatal(err)
-			}
+			to.send(t.Context(), i/recent, due{})
 		}
 		if p50, p99, _ := r.Latency(); p50 != 1 || p99 != 1 {
 			t.Errorf("%v and %v", p50, p99)
 		}
 		ended, end := context.WithCancel(t.Context())
 		end()
-		if _, err := to.Send(ended, target.Prompt{Pause: time.Second}); !errors.Is(err, context.Canceled) {
-			t.Error(err)
+		if to.send(ended, 0, due{}); !errors.Is(to.samples[0].err, context.Canceled) || r.Failed() != 1 {
+			t.Errorf("%+v", to.samples[0])
 		}
 	})
 }
@@ -87,9 +79,9 @@ func TestLiveThroughputIsInSecondsOfTheReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &RunProgress{Started: time.Now(), Speed: 3}
 		for range 60 {
-			r.ended(nil)
+			r.ended(time.Second, nil)
 		}
-		r.ended(errors.New("failed"))
+		r.ended(0, errors.New("failed"))
 		time.Sleep(time.Second)
 		if got := r.Throughput(); got != 20 || r.Failed() != 1 {
 			t.Errorf("%v/s and %d failed, want 20/s of simulated seconds and 1", got, r.Failed())

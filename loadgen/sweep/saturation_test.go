@@ -131,7 +131,7 @@ func saturate(b *testing.B, plan Plan, to target.Sender) {
 	}
 	before := readUsage()
 	b.ResetTimer()
-	samples, _, wall := plan.send(ctx, to, list, 1, func(error) {})
+	samples, _, wall := plan.send(ctx, to, list, 1, new(RunProgress))
 	b.StopTimer()
 	after := readUsage()
 	for _, s := range samples {

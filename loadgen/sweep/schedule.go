@@ -34,8 +34,8 @@ type Schedule struct {
 	Plan   Plan
 	Runner Runner
 
-	// Kept are the whole cells that an earlier sweep of the same plan measured; see
-	// WholeCells. They are not measured again.
+	// Kept are the runs that an earlier sweep of the same plan measured. Whole cells of them are
+	// not measured again; see WholeCells.
 	Kept []report.Run
 
 	// Measured is called after each pass, in order. Its error ends the sweep: a run that
@@ -46,23 +46,14 @@ type Schedule struct {
 // Run measures what is not kept yet. It returns all runs, also when ctx ends or an error
 // stops it midway; a pass that was cut short is then the last, and marked.
 func (s Schedule) Run(ctx context.Context) ([]report.Run, error) {
-	type key struct {
-		setting string
-		repeat  int
-	}
-	kept := map[key][]report.Run{}
-	for _, run := range s.Kept {
-		k := key{run.Setting, run.Repeat}
-		kept[k] = append(kept[k], run)
-	}
 	var runs []report.Run
 	cells := s.Plan.order()
 	for i, c := range cells {
 		if s.Plan.enough(c.setting, runs) {
 			continue
 		}
-		if before := kept[key{c.setting.Name(), c.repeat}]; len(before) > 0 {
-			runs = append(runs, before...)
+		if kept := s.Plan.whole(c, s.Kept); kept != nil {
+			runs = append(runs, kept...)
 			continue
 		}
 		of, err := s.cell(ctx, c, i*len(s.Plan.phases()))
@@ -110,29 +101,31 @@ func (s Setting) dimensions() (inFlight int, waitSeconds *float64, order string)
 	return s.MaxInFlight, &seconds, string(s.Order)
 }
 
-// WholeCells returns the runs of the cells in which each phase was measured to its end. The
-// cold run of a cell that was cut midway is of no use: nothing has filled the cache for the
-// warm run.
-func (p Plan) WholeCells(runs []report.Run) (whole []report.Run) {
+// WholeCells returns the runs of the cells in which each phase was measured to its end.
+func (p Plan) WholeCells(runs []report.Run) (all []report.Run) {
 	for _, c := range p.order() {
-		var of []report.Run
-		for _, phase := range p.phases() {
-			last := -1
-			for i, r := range runs { // of a run that was measured again the last counts
-				same := r.Setting == c.setting.Name() && r.Repeat == c.repeat && r.Phase == string(phase)
-				if same && !r.Interrupted && r.Completed > 0 {
-					last = i
-				}
-			}
-			if last >= 0 {
-				of = append(of, runs[last])
-			}
-		}
-		if len(of) == len(p.phases()) {
-			whole = append(whole, of...)
-		}
+		all = append(all, p.whole(c, runs)...)
 	}
-	return whole
+	return all
+}
+
+// whole returns the runs of a cell, or nil if a phase was not measured to its end. The cold run
+// of a cell that was cut midway is of no use: nothing has filled the cache for the warm run.
+func (p Plan) whole(c cell, runs []report.Run) (of []report.Run) {
+	for _, phase := range p.phases() {
+		last := -1
+		for i, r := range runs { // of a run that was measured again the last counts
+			same := r.Setting == c.setting.Name() && r.Repeat == c.repeat && r.Phase == string(phase)
+			if same && !r.Interrupted && r.Completed > 0 {
+				last = i
+			}
+		}
+		if last < 0 {
+			return nil
+		}
+		of = append(of, runs[last])
+	}
+	return of
 }
 
 // enough reports whether a setting needs no more repeats: in each phase it has as many as an

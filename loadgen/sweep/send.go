@@ -36,12 +36,12 @@ type traffic struct {
 	starts  []int    // the first prompt of each conversation
 	samples []sample // one for each prompt; the goroutine that sends a conversation owns its samples
 	timeout time.Duration
-	speed   float64     // seconds of the report per real second
-	ended   func(error) // called for each prompt that ended; safe for concurrent use
+	speed   float64 // seconds of the report per real second
+	run     *RunProgress
 }
 
-func newTraffic(to target.Sender, prompts []target.Prompt, timeout time.Duration, speed float64, ended func(error)) *traffic {
-	return &traffic{to, prompts, conversations(prompts), make([]sample, len(prompts)), timeout, speed, ended}
+func newTraffic(to target.Sender, prompts []target.Prompt, timeout time.Duration, speed float64, run *RunProgress) *traffic {
+	return &traffic{to, prompts, conversations(prompts), make([]sample, len(prompts)), timeout, speed, run}
 }
 
 // conversations returns the indices of the prompts that follow no other.
@@ -60,8 +60,8 @@ func conversations(prompts []target.Prompt) (starts []int) {
 // unsent. pass returns one sample for each prompt and the time from the first send to the
 // last end. When ctx ends, the prompts that are not sent yet stay unsent.
 func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, callers int,
-	timeout time.Duration, speed float64, ended func(error)) ([]sample, time.Duration) {
-	t := newTraffic(to, prompts, timeout, speed, ended)
+	timeout time.Duration, speed float64, run *RunProgress) ([]sample, time.Duration) {
+	t := newTraffic(to, prompts, timeout, speed, run)
 	begun := make([]beginning, len(t.starts))
 	for i := range begun {
 		begun[i].done = make(chan struct{})
@@ -126,8 +126,8 @@ func (t *traffic) awaitTurn(ctx context.Context, begun []beginning, i int) (due,
 // moment from which times count (the end of the warm-up), and the time from that moment to
 // the last end. When ctx ends, the prompts that are not sent yet stay unsent.
 func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, a Arrival, seed uint64,
-	timeout time.Duration, speed float64, ended func(error)) ([]sample, time.Time, time.Duration) {
-	t := newTraffic(to, prompts, timeout, speed, ended)
+	timeout time.Duration, speed float64, run *RunProgress) ([]sample, time.Time, time.Duration) {
+	t := newTraffic(to, prompts, timeout, speed, run)
 	schedule := a.schedule(prompts, t.starts, seed)
 	room := make(chan struct{}, min(a.MaxOutstanding, max(1, len(schedule)))) // one element for each conversation under way
 	var running sync.WaitGroup
@@ -182,7 +182,7 @@ func (t *traffic) drop(conversation int, d due) {
 	from, to := t.turns(conversation)
 	for k := from; k < to; k++ {
 		t.samples[k] = sample{dropped: true, intended: d.intended}
-		t.ended(errDropped)
+		t.run.ended(0, errDropped)
 	}
 }
 
@@ -207,13 +207,12 @@ func (t *traffic) converse(ctx context.Context, i int, d due) {
 			}
 		}
 		t.send(ctx, k, d)
-		t.ended(t.samples[k].err)
 		if t.samples[k].err == nil {
 			continue
 		}
 		for k++; k < to && ctx.Err() == nil; k++ {
 			t.samples[k] = sample{sent: true, at: time.Now(), err: errTurnBefore}
-			t.ended(errTurnBefore)
+			t.run.ended(0, errTurnBefore)
 		}
 	}
 }
@@ -221,11 +220,13 @@ func (t *traffic) converse(ctx context.Context, i int, d due) {
 func (t *traffic) send(ctx context.Context, k int, d due) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	start := time.Now()
-	answer, err := t.to.Send(ctx, t.prompts[k])
-	t.samples[k] = sample{
-		sent: true, intended: d.intended, held: d.held, at: start, latency: time.Since(start), answer: answer, err: err,
-	}
+	t.run.inFlight.Add(1)
+	s := sample{sent: true, intended: d.intended, held: d.held, at: time.Now()}
+	s.answer, s.err = t.to.Send(ctx, t.prompts[k])
+	s.latency = time.Since(s.at)
+	t.samples[k] = s
+	t.run.inFlight.Add(-1)
+	t.run.ended(s.latency, s.err)
 }
 
 // real converts a time of the report to a time of this machine's clock.

@@ -45,7 +45,7 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 		speed: s.Plan.Speed, arrival: s.Plan.Arrival, cause: s.sender(p.Setting).Cause, before: readUsage(),
 	}
 	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
-	m.samples, m.from, m.wall = s.Plan.send(inRun, watched{s.sender(p.Setting), at}, s.Prompts, p.Repeat, at.ended)
+	m.samples, m.from, m.wall = s.Plan.send(inRun, s.sender(p.Setting), s.Prompts, p.Repeat, at)
 	m.after, m.interrupted = readUsage(), ctx.Err() != nil
 	run, requests := m.report(), m.requests()
 	account(ctx, &run)
@@ -66,12 +66,12 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 // the same arrivals; each repeat has others, so that the spread of the repeats includes
 // theirs. It returns what openPass returns.
 func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Prompt, repeat int,
-	ended func(error)) ([]sample, time.Time, time.Duration) {
+	run *RunProgress) ([]sample, time.Time, time.Duration) {
 	if p.Arrival.Open() {
-		return openPass(ctx, to, prompts, p.Arrival, p.arrivalSeed(repeat), p.real(p.Timeout), p.Speed, ended)
+		return openPass(ctx, to, prompts, p.Arrival, p.arrivalSeed(repeat), p.real(p.Timeout), p.Speed, run)
 	}
 	start := time.Now()
-	samples, wall := pass(ctx, to, prompts, p.Concurrency, p.real(p.Timeout), p.Speed, ended)
+	samples, wall := pass(ctx, to, prompts, p.Concurrency, p.real(p.Timeout), p.Speed, run)
 	return samples, start, wall
 }
 
@@ -114,7 +114,7 @@ func (s *Sweep) WarmUp(ctx context.Context) error {
 	if err := s.prepare(ctx, Pass{Setting: first, Phase: Cold}); err != nil {
 		return err
 	}
-	samples, _ := pass(ctx, s.sender(first), warmUp(s.Prompts), s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, func(error) {})
+	samples, _ := pass(ctx, s.sender(first), warmUp(s.Prompts), s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, new(RunProgress))
 	if err := ctx.Err(); err != nil {
 		return err
 	}

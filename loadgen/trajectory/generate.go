@@ -90,7 +90,7 @@ func (w stepWriter) step(kind work, seconds float64) Step {
 // last is the step in which the agent submits.
 func (w stepWriter) last() Step {
 	w.thought.thought(testWork, thoughtTokens.bytes(w.thought.stream, thoughtBytesPerToken))
-	w.action.submit()
+	w.action.expand(w.action.Call["submit"] + "</function>")
 	w.observation.write("<<< Finished >>>")
 	return w.take(idleSeconds)
 }

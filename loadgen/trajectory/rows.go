@@ -27,17 +27,14 @@ type row struct {
 
 	dataset         // of a problem
 	DS      dataset `json:"ds"`
-	EnvArgs envArgs `json:"env_args,omitzero"`
-	Image   string  `json:"docker_image,omitempty"`
+	EnvArgs struct {
+		DS dataset `json:"ds"` // in files whose own ds is null
+	} `json:"env_args,omitzero"`
+	Image string `json:"docker_image,omitempty"`
 
 	MaxSteps   int      `json:"max_steps"`
 	ExitReason string   `json:"exit_reason"`
 	Reward     *float64 `json:"reward"`
-}
-
-// envArgs holds the row of the data set in files whose own ds is null.
-type envArgs struct {
-	DS dataset `json:"ds"`
 }
 
 // dataset identifies a problem, in SWE-bench's and in R2E's words.
@@ -69,13 +66,15 @@ type stepRow struct {
 }
 
 // ReadFile reads R2E-Gym trajectories from a file of JSON lines; see Read.
-func ReadFile(path string) ([]Trajectory, error) {
+func ReadFile(path string) ([]Trajectory, error) { return readFile(path, Read) }
+
+func readFile[T any](path string, read func(r io.Reader, name string) ([]T, error)) ([]T, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err // names the path already
 	}
 	defer f.Close() //nolint:errcheck // only read
-	return Read(f, path)
+	return read(f, path)
 }
 
 // ReadProblems reads problem statements from a file of JSON lines

@@ -81,92 +81,74 @@ const (
 	scriptBytes = 420
 )
 
+const endParameter = "</parameter>\n"
+
 // action appends a call of the kind, about size bytes and never less than its shortest form,
 // rendered as R2E-Gym renders it. It returns the tool's name.
-func (w *writer) action(kind work, size int) string {
+func (w *writer) action(kind work, size int) (tool string) {
+	tool = "file_editor"
 	switch {
 	case kind == idleWork:
-		return w.call("file_editor", func() {
-			w.parameter("command", "undo_edit")
-			w.parameter("path", "/testbed/{Project}/{Module}.py")
-		})
+		w.expand(w.Call["undo"])
 	case kind == fileWork && size < viewBytes:
-		return w.call("search", func() {
-			w.parameter("search_term", "{function}")
-			if w.chance(50) {
-				w.parameter("path", "/testbed/{Project}/{module}.py")
-			}
-		})
+		tool = "search"
+		w.expand(w.Call["search"])
+		if w.chance(50) {
+			w.expand(w.Call["path"])
+		}
 	case kind == fileWork && size < editBytes:
-		return w.view()
-	case kind == fileWork && w.chance(25):
-		return w.call("file_editor", func() {
-			w.parameter("command", "create")
-			w.parameter("path", "/testbed/{function}_{noun}.py")
-			w.parameterOf("file_text", func() { w.code(size) })
-		})
-	case kind == fileWork:
-		return w.call("file_editor", func() {
-			w.parameter("command", "str_replace")
-			w.parameter("path", "/testbed/{Project}/{Module}.py")
-			w.parameterOf("old_str", func() { w.code(len(w.b) + (size-len(w.b))*2/5) })
-			w.parameterOf("new_str", func() { w.code(size) })
-		})
-	case kind == testWork:
-		return w.bash(size, w.Command["test"])
-	case size >= scriptBytes && w.chance(60):
-		return w.call("execute_bash", func() {
-			w.parameterOf("cmd", func() {
-				w.write("cat > reproduce_issue.py <<'EOF'\n")
-				w.code(size - 30)
-				w.write("\nEOF\npython reproduce_issue.py")
-			})
-		})
-	}
-	return w.bash(size, w.Command["bash"])
-}
-
-// submit appends the call that ends a trajectory.
-func (w *writer) submit() {
-	w.call("finish", func() {
-		w.parameter("command", "submit")
-		w.parameter("result", "`{Class}.{Function}` now keeps the {adjective} {noun}.")
-	})
-}
-
-func (w *writer) view() string {
-	return w.call("file_editor", func() {
-		w.parameter("command", "view")
-		w.parameter("path", "/testbed/{Project}/{module}.py")
+		w.expand(w.Call["view"])
 		if w.chance(70) {
 			first := 1 + w.below(900)
-			w.parameterOf("view_range", func() {
-				w.write("[")
-				w.number(first, first)
-				w.write(", ")
-				w.number(first+10, first+90)
-				w.write("]")
-			})
+			w.write("  <parameter=view_range>[")
+			w.number(first, first)
+			w.write(", ")
+			w.number(first+10, first+90)
+			w.write("]" + endParameter)
 		}
-	})
+	case kind == fileWork && w.chance(25):
+		w.expand(w.Call["create"])
+		w.code(size)
+		w.write(endParameter)
+	case kind == fileWork:
+		w.expand(w.Call["replace"])
+		w.code(len(w.b) + (size-len(w.b))*2/5)
+		w.write(endParameter + "  <parameter=new_str>")
+		w.code(size)
+		w.write(endParameter)
+	default:
+		tool = "execute_bash"
+		w.expand(w.Call["bash"])
+		w.command(kind, size)
+		w.write(endParameter)
+	}
+	w.write("</function>")
+	return tool
 }
 
-func (w *writer) bash(size int, commands []string) string {
-	return w.call("execute_bash", func() {
-		w.parameterOf("cmd", func() {
-			w.expandOne(commands)
-			for len(w.b)+90 < size {
-				w.write(" && ")
-				w.expandOne(commands)
-			}
-		})
-	})
+// command appends commands of a shell, or a script that is long enough.
+func (w *writer) command(kind work, size int) {
+	commands := w.Command["bash"]
+	switch {
+	case kind == testWork:
+		commands = w.Command["test"]
+	case size >= scriptBytes && w.chance(60):
+		w.write("cat > reproduce_issue.py <<'EOF'\n")
+		w.code(size - 30)
+		w.write("\nEOF\npython reproduce_issue.py")
+		return
+	}
+	w.expandOne(commands)
+	for len(w.b)+90 < size {
+		w.write(" && ")
+		w.expandOne(commands)
+	}
 }
 
 // code appends Python until the action is about size bytes long, at least a line of it.
 func (w *writer) code(size int) {
 	w.expand("{noun} = self.{Function}({noun}, {value})\n")
-	w.fill(size-len("</parameter>\n</function>"), func() {
+	w.fill(size-len(endParameter+"</function>"), func() {
 		if w.chance(45) {
 			w.expandOne(w.Python["scripts"])
 		} else {
@@ -174,23 +156,6 @@ func (w *writer) code(size int) {
 		}
 	})
 	w.b = bytes.TrimRight(w.b, " \n")
-}
-
-func (w *writer) call(tool string, parameters func()) string {
-	w.write("<function=" + tool + ">\n")
-	parameters()
-	w.write("</function>")
-	return tool
-}
-
-func (w *writer) parameter(name, template string) {
-	w.parameterOf(name, func() { w.expand(template) })
-}
-
-func (w *writer) parameterOf(name string, value func()) {
-	w.write("  <parameter=" + name + ">")
-	value()
-	w.write("</parameter>\n")
 }
 
 // bashOutput appends what execute_bash returns, about size bytes.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,12 +40,7 @@ type recordedRow struct {
 
 // ReadTraceFile reads a recorded trace from a file of JSON lines; see ReadTrace.
 func ReadTraceFile(path string, most int) ([]Recorded, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err // names the path already
-	}
-	defer f.Close() //nolint:errcheck // only read
-	return ReadTrace(f, path, most)
+	return readFile(path, func(r io.Reader, name string) ([]Recorded, error) { return ReadTrace(r, name, most) })
 }
 
 // ReadTrace reads at most so many requests, one a line: timestamp in milliseconds,

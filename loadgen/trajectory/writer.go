@@ -21,6 +21,7 @@ type vocabulary struct {
 	Issue   map[string][]string `yaml:"issue"`
 	Python  map[string][]string `yaml:"python"`
 	Thought map[string][]string `yaml:"thought"`
+	Call    map[string]string   `yaml:"call"` // how it begins
 	Command map[string][]string `yaml:"command"`
 	Output  map[string][]string `yaml:"output"`
 
