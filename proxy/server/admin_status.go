@@ -60,7 +60,7 @@ func upstreamStatus(u *upstream.Upstream) *pb.UpstreamStatus {
 		Ready:                s.Ready,
 		Error:                s.Reason,
 		Version:              s.Info.Version,
-		Model:                s.Model(),
+		Model:                s.Model,
 		ModelPath:            s.Info.ModelPath,
 		Device:               s.Info.Device,
 		Simulated:            s.Info.Simulator != nil,

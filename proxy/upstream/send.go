@@ -81,7 +81,7 @@ func (a *attempt) call(members []int) error {
 	if err != nil {
 		failed = telemetry.StatusName(ToStatus(err).Code())
 	}
-	a.metrics.Called(ctx, a.Snapshot().Model(), began, input, output, failed)
+	a.metrics.Called(ctx, a.Snapshot().Model, began, input, output, failed)
 	for k, i := range members {
 		stops[k]()
 		if a.ctx.Err() != nil && !a.ended[i] && a.batch.Context(i).Err() == nil {

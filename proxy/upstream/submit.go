@@ -123,7 +123,7 @@ func (s *Snapshot) bind(p *Prompt) error {
 
 // failed ends a request with an error.
 func (s *submission) failed(err error) Outcome {
-	s.metrics.Ended(s.trace, s.snapshot.Model(), s.began, endOf(err))
+	s.metrics.Ended(s.trace, s.snapshot.Model, s.began, endOf(err))
 	return Outcome{Err: err}
 }
 
@@ -138,7 +138,7 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 	if err != nil {
 		return s.failed(err)
 	}
-	s.metrics.Ended(s.trace, s.snapshot.Model(), s.began, telemetry.End{Outcome: telemetry.OutcomeAnswered})
+	s.metrics.Ended(s.trace, s.snapshot.Model, s.began, telemetry.End{Outcome: telemetry.OutcomeAnswered})
 	s.textLength.learn(&p.Request, answer.Meta.PromptTokens)
 	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
 }
