@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"paceline/batcher/prefix"
 )
 
 // TestNobodyWaitsForMoreThanItsShareOnceItIsTooOld drives a busy server with
@@ -31,7 +33,7 @@ func ageLaw(t *rapid.T) {
 		ways  = map[int]*journey{}
 		order []int
 	)
-	dispatch := func(_ context.Context, b *Batch[int, int]) error {
+	sender := sendFunc[int, int](func(_ context.Context, b *Batch[int, int]) []Result[int] {
 		mu.Lock()
 		for i := range b.Len() {
 			order = append(order, b.Value(i))
@@ -40,22 +42,22 @@ func ageLaw(t *rapid.T) {
 		mu.Unlock()
 		time.Sleep(10 * time.Millisecond)
 		for i := range b.Len() {
-			b.Answer(i, 0, Usage{PromptTokens: 300, CachedTokens: 64})
+			b.Answer(i, Result[int]{Usage: Usage{PromptTokens: 300, CachedTokens: 64}})
 		}
 		return nil
-	}
-	b, err := New(dispatch, s)
+	})
+	b, err := New(sender, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	b.SetServer(Server{CacheTokens: BlockTokens * rapid.IntRange(4, 40).Draw(t, "cache")})
+	b.SetServer(Server{CacheTokens: prefix.BlockTokens * rapid.IntRange(4, 40).Draw(t, "cache")})
 	var wg sync.WaitGroup
 	seed := rapid.Uint64().Draw(t, "seed")
 	random := rand.New(rand.NewPCG(seed, 0))
 	for v := range rapid.IntRange(20, 200).Draw(t, "requests") {
 		priority := random.IntN(3)
-		req := Request[int]{
+		req := Item[int]{
 			Value: v, Key: fmt.Sprint(priority), Priority: priority, Tokens: 300,
 			Caller: string(rune('x' + random.IntN(2))), Weight: 1 + float64(priority),
 		}
@@ -63,7 +65,7 @@ func ageLaw(t *rapid.T) {
 			name = 10*name + random.Uint64N(2)
 			req.Prefix = append(req.Prefix, name)
 		}
-		req.Bytes = 10 + BlockBytes*len(req.Prefix)
+		req.Bytes = 10 + prefix.BlockBytes*len(req.Prefix)
 		mu.Lock()
 		ways[v] = &journey{accepted: time.Now()}
 		mu.Unlock()

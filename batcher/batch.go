@@ -3,89 +3,112 @@ package batcher
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
+
+	"paceline/batcher/prefix"
+	"paceline/batcher/tune"
 )
 
-// Dispatch sends a batch upstream. It runs on a goroutine that is no caller's,
-// ends each member once with Answer or Fail, from any goroutine, and then returns;
-// members that have not ended by then fail with the error it returns
-// (ErrUnanswered for nil). ctx ends when the callers of all members have gone, and at Close: never
-// while one caller still waits.
-type Dispatch[Q, R any] func(ctx context.Context, b *Batch[Q, R]) error
+// Sender sends batches to the server.
+type Sender[Q, R any] interface {
+	// Send sends a batch and returns one result for each member, in order; a
+	// member without one fails with ErrUnanswered. Members that were ended by
+	// Batch.Answer or abandoned keep that end. ctx ends when the callers of all
+	// members have gone, and at Close. Send runs on a goroutine of its own,
+	// beside those of other batches.
+	Send(ctx context.Context, b *Batch[Q, R]) []Result[R]
+}
 
-// Usage is what the server says that a prompt came to. The zero value says
-// nothing.
+// Result is how a member ends: with an error, if Err is not nil, else with a value.
+type Result[R any] struct {
+	Value R
+	Usage Usage
+	Err   error
+}
+
+// Usage is what the server says that a prompt came to. Zero says nothing.
 type Usage struct {
 	PromptTokens int
 	CachedTokens int // of these, from its prefix cache
 }
 
-// Batch is a released batch in the hands of Dispatch. Its methods may be called
-// from several goroutines.
+// Batch is a released batch in the hands of a Sender. Its methods may be called
+// from any goroutine until Send returns.
 type Batch[Q, R any] struct {
-	owner    *Batcher[Q, R]
-	id       uint64
-	reason   Reason
-	released time.Time
-	cost     time.Duration // predicted: how long it occupies the server
-	expected time.Duration // predicted: until its answers
-	ctx      context.Context
-	cancel   context.CancelFunc
-	members  []member[Q, R]
-	single   [1]member[Q, R] // members of a batch that can have only one
-	limit    int             // prompts that it could have had
-	merged   int             // requests that needed no prompt of their own
-	live     int             // members whose caller still waits; guarded by owner.mu, as all below
+	owner     *Batcher[Q, R]
+	id        uint64
+	reason    Reason
+	released  time.Time
+	predicted time.Duration // until its answers
+	ctx       context.Context
+	cancel    context.CancelFunc
+	members   []member[Q, R]
+	limit     int // prompts that it could have had
+	merged    int // items that needed no prompt of their own
 
-	prev, next *Batch[Q, R] // in flight
-
-	gone      func(i int) // see WhenGone
-	attached  any
-	answered  int // members with a usage
-	used      account
-	disturbed bool // a call of it failed
+	// Guarded by owner.mu.
+	live     int // items whose caller still waits
+	attached any
+	answered int          // members with a usage
+	used     tune.Account // what it came to so far; Clean while no call of it failed
 }
 
-// member is one prompt of a batch: one request, or several that ask for the same.
+// member is one prompt of a batch.
 type member[Q, R any] struct {
-	value Q
-	ctx   context.Context
-	left  context.CancelFunc // ends ctx; nil where ctx is the only caller's own
-	entry *entry[Q, R]       // nil once ended; guarded by owner.mu, as all below
+	leader *pending[Q, R] // at the release: it has the value and is charged
+	ctx    context.Context
+	leave  context.CancelFunc // ends ctx; nil where ctx is that of the only caller
 
-	caller   *caller  // to whom it is charged
-	last     *segment // of its prefix; nil where it has none, or once it has ended
-	bytes    int
-	known    int     // blocks that were believed cached,
-	answers  uint64  // after so many answers
-	claims   bool    // others wait for the block after them
-	uncached float64 // tokens that it was expected to cost
-	reserved int     // blocks set aside for it
+	// Guarded by owner.mu.
+	items    []*pending[Q, R] // that ask for it and have not ended
+	ended    bool             // by the Sender
+	uncached float64          // tokens that it was expected to cost
+	inFlight prefix.InFlight
 }
 
-// board puts the request of member i, with its twins, into the batch. It
-// requires owner.mu.
-func (b *Batch[Q, R]) board(i int, now time.Time) {
+// bind makes the items of member i those of the batch. It requires owner.mu.
+func (b *Batch[Q, R]) bind(i int) {
 	m := &b.members[i]
-	m.ctx = m.entry.ctx
-	merged := 0
-	if m.entry.twins != nil {
-		m.ctx, m.left = context.WithCancel(context.WithoutCancel(m.ctx))
-		for t := m.entry.twins; t != nil; t = t.prev {
-			merged++
+	m.ctx = m.leader.ctx
+	if len(m.items) > 1 {
+		m.ctx, m.leave = context.WithCancel(context.WithoutCancel(m.ctx))
+	}
+	for _, p := range m.items {
+		p.batch = b
+		p.receipt = Receipt{
+			BatchID: b.id, Size: len(b.members), Position: i, Reason: b.reason,
+			QueueWait: b.released.Sub(p.accepted), Merged: len(m.items) - 1,
+			Predicted: b.predicted, PredictedUncached: int(m.uncached),
 		}
 	}
-	for w := &m.entry.waiter; w != nil; {
-		e := w.entry.(*entry[Q, R])
-		e.batch = b
-		e.receipt = Receipt{b.id, len(b.members), i, b.reason, now.Sub(e.accepted), merged, b.expected, int(m.uncached), nil}
-		b.live++
-		if w.first == nil {
-			w = w.twins
-		} else {
-			w = w.prev
+	b.live += len(m.items)
+}
+
+// send has the Sender send the batch, ends its members, and releases what its slot
+// makes due.
+func (b *Batch[Q, R]) send() {
+	results := b.owner.sender.Send(b.ctx, b)
+	b.cancel()
+	o := b.owner
+	o.mu.Lock()
+	defer o.unlock()
+	for i := range b.members {
+		r := Result[R]{Err: ErrUnanswered}
+		if i < len(results) {
+			r = results[i]
 		}
+		if r.Err != nil && o.closed {
+			r.Err = ErrClosed
+		}
+		b.complete(i, r)
 	}
+	delete(o.inFlight, b)
+	now := time.Now()
+	b.used.Clean = b.used.Clean && b.answered == len(b.members)
+	o.meter.Ended(b.used, len(o.inFlight), now)
+	o.auto.Ended()
+	o.release(now)
 }
 
 // ID numbers the batches of one Batcher from 1.
@@ -97,109 +120,59 @@ func (b *Batch[Q, R]) Reason() Reason { return b.reason }
 // Released is when the batch was released.
 func (b *Batch[Q, R]) Released() time.Time { return b.released }
 
-// Predicted is how long from the release its answers were expected to take; 0
-// while too little was learned.
-func (b *Batch[Q, R]) Predicted() time.Duration { return b.expected }
+// Predicted is the expected time from the release to the answers; 0: not known.
+func (b *Batch[Q, R]) Predicted() time.Duration { return b.predicted }
 
-// Len is the number of members at release; members that end stay counted.
-// Requests that ask for the same are one member.
+// Len is the number of members at the release. Items that were merged are one.
 func (b *Batch[Q, R]) Len() int { return len(b.members) }
 
-// Limit is the batch size in force at the release: how many members it could have
-// had. It is 1 in ModeUnbatched.
+// Limit is the batch size at the release: how many members it could have had.
 func (b *Batch[Q, R]) Limit() int { return b.limit }
 
-// Merged is how many requests of the batch needed no prompt of their own, because
-// another asks for the same.
+// Merged is the number of items that needed no prompt of their own.
 func (b *Batch[Q, R]) Merged() int { return b.merged }
 
 // Value returns what member i submitted.
-func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].value }
+func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].leader.Value }
 
-// Context returns the context of member i's caller: it is done when that caller,
-// or the last of several, has gone. It carries the (first) caller's values, such
-// as its trace.
+// Context returns a context that ends when the caller of member i, or the last of
+// several, has gone: what is done for it may stop, by context.AfterFunc. It
+// carries the values of the (first) caller's context, such as its trace.
 func (b *Batch[Q, R]) Context(i int) context.Context { return b.members[i].ctx }
 
-// Requests returns the contexts of all requests of member i that have not ended: its
-// own and those that ask for the same.
+// Requests returns the contexts of all items of member i that have not ended.
 func (b *Batch[Q, R]) Requests(i int) []context.Context {
 	b.owner.mu.Lock()
-	defer b.owner.mu.Unlock()
-	e := b.members[i].entry
-	if e == nil {
-		return nil
-	}
-	all := []context.Context{e.ctx}
-	for t := e.twins; t != nil; t = t.prev {
-		all = append(all, t.entry.(*entry[Q, R]).ctx)
+	defer b.owner.unlock()
+	var all []context.Context
+	for _, p := range b.members[i].items {
+		all = append(all, p.ctx)
 	}
 	return all
 }
 
-// Attach puts something of Dispatch's on the receipts of the requests that end after
-// it, such as a trace.
+// Attach puts something of the Sender's, such as a trace, on the receipts of the
+// items that end after it.
 func (b *Batch[Q, R]) Attach(v any) {
 	b.owner.mu.Lock()
-	defer b.owner.mu.Unlock()
+	defer b.owner.unlock()
 	b.attached = v
 }
 
-// WhenGone has gone called with each member whose caller, or the last of several, goes
-// from now on before the member has ended: what is done for it may stop. It is called
-// under the batcher's lock: it must neither block nor call the batcher.
-func (b *Batch[Q, R]) WhenGone(gone func(i int)) {
+// Answer ends member i before Send returns. It does nothing if the member has ended.
+func (b *Batch[Q, R]) Answer(i int, r Result[R]) {
 	b.owner.mu.Lock()
-	defer b.owner.mu.Unlock()
-	b.gone = gone
-}
-
-// Answer ends member i with a result, and learns from its usage. It does nothing
-// if the member has ended.
-func (b *Batch[Q, R]) Answer(i int, result R, u Usage) {
-	o := b.owner
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	freed := b.learn(i, u)
-	for e := b.take(i); e != nil; e = b.take(i) {
-		e.result = result
-		o.stats.Answered++
-		e.end()
+	defer b.owner.unlock()
+	if b.complete(i, r) {
+		b.owner.release(time.Now())
 	}
-	if freed {
-		o.release(time.Now())
-	}
-}
-
-// Fail ends member i with an error. It does nothing if the member has ended.
-func (b *Batch[Q, R]) Fail(i int, err error) {
-	o := b.owner
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if b.fail(i, err) {
-		o.release(time.Now())
-	}
-}
-
-// fail reports whether requests that waited for this one can go now. It requires
-// owner.mu.
-func (b *Batch[Q, R]) fail(i int, err error) (freed bool) {
-	freed = b.unclaim(i)
-	for e := b.take(i); e != nil; e = b.take(i) {
-		e.err = err
-		b.owner.stats.Failed++
-		e.end()
-	}
-	return freed
 }
 
 // Succeeded notes a call that the server answered, be it with a refusal.
 func (b *Batch[Q, R]) Succeeded() {
 	b.owner.mu.Lock()
-	defer b.owner.mu.Unlock()
-	open := !b.owner.breaker.openUntil.IsZero()
-	b.owner.breaker.succeeded()
-	if open {
+	defer b.owner.unlock()
+	if b.owner.breaker.succeeded() {
 		b.owner.release(time.Now())
 	}
 }
@@ -208,120 +181,99 @@ func (b *Batch[Q, R]) Succeeded() {
 // is bad.
 func (b *Batch[Q, R]) Split() {
 	b.owner.mu.Lock()
-	defer b.owner.mu.Unlock()
+	defer b.owner.unlock()
 	b.owner.stats.Splits++
-	b.disturbed = true
+	b.used.Clean = false
 }
 
 // Retry notes that the server failed a call of this batch, the attempt-th from
-// 1, and says whether to repeat it, after a pause: not when Settings.Retries or
+// 1, and reports whether to repeat it, after a pause: not when Settings.Retries or
 // the budget of repeats is used up, the breaker is open, or ctx ends.
 func (b *Batch[Q, R]) Retry(ctx context.Context, attempt int) bool {
-	pause, ok := b.owner.mayRetry(b, attempt)
-	if !ok {
+	if !b.mayRetry(attempt) {
 		return false
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(backoff(attempt, rand.Float64())):
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-func (b *Batcher[Q, R]) mayRetry(batch *Batch[Q, R], attempt int) (time.Duration, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	batch.disturbed = true
-	b.breaker.failed(b.settings.BreakerFailures, now)
-	if attempt > b.settings.Retries || b.breaker.open(now) || !b.breaker.retry() {
-		return 0, false
+func (b *Batch[Q, R]) mayRetry(attempt int) bool {
+	o, now := b.owner, time.Now()
+	o.mu.Lock()
+	defer o.unlock()
+	b.used.Clean = false
+	o.breaker.failed(o.settings.BreakerFailures, now)
+	if attempt > o.settings.Retries || o.breaker.open(now) || !o.breaker.retry() {
+		return false
 	}
-	b.stats.Retries++
-	return backoff(attempt, rand.Float64()), true
+	o.stats.Retries++
+	return true
 }
 
-// learn takes what the server said of member i, if it has not ended before. It
-// requires owner.mu.
-func (b *Batch[Q, R]) learn(i int, u Usage) (freed bool) {
+// complete ends member i, unless the Sender did before, and reports whether it
+// freed prompts that waited for it. It requires owner.mu.
+func (b *Batch[Q, R]) complete(i int, r Result[R]) (freed bool) {
 	m := &b.members[i]
-	if u.PromptTokens > 0 && m.caller != nil {
-		uncached := float64(u.PromptTokens - u.CachedTokens)
-		b.owner.queue.callers.serve(m.caller, uncached-m.uncached)
-		b.answered++
-		b.used.uncached += uncached
-		b.used.tokens += float64(u.PromptTokens)
-		m.caller = nil
-		if m.last != nil {
-			// A block more or less is no contradiction: text has no fixed number of
-			// tokens in a block, and the last token is always computed.
-			cached := 0
-			if u.CachedTokens > 0 {
-				cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.bytes)/BlockBytes)
-			}
-			b.owner.queue.belief.learn(m.last, m.known, m.answers, min(cached, m.last.end()))
-		}
+	if m.ended {
+		return false
 	}
-	return b.unclaim(i)
-}
-
-// unclaim lets those go that waited for member i. It requires owner.mu.
-func (b *Batch[Q, R]) unclaim(i int) (freed bool) {
-	m := &b.members[i]
-	b.owner.queue.belief.reserved -= m.reserved
-	m.reserved = 0
-	if m.claims {
-		freed = b.owner.queue.belief.end(m.last.at(m.known))
-		m.claims = false
+	m.ended = true
+	ends := &b.owner.stats.Failed
+	if r.Err == nil {
+		b.learn(m, r.Usage)
+		ends = &b.owner.stats.Answered
 	}
-	b.owner.queue.belief.land(m.last)
-	m.last = nil
+	freed = b.owner.model.Finish(&m.inFlight)
+	for _, p := range m.items {
+		*ends++
+		p.result = r.Value
+		b.finish(p, r.Err)
+	}
+	m.items = nil
 	return freed
 }
 
-// account is what the batch came to. It requires owner.mu.
-func (b *Batch[Q, R]) account() account {
-	a := b.used
-	a.batches, a.prompts, a.predicted, a.released = 1, len(b.members), b.cost, b.released
-	a.clean = !b.disturbed && b.answered == len(b.members)
-	return a
+// learn learns from what the server said of a member. It requires owner.mu.
+func (b *Batch[Q, R]) learn(m *member[Q, R], u Usage) {
+	if u.PromptTokens <= 0 {
+		return
+	}
+	uncached := float64(u.PromptTokens - u.CachedTokens)
+	b.owner.callers.serve(m.leader.caller, uncached-m.uncached)
+	b.answered++
+	b.used.Uncached += uncached
+	b.used.Tokens += float64(u.PromptTokens)
+	// A block more or less is no contradiction: text has no fixed number of tokens
+	// in a block, and the last token is always computed.
+	cached := 0
+	if u.CachedTokens > 0 {
+		cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.leader.Bytes)/prefix.BlockBytes)
+	}
+	b.owner.model.Answer(&m.inFlight, cached)
 }
 
-// take parts one request of member i from the batch, or returns nil if all of
-// them have ended. It requires owner.mu.
-func (b *Batch[Q, R]) take(i int) *entry[Q, R] {
-	e := b.members[i].entry
-	if e == nil {
-		return nil
+// abandon ends an item whose caller has gone. It requires owner.mu.
+func (b *Batch[Q, R]) abandon(p *pending[Q, R], err error) {
+	m := &b.members[p.receipt.Position]
+	i := slices.Index(m.items, p)
+	m.items = slices.Delete(m.items, i, i+1)
+	b.finish(p, err)
+	if len(m.items) == 0 && m.leave != nil {
+		m.leave()
 	}
-	if e.twins != nil {
-		e = e.twins.entry.(*entry[Q, R])
+	if b.live == 0 {
+		b.cancel()
 	}
-	b.part(i, e)
-	return e
 }
 
-// part parts the request e of member i from the batch. The place of a first is
-// taken by its oldest twin. It requires owner.mu.
-func (b *Batch[Q, R]) part(i int, e *entry[Q, R]) {
-	m := &b.members[i]
-	switch {
-	case e.first != nil:
-		e.first.unhang(&e.waiter)
-	case e.twins != nil:
-		m.entry = e.succeed().entry.(*entry[Q, R])
-	default:
-		m.entry = nil
-		if m.left != nil {
-			m.left()
-		}
-	}
-	e.batch = nil
-	e.receipt.Attached = b.attached
+// finish ends an item of the batch. It requires owner.mu.
+func (b *Batch[Q, R]) finish(p *pending[Q, R], err error) {
+	p.receipt.Attached = b.attached
 	b.live--
 	b.owner.stats.InFlightRequests--
-	b.owner.queue.callers.leave(e.caller)
+	b.owner.finish(p, err)
 }

@@ -4,23 +4,38 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// upstream is a Dispatch for tests: it takes a fixed time for each batch and
+// sendFunc is a Sender.
+type sendFunc[Q, R any] func(ctx context.Context, b *Batch[Q, R]) []Result[R]
+
+func (f sendFunc[Q, R]) Send(ctx context.Context, b *Batch[Q, R]) []Result[R] { return f(ctx, b) }
+
+// failed is an error for every member.
+func failed[Q, R any](b *Batch[Q, R], err error) []Result[R] {
+	results := make([]Result[R], b.Len())
+	for i := range results {
+		results[i].Err = err
+	}
+	return results
+}
+
+// upstream is a Sender for tests: it takes a fixed time for each batch and
 // answers every member with its own value.
 type upstream struct {
 	takes time.Duration
 	mu    sync.Mutex
-	seen  [][]int // the values of each batch, in order of dispatch
+	seen  [][]int // the values of each batch, in order of release
 	now   int     // batches at work
 	most  int     // most at work at once
 }
 
-func (u *upstream) dispatch(ctx context.Context, b *Batch[int, int]) error {
+func (u *upstream) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
 	values := make([]int, b.Len())
 	for i := range values {
 		values[i] = b.Value(i)
@@ -35,12 +50,13 @@ func (u *upstream) dispatch(ctx context.Context, b *Batch[int, int]) error {
 	select {
 	case <-time.After(u.takes):
 	case <-ctx.Done():
-		return ctx.Err()
+		return failed(b, ctx.Err())
 	}
+	results := make([]Result[int], len(values))
 	for i, v := range values {
-		b.Answer(i, v, Usage{})
+		results[i].Value = v
 	}
-	return nil
+	return results
 }
 
 func settings(size int, wait time.Duration, inFlight int) Settings {
@@ -49,9 +65,9 @@ func settings(size int, wait time.Duration, inFlight int) Settings {
 	return s
 }
 
-func newBatcher(t *testing.T, d Dispatch[int, int], s Settings) *Batcher[int, int] {
+func newBatcher(t *testing.T, sender Sender[int, int], s Settings) *Batcher[int, int] {
 	t.Helper()
-	b, err := New(d, s)
+	b, err := New(sender, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +87,7 @@ func submit(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome
 	out := make(chan outcome, 1)
 	start := time.Now()
 	go func() {
-		v, r, err := b.Submit(ctx, Request[int]{Value: value, Bytes: 10})
+		v, r, err := b.Submit(ctx, Item[int]{Value: value, Bytes: 10})
 		out <- outcome{v, r, err, time.Since(start)}
 	}()
 	synctest.Wait()
@@ -88,7 +104,7 @@ func wantConserved(t *testing.T, s Stats) {
 func TestFullBatchIsReleasedAtOnceAndEveryCallerGetsItsOwnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(3, time.Minute, 1))
+		b := newBatcher(t, u, settings(3, time.Minute, 1))
 		var outs []<-chan outcome
 		for v := range 3 {
 			outs = append(outs, submit(t.Context(), b, v))
@@ -106,7 +122,7 @@ func TestFullBatchIsReleasedAtOnceAndEveryCallerGetsItsOwnAnswer(t *testing.T) {
 
 func TestPartialBatchIsReleasedExactlyWhenItsOldestHasWaitedMaxWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(t, (&upstream{}).dispatch, settings(8, 5*time.Millisecond, 1))
+		b := newBatcher(t, &upstream{}, settings(8, 5*time.Millisecond, 1))
 		first := submit(t.Context(), b, 1)
 		time.Sleep(3 * time.Millisecond)
 		second := submit(t.Context(), b, 2)
@@ -123,7 +139,7 @@ func TestPartialBatchIsReleasedExactlyWhenItsOldestHasWaitedMaxWait(t *testing.T
 func TestWithoutAWindowRequestsCollectOnlyWhileSlotsAreTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(8, 0, 1))
+		b := newBatcher(t, u, settings(8, 0, 1))
 		var outs []<-chan outcome
 		for v := range 4 {
 			outs = append(outs, submit(t.Context(), b, v))
@@ -140,7 +156,7 @@ func TestWithoutAWindowRequestsCollectOnlyWhileSlotsAreTaken(t *testing.T) {
 func TestMaxInFlightIsNeverExceeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(2, 0, 3))
+		b := newBatcher(t, u, settings(2, 0, 3))
 		var outs []<-chan outcome
 		for v := range 40 {
 			outs = append(outs, submit(t.Context(), b, v))
@@ -159,7 +175,7 @@ func TestUnbatchedSendsEachAloneWithoutWaitingOrCap(t *testing.T) {
 		s := settings(16, time.Minute, 1)
 		s.Mode = ModeUnbatched
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, s)
+		b := newBatcher(t, u, s)
 		var outs []<-chan outcome
 		for v := range 50 {
 			outs = append(outs, submit(t.Context(), b, v))
@@ -178,19 +194,19 @@ func TestUnbatchedSendsEachAloneWithoutWaitingOrCap(t *testing.T) {
 func TestRequestsOfDifferentKeysNeverShareABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mixed int
-		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
+		b := newBatcher(t, sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
 			for i := range batch.Len() {
 				if batch.Value(i)%3 != batch.Value(0)%3 {
 					mixed++
 				}
-				batch.Answer(i, 0, Usage{})
+				batch.Answer(i, Result[int]{Value: 0})
 			}
 			return nil
-		}, settings(4, time.Millisecond, 1))
+		}), settings(4, time.Millisecond, 1))
 		var wg sync.WaitGroup
 		for v := range 30 {
 			wg.Go(func() {
-				_, _, err := b.Submit(t.Context(), Request[int]{Value: v, Key: string(rune('a' + v%3))})
+				_, _, err := b.Submit(t.Context(), Item[int]{Value: v, Key: string(rune('a' + v%3))})
 				if err != nil {
 					t.Error(err)
 				}
@@ -208,7 +224,7 @@ func TestQueueBoundsRefuseAtOnceAndLoseNothing(t *testing.T) {
 		s := settings(1, time.Minute, 1)
 		s.QueueRequests, s.QueueBytes = 3, 25
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, s)
+		b := newBatcher(t, u, s)
 		running := submit(t.Context(), b, 0)
 		second, third := submit(t.Context(), b, 1), submit(t.Context(), b, 2)
 
@@ -238,7 +254,7 @@ func TestQueueBoundsRefuseAtOnceAndLoseNothing(t *testing.T) {
 func TestRequestWhoseContextEndsInTheQueueIsNeverDispatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(1, time.Minute, 1))
+		b := newBatcher(t, u, settings(1, time.Minute, 1))
 		running := submit(t.Context(), b, 0)
 		cancelled, cancel := context.WithCancel(t.Context())
 		expired, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -265,10 +281,10 @@ func TestRequestWhoseContextEndsInTheQueueIsNeverDispatched(t *testing.T) {
 }
 
 func TestContextThatHasEndedIsNotAccepted(t *testing.T) {
-	b := newBatcher(t, (&upstream{}).dispatch, settings(1, 0, 1))
+	b := newBatcher(t, &upstream{}, settings(1, 0, 1))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := b.Submit(ctx, Request[int]{}); !errors.Is(err, context.Canceled) {
+	if _, _, err := b.Submit(ctx, Item[int]{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if st := b.Stats(); st.Accepted != 0 {
@@ -279,7 +295,7 @@ func TestContextThatHasEndedIsNotAccepted(t *testing.T) {
 func TestCallerLeavingInFlightHarmsNoNeighbour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(2, time.Minute, 1))
+		b := newBatcher(t, u, settings(2, time.Minute, 1))
 		ctx, cancel := context.WithCancel(t.Context())
 		leaver, neighbour := submit(ctx, b, 1), submit(t.Context(), b, 2)
 		cancel()
@@ -293,16 +309,21 @@ func TestCallerLeavingInFlightHarmsNoNeighbour(t *testing.T) {
 	})
 }
 
-func TestDispatchIsToldWhichMemberIsGivenUpUntilItHasEnded(t *testing.T) {
+func TestSenderLearnsWhichMemberIsGivenUpUntilItHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan int, 3)
-		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
-			batch.WhenGone(func(i int) { gone <- batch.Value(i) })
-			batch.Answer(0, 7, Usage{})
+		b := newBatcher(t, sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
+			watch := func(i int) (stop func() bool) {
+				return context.AfterFunc(batch.Context(i), func() { gone <- batch.Value(i) })
+			}
+			stops := []func() bool{watch(0), watch(1), watch(2)}
+			stops[0]()
+			batch.Answer(0, Result[int]{Value: 7})
 			time.Sleep(time.Second)
-			batch.Answer(2, 9, Usage{})
+			stops[2]()
+			batch.Answer(2, Result[int]{Value: 9})
 			return nil
-		}, settings(3, time.Minute, 1))
+		}), settings(3, time.Minute, 1))
 		answered, leaveAnswered := context.WithCancel(t.Context())
 		early, leaveEarly := context.WithCancel(t.Context())
 		first, second, third := submit(answered, b, 1), submit(early, b, 2), submit(t.Context(), b, 3)
@@ -311,6 +332,7 @@ func TestDispatchIsToldWhichMemberIsGivenUpUntilItHasEnded(t *testing.T) {
 		leaveEarly()
 		<-second
 		<-third
+		synctest.Wait()
 		close(gone)
 		var told []int
 		for v := range gone {
@@ -325,7 +347,7 @@ func TestDispatchIsToldWhichMemberIsGivenUpUntilItHasEnded(t *testing.T) {
 func TestBatchThatLostAllItsCallersIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Hour}
-		b := newBatcher(t, u.dispatch, settings(2, time.Minute, 1))
+		b := newBatcher(t, u, settings(2, time.Minute, 1))
 		ctx, cancel := context.WithCancel(t.Context())
 		first, second := submit(ctx, b, 1), submit(ctx, b, 2)
 		cancel()
@@ -341,13 +363,13 @@ func TestBatchThatLostAllItsCallersIsCancelled(t *testing.T) {
 func TestMembersEndEachInItsOwnWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := errors.New("bad item")
-		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
-			batch.Answer(0, 7, Usage{})
-			batch.Answer(0, 8, Usage{})
-			batch.Fail(0, bad)
-			batch.Fail(1, bad)
+		b := newBatcher(t, sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
+			batch.Answer(0, Result[int]{Value: 7})
+			batch.Answer(0, Result[int]{Value: 8})
+			batch.Answer(0, Result[int]{Err: bad})
+			batch.Answer(1, Result[int]{Err: bad})
 			return nil
-		}, settings(3, time.Minute, 1))
+		}), settings(3, time.Minute, 1))
 		first, second, third := submit(t.Context(), b, 0), submit(t.Context(), b, 1), submit(t.Context(), b, 2)
 		if o := <-first; o.value != 7 || o.err != nil {
 			t.Errorf("only the first end counts: %+v", o)
@@ -366,12 +388,12 @@ func TestMembersEndEachInItsOwnWay(t *testing.T) {
 
 func TestAnswerReachesItsCallerBeforeTheBatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(t, func(_ context.Context, batch *Batch[int, int]) error {
-			batch.Answer(0, 1, Usage{})
+		b := newBatcher(t, sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
+			batch.Answer(0, Result[int]{Value: 1})
 			time.Sleep(time.Minute)
-			batch.Answer(1, 2, Usage{})
+			batch.Answer(1, Result[int]{Value: 2})
 			return nil
-		}, settings(2, time.Minute, 1))
+		}), settings(2, time.Minute, 1))
 		first, second := submit(t.Context(), b, 0), submit(t.Context(), b, 0)
 		if o := <-first; o.took != 0 {
 			t.Errorf("waited %v for its neighbour", o.took)
@@ -382,7 +404,7 @@ func TestAnswerReachesItsCallerBeforeTheBatchEnds(t *testing.T) {
 
 func TestSettingsTakeHoldOfWhatIsQueued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(t, (&upstream{}).dispatch, settings(8, time.Minute, 1))
+		b := newBatcher(t, &upstream{}, settings(8, time.Minute, 1))
 		first, second := submit(t.Context(), b, 1), submit(t.Context(), b, 2)
 		if err := b.SetSettings(settings(0, 0, 1)); err == nil {
 			t.Error("a bad setting was taken")
@@ -401,7 +423,7 @@ func TestSettingsTakeHoldOfWhatIsQueued(t *testing.T) {
 func TestDrainAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(2, time.Minute, 1))
+		b := newBatcher(t, u, settings(2, time.Minute, 1))
 		var outs []<-chan outcome
 		for v := range 5 {
 			outs = append(outs, submit(t.Context(), b, v))
@@ -437,7 +459,7 @@ func TestDrainAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 
 func TestDrainEndsWithItsContextOrByResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(t, (&upstream{takes: time.Hour}).dispatch, settings(1, 0, 1))
+		b := newBatcher(t, &upstream{takes: time.Hour}, settings(1, 0, 1))
 		out := submit(t.Context(), b, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -459,7 +481,7 @@ func TestDrainEndsWithItsContextOrByResume(t *testing.T) {
 
 func TestDrainEndsWhenTheLastQueuedCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(t, (&upstream{takes: time.Second}).dispatch, settings(1, time.Minute, 1))
+		b := newBatcher(t, &upstream{takes: time.Second}, settings(1, time.Minute, 1))
 		running := submit(t.Context(), b, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		queued := submit(ctx, b, 1)
@@ -477,7 +499,7 @@ func TestDrainEndsWhenTheLastQueuedCallerLeaves(t *testing.T) {
 
 func TestCloseEndsEveryRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(t, (&upstream{takes: time.Hour}).dispatch, settings(1, time.Minute, 1))
+		b := newBatcher(t, &upstream{takes: time.Hour}, settings(1, time.Minute, 1))
 		running, queued := submit(t.Context(), b, 0), submit(t.Context(), b, 1)
 		b.Close()
 		for _, out := range []<-chan outcome{running, queued, submit(t.Context(), b, 2)} {
@@ -494,14 +516,14 @@ func asSettingError(err error, target **SettingError) bool { return errors.As(er
 
 // ask submits a request that is the same as others of its value.
 func ask(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome {
-	return askAs(ctx, b, value, Identity{uint64(value), 1})
+	return askAs(ctx, b, value, MergeKey{Hash: uint64(value)})
 }
 
-func askAs(ctx context.Context, b *Batcher[int, int], value int, same Identity) <-chan outcome {
+func askAs(ctx context.Context, b *Batcher[int, int], value int, key MergeKey) <-chan outcome {
 	out := make(chan outcome, 1)
 	start := time.Now()
 	go func() {
-		v, r, err := b.Submit(ctx, Request[int]{Value: value, Same: same})
+		v, r, err := b.Submit(ctx, Item[int]{Value: value, MergeKey: key})
 		out <- outcome{v, r, err, time.Since(start)}
 	}()
 	synctest.Wait()
@@ -511,7 +533,7 @@ func askAs(ctx context.Context, b *Batcher[int, int], value int, same Identity) 
 func TestRequestsThatAskForTheSameAreOnePromptAndEachIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(2, time.Minute, 1))
+		b := newBatcher(t, u, settings(2, time.Minute, 1))
 		outs := []<-chan outcome{ask(t.Context(), b, 7), ask(t.Context(), b, 7), ask(t.Context(), b, 7)}
 		time.Sleep(time.Second)
 		outs = append(outs, ask(t.Context(), b, 8)) // the second prompt: now the batch is full
@@ -533,12 +555,13 @@ func TestRequestsThatAskForTheSameAreOnePromptAndEachIsAnswered(t *testing.T) {
 	})
 }
 
-func TestRequestsOfOneIdentityThatAreNotAlikeArePromptsOfTheirOwn(t *testing.T) {
+func TestRequestsWhoseMergeKeysDifferInAnythingArePromptsOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(8, time.Second, 1))
-		b.MergeIf(func(x, y int) bool { return x == y })
-		come := func(ctx context.Context, value int) <-chan outcome { return askAs(ctx, b, value, Identity{1, 1}) }
+		b := newBatcher(t, u, settings(8, time.Second, 1))
+		come := func(ctx context.Context, value int) <-chan outcome {
+			return askAs(ctx, b, value, MergeKey{Hash: 1, Text: strconv.Itoa(value)})
+		}
 		leaving, leave := context.WithCancel(t.Context())
 		first, other, gone, again := come(t.Context(), 7), come(t.Context(), 8), come(leaving, 9), come(t.Context(), 7)
 		leave()
@@ -553,16 +576,30 @@ func TestRequestsOfOneIdentityThatAreNotAlikeArePromptsOfTheirOwn(t *testing.T) 
 			}
 		}
 		wantConserved(t, b.Stats())
-		if left := len(b.queue.same); left != 0 {
-			t.Errorf("%d identities left in the queue", left)
+		if left := len(b.queue.leaders); left != 0 {
+			t.Errorf("%d leaders left in the queue", left)
 		}
 	})
+}
+
+func TestMergeKeysAreEqualOnlyInEverything(t *testing.T) {
+	keys := []MergeKey{
+		{Hash: 1}, {Hash: 2}, {Hash: 1, Options: "a"}, {Hash: 1, Text: "a"}, {Hash: 1, IDs: []int32{1}}, {Hash: 1, IDs: []int32{2}},
+		{Hash: 1, IDs: []int32{1, 2}}, {Hash: 1, Options: "a", Text: "a", IDs: []int32{1}},
+	}
+	for i := range keys {
+		for j := range keys {
+			if same := keys[i].equal(&keys[j]); same != (i == j) {
+				t.Errorf("%+v and %+v: %t", keys[i], keys[j], same)
+			}
+		}
+	}
 }
 
 func TestTheFirstOfSeveralMayLeaveAndTheOthersKeepItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(8, 10*time.Millisecond, 1))
+		b := newBatcher(t, u, settings(8, 10*time.Millisecond, 1))
 		ctx, cancel := context.WithCancel(t.Context())
 		first := ask(ctx, b, 7)
 		time.Sleep(4 * time.Millisecond)
@@ -584,14 +621,14 @@ func TestTheFirstOfSeveralMayLeaveAndTheOthersKeepItsPlace(t *testing.T) {
 func TestAPromptInFlightIsGivenUpOnlyWhenAllWhoAskedHaveGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan struct{})
-		b := newBatcher(t, func(ctx context.Context, batch *Batch[int, int]) error {
-			batch.WhenGone(func(int) { close(gone) })
+		b := newBatcher(t, sendFunc[int, int](func(ctx context.Context, batch *Batch[int, int]) []Result[int] {
+			context.AfterFunc(batch.Context(0), func() { close(gone) })
 			<-ctx.Done()
 			if batch.Context(0).Err() == nil {
 				t.Error("its context goes on")
 			}
-			return ctx.Err()
-		}, settings(8, time.Millisecond, 1))
+			return failed(batch, ctx.Err())
+		}), settings(8, time.Millisecond, 1))
 		firstCtx, leaveFirst := context.WithCancel(t.Context())
 		secondCtx, leaveSecond := context.WithCancel(t.Context())
 		first, second := ask(firstCtx, b, 7), ask(secondCtx, b, 7)
@@ -617,7 +654,7 @@ func TestAPromptInFlightIsGivenUpOnlyWhenAllWhoAskedHaveGone(t *testing.T) {
 func TestARequestThatComesAfterTheReleaseIsAPromptOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, settings(1, 0, 2))
+		b := newBatcher(t, u, settings(1, 0, 2))
 		first, second := ask(t.Context(), b, 7), ask(t.Context(), b, 7)
 		<-first
 		<-second
@@ -641,13 +678,13 @@ func keepsTo100Tokens(t *testing.T, change func(*Settings)) {
 		s := settings(16, time.Millisecond, 1)
 		change(&s)
 		u := &upstream{takes: time.Second}
-		b := newBatcher(t, u.dispatch, s)
+		b := newBatcher(t, u, s)
 		b.SetServer(Server{ForwardTokens: 50})
 		var outs []<-chan outcome
 		for _, tokens := range []int{500, 40, 40, 40, 10} {
 			out := make(chan outcome, 1)
 			go func() {
-				_, r, err := b.Submit(t.Context(), Request[int]{Value: tokens, Tokens: tokens})
+				_, r, err := b.Submit(t.Context(), Item[int]{Value: tokens, Tokens: tokens})
 				out <- outcome{receipt: r, err: err}
 			}()
 			synctest.Wait()
@@ -671,7 +708,7 @@ func keepsTo100Tokens(t *testing.T, change func(*Settings)) {
 }
 
 // submitFunc is Submit by SubmitFunc.
-func (b *Batcher[Q, R]) submitFunc(ctx context.Context, req Request[Q]) (result R, receipt Receipt, err error) {
+func (b *Batcher[Q, R]) submitFunc(ctx context.Context, req Item[Q]) (result R, receipt Receipt, err error) {
 	ended := make(chan struct{})
 	if refused := b.SubmitFunc(ctx, req, func(r R, to Receipt, e error) {
 		result, receipt, err = r, to, e
@@ -685,13 +722,13 @@ func (b *Batcher[Q, R]) submitFunc(ctx context.Context, req Request[Q]) (result 
 
 func TestARequestThatNobodyWaitsForIsAnsweredToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, err := New(func(_ context.Context, batch *Batch[int, int]) error {
+		b, err := New(sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
 			time.Sleep(time.Second)
 			for i := range batch.Len() {
-				batch.Answer(i, 10*batch.Value(i), Usage{})
+				batch.Answer(i, Result[int]{Value: 10 * batch.Value(i)})
 			}
 			return nil
-		}, Settings{BatchSize: 1, MaxInFlight: 1, QueueRequests: 2, QueueBytes: 100, PrefixBlocks: 1, BreakerFailures: 1})
+		}), Settings{BatchSize: 1, MaxInFlight: 1, QueueRequests: 2, QueueBytes: 100, PrefixBlocks: 1, BreakerFailures: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -703,7 +740,7 @@ func TestARequestThatNobodyWaitsForIsAnsweredToo(t *testing.T) {
 		}
 		began, ends := time.Now(), make([]end, 4)
 		submit := func(ctx context.Context, i int) error {
-			return b.SubmitFunc(ctx, Request[int]{Value: i}, func(r int, to Receipt, err error) {
+			return b.SubmitFunc(ctx, Item[int]{Value: i}, func(r int, to Receipt, err error) {
 				ends[i] = end{r, int(to.BatchID), err, time.Since(began)}
 			})
 		}

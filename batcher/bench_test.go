@@ -3,27 +3,28 @@ package batcher
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"paceline/batcher/prefix"
 )
 
 // BenchmarkSubmitToAnswer is one request's whole way with an upstream that
 // answers at once: the batcher's own cost, goroutines included. What a caller
 // brings (its context, its request) is made beforehand.
 func BenchmarkSubmitToAnswer(b *testing.B) {
-	prefix := make(Prefix, 45) // of 2,900 tokens
-	for i := range prefix {
-		prefix[i] = uint64(i) + 1
+	names := make(prefix.Prefix, 45) // of 2,900 tokens
+	for i := range names {
+		names[i] = uint64(i) + 1
 	}
-	long := Request[int]{Prefix: prefix, Bytes: len(prefix) * BlockBytes, Tokens: len(prefix) * BlockTokens}
+	long := Item[int]{Prefix: names, Bytes: len(names) * prefix.BlockBytes, Tokens: len(names) * prefix.BlockTokens}
 	for _, size := range []int{1, 4, 16, 64, 512} {
-		b.Run(fmt.Sprintf("plain/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, Request[int]{}, 0) })
+		b.Run(fmt.Sprintf("plain/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, Item[int]{}, 0) })
 		b.Run(fmt.Sprintf("func/size=%d", size), func(b *testing.B) { submitFuncToAnswer(b, size) })
 	}
 	for _, size := range []int{1, 16} {
-		b.Run(fmt.Sprintf("deadline/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, Request[int]{}, time.Hour) })
+		b.Run(fmt.Sprintf("deadline/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, Item[int]{}, time.Hour) })
 		b.Run(fmt.Sprintf("prefix/size=%d", size), func(b *testing.B) { submitToAnswer(b, size, long, 0) })
 	}
 }
@@ -31,12 +32,13 @@ func BenchmarkSubmitToAnswer(b *testing.B) {
 // instantly is a batcher with an upstream that answers at once. finish ends the
 // measurement.
 func instantly(b *testing.B, size int) (batcher *Batcher[int, int], finish func()) {
-	instant := func(_ context.Context, batch *Batch[int, int]) error {
-		for i := range batch.Len() {
-			batch.Answer(i, 0, Usage{PromptTokens: 2900, CachedTokens: 2899})
+	instant := sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
+		results := make([]Result[int], batch.Len())
+		for i := range results {
+			results[i].Usage = Usage{PromptTokens: 2900, CachedTokens: 2899}
 		}
-		return nil
-	}
+		return results
+	})
 	s := DefaultSettings()
 	s.BatchSize, s.MaxWait, s.QueueBytes = size, time.Millisecond, 1<<40
 	batcher, err := New(instant, s)
@@ -73,7 +75,7 @@ func submitFuncToAnswer(b *testing.B, size int) {
 			done := func(int, Receipt, error) { <-open }
 			for range n {
 				open <- struct{}{}
-				if err := batcher.SubmitFunc(ctx, Request[int]{}, done); err != nil {
+				if err := batcher.SubmitFunc(ctx, Item[int]{}, done); err != nil {
 					b.Error(err)
 				}
 			}
@@ -85,7 +87,7 @@ func submitFuncToAnswer(b *testing.B, size int) {
 	wg.Wait()
 }
 
-func submitToAnswer(b *testing.B, size int, r Request[int], deadline time.Duration) {
+func submitToAnswer(b *testing.B, size int, r Item[int], deadline time.Duration) {
 	batcher, finish := instantly(b, size)
 	defer finish()
 	const callers = 2048
@@ -114,72 +116,19 @@ func submitToAnswer(b *testing.B, size int, r Request[int], deadline time.Durati
 func BenchmarkQueueDepth(b *testing.B) {
 	for _, depth := range []int{10, 1000, 100_000} {
 		b.Run(fmt.Sprintf("waiting=%d", depth), func(b *testing.B) {
-			q := newQueue(1)
-			who := q.callers.come("", 0)
-			ring := make([]waiter, depth+1)
-			for i := range depth {
-				ring[i].caller = who
-				q.push(&ring[i], "", 0, false)
+			q, callers := newQueue[int, int](prefix.NewModel(1)), callers{byName: map[string]*caller{}}
+			who := callers.come("", 0)
+			for range depth {
+				q.push(&pending[int, int]{caller: who}, false)
 			}
-			last := &ring[depth]
-			last.caller = who
+			last := &pending[int, int]{caller: who}
 			b.ReportAllocs()
 			for b.Loop() {
-				q.push(last, "", 0, false)
-				last = q.lanes[0].pick()
-				q.remove(last)
+				q.push(last, false)
+				p := q.lanes[0].next(false, time.Time{})
+				q.send(p)
+				last = p.leader()
 			}
-		})
-	}
-}
-
-// BenchmarkPrefix is what a prompt of 2,900 tokens costs beside its place in the
-// queue: naming its blocks, and walking the tree and the belief with them.
-func BenchmarkPrefix(b *testing.B) {
-	ids := make([]int32, 2900)
-	for i := range ids {
-		ids[i] = int32(i * 37 % 1000)
-	}
-	b.Run("name/ids", func(b *testing.B) {
-		for b.Loop() {
-			PrefixOfTokens(ids, "")
-		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
-	})
-	b.Run("name/text", func(b *testing.B) {
-		text := strings.Repeat("x = 1; ", 4*2900/7)
-		for b.Loop() {
-			PrefixOfText(text, "")
-		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
-	})
-	for _, shared := range []int{0, 19, 45} {
-		b.Run(fmt.Sprintf("tree/shared=%d", shared), func(b *testing.B) {
-			q := newQueue(1 << 17)
-			who := q.callers.come("", 0)
-			base := PrefixOfTokens(ids, "")
-			w := &waiter{bytes: 4 * len(ids), tokens: len(ids), caller: who}
-			fresh := uint64(1 << 40)
-			for b.Loop() {
-				p := append(Prefix(nil), base...)
-				for i := shared; i < len(p); i++ {
-					fresh++
-					p[i] = fresh
-				}
-				w.prefix = p
-				q.push(w, "", 0, false)
-				known, last := w.node.segment.known(), q.belief.fly(w)
-				q.remove(q.lanes[0].pick())
-				if known < len(p) {
-					q.belief.begin(last.at(known))
-				}
-				q.belief.learn(last, known, q.belief.answers, len(p))
-				if known < len(p) {
-					q.belief.end(last.at(known))
-				}
-				q.belief.land(last)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/token")
 		})
 	}
 }

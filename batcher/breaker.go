@@ -12,20 +12,21 @@ type breaker struct {
 }
 
 const (
-	firstPause   = time.Second      // a busy server has worked off something by then
-	longestPause = 15 * time.Second // a restarted server is found soon enough
-	mostRetries  = 10               // saved up while all is well
-	retryShare   = 0.1              // of the calls may be repeats: ten times that is a storm
-	firstBackoff = 100 * time.Millisecond
-	longBackoff  = 2 * time.Second
+	minPause   = time.Second      // a busy server has worked off something by then
+	maxPause   = 15 * time.Second // a restarted server is found soon enough
+	maxSaved   = 10               // repeats, saved up while all is well
+	retryShare = 0.1              // of the calls may be repeats: ten times that is a storm
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 2 * time.Second
 )
 
-func newBreaker() breaker { return breaker{retries: mostRetries} }
-
-// succeeded notes a call that the server answered, whatever it answered.
-func (k *breaker) succeeded() {
+// succeeded notes a call that the server answered, whatever it answered, and
+// reports whether that closed the breaker.
+func (k *breaker) succeeded() (closed bool) {
+	closed = !k.openUntil.IsZero()
 	k.failures, k.openUntil, k.pause = 0, time.Time{}, 0
-	k.retries = min(mostRetries, k.retries+retryShare)
+	k.retries = min(maxSaved, k.retries+retryShare)
+	return closed
 }
 
 // failed notes a call that the server failed; after limit of them in a row the
@@ -35,22 +36,22 @@ func (k *breaker) failed(limit int, now time.Time) {
 	if k.failures < limit || k.open(now) {
 		return
 	}
-	k.pause = min(max(firstPause, 2*k.pause), longestPause)
+	k.pause = min(max(minPause, 2*k.pause), maxPause)
 	k.openUntil = now.Add(k.pause)
 }
 
-// slots is how many of the batches in flight the breaker lets be.
-func (k *breaker) slots(most int, now time.Time) int {
+// slots returns how many batches may be in flight, of at most limit.
+func (k *breaker) slots(limit int, now time.Time) int {
 	switch {
 	case k.openUntil.IsZero():
-		return most
+		return limit
 	case k.open(now):
 		return 0
 	}
 	return 1
 }
 
-// open says whether nothing is sent now.
+// open reports whether nothing is sent now.
 func (k *breaker) open(now time.Time) bool { return now.Before(k.openUntil) }
 
 // retry takes one call from the budget of repeats.
@@ -62,9 +63,9 @@ func (k *breaker) retry() bool {
 	return true
 }
 
-// backoff is the pause before the repeat after the attempt-th call (from 1), of
-// which a random part is left out, so that proxies don't repeat in step.
+// backoff returns the pause before the repeat after the attempt-th call (from 1).
+// A random part of it is left out, so that proxies don't repeat in step.
 func backoff(attempt int, random float64) time.Duration {
-	d := min(firstBackoff<<min(attempt-1, 10), longBackoff)
+	d := min(minBackoff<<min(attempt-1, 10), maxBackoff)
 	return d/2 + time.Duration(random*float64(d/2))
 }

@@ -1,13 +1,15 @@
 package batcher
 
+import "maps"
+
 // caller is one of those who share the batcher. Each is served in proportion to
-// its weight, measured in prompt tokens that SGLang had to compute: of those
-// with waiting requests the one that got least goes first.
+// its weight, measured in prompt tokens that the server had to compute: of those
+// with waiting prompts the one that got least goes first. Guarded by Batcher.mu.
 type caller struct {
 	name     string
 	weight   float64
 	attained float64 // tokens computed for it, by weight, since it came
-	present  int     // its prompts that wait or are in flight
+	present  int     // its items that wait or are in flight
 }
 
 // callers is every caller with work, and those who still owe.
@@ -16,17 +18,17 @@ type callers struct {
 	level  float64 // what the caller served last had attained
 }
 
-// mostDebtors is how many absent callers are remembered: far more than share
-// one server, and little memory.
-const mostDebtors = 4096
+// maxCallers bounds the callers that are remembered while they are absent: far
+// more than share one server, and little memory.
+const maxCallers = 4096
 
-// come notes one more prompt of a caller. One who was away starts where the
-// others are: being absent saves nothing up.
+// come notes one more item of a caller. One who was away starts where the others
+// are: being absent saves nothing up.
 func (c *callers) come(name string, weight float64) *caller {
 	who := c.byName[name]
 	if who == nil {
-		if len(c.byName) >= mostDebtors {
-			c.forget()
+		if len(c.byName) >= maxCallers {
+			maps.DeleteFunc(c.byName, func(_ string, other *caller) bool { return other.present == 0 })
 		}
 		who = &caller{name: name, attained: c.level}
 		c.byName[name] = who
@@ -56,13 +58,4 @@ func (c *callers) serve(who *caller, tokens float64) {
 		c.level = max(c.level, who.attained)
 	}
 	who.attained += tokens / who.weight
-}
-
-// forget drops the absent.
-func (c *callers) forget() {
-	for name, who := range c.byName {
-		if who.present == 0 {
-			delete(c.byName, name)
-		}
-	}
 }

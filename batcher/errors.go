@@ -11,7 +11,7 @@ var (
 	ErrDraining = errors.New("batcher: draining, no new requests are taken")
 	// ErrClosed refuses or ends a request because the batcher was closed.
 	ErrClosed = errors.New("batcher: closed")
-	// ErrUnanswered ends a request that Dispatch neither answered nor failed.
+	// ErrUnanswered ends a request for which the Sender returned no result.
 	ErrUnanswered = errors.New("batcher: the batch ended without an answer for this request")
 	// ErrResumed ends a Drain that Resume undid.
 	ErrResumed = errors.New("batcher: drain was undone by resume")
@@ -28,8 +28,7 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("batcher: queue is full: %s is %d", e.Bound, e.Limit)
 }
 
-// PausedError refuses a request because the breaker is open: the server failed
-// every recent call.
+// PausedError refuses a request because the server failed every recent call.
 type PausedError struct {
 	For time.Duration // until it is tried again
 }
@@ -43,7 +42,7 @@ func (e *PausedError) Error() string {
 // costs the server anything.
 type LateError struct {
 	Left  time.Duration // until the deadline
-	Needs time.Duration // that such a request takes at the least, as predicted
+	Needs time.Duration // shortest time to an answer, as predicted
 }
 
 // Error implements error.

@@ -1,5 +1,7 @@
 package batcher
 
+import "slices"
+
 // Outcome is what became of some items that were sent together.
 type Outcome uint8
 
@@ -28,7 +30,7 @@ func Isolate(items []int, guilty int, try func([]int) Outcome, blame func(int)) 
 		case Stop:
 			return
 		}
-		rest = without(items, guilty)
+		rest = slices.DeleteFunc(slices.Clone(items), func(i int) bool { return i == guilty })
 		if len(rest) == 0 || try(rest) != Bad {
 			return
 		}
@@ -46,7 +48,7 @@ func Isolate(items []int, guilty int, try func([]int) Outcome, blame func(int)) 
 					group = nil // it was no fault of an item
 				}
 			case Bad:
-				rest = append(append([]int(nil), group[half:]...), rest...)
+				rest = slices.Concat(group[half:], rest)
 				group = group[:half]
 			case Stop:
 				return
@@ -74,14 +76,4 @@ func Isolate(items []int, guilty int, try func([]int) Outcome, blame func(int)) 
 			size *= 2
 		}
 	}
-}
-
-func without(items []int, one int) []int {
-	out := make([]int, 0, len(items))
-	for _, i := range items {
-		if i != one {
-			out = append(out, i)
-		}
-	}
-	return out
 }

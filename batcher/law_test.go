@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"paceline/batcher/prefix"
 )
 
 // TestEveryAcceptedRequestEndsExactlyOnce drives a batcher with random
@@ -24,11 +27,11 @@ func TestEveryAcceptedRequestEndsExactlyOnce(t *testing.T) {
 func law(t *rapid.T) {
 	var (
 		mu       sync.Mutex
-		batches  []*sent // every batch dispatched
+		batches  []*sent // every batch sent
 		problems []string
 	)
 	faulty := errors.New("upstream fault")
-	dispatch := func(ctx context.Context, b *Batch[int, int]) error {
+	sender := sendFunc[int, int](func(ctx context.Context, b *Batch[int, int]) []Result[int] {
 		out := &sent{id: b.ID(), key: b.Context(0).Value(keyOf{}).(string)}
 		mu.Lock()
 		batches = append(batches, out)
@@ -42,26 +45,26 @@ func law(t *rapid.T) {
 		select { // batches of different length, so that they overlap and end out of order
 		case <-time.After(time.Duration(b.Value(0)%7) * time.Millisecond):
 		case <-ctx.Done():
-			return ctx.Err()
+			return failed(b, ctx.Err())
 		}
 		for i := range b.Len() {
 			switch v := b.Value(i); v % 5 {
-			case 0: // left for the error of the batch
+			case 0: // left for what Send returns
 			case 1:
-				b.Fail(i, faulty)
+				b.Answer(i, Result[int]{Err: faulty})
 			case 2:
 				if b.Retry(ctx, 1) {
 					b.Succeeded()
 				}
-				b.Answer(i, v, Usage{PromptTokens: 300, CachedTokens: v % 300})
+				b.Answer(i, Result[int]{Value: v, Usage: Usage{PromptTokens: 300, CachedTokens: v % 300}})
 			default:
-				b.Answer(i, v, Usage{PromptTokens: 300, CachedTokens: v % 300})
+				b.Answer(i, Result[int]{Value: v, Usage: Usage{PromptTokens: 300, CachedTokens: v % 300}})
 			}
 		}
-		return faulty
-	}
+		return failed(b, faulty)
+	})
 	s := drawSettings(t)
-	b, err := New(dispatch, s)
+	b, err := New(sender, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +78,7 @@ func law(t *rapid.T) {
 		wg.Wait()
 	}()
 	count := func(what string) { mu.Lock(); counts[what]++; mu.Unlock() }
-	send := func(req Request[int], timeout time.Duration) {
+	send := func(req Item[int], timeout time.Duration) {
 		v := req.Value
 		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), keyOf{}, req.Key))
 		if hasDeadline(v) {
@@ -117,16 +120,15 @@ func law(t *rapid.T) {
 	for v := range n {
 		key := rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "key")
 		timeout := time.Duration(rapid.IntRange(1, 40).Draw(t, "timeout")) * time.Millisecond
-		var same Identity
+		var same MergeKey
 		if rapid.IntRange(0, 3).Draw(t, "same") == 0 {
-			same = Identity{uint64(v / 20), uint64(len(key)) << 8}
-			same[1] += uint64((key + "-")[0])
+			same = MergeKey{Hash: uint64(v/20) + 1, Options: key} // those of different keys collide
 			v = v/20*20 + shared
 		}
-		req := Request[int]{Value: v, Bytes: v % 90, Tokens: v % 50, Key: key, Priority: len(key), Same: same}
-		if req.Same == (Identity{}) && !isPlain(v) {
+		req := Item[int]{Value: v, Bytes: v % 90, Tokens: v % 50, Key: key, Priority: len(key), MergeKey: same}
+		if req.MergeKey.Hash == 0 && !isPlain(v) {
 			req.Prefix = drawPrefix(t, 4)
-			req.Bytes += BlockBytes * len(req.Prefix)
+			req.Bytes += prefix.BlockBytes * len(req.Prefix)
 			req.Caller = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "caller")
 		}
 		wg.Go(func() { send(req, timeout) })
@@ -144,7 +146,7 @@ func law(t *rapid.T) {
 		case 2:
 			b.Forget()
 			b.SetServer(Server{
-				CacheTokens:   BlockTokens * rapid.IntRange(0, 9).Draw(t, "cache"),
+				CacheTokens:   prefix.BlockTokens * rapid.IntRange(0, 9).Draw(t, "cache"),
 				ForwardTokens: rapid.IntRange(0, 40).Draw(t, "forward"),
 			})
 		case 3, 4, 5, 6:
@@ -194,16 +196,16 @@ func law(t *rapid.T) {
 type keyOf struct{}
 
 // isPlain says whether the request of a value has neither deadline nor prefix
-// nor others of its identity: among those of one lane order is that of arrival.
+// nor a MergeKey: among those of one lane order is that of arrival.
 func isPlain(v int) bool { return v%20 != shared && v%3 != 0 && !hasDeadline(v) }
 
 func hasDeadline(v int) bool { return v%4 == 0 }
 
 // drawPrefix draws a prompt of so many blocks at most that shares beginnings with others.
-func drawPrefix(t *rapid.T, most int) Prefix {
-	var p Prefix
+func drawPrefix(t *rapid.T, blocks int) prefix.Prefix {
+	var p prefix.Prefix
 	name := uint64(1)
-	for range rapid.IntRange(0, most).Draw(t, "blocks") {
+	for range rapid.IntRange(0, blocks).Draw(t, "blocks") {
 		name = 10*name + rapid.SampledFrom([]uint64{0, 0, 0, 1}).Draw(t, "block")
 		p = append(p, name)
 	}
@@ -216,36 +218,27 @@ func checkEmpty(t *rapid.T, b *Batcher[int, int]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := &b.queue
-	if len(q.lanes) != 0 || len(q.byKey) != 0 || len(q.same) != 0 {
-		t.Fatalf("left in the queue: %d lanes, %d identities", len(q.lanes), len(q.same))
+	if len(q.lanes) != 0 || len(q.leaders) != 0 {
+		t.Fatalf("left in the queue: %d lanes, %d leaders", len(q.lanes), len(q.leaders))
 	}
-	blocks := 0
-	for name, s := range q.belief.heads {
-		if !s.cached || s.computing != 0 || s.flying != 0 || s.nodes != nil || s.names[0] != name {
-			t.Fatalf("segment %d is left: %+v", name, *s)
-		}
-		if up := s.parent; s.start > 0 && (up == nil || q.belief.heads[up.names[0]] != up || up.end() != s.start || up.used < s.used) {
-			t.Fatalf("segment %+v stands under %+v", *s, up)
-		}
-		blocks += len(s.names)
+	if b.model.Reserved() != 0 || b.model.Cached() > b.settings.PrefixBlocks {
+		t.Fatalf("%d blocks are still reserved, %d cached", b.model.Reserved(), b.model.Cached())
 	}
-	if q.belief.reserved != 0 {
-		t.Fatalf("%d blocks are still reserved", q.belief.reserved)
+	b.model.Forget() // what is not cached only stays while it waits or is in flight
+	if left := reflect.ValueOf(b.model).Elem().FieldByName("segments").Len(); left != 0 || b.model.Cached() != 0 {
+		t.Fatalf("%d segments are left, %d blocks cached", left, b.model.Cached())
 	}
-	if q.belief.cached != blocks || q.belief.cached > q.belief.limit {
-		t.Fatalf("%d blocks, %d cached, limit %d", blocks, q.belief.cached, q.belief.limit)
-	}
-	for name, who := range q.callers.byName {
+	for name, who := range b.callers.byName {
 		if who.present != 0 {
 			t.Fatalf("caller %q is still present %d times", name, who.present)
 		}
 	}
 }
 
-// shared is the value, of each twenty, that requests of one Identity have.
+// shared is the value, of each twenty, that requests of one MergeKey have.
 const shared = 2
 
-// sent is one dispatched batch: its number in order of release, and its members.
+// sent is one batch: its number in order of release, and its members.
 type sent struct {
 	id     uint64
 	key    string

@@ -10,12 +10,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"paceline/batcher/prefix"
 )
 
 // names makes the prefix of a prompt out of letters, one a block: "ab" and "ac"
 // share their first block.
-func names(prompt string) Prefix {
-	var p Prefix
+func names(prompt string) prefix.Prefix {
+	var p prefix.Prefix
 	for i := range prompt {
 		var name uint64
 		for _, c := range prompt[:i+1] {
@@ -35,7 +37,7 @@ type cacheServer struct {
 	computed int // blocks
 }
 
-func (c *cacheServer) dispatch(_ context.Context, b *Batch[string, string]) error {
+func (c *cacheServer) Send(_ context.Context, b *Batch[string, string]) []Result[string] {
 	var prompts []string
 	c.mu.Lock()
 	cached := make([]int, b.Len())
@@ -57,10 +59,14 @@ func (c *cacheServer) dispatch(_ context.Context, b *Batch[string, string]) erro
 		}
 	}
 	c.mu.Unlock()
+	results := make([]Result[string], len(prompts))
 	for i, p := range prompts {
-		b.Answer(i, strings.ToUpper(p), Usage{PromptTokens: len(p) * BlockTokens, CachedTokens: cached[i] * BlockTokens})
+		results[i] = Result[string]{
+			Value: strings.ToUpper(p),
+			Usage: Usage{PromptTokens: len(p) * prefix.BlockTokens, CachedTokens: cached[i] * prefix.BlockTokens},
+		}
 	}
-	return nil
+	return results
 }
 
 func serve(t *testing.T, change func(*Settings)) (*Batcher[string, string], *cacheServer) {
@@ -71,19 +77,19 @@ func serve(t *testing.T, change func(*Settings)) (*Batcher[string, string], *cac
 	if change != nil {
 		change(&s)
 	}
-	b, err := New(c.dispatch, s)
+	b, err := New(c, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b, c
 }
 
-func promptOf(prompt string) Request[string] {
-	return Request[string]{Value: prompt, Bytes: len(prompt) * BlockBytes, Tokens: len(prompt) * BlockTokens, Prefix: names(prompt)}
+func promptOf(prompt string) Item[string] {
+	return Item[string]{Value: prompt, Bytes: len(prompt) * prefix.BlockBytes, Tokens: len(prompt) * prefix.BlockTokens, Prefix: names(prompt)}
 }
 
 // submit sends requests in order, all at one moment, and waits for their ends.
-func sendAll(t *testing.T, b *Batcher[string, string], requests ...Request[string]) {
+func sendAll(t *testing.T, b *Batcher[string, string], requests ...Item[string]) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for _, r := range requests {
@@ -98,8 +104,8 @@ func sendAll(t *testing.T, b *Batcher[string, string], requests ...Request[strin
 	wg.Wait()
 }
 
-func promptsOf(prompts string) []Request[string] {
-	var all []Request[string]
+func promptsOf(prompts string) []Item[string] {
+	var all []Item[string]
 	for p := range strings.FieldsSeq(prompts) {
 		all = append(all, promptOf(p))
 	}
@@ -170,7 +176,7 @@ func TestABranchThatHasNoRoomInTheCacheWaitsForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, c := serve(t, nil)
 		defer b.Close()
-		b.SetServer(Server{CacheTokens: 6 * BlockTokens})
+		b.SetServer(Server{CacheTokens: 6 * prefix.BlockTokens})
 		sendAll(t, b, promptsOf("a b abc bcd abcd bcde")...)
 		if got, want := c.order(), "a | abc | abcd b | bcd | bcde"; got != want {
 			t.Errorf("released %q, want %q", got, want)
@@ -184,22 +190,22 @@ func TestHeldRequestsGoWhenTheirLeaderFailsOrIsGivenUp(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				bad := errors.New("bad")
 				var released atomic.Int32
-				dispatch := func(ctx context.Context, b *Batch[string, string]) error {
+				sender := sendFunc[string, string](func(ctx context.Context, b *Batch[string, string]) []Result[string] {
 					number := released.Add(1)
 					select {
 					case <-time.After(time.Second):
 					case <-ctx.Done():
-						return ctx.Err()
+						return failed(b, ctx.Err())
 					}
 					if number == 1 {
-						return bad
+						return failed(b, bad)
 					}
-					b.Answer(0, "", Usage{})
+					b.Answer(0, Result[string]{})
 					return nil
-				}
+				})
 				s := DefaultSettings()
 				s.MaxInFlight = 4
-				b, err := New(dispatch, s)
+				b, err := New(sender, s)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -265,7 +271,7 @@ func TestBeliefKeepsToItsBound(t *testing.T) {
 		if st := b.Stats(); st.CachedBlocks != 5 {
 			t.Errorf("%d blocks, want 5", st.CachedBlocks)
 		}
-		b.SetServer(Server{CacheTokens: 3 * BlockTokens})
+		b.SetServer(Server{CacheTokens: 3 * prefix.BlockTokens})
 		if st := b.Stats(); st.CachedBlocks != 3 {
 			t.Errorf("%d blocks, want as many as the server holds", st.CachedBlocks)
 		}
@@ -275,18 +281,18 @@ func TestBeliefKeepsToItsBound(t *testing.T) {
 func TestAHeldRequestGoesOnceItIsTooOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		block := make(chan struct{})
-		dispatch := func(_ context.Context, b *Batch[string, string]) error {
+		sender := sendFunc[string, string](func(_ context.Context, b *Batch[string, string]) []Result[string] {
 			if b.Value(0) == "xa" {
 				<-block
 			}
 			for i := range b.Len() {
-				b.Answer(i, "", Usage{})
+				b.Answer(i, Result[string]{})
 			}
 			return nil
-		}
+		})
 		s := DefaultSettings()
 		s.MaxAge = 3 * time.Second
-		b, err := New(dispatch, s)
+		b, err := New(sender, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,17 +313,17 @@ func TestCallersAreServedByTheirWeightInTokensComputed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, c := serve(t, func(s *Settings) { s.BatchSize = 1; s.MaxAge = time.Hour })
 		defer b.Close()
-		var all []Request[string]
-		request := func(caller string, weight float64, i int) Request[string] {
+		var all []Item[string]
+		item := func(caller string, weight float64, i int) Item[string] {
 			r := promptOf(fmt.Sprintf("%s%d", caller, i))
 			r.Caller, r.Weight, r.Prefix = caller, weight, nil
 			return r
 		}
 		for i := range 40 { // the flood comes first
-			all = append(all, request("f", 1, i))
+			all = append(all, item("f", 1, i))
 		}
 		for i := range 20 {
-			all = append(all, request("h", 3, i))
+			all = append(all, item("h", 3, i))
 		}
 		sendAll(t, b, all...)
 		count := map[byte]int{}

@@ -1,57 +1,59 @@
 package batcher
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
-// laneView is what the policy sees of one lane. A lane holds, in order of
-// arrival, the waiting requests that may share a batch.
+// laneView is what the policy sees of one lane: of the waiting prompts that may
+// share a batch.
 type laneView struct {
 	count    int       // waiting prompts, at least 1
 	open     int       // of these, not held for the sake of another's prefix
 	tokens   int64     // in all of them
 	bytes    int64     // in all of them
 	oldest   time.Time // when the place of its first was taken
-	since    time.Time // from when on its batch has been filling
-	last     time.Time // by when a batch must go for the earliest deadline; zero: none
+	since    time.Time // its batch has been filling from then on
+	last     time.Time // a batch must go by then for the earliest deadline; zero: none
 	priority int       // higher goes first
-	attained float64   // what its least served caller has got
+	attained float64   // of its least served caller, see caller
 }
 
 // moment is what the policy sees of everything else.
 type moment struct {
 	now      time.Time
-	inFlight int
-	slots    int // most batches in flight
+	free     int // slots without a batch in flight
 	draining bool
-	turn     int // most prompts that may go in order of arrival now, if the oldest is too old
+	turn     int // max prompts that may go in order of arrival now, if the oldest is too old
 }
 
-// decision is what to do now: release take requests of the lane, in order of
-// arrival if fifo, or, when take is 0, look again at wake (zero: only when
+// decision is what to do now: release take prompts of the lane, in order of
+// arrival if fifo; or, when take is 0, look again at wake (zero: only when
 // something changes).
 type decision struct {
 	lane   int
 	take   int
 	fifo   bool
-	until  time.Time // with fifo: the first of another lane came then; zero: there is none
+	until  time.Time // with fifo: when the first of another lane came; zero: none
 	reason Reason
 	wake   time.Time
 }
 
-// agedShare: once somebody is too old, one prompt in so many goes in order of
-// arrival. So nobody waits for more than so many times the prompts that came
-// before, after MaxAge.
+// agedShare bounds what order costs: once a prompt is too old, one in so many goes
+// in order of arrival. So after MaxAge it waits at most for so many times the
+// prompts that came before it.
 const agedShare = 4
 
 // decide is the whole release policy: a pure function of the queue, the
-// settings, the batches in flight and the time. Among lanes that are due, that
-// of the highest priority goes first, then that of the least served caller, then
-// the oldest. But once the oldest request of all has waited MaxAge, one prompt in
+// settings, the free slots and the time. Among lanes that are due, that of the
+// highest priority goes first, then that of the least served caller, then the
+// oldest. But once the oldest prompt of all has waited MaxAge, one prompt in
 // agedShare is the oldest.
 //
-// It and what it calls take pointers, for they run on the stacks of callers, of
-// which there are thousands: copies made those grow.
+// It takes pointers, because it runs on the stacks of thousands of callers:
+// copies made those grow.
 func decide(lanes []laneView, s *Settings, m *moment) decision {
-	if m.inFlight >= m.slots {
+	if m.free <= 0 {
 		return decision{} // the end of a batch is a change: nothing to wake for
 	}
 	var d decision
@@ -71,7 +73,7 @@ func decide(lanes []laneView, s *Settings, m *moment) decision {
 		case reason == ReasonNone:
 			d.wake = earlier(d.wake, at)
 		case d.take == 0 || before(l, &lanes[d.lane]):
-			d.lane, d.take, d.reason = i, min(l.open, takeLimit(s)), reason
+			d.lane, d.take, d.reason = i, min(l.open, s.BatchSize), reason
 		}
 	}
 	if oldest < 0 || s.Mode == ModeUnbatched {
@@ -85,12 +87,12 @@ func decide(lanes []laneView, s *Settings, m *moment) decision {
 		}
 	case m.turn > 0 || d.take == 0:
 		l := &lanes[oldest]
-		return decision{lane: oldest, take: min(l.count, takeLimit(s), max(1, m.turn)), fifo: true, until: second, reason: ReasonWait}
+		return decision{lane: oldest, take: min(l.count, s.BatchSize, max(1, m.turn)), fifo: true, until: second, reason: ReasonWait}
 	}
 	return d
 }
 
-// due is why the lane should be released now, or ReasonNone and when to look
+// due returns why the lane should be released now, or ReasonNone and when to look
 // again.
 func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 	switch {
@@ -116,34 +118,21 @@ func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 	return ReasonNone, earlier(at, l.last)
 }
 
-// spent says whether the open ones of count requests reach a budget, as far as the
-// sum over all of them tells.
+// spent reports whether the open ones of count prompts reach a budget, as far as
+// the sum over all of them tells.
 func spent(sum int64, open, count int, budget int64) bool {
 	return budget > 0 && sum*int64(open)/int64(count) >= budget
 }
 
-// before says whether lane a goes before lane b.
+// before reports whether lane a goes before lane b.
 func before(a, b *laneView) bool {
-	switch {
-	case a.priority != b.priority:
-		return a.priority > b.priority
-	case a.attained != b.attained:
-		return a.attained < b.attained
-	}
-	return a.oldest.Before(b.oldest)
+	return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.attained, b.attained), a.oldest.Compare(b.oldest)) < 0
 }
 
-// earlier is the earlier of two times, of which zero is none.
+// earlier returns the earlier of two times, where zero is none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a
-}
-
-func takeLimit(s *Settings) int {
-	if s.Mode == ModeUnbatched {
-		return 1
-	}
-	return s.BatchSize
 }

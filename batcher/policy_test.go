@@ -15,7 +15,7 @@ func TestPolicyDecides(t *testing.T) {
 	budget := fixed
 	budget.BatchTokens = 100
 	unbatched := fixed
-	unbatched.Mode = ModeUnbatched
+	unbatched.Mode, unbatched.BatchSize = ModeUnbatched, 1
 
 	cases := []struct {
 		name     string
@@ -91,7 +91,7 @@ func TestPolicyDecides(t *testing.T) {
 			if c.settings.Mode == ModeUnbatched {
 				slots = 1000
 			}
-			m := moment{now: now, inFlight: c.inFlight, slots: slots, draining: c.draining, turn: c.turn}
+			m := moment{now: now, free: slots - c.inFlight, draining: c.draining, turn: c.turn}
 			if got := decide(c.lanes, &c.settings, &m); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
@@ -105,7 +105,7 @@ func TestSettingsNameTheFieldThatIsOutOfRange(t *testing.T) {
 		"batch_size":       func(s *Settings) { s.BatchSize = 0 },
 		"batch_tokens":     func(s *Settings) { s.BatchTokens = -1 },
 		"batch_bytes":      func(s *Settings) { s.BatchBytes = -1 },
-		"batch_forwards":   func(s *Settings) { s.BatchForwards = MostForwards + 1 },
+		"batch_forwards":   func(s *Settings) { s.BatchForwards = maxForwards + 1 },
 		"max_wait":         func(s *Settings) { s.MaxWait = -1 },
 		"max_in_flight":    func(s *Settings) { s.MaxInFlight = 0 },
 		"prefix_blocks":    func(s *Settings) { s.PrefixBlocks = 0 },

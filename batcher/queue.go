@@ -1,303 +1,224 @@
 package batcher
 
-import "time"
+import (
+	"container/list"
+	"slices"
+	"time"
 
-// waiter is a request as the queue sees it, without its value. Requests that ask
-// for the same are one prompt: the first stands in the queue, and the others,
-// its twins, hang on it.
-type waiter struct {
-	entry    any // the *entry that it is part of
-	bytes    int
-	tokens   int
-	same     Identity
-	prefix   Prefix
-	caller   *caller
-	accepted time.Time
-	deadline time.Time // zero: none
+	"paceline/batcher/prefix"
+)
 
-	lane       *lane     // while queued, of a first
-	since      time.Time // when its place in the lane was taken
-	prev, next *waiter   // neighbours in the lane, or among the twins
-	first      *waiter   // of a twin: the one it hangs on
-	twins      *waiter   // of a first: its youngest twin
-
-	group         *group // of a first: where it stands in order of release
-	node          *node
-	before, after *waiter // neighbours at the node
-	urgency       int     // 1 + its index in lane.urgent; 0: not there
+// prompt is a waiting prompt. It stands in a lane by arrival, in the tree of its
+// caller by prefix, and among the urgent ones if it has a deadline.
+type prompt[Q, R any] struct {
+	items []*pending[Q, R] // the leader, whose caller and deadline count, then its duplicates
+	since time.Time        // when the first of them, who may have left, was accepted
+	lane  *lane[Q, R]
+	place *list.Element // in lane.prompts
+	group *group
+	entry prefix.Entry // in group; its Value is the prompt
 }
 
-// lane is the waiting requests that may share a batch, in order of arrival: a
-// linked list, so that a request in the middle leaves at once.
-type lane struct {
-	key         string
-	priority    int
-	index       int // in queue.lanes
-	count       int // prompts: twins count as one
-	open        int // of these, not held for the sake of another's prefix
-	tokens      int64
-	bytes       int64
-	first, last *waiter
-	crowded     bool      // what is open here has no room in the server's cache now; only during a release
-	released    time.Time // when a batch was last taken from it
-	urgent      urgent    // those with a deadline
-	groups      []*group  // by caller
-	latest      *group    // used last
+func (p *prompt[Q, R]) leader() *pending[Q, R] { return p.items[0] }
+
+// lane is the waiting prompts that may share a batch.
+type lane[Q, R any] struct {
+	key      string
+	priority int
+	prompts  list.List // of *prompt, by arrival
+	tokens   int64     // of all prompts
+	bytes    int64
+	urgent   urgent[Q, R]
+	groups   []*group  // one a caller
+	released time.Time // when a batch was last taken from it
+	crowded  bool      // what is open here has no room in the server's cache now; only during a release
 }
 
-// queue is every waiting request, by lane. Lanes without requests don't exist.
-type queue struct {
-	byKey   map[string]*lane
-	same    map[Identity]*waiter    // the first of each identity that waits
-	alike   func(x, y *waiter) bool // where not nil, what must be so of two of one identity
-	lanes   []*lane
-	spare   *lane // the lane emptied last: one-lane traffic allocates none
-	count   int
-	bytes   int64
-	belief  belief
-	callers callers
+// group is the waiting prompts of one caller in a lane.
+type group struct {
+	*prefix.Group
+	caller *caller
 }
 
-func newQueue(prefixBlocks int) queue {
-	return queue{
-		byKey: make(map[string]*lane), same: make(map[Identity]*waiter), belief: newBelief(prefixBlocks),
-		callers: callers{byName: make(map[string]*caller)},
-	}
+// queue is every waiting prompt, by lane. Lanes and groups without prompts don't
+// exist.
+type queue[Q, R any] struct {
+	model   *prefix.Model
+	lanes   []*lane[Q, R]
+	leaders map[uint64]*prompt[Q, R] // by MergeKey.Hash: that duplicates attach to
+	count   int                      // items, duplicates included
+	bytes   int64                    // of all items
 }
 
-// push puts a request at the end of its lane, or hangs it on one that asks for
-// the same, if merge says so.
-func (q *queue) push(w *waiter, key string, priority int, merge bool) {
+func newQueue[Q, R any](m *prefix.Model) queue[Q, R] {
+	return queue[Q, R]{model: m, leaders: make(map[uint64]*prompt[Q, R])}
+}
+
+// push puts an item at the end of its lane, or, if merge allows it, attaches it to
+// a leader that it is a duplicate of. It reports whether the item is a new prompt.
+func (q *queue[Q, R]) push(it *pending[Q, R], merge bool) bool {
 	q.count++
-	q.bytes += int64(w.bytes)
-	if merge && w.same != (Identity{}) {
-		switch first := q.same[w.same]; {
-		case first == nil:
-			q.same[w.same] = w
-		case q.alike == nil || q.alike(first, w):
-			first.hang(w)
-			return
+	q.bytes += int64(it.Bytes)
+	p := &prompt[Q, R]{items: []*pending[Q, R]{it}, since: it.accepted}
+	if hash := it.MergeKey.Hash; merge && hash != 0 {
+		switch other := q.leaders[hash]; {
+		case other == nil:
+			q.leaders[hash] = p
+		case other.leader().MergeKey.equal(&it.MergeKey):
+			other.items = append(other.items, it)
+			it.prompt = other
+			return false
 		}
 	}
-	l := q.lane(key, priority)
-	w.lane, w.since, w.prev, w.next = l, w.accepted, l.last, nil
-	if l.last == nil {
-		l.first = w
-	} else {
-		l.last.next = w
-	}
-	l.last = w
-	l.count++
-	l.tokens += int64(w.tokens)
-	l.bytes += int64(w.bytes)
-	w.group = l.group(w.caller)
-	w.group.add(w, &q.belief)
-	l.urgent.add(w)
+	it.prompt = p
+	l := q.lane(it.Key, it.Priority)
+	p.lane, p.place, p.group = l, l.prompts.PushBack(p), q.group(l, it.caller)
+	p.entry = prefix.Entry{Prefix: it.Prefix, Value: p}
+	p.group.Add(&p.entry)
+	l.count(p, 1)
+	return true
 }
 
-// leave takes one request out of the queue. Its twins stay: the oldest takes
-// over its place.
-func (q *queue) leave(w *waiter) {
-	defer q.callers.leave(w.caller)
-	if w.first == nil && w.twins == nil {
-		q.remove(w)
+// leave takes one item out of the queue. Its duplicates stay: the oldest becomes
+// the leader in its place.
+func (q *queue[Q, R]) leave(it *pending[Q, R]) {
+	p := it.prompt
+	if len(p.items) == 1 {
+		p.group.Remove(&p.entry)
+		q.remove(p)
 		return
 	}
 	q.count--
-	q.bytes -= int64(w.bytes)
-	if w.first != nil {
-		w.first.unhang(w)
-	} else {
-		q.inherit(w.succeed(), w)
-	}
+	q.bytes -= int64(it.Bytes)
+	p.lane.count(p, -1)
+	i := slices.Index(p.items, it)
+	p.items = slices.Delete(p.items, i, i+1)
+	p.lane.count(p, 1)
 }
 
-// inherit puts the successor of a first in its place.
-func (q *queue) inherit(heir, w *waiter) {
-	l := w.lane
-	heir.lane, heir.since, heir.prev, heir.next = l, w.since, w.prev, w.next
-	if heir.prev == nil {
-		l.first = heir
-	} else {
-		heir.prev.next = heir
-	}
-	if heir.next == nil {
-		l.last = heir
-	} else {
-		heir.next.prev = heir
-	}
-	l.tokens += int64(heir.tokens - w.tokens)
-	l.bytes += int64(heir.bytes - w.bytes)
-	q.same[heir.same] = heir
-	heir.group = w.group
-	w.replace(heir)
-	l.urgent.remove(w)
-	l.urgent.add(heir)
-	w.lane, w.group, w.prev, w.next = nil, nil, nil, nil
+// send takes a prompt out of the queue to be sent.
+func (q *queue[Q, R]) send(p *prompt[Q, R]) prefix.InFlight {
+	f := q.model.Send(&p.entry)
+	q.remove(p)
+	return f
 }
 
-// remove takes a first, and its twins with it, out of the queue. Their callers
-// stay present.
-func (q *queue) remove(w *waiter) {
-	l := w.lane
-	if q.same[w.same] == w {
-		delete(q.same, w.same)
-	}
-	for t := w.twins; t != nil; t = t.prev {
+// remove takes a prompt with all its items out of the queue. It is in its group's
+// tree no more.
+func (q *queue[Q, R]) remove(p *prompt[Q, R]) {
+	for _, it := range p.items {
 		q.count--
-		q.bytes -= int64(t.bytes)
+		q.bytes -= int64(it.Bytes)
+		it.prompt = nil
 	}
-	if w.prev == nil {
-		l.first = w.next
+	l := p.lane
+	if hash := p.leader().MergeKey.Hash; q.leaders[hash] == p {
+		delete(q.leaders, hash)
+	}
+	l.prompts.Remove(p.place)
+	l.count(p, -1)
+	if p.group.Len() == 0 {
+		l.groups = slices.DeleteFunc(l.groups, func(g *group) bool { return g == p.group })
+	}
+	if l.prompts.Len() == 0 {
+		q.lanes = slices.DeleteFunc(q.lanes, func(other *lane[Q, R]) bool { return other == l })
+	}
+}
+
+// lane returns the lane of key. It makes one where there is none.
+func (q *queue[Q, R]) lane(key string, priority int) *lane[Q, R] {
+	for _, l := range q.lanes {
+		if l.key == key {
+			return l
+		}
+	}
+	l := &lane[Q, R]{key: key, priority: priority}
+	q.lanes = append(q.lanes, l)
+	return l
+}
+
+// group returns the group of a caller. It makes one where there is none.
+func (q *queue[Q, R]) group(l *lane[Q, R], who *caller) *group {
+	for _, g := range l.groups {
+		if g.caller == who {
+			return g
+		}
+	}
+	g := &group{q.model.NewGroup(), who}
+	l.groups = append(l.groups, g)
+	return g
+}
+
+// count counts the leader of a prompt that came (1) or goes (-1).
+func (l *lane[Q, R]) count(p *prompt[Q, R], n int) {
+	l.tokens += int64(n * p.leader().Tokens)
+	l.bytes += int64(n * p.leader().Bytes)
+	if n > 0 {
+		l.urgent.add(p)
 	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		l.last = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	l.urgent.remove(w)
-	g := w.group
-	g.remove(w, &q.belief)
-	w.lane, w.group, w.prev, w.next = nil, nil, nil, nil
-	l.count--
-	l.tokens -= int64(w.tokens)
-	l.bytes -= int64(w.bytes)
-	q.count--
-	q.bytes -= int64(w.bytes)
-	if l.count == 0 {
-		q.drop(l)
-	} else if g.root.all == 0 {
-		l.dropGroup(g)
+		l.urgent.remove(p)
 	}
 }
 
-// pick is the request of a lane that should go next: of the caller who got
-// least, the next in the walk through its prefixes. It is nil if all are held.
-func (l *lane) pick() *waiter {
-	if g := l.neediest(); g != nil {
-		return g.next()
+// oldest returns the prompt that came first.
+func (l *lane[Q, R]) oldest() *prompt[Q, R] { return l.prompts.Front().Value.(*prompt[Q, R]) }
+
+// open returns the number of prompts that are not held for the sake of another's
+// prefix.
+func (l *lane[Q, R]) open() (n int) {
+	for _, g := range l.groups {
+		n += g.Open()
 	}
-	return nil
+	return n
 }
 
-// attained is what the least served caller with open requests here has got.
-func (l *lane) attained() float64 {
-	if g := l.neediest(); g != nil {
-		return g.caller.attained
-	}
-	return 0
-}
-
-// neediest is the group, of those with open requests, whose caller got least.
-func (l *lane) neediest() *group {
+// neediest returns the group, of those with open prompts, whose caller got least,
+// or nil.
+func (l *lane[Q, R]) neediest() *group {
 	var least *group
 	for _, g := range l.groups {
-		if g.root.open > 0 && (least == nil || g.caller.attained < least.caller.attained) {
+		if g.Open() > 0 && (least == nil || g.caller.attained < least.caller.attained) {
 			least = g
 		}
 	}
 	return least
 }
 
-// lane returns the lane of key, making it where there is none.
-func (q *queue) lane(key string, priority int) *lane {
-	if l := q.byKey[key]; l != nil {
-		return l
+// next returns the prompt that goes next: with fifo the oldest; else the one of the
+// earliest deadline, unless that is after urgent; else, of the neediest caller, the
+// next in the walk through its prefixes. It is nil if all are held.
+func (l *lane[Q, R]) next(fifo bool, urgent time.Time) *prompt[Q, R] {
+	if fifo {
+		return l.oldest()
 	}
-	l := q.spare
-	if l == nil {
-		l = new(lane)
+	if len(l.urgent) > 0 && !l.urgent[0].leader().deadline.After(urgent) {
+		return l.urgent[0]
 	}
-	q.spare = nil
-	l.key, l.priority, l.index, l.released = key, priority, len(q.lanes), time.Time{}
-	q.lanes = append(q.lanes, l)
-	q.byKey[key] = l
-	return l
+	if g := l.neediest(); g != nil {
+		return g.Next().Value.(*prompt[Q, R])
+	}
+	return nil
 }
 
-// drop forgets an empty lane. Its one group is kept for the next that comes.
-func (q *queue) drop(l *lane) {
-	last := len(q.lanes) - 1
-	q.lanes[l.index] = q.lanes[last]
-	q.lanes[l.index].index = l.index
-	q.lanes[last] = nil
-	q.lanes = q.lanes[:last]
-	delete(q.byKey, l.key)
-	for len(l.groups) > 1 {
-		l.dropGroup(l.groups[len(l.groups)-1])
-	}
-	q.spare = l
+// urgent is the waiting prompts that have a deadline, the earliest first.
+type urgent[Q, R any] []*prompt[Q, R]
+
+// find returns where the first deadline that is not before t stands.
+func (u urgent[Q, R]) find(t time.Time) int {
+	i, _ := slices.BinarySearchFunc(u, t, func(p *prompt[Q, R], t time.Time) int { return p.leader().deadline.Compare(t) })
+	return i
 }
 
-// group returns the group of a caller, making it where there is none.
-func (l *lane) group(who *caller) *group {
-	if l.latest != nil && l.latest.caller == who {
-		return l.latest
-	}
-	for _, g := range l.groups {
-		if g.caller == who {
-			l.latest = g
-			return g
-		}
-	}
-	var g *group
-	if len(l.groups) == 1 && l.groups[0].root.all == 0 { // left by the lane's last use
-		g = l.groups[0]
-		g.caller = who
-	} else {
-		g = &group{caller: who, lane: l, index: len(l.groups)}
-		g.root.group = g
-		l.groups = append(l.groups, g)
-	}
-	l.latest = g
-	return g
-}
-
-func (l *lane) dropGroup(g *group) {
-	last := len(l.groups) - 1
-	l.groups[g.index] = l.groups[last]
-	l.groups[g.index].index = g.index
-	l.groups[last] = nil
-	l.groups = l.groups[:last]
-	if l.latest == g {
-		l.latest = nil
+func (u *urgent[Q, R]) add(p *prompt[Q, R]) {
+	if t := p.leader().deadline; !t.IsZero() {
+		*u = slices.Insert(*u, u.find(t), p)
 	}
 }
 
-// hang makes w a twin of first.
-func (first *waiter) hang(w *waiter) {
-	w.first, w.prev, w.next = first, first.twins, nil
-	if first.twins != nil {
-		first.twins.next = w
+func (u *urgent[Q, R]) remove(p *prompt[Q, R]) {
+	if t := p.leader().deadline; !t.IsZero() {
+		i := u.find(t)
+		i += slices.Index((*u)[i:], p)
+		*u = slices.Delete(*u, i, i+1)
 	}
-	first.twins = w
-}
-
-// unhang takes a twin off first.
-func (first *waiter) unhang(w *waiter) {
-	if w.prev != nil {
-		w.prev.next = w.next
-	}
-	if w.next != nil {
-		w.next.prev = w.prev
-	} else {
-		first.twins = w.prev
-	}
-	w.first, w.prev, w.next = nil, nil, nil
-}
-
-// succeed makes the oldest twin the first of the others, and returns it.
-func (first *waiter) succeed() *waiter {
-	heir := first.twins
-	for heir.prev != nil {
-		heir = heir.prev
-	}
-	first.unhang(heir)
-	heir.twins, first.twins = first.twins, nil
-	for t := heir.twins; t != nil; t = t.prev {
-		t.first = heir
-	}
-	return heir
 }

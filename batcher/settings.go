@@ -1,7 +1,10 @@
 package batcher
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -14,8 +17,8 @@ const (
 	// ModeUnbatched sends each request alone and at once: no waiting, no cap on
 	// batches in flight. It is the baseline that batching is measured against.
 	ModeUnbatched
-	// ModeAuto chooses size, wait and batches in flight from what it learns of
-	// the server; BatchSize, MaxWait and MaxInFlight have no effect.
+	// ModeAuto chooses size and wait from what it learns of the server, and keeps
+	// two batches in flight; BatchSize, MaxWait and MaxInFlight have no effect.
 	ModeAuto
 
 	numModes
@@ -23,7 +26,7 @@ const (
 
 var modeNames = [numModes]string{"fixed", "unbatched", "auto"}
 
-// String is the mode's name in flags and reports.
+// String returns the mode's name in flags and reports.
 func (m Mode) String() string {
 	if m < numModes {
 		return modeNames[m]
@@ -33,10 +36,8 @@ func (m Mode) String() string {
 
 // ModeNamed is the inverse of String.
 func ModeNamed(name string) (Mode, error) {
-	for m, n := range modeNames {
-		if n == name {
-			return Mode(m), nil
-		}
+	if m := slices.Index(modeNames[:], name); m >= 0 {
+		return Mode(m), nil
 	}
 	return 0, &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %q", name)}
 }
@@ -45,71 +46,70 @@ func ModeNamed(name string) (Mode, error) {
 type Settings struct {
 	Mode Mode
 
-	// BatchSize is the most requests in a batch.
+	// BatchSize is the max number of prompts in a batch.
 	BatchSize int
 
-	// BatchTokens is the most prompt tokens in a batch, and BatchBytes the most
-	// prompt bytes; 0 sets no bound. A request above one alone goes alone.
+	// BatchTokens is the max prompt tokens in a batch, BatchBytes the max prompt
+	// bytes; 0 sets no bound. A prompt that is above a bound goes alone.
 	BatchTokens int64
 	BatchBytes  int64
 
-	// BatchForwards is the most forwards (Server.ForwardTokens each) that the
-	// tokens of a batch which are not cached may be expected to fill; 0 sets no
-	// bound, as does a server whose forwards are not known.
+	// BatchForwards is the max forwards (Server.ForwardTokens each) that the
+	// uncached tokens of a batch are expected to fill; 0 sets no bound, as does a
+	// server whose forwards are not known.
 	BatchForwards int
 
 	// MaxWait is the longest time the oldest request waits for its batch to
 	// fill. At 0 whatever is queued is released as soon as a slot is free.
 	MaxWait time.Duration
 
-	// MaxInFlight is the most batches dispatched at once.
+	// MaxInFlight is the max number of batches in flight at once.
 	MaxInFlight int
 
 	// PrefixOrder releases requests in depth-first order of their prefixes, and
 	// of those that share a new prefix one first, the others after its answer.
 	PrefixOrder bool
 
-	// PrefixBlocks is the most blocks (BlockBytes each) of prompts that are
-	// remembered as cached; also bounded by what SGLang's cache holds.
+	// PrefixBlocks is the max blocks (prefix.BlockBytes each) of prompts that are
+	// remembered as cached; also bounded by what the server's cache holds.
 	PrefixBlocks int
 
-	// MaxAge bounds what order costs (prefixes, priority, fairness): once a
-	// request has waited so long, every fourth prompt is the one that came first.
-	// So nobody waits longer than MaxAge (or MaxWait, if that is longer) and then
-	// for four times the prompts that were before it.
+	// MaxAge bounds what order (prefixes, priority, fairness) costs: once a prompt
+	// has waited so long, every fourth is the one that came first. So nobody waits
+	// longer than max(MaxAge, MaxWait) plus four times the prompts before it.
 	MaxAge time.Duration
 
-	// MergeIdentical sends requests of one Identity that wait together as one
-	// prompt.
+	// MergeIdentical sends waiting items of equal MergeKey as one prompt.
 	MergeIdentical bool
 
-	// QueueRequests is the most requests waiting; beyond it Submit refuses.
+	// QueueRequests is the max number of items waiting; beyond it Submit refuses.
 	QueueRequests int
 
-	// QueueBytes is the most prompt bytes waiting; beyond it Submit refuses.
+	// QueueBytes is the max prompt bytes waiting; beyond it Submit refuses.
 	QueueBytes int64
 
-	// Retries is how often a call that the server failed is repeated at most; a
-	// tenth of all calls may be repeats.
+	// Retries is the max number of times that a call the server failed is repeated;
+	// a tenth of all calls may be repeats.
 	Retries int
 
-	// BreakerFailures is how many calls in a row the server must fail for the
-	// breaker to open: nothing is sent then for a second or more, and new
-	// requests are refused.
+	// BreakerFailures is how many calls in a row the server fails before the breaker
+	// opens: nothing is sent then for a second or more, and new items are refused.
 	BreakerFailures int
 }
 
-// Bounds of the settings. They keep a slip of the finger from becoming an
-// outage; none of them is a tuning advice.
+// Bounds of the settings. They keep a slip of the finger from becoming an outage;
+// none of them is tuning advice.
 const (
 	MaxBatchSize     = 4096        // links of one batch trace and elements of one list stay printable
-	LongestMaxWait   = time.Minute // far beyond any window that could pay
-	MostInFlight     = 4096        // each holds a connection to the server
-	MostPrefixBlocks = 1 << 24     // 1 billion tokens; some 2 GB
-	LongestMaxAge    = time.Hour
-	MostRetries      = 10
-	MostFailures     = 1000
-	MostForwards     = 1000 // minutes of a server's time
+	MaxInFlightLimit = 4096        // each holds a connection to the server
+	MaxWaitLimit     = time.Minute // far beyond any window that could pay
+
+	maxForwards     = 1000    // minutes of a server's time
+	maxPrefixBlocks = 1 << 24 // 1 billion tokens; some 2 GB
+	maxAge          = time.Hour
+	maxRetries      = 10
+	maxFailures     = 1000
+	unbounded       = math.MaxInt64
 )
 
 // DefaultSettings returns the defaults.
@@ -142,47 +142,33 @@ type SettingError struct {
 // Error implements error.
 func (e *SettingError) Error() string { return e.Field + ": " + e.Problem }
 
-// Validate returns a *SettingError naming the first setting that is out of
-// range, or nil.
+// Validate returns a *SettingError for the first setting out of range, or nil.
 func (s Settings) Validate() error {
-	for _, f := range []struct {
-		field          string
-		low, high, got int64
-	}{
-		{"batch_size", 1, MaxBatchSize, int64(s.BatchSize)},
-		{"max_in_flight", 1, MostInFlight, int64(s.MaxInFlight)},
-		{"batch_forwards", 0, MostForwards, int64(s.BatchForwards)},
-		{"prefix_blocks", 1, MostPrefixBlocks, int64(s.PrefixBlocks)},
-		{"retries", 0, MostRetries, int64(s.Retries)},
-		{"breaker_failures", 1, MostFailures, int64(s.BreakerFailures)},
-	} {
-		if f.got < f.low || f.got > f.high {
-			return outOfRange(f.field, f.low, f.high, f.got)
-		}
-	}
-	switch {
-	case s.Mode >= numModes:
+	if s.Mode >= numModes {
 		return &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %v", s.Mode)}
-	case s.BatchTokens < 0:
-		return tooSmall("batch_tokens", 0, s.BatchTokens)
-	case s.BatchBytes < 0:
-		return tooSmall("batch_bytes", 0, s.BatchBytes)
-	case s.MaxWait < 0 || s.MaxWait > LongestMaxWait:
-		return outOfRange("max_wait", "0s", LongestMaxWait, s.MaxWait)
-	case s.MaxAge < 0 || s.MaxAge > LongestMaxAge:
-		return outOfRange("max_age", "0s", LongestMaxAge, s.MaxAge)
-	case s.QueueRequests < 1:
-		return tooSmall("queue_requests", 1, int64(s.QueueRequests))
-	case s.QueueBytes < 1:
-		return tooSmall("queue_bytes", 1, s.QueueBytes)
+	}
+	return cmp.Or(
+		within("batch_size", s.BatchSize, 1, MaxBatchSize),
+		within("batch_tokens", s.BatchTokens, 0, unbounded),
+		within("batch_bytes", s.BatchBytes, 0, unbounded),
+		within("batch_forwards", s.BatchForwards, 0, maxForwards),
+		within("max_wait", s.MaxWait, 0, MaxWaitLimit),
+		within("max_in_flight", s.MaxInFlight, 1, MaxInFlightLimit),
+		within("prefix_blocks", s.PrefixBlocks, 1, maxPrefixBlocks),
+		within("max_age", s.MaxAge, 0, maxAge),
+		within("queue_requests", s.QueueRequests, 1, unbounded),
+		within("queue_bytes", s.QueueBytes, 1, unbounded),
+		within("retries", s.Retries, 0, maxRetries),
+		within("breaker_failures", s.BreakerFailures, 1, maxFailures),
+	)
+}
+
+func within[T int | int64 | time.Duration](field string, got, low, high T) error {
+	switch {
+	case got < low && high == unbounded:
+		return &SettingError{field, fmt.Sprintf("must be at least %v, got %v", low, got)}
+	case got < low || got > high:
+		return &SettingError{field, fmt.Sprintf("must be from %v to %v, got %v", low, high, got)}
 	}
 	return nil
-}
-
-func outOfRange(field string, low, high, got any) error {
-	return &SettingError{field, fmt.Sprintf("must be from %v to %v, got %v", low, high, got)}
-}
-
-func tooSmall(field string, low, got int64) error {
-	return &SettingError{field, fmt.Sprintf("must be at least %d, got %d", low, got)}
 }

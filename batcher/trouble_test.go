@@ -18,18 +18,18 @@ func learned(t *testing.T, change func(*Settings)) *Batcher[int, int] {
 	if change != nil {
 		change(&s)
 	}
-	dispatch := func(_ context.Context, b *Batch[int, int]) error {
+	sender := sendFunc[int, int](func(_ context.Context, b *Batch[int, int]) []Result[int] {
 		tokens := 0
 		for i := range b.Len() {
 			tokens += b.Value(i)
 		}
 		time.Sleep(10*time.Millisecond + time.Duration(b.Len())*5*time.Millisecond + time.Duration(tokens)*100*time.Microsecond)
 		for i := range b.Len() {
-			b.Answer(i, 0, Usage{PromptTokens: b.Value(i)})
+			b.Answer(i, Result[int]{Usage: Usage{PromptTokens: b.Value(i)}})
 		}
 		return nil
-	}
-	b, err := New(dispatch, s)
+	})
+	b, err := New(sender, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func learned(t *testing.T, change func(*Settings)) *Batcher[int, int] {
 		var wg sync.WaitGroup
 		for range 1 + round*5%16 {
 			wg.Go(func() {
-				_, _, _ = b.Submit(t.Context(), Request[int]{Value: 100 + 37*round%300, Tokens: 100 + 37*round%300})
+				_, _, _ = b.Submit(t.Context(), Item[int]{Value: 100 + 37*round%300, Tokens: 100 + 37*round%300})
 			})
 		}
 		wg.Wait()
@@ -58,7 +58,7 @@ func TestCostIsLearnedFromReplies(t *testing.T) {
 		near("a batch", c.PerBatch, 0.010)
 		near("a prompt", c.PerRequest, 0.005)
 		near("a token", c.PerToken, 0.0001)
-		_, receipt, err := b.Submit(t.Context(), Request[int]{Value: 500, Tokens: 500})
+		_, receipt, err := b.Submit(t.Context(), Item[int]{Value: 500, Tokens: 500})
 		if err != nil || receipt.PredictedUncached != 500 {
 			t.Fatalf("%+v, %v", receipt, err)
 		}
@@ -83,7 +83,7 @@ func TestADeadlineClosesTheBatchBeforeItIsTooLate(t *testing.T) {
 		defer b.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		_, receipt, err := b.Submit(ctx, Request[int]{Value: 500, Tokens: 500})
+		_, receipt, err := b.Submit(ctx, Item[int]{Value: 500, Tokens: 500})
 		if err != nil || receipt.Reason != ReasonDeadline || receipt.QueueWait < 100*time.Millisecond {
 			t.Errorf("%v after %v: %v", receipt.Reason, receipt.QueueWait, err)
 		}
@@ -98,7 +98,7 @@ func TestARequestThatCantBeAnsweredInTimeIsRefusedAtOnceAndNeverSent(t *testing.
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		_, _, err := b.Submit(ctx, Request[int]{Value: 5000, Tokens: 5000}) // takes 515 ms
+		_, _, err := b.Submit(ctx, Item[int]{Value: 5000, Tokens: 5000}) // takes 515 ms
 		var late *LateError
 		if !errors.As(err, &late) || late.Left != 50*time.Millisecond || late.Needs < 100*time.Millisecond || time.Since(start) != 0 {
 			t.Errorf("%v after %v", err, time.Since(start))
@@ -114,14 +114,49 @@ func TestARequestThatBecameTooLateLeavesTheQueueUnsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := learned(t, nil)
 		defer b.Close()
-		go func() { _, _, _ = b.Submit(t.Context(), Request[int]{Value: 9000, Tokens: 9000}) }() // 915 ms
+		go func() { _, _, _ = b.Submit(t.Context(), Item[int]{Value: 9000, Tokens: 9000}) }() // 915 ms
 		time.Sleep(100 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 850*time.Millisecond)
 		defer cancel()
-		_, receipt, err := b.Submit(ctx, Request[int]{Value: 2000, Tokens: 2000}) // 215 ms, from 915 ms on
+		_, receipt, err := b.Submit(ctx, Item[int]{Value: 2000, Tokens: 2000}) // 215 ms, from 915 ms on
 		var late *LateError
 		if !errors.As(err, &late) || receipt.BatchID != 0 {
 			t.Errorf("%+v, %v", receipt, err)
+		}
+	})
+}
+
+// The last of the queue is dropped while the others are put in a batch.
+func TestADrainWaitsForTheBatchFromWhichALateRequestWasLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := learned(t, nil)
+		defer b.Close()
+		s := b.Settings()
+		s.MaxAge = 0 // from now on in order of arrival
+		if err := b.SetSettings(s); err != nil {
+			t.Fatal(err)
+		}
+		submit := func(ctx context.Context, tokens int) <-chan error {
+			end := make(chan error, 1)
+			go func() {
+				_, _, err := b.Submit(ctx, Item[int]{Value: tokens, Tokens: tokens})
+				end <- err
+			}()
+			time.Sleep(50 * time.Millisecond)
+			return end
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 950*time.Millisecond)
+		defer cancel()
+		running, waiting, late := submit(t.Context(), 9000), submit(t.Context(), 2000), submit(ctx, 2000)
+		if err := b.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if st := b.Stats(); st.InFlight != 0 || st.InFlightRequests != 0 {
+			t.Errorf("drained with %d batches in flight", st.InFlight)
+		}
+		var tooLate *LateError
+		if err := errors.Join(<-running, <-waiting); err != nil || !errors.As(<-late, &tooLate) {
+			t.Errorf("%v; %v", err, tooLate)
 		}
 	})
 }
@@ -134,7 +169,7 @@ func TestUrgentRequestsGoFirst(t *testing.T) {
 		send := func(timeout time.Duration, want uint64) {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
-			_, receipt, err := b.Submit(ctx, Request[int]{Value: 100, Tokens: 100})
+			_, receipt, err := b.Submit(ctx, Item[int]{Value: 100, Tokens: 100})
 			if err != nil || receipt.BatchID != want {
 				t.Errorf("with %v left: batch %d, want %d: %v", timeout, receipt.BatchID, want, err)
 			}
@@ -167,23 +202,23 @@ type flaky struct {
 
 var errTrouble = errors.New("server trouble")
 
-func (f *flaky) dispatch(ctx context.Context, b *Batch[int, int]) error {
+func (f *flaky) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
 	for attempt := 1; ; attempt++ {
 		f.mu.Lock()
 		f.calls = append(f.calls, time.Now())
-		failed := f.fails > 0
+		fails := f.fails > 0
 		f.fails--
 		f.mu.Unlock()
 		time.Sleep(f.takes)
-		if !failed {
+		if !fails {
 			b.Succeeded()
 			for i := range b.Len() {
-				b.Answer(i, b.Value(i), Usage{})
+				b.Answer(i, Result[int]{Value: b.Value(i)})
 			}
 			return nil
 		}
 		if !b.Retry(ctx, attempt) {
-			return errTrouble
+			return failed(b, errTrouble)
 		}
 	}
 }
@@ -195,7 +230,7 @@ func troubled(t *testing.T, fails int, change func(*Settings)) (*Batcher[int, in
 	if change != nil {
 		change(&s)
 	}
-	b, err := New(f.dispatch, s)
+	b, err := New(f, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,12 +241,12 @@ func TestACallThatTheServerFailedIsRepeatedAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, f := troubled(t, 2, nil)
 		defer b.Close()
-		got, _, err := b.Submit(t.Context(), Request[int]{Value: 7})
+		got, _, err := b.Submit(t.Context(), Item[int]{Value: 7})
 		if got != 7 || err != nil || len(f.calls) != 3 {
 			t.Fatalf("%d, %v, %d calls", got, err, len(f.calls))
 		}
 		first, second := f.calls[1].Sub(f.calls[0]), f.calls[2].Sub(f.calls[1])
-		if first < firstBackoff/2 || first > firstBackoff || second < firstBackoff || second > 2*firstBackoff {
+		if first < minBackoff/2 || first > minBackoff || second < minBackoff || second > 2*minBackoff {
 			t.Errorf("pauses of %v and %v", first, second)
 		}
 		if st := b.Stats(); st.Retries != 2 || st.Answered != 1 {
@@ -224,13 +259,13 @@ func TestRepeatsEndWithTheirNumberAndTheirBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, f := troubled(t, 1000, func(s *Settings) { s.BreakerFailures = 1000 })
 		defer b.Close()
-		if _, _, err := b.Submit(t.Context(), Request[int]{}); !errors.Is(err, errTrouble) || len(f.calls) != 3 {
+		if _, _, err := b.Submit(t.Context(), Item[int]{}); !errors.Is(err, errTrouble) || len(f.calls) != 3 {
 			t.Errorf("%v after %d calls, want 1 and 2 repeats", err, len(f.calls))
 		}
 		for range 20 {
-			_, _, _ = b.Submit(t.Context(), Request[int]{})
+			_, _, _ = b.Submit(t.Context(), Item[int]{})
 		}
-		if want := 21 + mostRetries; len(f.calls) != want {
+		if want := 21 + maxSaved; len(f.calls) != want {
 			t.Errorf("%d calls for 21 requests, want %d: one each and the budget", len(f.calls), want)
 		}
 	})
@@ -241,27 +276,27 @@ func TestTheBreakerOpensRefusesTriesAgainAndCloses(t *testing.T) {
 		b, f := troubled(t, 4, func(s *Settings) { s.Retries, s.BreakerFailures, s.MaxWait, s.MaxInFlight = 0, 3, 0, 4 })
 		defer b.Close()
 		for range 3 {
-			if _, _, err := b.Submit(t.Context(), Request[int]{}); !errors.Is(err, errTrouble) {
+			if _, _, err := b.Submit(t.Context(), Item[int]{}); !errors.Is(err, errTrouble) {
 				t.Fatal(err)
 			}
 		}
-		_, _, err := b.Submit(t.Context(), Request[int]{})
+		_, _, err := b.Submit(t.Context(), Item[int]{})
 		var paused *PausedError
-		if !errors.As(err, &paused) || paused.For != firstPause || len(f.calls) != 3 || !b.Stats().BreakerOpen {
+		if !errors.As(err, &paused) || paused.For != minPause || len(f.calls) != 3 || !b.Stats().BreakerOpen {
 			t.Fatalf("%v after %d calls", err, len(f.calls))
 		}
-		time.Sleep(firstPause)
-		if _, _, err := b.Submit(t.Context(), Request[int]{}); !errors.Is(err, errTrouble) { // the probe fails
+		time.Sleep(minPause)
+		if _, _, err := b.Submit(t.Context(), Item[int]{}); !errors.Is(err, errTrouble) { // the probe fails
 			t.Fatal(err)
 		}
-		if _, _, err := b.Submit(t.Context(), Request[int]{}); !errors.As(err, &paused) || paused.For != 2*firstPause {
+		if _, _, err := b.Submit(t.Context(), Item[int]{}); !errors.As(err, &paused) || paused.For != 2*minPause {
 			t.Fatalf("%v, want twice the pause", err)
 		}
-		time.Sleep(2 * firstPause)
+		time.Sleep(2 * minPause)
 		var wg sync.WaitGroup
 		for range 9 {
 			wg.Go(func() {
-				if _, _, err := b.Submit(t.Context(), Request[int]{}); err != nil {
+				if _, _, err := b.Submit(t.Context(), Item[int]{}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -281,14 +316,14 @@ func TestWhatWaitsWhenTheBreakerOpensIsSentWhenItCloses(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
-				if _, _, err := b.Submit(t.Context(), Request[int]{}); (err != nil) != (i < 2) {
+				if _, _, err := b.Submit(t.Context(), Item[int]{}); (err != nil) != (i < 2) {
 					t.Errorf("request %d: %v", i, err)
 				}
 			})
 			synctest.Wait()
 		}
 		wg.Wait()
-		if len(f.calls) != 4 || f.calls[2].Sub(f.calls[1]) != firstPause+f.takes {
+		if len(f.calls) != 4 || f.calls[2].Sub(f.calls[1]) != minPause+f.takes {
 			t.Errorf("calls at %v", f.calls)
 		}
 	})

@@ -2,17 +2,16 @@ package main
 
 import (
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"paceline/loadgen/journal"
 	"paceline/loadgen/report"
 )
 
 func allRequests(t *testing.T, dir string) []report.Request {
 	t.Helper()
-	all, err := readRequests(filepath.Join(dir, requestsFile))
+	all, err := journal.ReadRequests(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,19 +124,17 @@ func TestWhatIsWrongWithALoadIsNamedByItsFlag(t *testing.T) {
 	}
 }
 
-func TestAChatTemplateOfAFileIsUsedAndNamed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "chat.txt")
-	if err := os.WriteFile(path, []byte("user: U:{content}\\n\nassistant: A:{content}\\n\nask: A:\n"), 0o600); err != nil {
-		t.Fatal(err)
+func TestConversationsAreReplayedThroughTheProxy(t *testing.T) {
+	out := t.TempDir()
+	e := loadgen(t, "-n", "4", "-turns", "3", "-env-scale", "0.1", "-rollouts", "2", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
+	if e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
-	l, err := readLoad(options{prompts: 1, seed: 1, turns: 2, rollouts: 1, chatTemplate: path})
-	if err != nil {
-		t.Fatal(err)
+	r := readReport(t, out)
+	if len(r.Runs) != 2 || r.Runs[0].Completed != 24 || r.Source.Requests != 24 || r.Source.Count != 4 {
+		t.Fatalf("%+v", r.Source)
 	}
-	if p := l.prompts[1]; !strings.HasPrefix(p.Text, "U:") || p.Tail != "A:" || !strings.HasPrefix(p.Text, l.prompts[0].Text) {
-		t.Errorf("%.40q…%q", p.Text, p.Tail)
-	}
-	if !strings.HasSuffix(l.source.Template, "chat.txt's chat template") {
-		t.Error(l.source.Template)
+	if cold := r.Runs[0].CachedShare(); cold < 0.6 {
+		t.Errorf("only %.2f of a conversation's tokens were cached", cold)
 	}
 }

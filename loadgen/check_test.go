@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -15,7 +16,7 @@ const originalTable = "1 0.55\n2 0.31\n4 0.33\n8 0.33\n16 0.56\n" // of the scri
 
 func check(args ...string) (string, error) {
 	var out strings.Builder
-	err := runCheck(args, strings.NewReader(originalTable), &out)
+	err := checkCommand.run(context.Background(), "check", args, strings.NewReader(originalTable), &out)
 	return out.String(), err
 }
 

@@ -16,19 +16,21 @@ import (
 	"paceline/loadgen/sweep"
 )
 
-// line shows where a sweep is: one line that renews itself on a terminal, and
-// one line for each finished run everywhere.
+// line shows where a sweep is: a line for each finished run and, on a terminal, one that renews
+// itself.
 type line struct {
 	out      *os.File
 	terminal bool
 	progress *sweep.Progress
 	begun    time.Time
-	finished atomic.Int64 // runs, of this process
+	finished atomic.Int64 // runs of this process
 }
 
 func newLine(out *os.File, p *sweep.Progress) *line {
 	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p, begun: time.Now()}
 }
+
+const renew = "\r\x1b[K" // goes to the beginning of the line and clears it
 
 // show renews the line until ctx ends. It does nothing without a terminal.
 func (l *line) show(ctx context.Context) {
@@ -40,21 +42,26 @@ func (l *line) show(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			l.clear()
+			l.write(renew)
 			return
 		case <-tick.C:
 			if run := l.progress.Run(); run != nil {
-				l.write("\r\x1b[K" + cut(describe(run, l.remaining(run)), l.width()))
+				text := describeRun(run, l.remaining(run))
+				if width, _, err := term.GetSize(int(l.out.Fd())); err == nil {
+					text = cut(text, width)
+				}
+				l.write(renew + text)
 			}
 		}
 	}
 }
 
-// describe is what a run does now. What matters most stands first: a narrow terminal
-// cuts the rest.
-func describe(r *sweep.RunProgress, remaining string) string {
+// describeRun says what a run does now. What matters most stands first: a narrow terminal cuts
+// the rest.
+func describeRun(r *sweep.RunProgress, remaining string) string {
 	text := fmt.Sprintf("run %d/%d%s  %s %s #%d  %d/%d  %.0f/s  %d in flight",
-		r.Number, r.Of, remaining, r.Setting.Name(), r.Phase, r.Repeat, r.Answered(), r.Total, r.Throughput(), r.InFlight())
+		r.Pass.Number, r.Pass.Of, remaining, r.Pass.Setting.Name(), r.Pass.Phase, r.Pass.Repeat,
+		r.Answered(), r.Total, r.Throughput(), r.InFlight())
 	if failed := r.Failed(); failed > 0 {
 		text += fmt.Sprintf("  %d FAILED", failed)
 	}
@@ -64,19 +71,19 @@ func describe(r *sweep.RunProgress, remaining string) string {
 	return text
 }
 
-// remaining is how long the rest of the sweep takes if it goes on as so far, in real
-// time; nothing before the first run is done.
+// remaining says how long, in real time, the rest of the sweep takes at the pace so far; it is
+// empty before the first run is done.
 func (l *line) remaining(r *sweep.RunProgress) string {
 	finished := l.finished.Load()
 	if finished == 0 {
 		return ""
 	}
-	left := timeLeft(time.Since(l.begun), float64(finished)+r.Share(), float64(r.Of-r.Number)+1-r.Share())
+	left := timeLeft(time.Since(l.begun), float64(finished)+r.Share(), float64(r.Pass.Of-r.Pass.Number)+1-r.Share())
 	return fmt.Sprintf(", %s left", left)
 }
 
-// timeLeft is what the runs to come take, if each takes as long as those done. Its
-// precision is no more than it deserves.
+// timeLeft is how long the runs to come take if each takes as long as those done, rounded to the
+// precision that it has.
 func timeLeft(elapsed time.Duration, done, toCome float64) string {
 	left := time.Duration(float64(elapsed) * max(0, toCome) / done)
 	switch {
@@ -96,17 +103,8 @@ func seconds(v float64) string {
 	return number.Significant(v, 2) + "s"
 }
 
-// width is how many columns the terminal has; 0 if it does not tell.
-func (l *line) width() int {
-	width, _, err := term.GetSize(int(l.out.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
-}
-
-// cut keeps a text within so many columns less one, or renewing it would scroll. No
-// character in it is wider than a column.
+// cut shortens a text to one column less than width, or renewing it would scroll. No character
+// in it is wider than a column.
 func cut(text string, width int) string {
 	if runes := []rune(text); width > 1 && len(runes) >= width {
 		return string(runes[:width-1])
@@ -114,32 +112,23 @@ func cut(text string, width int) string {
 	return text
 }
 
-func (l *line) clear() {
-	if l.terminal {
-		l.write("\r\x1b[K")
-	}
-}
-
-// write shows text. A terminal that can't be written to is no reason to stop
-// measuring.
+// write shows text. A terminal that can't be written to is no reason to stop measuring.
 func (l *line) write(text string) { _, _ = io.WriteString(l.out, text) }
 
 // measured prints a finished run.
 func (l *line) measured(r report.Run) {
 	l.finished.Add(1)
-	l.clear()
-	l.write(runLine(r))
-}
-
-func runLine(r report.Run) string {
-	var marks strings.Builder
+	if l.terminal {
+		l.write(renew)
+	}
+	marks := ""
 	if r.Failed > 0 {
-		fmt.Fprintf(&marks, "  %d failed", r.Failed)
+		marks += fmt.Sprintf("  %d failed", r.Failed)
 	}
 	if !r.Complete {
-		marks.WriteString("  INCOMPLETE")
+		marks += "  INCOMPLETE"
 	}
-	return fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
+	l.write(fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
 		r.Setting, r.Phase, r.Repeat, r.Completed, r.Total, r.WallSeconds, r.RequestThroughput,
-		100*r.CachedShare(), r.EffectiveBatchSize, marks.String())
+		100*r.CachedShare(), r.EffectiveBatchSize, marks))
 }

@@ -1,13 +1,13 @@
-// Command loadgen replays agent trajectories through a batching proxy and
-// reports the throughput at each batch setting.
+// Command loadgen replays agent trajectories through a batching proxy and reports the
+// throughput at each batch setting.
 //
-// Without arguments it needs nothing: it starts a simulated SGLang and a proxy
-// in this process, with real gRPC and HTTP on loopback between them.
+// Without arguments it needs nothing: it starts a simulated SGLang and a proxy in this process,
+// with real gRPC and HTTP on loopback between them.
 //
-// Read it in the order of its work: options.go and arrival.go (flags), load.go, mix.go
-// and recorded.go (trajectories and traces to prompts), stack.go (proxy, server,
-// simulator), run.go (the sweep and its report), record.go (what survives a crash),
-// coordinate.go and member.go (one load from several processes), line.go (the live line).
+// This package parses flags and wires. Read options.go (the flags), then run.go (one sweep from
+// its prompts to its report); stack.go starts or reaches the proxy and the server. The other
+// files are the subcommands. The work is in packages: trajectory and prompt → load → sweep,
+// which sends through target → journal → report.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -26,7 +27,7 @@ import (
 // Exit statuses.
 const (
 	exitOK          = 0
-	exitFailed      = 1   // a server away, a request failed
+	exitFailed      = 1   // a server is away, a request failed
 	exitBadInput    = 2   // a flag or a file
 	exitThreshold   = 3   // a condition of -fail-if holds
 	exitInterrupted = 130 // 128 + SIGINT, as shells count
@@ -37,37 +38,21 @@ type inputError struct{ error }
 
 func (e inputError) Unwrap() error { return e.error }
 
-func main() {
-	os.Exit(run(os.Args[1:]))
-}
+func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	if len(args) > 0 {
-		switch args[0] {
-		case "calibrate":
-			ctx, stop := untilSignal()
-			defer stop()
-			return fail(runCalibrate(ctx, args[1:], os.Stdout))
-		case "check":
-			return fail(runCheck(args[1:], os.Stdin, os.Stdout))
-		case "describe":
-			return fail(runDescribe(args[1:], os.Stdout))
-		case "report":
-			return fail(runReport(args[1:], os.Stdout))
-		case "schema":
-			return fail(runSchema(args[1:], os.Stdout))
-		case "compare":
-			return fail(runCompare(args[1:], os.Stdout))
-		case "merge":
-			return fail(runMerge(args[1:], os.Stdout))
-		case "coordinate":
-			ctx, stop := untilSignal()
-			defer stop()
-			return fail(runCoordinate(ctx, args[1:], os.Stdout))
-		case "simulate":
-			ctx, stop := untilSignal()
-			defer stop()
-			return fail(runSimulate(ctx, args[1:], os.Stdout))
+		if args[0] == "coordinate" {
+			return fail(inputError{errors.New("coordinate: was removed: " + coordinatorReplacement)})
+		}
+		if c, ok := subcommands[args[0]]; ok {
+			ctx := context.Background()
+			if c.stops {
+				var stop context.CancelFunc
+				ctx, stop = untilSignal()
+				defer stop()
+			}
+			return fail(c.run(ctx, args[0], args[1:], os.Stdin, os.Stdout))
 		}
 	}
 	o, err := parseOptions(args, os.Stdout)
@@ -82,13 +67,52 @@ func run(args []string) int {
 	return fail(execute(ctx, o))
 }
 
-// doubled is how soon the same signal may come twice for one wish: timeout(1) and
-// others send it to the process and to its group.
-const doubled = 100 * time.Millisecond
+// subcommand is one of loadgen's.
+type subcommand struct {
+	args  string // what must be given after the flags; empty for nothing
+	most  int    // how many of these may be given; 0: any number above 0
+	stops bool   // it ends its work after a signal; others end at once
 
-// untilSignal is a context that ends at the first signal. A second one ends the
-// process at once, also where signals were ignored when it began, as in a shell's
-// background.
+	// define defines the flags, and returns what runs the subcommand once they are set.
+	define func(f *flagSet) runner
+}
+
+// runner runs a subcommand with the arguments that stand after its flags.
+type runner func(ctx context.Context, args []string, in io.Reader, out io.Writer) error
+
+var subcommands = map[string]subcommand{
+	"calibrate": calibrateCommand,
+	"check":     checkCommand,
+	"compare":   compareCommand,
+	"describe":  describeCommand,
+	"merge":     mergeCommand,
+	"report":    reportCommand,
+	"schema":    schemaCommand,
+	"simulate":  simulateCommand,
+}
+
+func (c subcommand) run(ctx context.Context, name string, args []string, in io.Reader, out io.Writer) error {
+	f := newFlagSet(name)
+	r := c.define(f)
+	switch err := f.parse(args, out); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return inputError{err}
+	case c.args == "" && f.NArg() > 0:
+		return inputError{fmt.Errorf("%s: unexpected argument %q: flags only, see -h", name, f.Arg(0))}
+	case c.args != "" && (f.NArg() == 0 || c.most > 0 && f.NArg() != c.most):
+		return inputError{fmt.Errorf("%s: must be given %s, got %d arguments", name, c.args, f.NArg())}
+	}
+	return r(ctx, f.Args(), in, out)
+}
+
+// sameSignal is how soon a signal may come twice for one wish: timeout(1) and others send it to
+// the process and to its group.
+const sameSignal = 100 * time.Millisecond
+
+// untilSignal returns a context that ends at the first signal. A second signal ends the process
+// at once, also where signals were ignored when it began, as in the background of a shell.
 func untilSignal() (context.Context, context.CancelFunc) {
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	signals := make(chan os.Signal, 2)
@@ -96,12 +120,12 @@ func untilSignal() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	go func() { // until the process ends
 		<-signals
-		time.Sleep(doubled)
+		time.Sleep(sameSignal)
 		for len(signals) > 0 {
 			<-signals
 		}
 		if term.IsTerminal(int(os.Stderr.Fd())) {
-			_, _ = fmt.Fprintln(os.Stderr) // after what is left of the live line, and ^C
+			_, _ = fmt.Fprintln(os.Stderr) // after the rest of the live line, and ^C
 		}
 		_, _ = fmt.Fprintln(os.Stderr, "stopping (once more ends at once)")
 		<-signals
@@ -115,22 +139,19 @@ func fail(err error) int {
 	if err == nil {
 		return exitOK
 	}
+	printError(err)
 	var bad inputError
 	switch {
 	case errors.As(err, &bad):
-		tell(err)
 		return exitBadInput
 	case errors.Is(err, errThreshold):
-		tell(err)
 		return exitThreshold
 	case errors.Is(err, errInterrupted):
-		tell(err)
 		return exitInterrupted
 	}
-	tell(err)
 	return exitFailed
 }
 
-func tell(err error) {
-	_, _ = fmt.Fprintln(os.Stderr, "loadgen:", err) // nowhere else to say so
+func printError(err error) {
+	_, _ = fmt.Fprintln(os.Stderr, "loadgen:", err) // there is nowhere else to say so
 }

@@ -161,11 +161,12 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"stop without repeats", []string{"-stop-when", "2%"}, 2, "-stop-when: an interval needs 5 repeats"},
 		{"unknown order", []string{"-order", "lifo"}, 2, `-order: must be fifo or prefix, got "lifo"`},
 		{"no shard", []string{"-shard", "4/4"}, 2, "must be i/n with i from 0"},
-		{"a shard without a proxy", []string{"-shard", "0/4", "-coordinator", "http://h:1"}, 2, "-coordinator: needs -target too"},
+		{"a coordinator", []string{"-shard", "0/4", "-coordinator", "http://h:1"}, 2, "-coordinator: was removed: start each shard with"},
+		{"the coordinator's subcommand", []string{"coordinate", "-shards", "2"}, 2, "coordinate: was removed: start each shard with"},
+		{"a time that has passed", []string{"-start-at", "2026-01-02T03:04:05Z"}, 2, "-start-at: 2026-01-02T03:04:05Z has passed"},
+		{"a time without a date", []string{"-start-at", "03:04"}, 2, "-start-at: must be a time such as"},
 		{"nothing to resume", []string{"-resume", "missing"}, 2, "there is no " + filepath.Join("missing", "runs.jsonl")},
 		{"a key for nobody", []string{"-target-key-file", "x"}, 2, "need -target"},
-		{"a coordinator without proxies", []string{"coordinate", "-shards", "2"}, 2, "-target-admin: must name"},
-		{"a coordinator without shards", []string{"coordinate"}, 2, "-shards: must be from 1"},
 		{"nothing to merge", []string{"merge"}, 2, "must be given the directories"},
 		{"both sources", []string{"-problems", "a", "-trajectories", "b"}, 2, "one, not both"},
 		{"target without admin", []string{"-target", "127.0.0.1:1"}, 2, "needs -target-admin"},
@@ -224,7 +225,7 @@ func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
 		want string
 	}{
 		{[]string{"report"}, "must be given the directory of one report"}, {[]string{"report", "missing"}, "missing"}, {[]string{"report", "-lang", "de", out}, "-lang: must be en or zh"},
-		{[]string{"-lang", "de"}, "-lang: must be en or zh"}, {[]string{"schema", "x"}, "takes no arguments"},
+		{[]string{"-lang", "de"}, "-lang: must be en or zh"}, {[]string{"schema", "x"}, "unexpected argument"},
 	} {
 		if e := loadgen(t, c.args...); e.status != exitBadInput || !strings.Contains(e.stderr, c.want) || strings.Count(e.stderr, "\n") != 1 {
 			t.Errorf("%v: status %d: %s", c.args, e.status, e.stderr)

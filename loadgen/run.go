@@ -6,33 +6,29 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"paceline/loadgen/phrase"
+	"paceline/loadgen/journal"
+	"paceline/loadgen/load"
 	"paceline/loadgen/report"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
 )
 
-// execute does the whole job: prompts, stack, sweep, report. When the sweep is
-// cut short it still writes the report of what was measured, and returns why.
+// execute runs a sweep from its prompts to its report. If it is cut short, it writes the report
+// of what was measured and returns the reason.
 func execute(ctx context.Context, o options) error {
-	plan, err := o.plan()
+	l, err := load.Read(o.load)
 	if err != nil {
 		return inputError{err}
 	}
-	l, err := readLoad(o)
-	if err != nil {
-		return err
-	}
-	if err := o.shard.Plan(plan).ValidateFor(o.shard.Prompts(l.prompts)); err != nil {
+	if err := o.part.Plan(o.plan).ValidateFor(o.part.Prompts(l.Prompts)); err != nil {
 		return inputError{err}
 	}
-	out, err := makeSweepOutput(o)
+	out, err := makeSweepOutput(o.output())
 	if err != nil {
 		return inputError{err}
 	}
@@ -41,7 +37,7 @@ func execute(ctx context.Context, o options) error {
 		return inputError{err}
 	}
 	defer closeLog()
-	log.Info("start", "version", version(), "args", o.args, "prompts", len(l.prompts), "source", l.source.Kind)
+	log.Info("start", "version", version(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
 
 	tracing, err := startTracing(ctx, log)
 	if err != nil {
@@ -60,51 +56,120 @@ func execute(ctx context.Context, o options) error {
 		}
 	})
 	defer closeStack()
-	if o.coordinator != "" {
-		return takePart(ctx, o, plan, l, s, out, log)
-	}
 	if sim := s.status.GetUpstream().GetSimulator(); sim != nil && sim.GetSpeed() > 0 {
-		plan.Speed = sim.GetSpeed() // wherever the simulator runs
+		o.plan.Speed = sim.GetSpeed() // wherever the simulator runs
 	}
-	r := newReport(o, plan, l.source, l.envExec, s.status)
-	r.Tracing = tracing.told(o.jaeger)
-	before, err := s.proxy.CurrentSettings(ctx)
+	r := newReport(o, l, s.status)
+	r.Tracing = tracing.forReport(o.jaeger)
+	j, err := openJournal(ctx, o, out, l, r, s.proxy)
 	if err != nil {
 		return err
 	}
-	facts := slices.Concat(o.facts, plan.Facts(), sweep.PromptFacts(l.prompts), serverFacts(r))
-	if o.shard.Of > 0 {
-		facts = append(facts, sweep.Fact{Name: "-shard", Value: o.shard.String()})
-	}
-	rec, err := openRecord(o, out, plan, sweep.Beginning{
-		At: r.CreatedAt, Args: o.args, Facts: facts, Before: map[string]target.Settings{o.targetAdmin: before},
-	})
-	if err != nil {
-		return err
-	}
-	defer rec.Close() //nolint:errcheck // each line is on the disk already
-	r.Resumed = rec.held.Resumed
+	defer j.Close() //nolint:errcheck // each line is on the disk already
+	r.Resumed = j.Resumed
 	announce(r, out)
-	fmt.Fprint(os.Stderr, rec.resumedText())
+	announceKept(j)
 
-	l.prompts, plan = o.shard.Prompts(l.prompts), o.shard.Plan(plan)
-	r.Config.WarmUpPrompts = sweep.WarmUpPrompts(l.prompts)
-	progress := new(sweep.Progress)
-	line := newLine(os.Stderr, progress)
-	sw := &sweep.Sweep{Plan: plan, Prompts: l.prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Progress: progress, Log: log}
-	r.Runs, err = measure(ctx, sw, steered{o.targetAdmin: s.proxy}, rec, plan, line, log)
+	prompts, plan := o.part.Prompts(l.Prompts), o.part.Plan(o.plan)
+	r.Config.WarmUpPrompts = sweep.WarmUpPrompts(prompts)
+	sw := &sweep.Sweep{
+		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Progress: new(sweep.Progress), Log: log,
+	}
+	r.Runs, err = measure(ctx, sw, j, o.startAt)
+	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
 	return finish(ctx, o, r, out, err, log)
 }
 
-// finish writes the report of a sweep that ended with err, and says how it went.
+// openJournal begins the journal of a sweep, or opens the one of -resume.
+func openJournal(ctx context.Context, o options, out string, l load.Load, r report.Report, proxy *target.Proxy) (*journal.Journal, error) {
+	before, err := proxy.CurrentSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(o.plan.Settings)) // which depend on whether there is a server to send to directly
+	for i, s := range o.plan.Settings {
+		names[i] = s.Name()
+	}
+	facts := slices.Concat(o.facts, []journal.Fact{{Name: "settings", Value: strings.Join(names, "; ")}}, journal.PromptFacts(l.Prompts), []journal.Fact{
+		{Name: "SGLang's version", Value: r.Server.Version}, {Name: "model", Value: r.Server.Model},
+		{Name: "device", Value: r.Server.Device}, {Name: "simulated", Value: fmt.Sprint(r.Simulated)},
+	})
+	if o.part.Of > 0 {
+		facts = append(facts, journal.Fact{Name: "-shard", Value: o.part.String()})
+	}
+	b := journal.Beginning{At: r.CreatedAt, Args: o.args, Facts: facts, Before: map[string]target.Settings{o.targetAdmin: before}}
+	if o.resume == "" {
+		j, err := journal.Create(out, b)
+		if err != nil {
+			return nil, inputError{fmt.Errorf("-out: %w", err)}
+		}
+		return j, nil
+	}
+	j, err := journal.Resume(out, o.plan, b, !unfinished(out))
+	if err != nil {
+		return nil, inputError{fmt.Errorf("-resume: %w", err)}
+	}
+	return j, nil
+}
+
+// measure runs the sweep, shows its progress and records each run.
+func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt startTime) ([]report.Run, error) {
+	line := newLine(os.Stderr, sw.Progress)
+	showing, stop := context.WithCancel(ctx)
+	var shown sync.WaitGroup
+	shown.Go(func() { line.show(showing) })
+	defer func() { stop(); shown.Wait() }()
+
+	if len(j.Kept) < sw.Plan.Passes() { // else nothing is left to measure
+		if err := sw.WarmUp(ctx); err != nil {
+			return j.Kept, err
+		}
+		if err := startAt.wait(ctx); err != nil {
+			return j.Kept, err
+		}
+	}
+	return sweep.Schedule{Plan: sw.Plan, Runner: sw, Kept: j.Kept, Measured: func(run report.Run, requests []report.Request) error {
+		line.measured(run)
+		return j.Measured(run, requests)
+	}}.Run(ctx)
+}
+
+// wait returns at the start time. It refuses a time that passed while this process got ready.
+func (s *startTime) wait(ctx context.Context) error {
+	if s.IsZero() {
+		return nil
+	}
+	if err := s.passed(); err != nil {
+		return inputError{fmt.Errorf("%w: getting ready took longer", err)}
+	}
+	fmt.Fprintf(os.Stderr, "ready; measuring begins at %s\n", s)
+	select {
+	case <-time.After(time.Until(s.Time)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// putBack gives the proxy the settings that it had before the sweep.
+func putBack(ctx context.Context, proxy *target.Proxy, before target.Settings, log *slog.Logger) {
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	if err := proxy.Apply(ctx, before); err != nil {
+		log.Warn("the proxy's settings could not be put back", "error", err)
+		printError(fmt.Errorf("the proxy's settings could not be put back: %w", err))
+	}
+}
+
+// finish writes the report of a sweep that ended with err, and returns how it went.
 func finish(ctx context.Context, o options, r report.Report, out string, err error, log *slog.Logger) error {
 	if err != nil {
 		log.Error("sweep cut short", "error", err)
 		err = orInterrupted(ctx, err)
 		r.Partial, r.PartialReason = true, err.Error()
 	}
-	if err := errors.Join(err, conclude(r, o.lang(), out, log)); err != nil {
+	if err := errors.Join(err, conclude(r, o.lang, out, log)); err != nil {
 		return err
 	}
 	if failures := r.Failures(o.failIf); len(failures) > 0 {
@@ -113,14 +178,13 @@ func finish(ctx context.Context, o options, r report.Report, out string, err err
 	return nil
 }
 
-// errThreshold is what a sweep ends with in which a condition of -fail-if holds.
-var errThreshold = errors.New("-fail-if")
+var (
+	errThreshold   = errors.New("-fail-if") // a condition holds
+	errInterrupted = errors.New("interrupted")
+)
 
-// errInterrupted is what a signal makes of whatever it broke off.
-var errInterrupted = errors.New("interrupted")
-
-// orInterrupted is errInterrupted once ctx has ended, because every call that
-// was under way then fails in words of its own, and else err.
+// orInterrupted returns err, or errInterrupted once ctx has ended: then every call that was
+// under way fails in words of its own.
 func orInterrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -128,166 +192,20 @@ func orInterrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// worker measures passes, after some that are not.
-type worker interface {
-	sweep.Runner
-	WarmUp(ctx context.Context) error
-}
-
-// steered are proxies whose settings a sweep changes, by their admin addresses.
-type steered map[string]*target.Proxy
-
-// putBack gives them the settings of before. A proxy that was running goes on as it was,
-// also after a sweep that was killed and resumed.
-func (s steered) putBack(ctx context.Context, before map[string]target.Settings, log *slog.Logger) {
-	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer done()
-	for addr, proxy := range s {
-		was, known := before[addr]
-		if !known {
-			continue
-		}
-		if err := proxy.Apply(ctx, was); err != nil {
-			log.Warn("the proxy's settings could not be put back", "error", err)
-			tell(fmt.Errorf("the proxy's settings could not be put back: %w", err))
+// announceKept says on the terminal what is not measured again.
+func announceKept(j *journal.Journal) {
+	if len(j.Resumed) == 0 {
+		return
+	}
+	var names []string
+	for _, run := range j.Kept {
+		if !slices.Contains(names, run.Setting) {
+			names = append(names, run.Setting)
 		}
 	}
-}
-
-// measure runs the sweep, showing its progress and recording each run.
-func measure(ctx context.Context, w worker, proxies steered, rec *record, plan sweep.Plan, line *line, log *slog.Logger) ([]report.Run, error) {
-	defer proxies.putBack(ctx, rec.held.Before, log)
-	showing, stop := context.WithCancel(ctx)
-	shown := make(chan struct{})
-	go func() { defer close(shown); line.show(showing) }()
-	defer func() { stop(); <-shown }()
-
-	if len(rec.kept) < plan.Passes() { // else nothing is left to measure
-		if err := w.WarmUp(ctx); err != nil {
-			return rec.kept, err
-		}
+	if len(names) == 0 {
+		fmt.Fprintln(os.Stderr, "resumed: nothing was measured to its end before")
+		return
 	}
-	return sweep.Schedule{Plan: plan, Runner: w, Kept: rec.kept, Measured: func(run report.Run, requests []report.Request) error {
-		line.measured(run)
-		return rec.measured(run, requests)
-	}}.Run(ctx)
-}
-
-// conclude writes the report and prints its summary. The error says what the
-// figures suffer from, so that it reaches the exit status.
-func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logger) error {
-	r.Files = []string{"report.md", "report.html", "results.json", "bench.txt"}
-	for _, name := range []string{journalFile, requestsFile, "run.log"} {
-		if _, err := os.Stat(filepath.Join(out, name)); err == nil {
-			r.Files = append(r.Files, name)
-		}
-	}
-	var errs []error
-	if cells := r.Latencies(); len(cells) > 0 {
-		errs = append(errs, writeLatencies(filepath.Join(out, "latency"), cells))
-		r.Files = append(r.Files, "latency/*.hgrm")
-	}
-	digest, err := readDigest(out)
-	if err != nil {
-		log.Warn(requestsFile, "error", err) // the report goes without
-	}
-	errs = append(errs, // the data first: everything else can be made from it
-		writeFile(filepath.Join(out, "results.json"), func(f *os.File) error { return report.WriteJSON(f, r) }),
-		writeFile(filepath.Join(out, "bench.txt"), func(f *os.File) error { return report.WriteBenchmarks(f, r) }),
-		writePages(r, digest, lang, out))
-	if err := errors.Join(append(errs, report.WriteTerminal(os.Stdout, r, lang))...); err != nil {
-		return err
-	}
-	fmt.Printf("\n%s\n", phrase.Say("report: %s", filepath.Join(out, "report.html")).In(lang))
-	failed, dropped := 0, 0
-	for _, run := range r.Runs {
-		failed += run.Failed
-		dropped += run.Dropped()
-	}
-	log.Info("end", "runs", len(r.Runs), "failed_requests", failed, "partial", r.Partial)
-	if failed > 0 && !r.Partial {
-		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
-	}
-	if dropped > 0 && !r.Partial {
-		return fmt.Errorf("%d requests were dropped, because -most-outstanding were under way when they were due", dropped)
-	}
-	return nil
-}
-
-// writePages writes what is made for reading.
-func writePages(r report.Report, digest report.Digest, lang phrase.Language, out string) error {
-	return errors.Join(
-		writeFile(filepath.Join(out, "report.md"), func(f *os.File) error { return report.WriteMarkdown(f, r, lang) }),
-		writeFile(filepath.Join(out, "report.html"), func(f *os.File) error { return report.WriteHTML(f, r, digest, lang) }),
-	)
-}
-
-// makeOutput makes the directory of the report; by default one named after the
-// time, so that no run overwrites another.
-func makeOutput(o options) (string, error) {
-	if o.resume != "" {
-		return o.resume, nil
-	}
-	dir := o.out
-	if dir == "" {
-		dir = filepath.Join("results", time.Now().Format("20060102-150405"))
-		if o.shard.Of > 0 { // others may begin in the same second
-			dir += fmt.Sprintf("-shard-%d", o.shard.Index)
-		}
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("-out: %w", err)
-	}
-	return dir, nil
-}
-
-// makeSweepOutput is makeOutput for what is measured anew: it spares what another sweep
-// has measured and not told.
-func makeSweepOutput(o options) (string, error) {
-	if o.resume == "" && o.out != "" && unfinished(o.out) {
-		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: go on with it by -resume %s, or name another directory", o.out, o.out)
-	}
-	return makeOutput(o)
-}
-
-// unfinished says whether a directory holds what a sweep measured before it was cut: a
-// journal, and no report of all of it.
-func unfinished(dir string) bool {
-	held, err := sweep.ReadJournal(filepath.Join(dir, journalFile))
-	if err != nil || len(held.Runs) == 0 {
-		return false
-	}
-	r, err := readResults(dir)
-	return err != nil || r.Partial || r.CreatedAt.Before(held.At) || len(r.Resumed) < len(held.Resumed)
-}
-
-func openLog(dir string) (*slog.Logger, func(), error) {
-	f, err := os.OpenFile(filepath.Join(dir, "run.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644) // a resumed sweep goes on in it
-	if err != nil {
-		return nil, nil, fmt.Errorf("-out: %w", err)
-	}
-	return slog.New(slog.NewTextHandler(f, nil)), func() { _ = f.Close() }, nil
-}
-
-func writeFile(path string, write func(*os.File) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("-out: %w", err)
-	}
-	if err := errors.Join(write(f), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-// writeLatencies writes each cell's latencies as HdrHistogram's tools read them.
-func writeLatencies(dir string, cells []report.Latencies) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("-out: %w", err)
-	}
-	var errs []error
-	for _, c := range cells {
-		errs = append(errs, writeFile(filepath.Join(dir, c.Name()+".hgrm"), func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
-	}
-	return errors.Join(errs...)
+	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s)\n", len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "))
 }

@@ -16,7 +16,7 @@ func TestTheSimulatorServesUntilItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	read, write := io.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- runSimulate(ctx, []string{"-listen", "127.0.0.1:0"}, write) }()
+	go func() { ended <- simulateCommand.run(ctx, "simulate", []string{"-listen", "127.0.0.1:0"}, nil, write) }()
 	line, err := bufio.NewReader(read).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -46,11 +46,11 @@ func TestTheSimulatorServesUntilItIsStopped(t *testing.T) {
 func TestWrongFlagsOfSimulateAreBadInput(t *testing.T) {
 	for _, args := range []string{"extra", "-sim-speed 0", "-sim-speed 1e9", "-sim-profile none", "-sim-profile /none/such.json", "-listn x"} {
 		var bad inputError
-		if err := runSimulate(t.Context(), strings.Fields(args), new(bytes.Buffer)); !errors.As(err, &bad) {
+		if err := simulateCommand.run(t.Context(), "simulate", strings.Fields(args), nil, new(bytes.Buffer)); !errors.As(err, &bad) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
-	if err := runSimulate(t.Context(), []string{"-listen", "nonsense"}, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "-listen") {
+	if err := simulateCommand.run(t.Context(), "simulate", []string{"-listen", "nonsense"}, nil, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "-listen") {
 		t.Errorf("-listen nonsense: %v", err)
 	}
 }

@@ -5,35 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"time"
 
-	pb "paceline/proto/paceline/v1"
-
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
+	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/server"
+	"paceline/proxy/upstream"
 	"paceline/sglang"
-	"paceline/sglang/sim"
 )
 
 const (
-	// readyPatience is how long a server may take to become ready once it has
-	// been addressed: enough for a connection, not for loading a model.
-	readyPatience = 10 * time.Second
-	// stopPatience is how long the embedded proxy may take to end.
-	stopPatience = 10 * time.Second
+	// readyTimeout bounds how long a server may take to become ready once it is addressed:
+	// enough for a connection, not for loading a model.
+	readyTimeout = 10 * time.Second
+	// drainTimeout bounds how long the proxy in this process may take to end.
+	drainTimeout = 10 * time.Second
+
+	tokenizerAuto = upstream.TokenizerAuto
 )
 
-// stack is everything between the prompts and the model: what runs in this
-// process and what is only spoken to.
+// stack is everything between the prompts and the model: what runs in this process and what is
+// only reached.
 type stack struct {
 	proxy    *target.Proxy
 	direct   *target.Direct // nil without -sglang
-	counters sweep.Counters // nil where SGLang can't be reached from here
+	counters sweep.Counters
 	status   *pb.GetStatusResponse
-	tracing  *tracing
 
 	closers []func() error
 }
@@ -49,24 +50,24 @@ func (s *stack) Close() error {
 
 func (s *stack) onClose(f func() error) { s.closers = append(s.closers, f) }
 
-// buildStack starts and connects what the flags ask for, and waits until it is
-// ready. On an error nothing is left running.
+// buildStack starts and connects what the flags ask for, and waits until it is ready. After an
+// error nothing is left running.
 func buildStack(ctx context.Context, o options, t *tracing, log *slog.Logger) (*stack, error) {
-	s := &stack{tracing: t}
-	if err := s.build(ctx, o, log); err != nil {
+	s := &stack{counters: sweep.Counters{Log: o.sglangLog}}
+	if err := s.build(ctx, o, t, log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *stack) build(ctx context.Context, o options, log *slog.Logger) error {
-	upstream, err := s.server(ctx, o)
+func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logger) error {
+	upstream, err := s.reachServer(ctx, o, t)
 	if err != nil {
 		return err
 	}
 	addr, admin := o.target, o.targetAdmin
 	if o.target == "" {
-		if addr, admin, err = s.startProxy(upstream, o, log); err != nil {
+		if addr, admin, err = s.startProxy(upstream, o, t, log); err != nil {
 			return err
 		}
 	}
@@ -74,91 +75,83 @@ func (s *stack) build(ctx context.Context, o options, log *slog.Logger) error {
 		return inputError{err}
 	}
 	s.onClose(s.proxy.Close)
-	s.proxy.MaxNewTokens, s.proxy.Tracer = uint32(o.maxNewTokens), s.tracing.client()
-	if o.sglangLog != "" {
-		s.counters = withLog(s.counters, o.sglangLog)
-	}
-	if admin == "" { // the coordinator knows
-		return nil
-	}
+	s.proxy.MaxNewTokens, s.proxy.Tracer = uint32(o.maxNewTokens), t.client()
 	s.status, err = awaitReady(ctx, s.proxy, admin)
 	return err
 }
 
-// server starts the simulator, or checks the SGLang of -sglang, and returns its
-// URL; "" when only a proxy is given.
-func (s *stack) server(ctx context.Context, o options) (string, error) {
+// reachServer starts the simulator, or checks the SGLang of -sglang, and returns its URL; "" if
+// only a proxy is given.
+func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string, error) {
+	url := o.sglang
 	if o.simulated() {
-		return s.startSimulator(o)
+		simulator, _, err := newSimulator(o.simProfile, o.simSpeed)
+		if err != nil {
+			return "", inputError{err}
+		}
+		s.onClose(simulator.Close)
+		if url, err = simulator.Listen("127.0.0.1:0"); err != nil {
+			return "", fmt.Errorf("start the simulator: %w", err)
+		}
 	}
-	if o.sglang == "" {
+	if url == "" {
 		return "", nil
 	}
-	key, err := readKey(o.sglangKeyFile)
+	client, err := newClient(url, o.sglangKeyFile, t.client().Header)
 	if err != nil {
 		return "", inputError{err}
 	}
-	client, err := sglang.NewClient(o.sglang, sglang.Options{APIKey: key, Header: s.tracing.client().Header})
-	if err != nil {
-		return "", inputError{fmt.Errorf("-sglang: %w", err)}
-	}
 	s.onClose(func() error { client.CloseIdle(); return nil })
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	s.counters.Client = client
+	if o.simulated() {
+		return url, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	if err := client.Ready(ctx); err != nil {
 		return "", fmt.Errorf("-sglang: no SGLang is ready at %s: %w", client.URL(), err)
 	}
-	s.counters = sweep.ServerCounters{Client: client}
-	s.direct = &target.Direct{Client: client, MaxNewTokens: int(o.maxNewTokens), Tracer: s.tracing.client()}
+	s.direct = &target.Direct{Client: client, MaxNewTokens: int(o.maxNewTokens), Tracer: t.client()}
 	return client.URL(), nil
 }
 
-func (s *stack) startSimulator(o options) (string, error) {
-	profile, err := simProfile(o.simProfile)
+// newClient makes a client of SGLang. An error names a flag.
+func newClient(url, keyFile string, header func(context.Context, http.Header)) (*sglang.Client, error) {
+	key, err := readKey(keyFile)
 	if err != nil {
-		return "", inputError{fmt.Errorf("-sim-profile: %w", err)}
+		return nil, err
 	}
-	simulator, err := sim.New(sim.Options{Profile: profile, Speed: o.simSpeed})
+	client, err := sglang.NewClient(url, sglang.Options{APIKey: key, Header: header})
 	if err != nil {
-		return "", inputError{fmt.Errorf("-sim-profile: %w", err)}
+		return nil, fmt.Errorf("-sglang: %w", err)
 	}
-	s.onClose(simulator.Close)
-	url, err := simulator.Listen("127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("start the simulator: %w", err)
-	}
-	client, err := sglang.NewClient(url, sglang.Options{})
-	if err != nil {
-		return "", err
-	}
-	s.onClose(func() error { client.CloseIdle(); return nil })
-	s.counters = sweep.ServerCounters{Client: client}
-	return url, nil
+	return client, nil
 }
 
-// simProfile finds a profile by name, or reads it from a file.
-func simProfile(name string) (sim.Profile, error) {
-	if strings.ContainsAny(name, `/\`) || strings.HasSuffix(name, ".json") {
-		return sim.ReadProfile(name)
+// readKey reads the API key of SGLang from a file; no file, no key.
+func readKey(path string) (string, error) {
+	if path == "" {
+		return "", nil
 	}
-	return sim.ProfileNamed(name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("-sglang-key-file: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
 }
 
-// startProxy runs a proxy in this process, on loopback ports of the system's
-// choice, and returns its data and admin addresses.
-func (s *stack) startProxy(upstream string, o options, log *slog.Logger) (addr, admin string, err error) {
-	key, err := readKey(o.sglangKeyFile)
-	if err != nil {
+// startProxy runs a proxy in this process, on loopback ports that the system chooses, and
+// returns its data and admin addresses. It is all that loadgen knows of package server.
+func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) (addr, admin string, err error) {
+	cfg := server.DefaultConfig()
+	if cfg.Upstream.Key, err = readKey(o.sglangKeyFile); err != nil {
 		return "", "", inputError{err}
 	}
-	cfg := server.DefaultConfig()
-	cfg.Upstream.URL, cfg.Upstream.Key = upstream, key
+	cfg.Upstream.URL = url
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
-	cfg.Upstream.Tokenizer = o.tokenizer
-	cfg.DrainTimeout = stopPatience
-	cfg.TracerProvider, cfg.Propagator = s.tracing.ofProxy.Provider, s.tracing.ofProxy.Propagator
-	cfg.Logger = log.With("part", "proxy")
-	cfg.Version = version()
+	cfg.Upstream.Tokenizer, cfg.DrainTimeout = o.tokenizer, drainTimeout
+	cfg.TracerProvider, cfg.Propagator = t.ofProxy.Provider, t.ofProxy.Propagator
+	cfg.Logger, cfg.Version = log.With("part", "proxy"), version()
 	proxy, err := server.New(cfg)
 	var wrong *server.ConfigError
 	if errors.As(err, &wrong) {
@@ -174,18 +167,9 @@ func (s *stack) startProxy(upstream string, o options, log *slog.Logger) (addr, 
 	return proxy.Addr(), proxy.AdminAddr(), nil
 }
 
-// withLog adds the account of SGLang's log to another, which may be nil.
-func withLog(c sweep.Counters, path string) sweep.Counters {
-	all := sweep.AllCounters{sweep.LogCounters{Path: path}}
-	if c != nil {
-		all = append(all, c)
-	}
-	return all
-}
-
-// awaitReady waits until a proxy says that it would serve, and answers its status.
+// awaitReady waits until a proxy says that it is ready, and returns its status.
 func awaitReady(ctx context.Context, proxy *target.Proxy, admin string) (*pb.GetStatusResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for {
 		status, err := proxy.Status(ctx)
@@ -201,16 +185,4 @@ func awaitReady(ctx context.Context, proxy *target.Proxy, admin string) (*pb.Get
 			return nil, fmt.Errorf("the proxy is not ready: %s", status.GetNotReadyReason())
 		}
 	}
-}
-
-// readKey reads an API key from a file; no file, no key.
-func readKey(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("-sglang-key-file: %w", err)
-	}
-	return strings.TrimSpace(string(data)), nil
 }

@@ -1,15 +1,19 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"paceline/loadgen/journal"
 	"paceline/loadgen/report"
 )
 
@@ -17,7 +21,7 @@ import (
 func awaitRuns(t *testing.T, dir string, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(50 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		data, _ := os.ReadFile(filepath.Join(dir, journalFile))
+		data, _ := os.ReadFile(filepath.Join(dir, journal.RunsFile))
 		if strings.Count(string(data), "\n")-1 >= n {
 			return
 		}
@@ -30,7 +34,7 @@ func awaitRuns(t *testing.T, dir string, n int) {
 // requestsOf counts the lines of requests.jsonl by their run.
 func requestsOf(t *testing.T, dir string) map[string]int {
 	t.Helper()
-	all, err := readRequests(filepath.Join(dir, requestsFile))
+	all, err := journal.ReadRequests(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +195,7 @@ func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
 		}
 	}
 	ids := func(dir string) (all []string) {
-		requests, err := readRequests(filepath.Join(dir, requestsFile))
+		requests, err := journal.ReadRequests(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,63 +213,48 @@ func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
 	}
 }
 
-// listeningAt is where a coordinator's log says that it waits for its shards.
-func listeningAt(t *testing.T, dir string) string {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if _, after, ok := strings.Cut(logOf(dir), "address="); ok {
-			if address, _, whole := strings.Cut(after, "\n"); whole {
-				return address
-			}
-		}
-	}
-	t.Fatal("the coordinator does not listen")
-	return ""
-}
-
-func TestShardsWithACoordinatorSendOneLoadThroughOneProxy(t *testing.T) {
-	addr, admin := runningProxy(t)
-	out := t.TempDir()
-	flags := []string{"-n", "24", "-sizes", "2,4", "-max-in-flight", "2,4", "-auto=false", "-repeats", "1", "-concurrency", "16"}
-	coordinator, stdout, stderr := start(t, append([]string{"coordinate", "-listen", "127.0.0.1:0", "-shards", "4", "-target-admin", admin, "-out", out}, flags...)...)
-	listen := listeningAt(t, out)
+// TestShardsBeginTogether starts one shard before the other, as a cluster does.
+func TestShardsBeginTogether(t *testing.T) {
+	startAt := time.Now().Add(4 * time.Second).Truncate(time.Second)
+	args := []string{"-n", "8", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-start-at", startAt.Format(time.RFC3339)}
+	dirs := []string{t.TempDir(), t.TempDir()}
 	var shards []func() ending
-	for i := range 4 {
-		cmd, o, e := start(t, append([]string{"-shard", string(rune('0'+i)) + "/4", "-coordinator", "http://" + listen, "-target", addr}, flags...)...)
+	for i, dir := range dirs {
+		cmd, o, e := start(t, append(slices.Clone(args), "-shard", fmt.Sprintf("%d/2", i), "-out", dir)...)
 		shards = append(shards, func() ending { return ending{wait(t, cmd), o.String(), e.String()} })
+		time.Sleep(500 * time.Millisecond) // apart, and long before the time
 	}
 	for i, shard := range shards {
-		if e := shard(); e.status != 0 {
-			t.Errorf("shard %d: status %d: %s", i, e.status, e.stderr)
+		if e := shard(); e.status != 0 || !strings.Contains(e.stderr, "ready; measuring begins at") {
+			t.Fatalf("shard %d: status %d: %s", i, e.status, e.stderr)
+		}
+		if began := readReport(t, dirs[i]).Runs[0].StartedAt; began.Before(startAt) || began.Sub(startAt) > 2*time.Second {
+			t.Errorf("shard %d began at %v, want %v", i, began, startAt)
 		}
 	}
-	if status := wait(t, coordinator); status != 0 {
-		t.Fatalf("the coordinator: status %d: %s", status, stderr)
+	if e := loadgen(t, "-resume", dirs[0]); e.status != 0 {
+		t.Errorf("resumed after its time: status %d: %s", e.status, e.stderr)
 	}
-	r := readReport(t, out)
-	if len(r.Runs) != 10 || r.Merged != 4 || r.Partial || !strings.Contains(stdout.String(), "4, 4 in flight") {
-		t.Fatalf("%d runs\n%s", len(r.Runs), stdout)
-	}
-	for _, run := range r.Runs {
-		if run.Completed != 24 || run.Batches == 0 || run.Batches > 24 || len(run.Notes) != 0 && !strings.Contains(run.Notes[0], "ran together") {
-			t.Errorf("%+v", run)
+}
+
+func TestAStartTimeIsAwaitedAndRefusedOnceItHasPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startTime{time.Now().Add(time.Minute)}
+		if err := s.wait(t.Context()); err != nil || !time.Now().Equal(s.Time) {
+			t.Errorf("%v at %v, want %v", err, time.Now(), s)
 		}
-		if run.Phase == "warm" && run.CachedShare() < 0.99 {
-			t.Errorf("a warm run with %.2f cached", run.CachedShare())
+		time.Sleep(time.Second)
+		var bad inputError
+		if err := s.wait(t.Context()); !errors.As(err, &bad) || !strings.HasPrefix(err.Error(), "-start-at: ") {
+			t.Errorf("%v", err)
 		}
-	}
-	for run, n := range requestsOf(t, out) {
-		if n != 24 {
-			t.Errorf("%d requests of %s", n, run)
+		later, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		if err := (&startTime{time.Now().Add(time.Hour)}).wait(later); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
 		}
-	}
-	var before struct {
-		Sweep struct {
-			Before map[string]json.RawMessage `json:"before"`
-		} `json:"sweep"`
-	}
-	data, _ := os.ReadFile(filepath.Join(out, journalFile))
-	if line, _, _ := strings.Cut(string(data), "\n"); json.Unmarshal([]byte(line), &before) != nil || len(before.Sweep.Before) != 1 {
-		t.Errorf("the journal does not tell the proxy's settings of before: %s", line)
-	}
+		if err := new(startTime).wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -13,9 +13,8 @@ import (
 	"paceline/proxy/telemetry"
 )
 
-// tracing is where spans go: those of the load generator, and those of the proxy in
-// this process, which follow its decisions. Both say nothing where no endpoint is
-// set.
+// tracing exports spans: those of the load generator, and those of the proxy in this process,
+// which follow the decisions of the former. Both are off where no endpoint is set.
 type tracing struct {
 	own, ofProxy *telemetry.Tracing
 }
@@ -24,7 +23,8 @@ type tracing struct {
 func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
 	own, err := telemetry.Start(ctx, telemetry.Defaults{
-		Service: "paceline-loadgen", Version: version(), Sampler: "parentbased_traceidratio", Ratio: defaultTraced,
+		Service: "paceline-loadgen", Version: version(), Sampler: "parentbased_traceidratio",
+		Ratio: "0.01", // enough to see slow requests, at next to no cost
 	})
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
 	return &tracing{own, ofProxy}, nil
 }
 
-// end exports what waits.
+// end exports the spans that wait.
 func (t *tracing) end(log *slog.Logger) {
 	t.ofProxy.End(log)
 	t.own.End(log)
@@ -45,8 +45,8 @@ func (t *tracing) end(log *slog.Logger) {
 // client makes the spans of requests; nil where nothing is traced.
 func (t *tracing) client() *target.Tracer { return target.NewTracer(t.own.Provider, t.own.Propagator) }
 
-// told is what the report says of it; nil where nothing is traced.
-func (t *tracing) told(jaeger string) *report.Tracing {
+// forReport is what the report says about tracing; nil where nothing is traced.
+func (t *tracing) forReport(jaeger string) *report.Tracing {
 	if t.own.Provider == nil {
 		return nil
 	}

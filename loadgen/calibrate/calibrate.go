@@ -8,12 +8,13 @@
 //	busy = forwards·ForwardSeconds + prompts·SequenceSeconds + uncached tokens·TokenSeconds + squares of tokens·AttentionSeconds
 //	rest = CallSeconds + prompts·RequestSeconds + bytes of text·TokenizeSecondsPerByte
 //
-// All numbers are at least 0 and fitted to relative errors, so short calls count
-// as much as long ones. What the device needs longer while the front end works for
-// other calls (Contention) is found last, with two callers.
+// All numbers are at least 0 and fitted to relative errors, so short calls count as much as long
+// ones. Two callers measure at the end how much longer the device takes while the front end works
+// for other calls (Contention).
 package calibrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,12 +61,22 @@ type Errors struct {
 	Mean, P90, Worst float64
 }
 
-// call is what was measured of one.
-type call struct {
-	shape
-	forwards, uncached, bytes float64
-	squares                   float64 // of the prompts' tokens, summed
-	busy, whole               float64 // seconds
+func (e Errors) String() string {
+	return fmt.Sprintf("%.0f %% on average, %.0f %% at the 90th percentile, %.0f %% at the worst", 100*e.Mean, 100*e.P90, 100*e.Worst)
+}
+
+// String describes the fit in a few lines.
+func (r Result) String() string {
+	p := r.Profile
+	return fmt.Sprintf(`%d calls of %s on %s, one at a time, fitted:
+  call      %8.3f ms + %.3f ms a prompt + %.3f us a byte of text   off by %s
+  forward   %8.3f ms + %.3f ms a prompt + %.3f us a new token + %.3f ns a prompt's tokens squared   off by %s
+  a whole call is off by %s
+  with two callers a forward takes %.2f s longer for each second of the front end's   off by %s
+`, r.Calls, p.Model, strings.TrimSuffix(p.Device, simulated),
+		1e3*p.CallSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte, r.Rest,
+		1e3*p.ForwardSeconds, 1e3*p.SequenceSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, r.Busy,
+		r.Whole, p.Contention, r.Contended)
 }
 
 // shape is what is asked for in one call.
@@ -76,12 +87,18 @@ type shape struct {
 	text    bool // not ids
 }
 
-// accountTimeout is how long to wait for the server's account to include a call.
+// call is what was measured of one call.
+type call struct {
+	prompts                            int
+	forwards, uncached, bytes, squares float64 // squares of the prompts' tokens, summed
+	busy, whole                        float64 // seconds
+}
+
+// accountTimeout bounds how long the server's account may take to include a call.
 const accountTimeout = 5 * time.Second
 
-// Run measures and fits. It empties the server's cache, and needs the server for
-// itself: other work would be taken for this one's, and is an error where it
-// shows.
+// Run measures and fits. It empties the server's cache, and needs the server for itself: it
+// would take other work for its own. Other work is an error where it shows.
 func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 	info, err := c.ServerInfo(ctx)
 	if err != nil {
@@ -91,7 +108,7 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 	if n := info.MaxReqInputLen; n > 0 {
 		r.longest = min(o.Tokens, n)
 	}
-	shapes := r.shapes(o)
+	shapes := r.shapes(o.Repeats)
 	if err := c.FlushCache(ctx, accountTimeout); err != nil {
 		return Result{}, fmt.Errorf("flush the cache: %w", err)
 	}
@@ -122,17 +139,179 @@ type runner struct {
 	longest int // tokens of a prompt
 }
 
-// contention lets two callers send text after text, new and known ones, and fits
-// what the device needs beyond what the same calls cost alone.
+// shapes returns the calls to make, in random order.
+func (r *runner) shapes(repeats int) []shape {
+	var all []shape
+	for range repeats {
+		for _, prompts := range []int{1, 2, 4, 8, 16} {
+			for _, part := range []int{64, 8, 2, 1} { // of the longest prompt
+				tokens := r.longest / part
+				if prompts*r.longest > r.info.MaxTotalNumTokens/2 && r.info.MaxTotalNumTokens > 0 {
+					continue // would evict itself
+				}
+				all = append(all, shape{prompts: prompts, tokens: tokens})
+				if prompts == 1 { // of more texts some are computed while the next are tokenized
+					all = append(all, shape{prompts: prompts, tokens: tokens, text: true})
+				}
+				if cached := r.longest - tokens; cached > tokens {
+					all = append(all, shape{prompts: prompts, tokens: tokens, cached: cached})
+				}
+			}
+		}
+	}
+	r.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return append([]shape{{prompts: 1, tokens: r.longest / 8}}, all...)
+}
+
+// Ids that every vocabulary has, and that no byte stands for.
+const firstID, ids = 1000, 20_000
+
+// prompts makes prompts that share nothing new.
+func (r *runner) prompts(s shape) []sglang.Request {
+	all := make([]sglang.Request, s.prompts)
+	for i := range all {
+		if s.text {
+			all[i].Text = r.text(4 * s.tokens)
+			continue
+		}
+		for range s.cached + s.tokens {
+			all[i].InputIDs = append(all[i].InputIDs, firstID+r.random.Int32N(ids))
+		}
+	}
+	return all
+}
+
+// text is about n bytes of problem statements with a beginning of its own.
+func (r *runner) text(n int) string {
+	text := fmt.Sprintf("%x ", r.random.Uint64())
+	for len(text) < n {
+		text += trajectory.Generate(1, r.random.Uint64())[0].Problem + "\n\n"
+	}
+	return text[:n] // generated text is ASCII
+}
+
+// measure measures one call.
+func (r *runner) measure(ctx context.Context, s shape) (call, error) {
+	requests := r.prompts(s)
+	if s.cached > 0 { // each in a call of its own, so that all are there
+		for _, q := range requests {
+			q.InputIDs = q.InputIDs[:s.cached]
+			if _, _, err := r.send(ctx, [][]sglang.Request{{q}}, 1); err != nil {
+				return call{}, err
+			}
+		}
+	}
+	calls, busy, err := r.send(ctx, [][]sglang.Request{requests}, 1)
+	if err != nil {
+		return call{}, err
+	}
+	m := calls[0]
+	m.busy, m.forwards = busy, math.Ceil(m.uncached/float64(r.forwardTokens()))
+	return m, nil
+}
+
+// send lets callers make calls, each one call at a time, and returns what was measured of each
+// and the seconds that the device was busy with them.
+func (r *runner) send(ctx context.Context, batches [][]sglang.Request, callers int) ([]call, float64, error) {
+	before, err := r.client.Loads(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	calls, errs := make([]call, len(batches)), make([]error, callers)
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			for i := caller; i < len(batches) && errs[caller] == nil; i += callers {
+				calls[i], errs[caller] = r.call(ctx, batches[i])
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, 0, err
+	}
+	var uncached float64
+	for _, c := range calls {
+		uncached += c.uncached
+	}
+	busy, err := r.account(ctx, before, int64(uncached))
+	return calls, busy, err
+}
+
+func (r *runner) call(ctx context.Context, requests []sglang.Request) (call, error) {
+	for i := range requests {
+		requests[i].RID = sglang.NewRID()
+	}
+	start := time.Now()
+	results, err := r.client.Generate(ctx, sglang.Call{Requests: requests})
+	if err != nil {
+		return call{}, err
+	}
+	m := call{prompts: len(requests), whole: time.Since(start).Seconds() * r.speed}
+	for i, one := range results {
+		if one.Err != nil {
+			return call{}, one.Err
+		}
+		tokens := float64(one.Answer.Meta.PromptTokens)
+		m.uncached += tokens - float64(one.Answer.Meta.CachedTokens)
+		m.bytes += float64(len(requests[i].Text))
+		m.squares += tokens * tokens
+	}
+	return m, nil
+}
+
+// forwardTokens is how many tokens one forward computes.
+func (r *runner) forwardTokens() int {
+	most := 16384
+	for _, n := range []int{r.info.ChunkedPrefillSize, r.info.MaxPrefillTokens} {
+		if n > 0 {
+			most = min(most, n)
+		}
+	}
+	return most
+}
+
+// account waits until the server's account holds the tokens of the calls, and returns the
+// seconds that it was busy with them.
+func (r *runner) account(ctx context.Context, before sglang.Load, tokens int64) (float64, error) {
+	for end := time.Now().Add(accountTimeout); ; {
+		now, err := r.client.Loads(ctx)
+		if err != nil {
+			return 0, err
+		}
+		switch got := now.TotalPrefillUncachedTokens - before.TotalPrefillUncachedTokens; {
+		case got > tokens:
+			return 0, fmt.Errorf("the server computed %d tokens and not %d: it has other work too", got, tokens)
+		case got == tokens:
+			return float64(now.TotalPrefillBusyMicros-before.TotalPrefillBusyMicros) / 1e6, nil
+		case time.Now().After(end):
+			return 0, fmt.Errorf("the server's account (/v1/loads) holds %d tokens of %d after %v", got, tokens, accountTimeout)
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, errors.New("interrupted")
+		}
+	}
+}
+
+// How much is measured with two callers.
+const callers, contentionRounds, contentionCalls = 2, 3, 24
+
+// contention lets two callers send text after text, new and known ones, and fits what the device
+// needs beyond what the same calls cost alone.
 func (r *runner) contention(ctx context.Context, result *Result) error {
 	p := &result.Profile
 	type round struct{ alone, front, busy float64 }
 	var rounds []round
 	var excess, front float64
 	for range contentionRounds {
-		requests := r.prompts(shape{prompts: contentionCalls, tokens: r.longest, text: true})
+		var batches [][]sglang.Request
+		for _, q := range r.prompts(shape{prompts: contentionCalls, tokens: r.longest, text: true}) {
+			batches = append(batches, []sglang.Request{q})
+		}
 		for range 2 { // new, then known
-			calls, busy, err := r.together(ctx, requests)
+			calls, busy, err := r.send(ctx, batches, callers)
 			if err != nil {
 				return fmt.Errorf("two callers: %w", err)
 			}
@@ -158,178 +337,7 @@ func (r *runner) contention(ctx context.Context, result *Result) error {
 	return nil
 }
 
-// How much is measured with two callers.
-const callers, contentionRounds, contentionCalls = 2, 3, 24
-
-// together lets the callers send requests, each in a call of its own, and returns
-// the calls and the seconds that the device was busy with them.
-func (r *runner) together(ctx context.Context, requests []sglang.Request) ([]call, float64, error) {
-	before, err := r.client.Loads(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	calls := make([]call, len(requests))
-	errs := make([]error, callers)
-	var wg sync.WaitGroup
-	for caller := range callers {
-		wg.Go(func() {
-			for i := caller; i < len(requests) && errs[caller] == nil; i += callers {
-				q := requests[i]
-				q.RID = sglang.NewRID()
-				results, err := r.client.Generate(ctx, sglang.Call{Requests: []sglang.Request{q}})
-				if err == nil {
-					err = calls[i].add(q, results[0])
-				}
-				errs[caller] = err
-			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return nil, 0, err
-	}
-	var uncached float64
-	for _, c := range calls {
-		uncached += c.uncached
-	}
-	busy, err := r.account(ctx, before, int64(uncached))
-	return calls, busy, err
-}
-
-// add counts a prompt's answer.
-func (c *call) add(q sglang.Request, r sglang.Result) error {
-	if r.Err != nil {
-		return r.Err
-	}
-	tokens := float64(r.Answer.Meta.PromptTokens)
-	c.uncached += tokens - float64(r.Answer.Meta.CachedTokens)
-	c.bytes += float64(len(q.Text))
-	c.squares += tokens * tokens
-	return nil
-}
-
-// shapes are the calls to make, in random order.
-func (r *runner) shapes(o Options) []shape {
-	longest := r.longest
-	var all []shape
-	for range o.Repeats {
-		for _, prompts := range []int{1, 2, 4, 8, 16} {
-			for _, part := range []int{64, 8, 2, 1} { // of the longest prompt
-				tokens := longest / part
-				if prompts*longest > r.info.MaxTotalNumTokens/2 && r.info.MaxTotalNumTokens > 0 {
-					continue // would evict itself
-				}
-				all = append(all, shape{prompts: prompts, tokens: tokens})
-				if prompts == 1 { // more are computed while the next ones are tokenized
-					all = append(all, shape{prompts: prompts, tokens: tokens, text: true})
-				}
-				if cached := longest - tokens; cached > tokens {
-					all = append(all, shape{prompts: prompts, tokens: tokens, cached: cached})
-				}
-			}
-		}
-	}
-	r.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return append([]shape{{prompts: 1, tokens: longest / 8}}, all...)
-}
-
-// Ids that every vocabulary has, and that no byte stands for.
-const firstID, ids = 1000, 20_000
-
-// prompts makes prompts that share nothing new.
-func (r *runner) prompts(s shape) []sglang.Request {
-	all := make([]sglang.Request, s.prompts)
-	for i := range all {
-		all[i].RID = sglang.NewRID()
-		if s.text {
-			all[i].Text = r.text(4 * s.tokens)
-			continue
-		}
-		for range s.cached + s.tokens {
-			all[i].InputIDs = append(all[i].InputIDs, firstID+r.random.Int32N(ids))
-		}
-	}
-	return all
-}
-
-// text is about n bytes of problem statements, of no known beginning.
-func (r *runner) text(n int) string {
-	text := fmt.Sprintf("%x ", r.random.Uint64())
-	for len(text) < n {
-		text += trajectory.Generate(1, r.random.Uint64())[0].Problem + "\n\n"
-	}
-	return text[:n] // generated text is ASCII
-}
-
-func (r *runner) measure(ctx context.Context, s shape) (call, error) {
-	requests := r.prompts(s)
-	if s.cached > 0 { // each in a call of its own, so that all are there
-		for _, q := range requests {
-			q.RID, q.InputIDs = sglang.NewRID(), q.InputIDs[:s.cached]
-			if _, err := r.send(ctx, shape{prompts: 1}, []sglang.Request{q}); err != nil {
-				return call{}, err
-			}
-		}
-	}
-	return r.send(ctx, s, requests)
-}
-
-func (r *runner) send(ctx context.Context, s shape, requests []sglang.Request) (call, error) {
-	before, err := r.client.Loads(ctx)
-	if err != nil {
-		return call{}, err
-	}
-	start := time.Now()
-	results, err := r.client.Generate(ctx, sglang.Call{Requests: requests})
-	if err != nil {
-		return call{}, err
-	}
-	m := call{shape: s, whole: time.Since(start).Seconds() * r.speed}
-	for i, one := range results {
-		if err := m.add(requests[i], one); err != nil {
-			return call{}, err
-		}
-	}
-	m.forwards = float64((int(m.uncached) + r.forwardTokens() - 1) / r.forwardTokens())
-	m.busy, err = r.account(ctx, before, int64(m.uncached))
-	return m, err
-}
-
-func (r *runner) forwardTokens() int {
-	most := 16384
-	for _, n := range []int{r.info.ChunkedPrefillSize, r.info.MaxPrefillTokens} {
-		if n > 0 {
-			most = min(most, n)
-		}
-	}
-	return most
-}
-
-// account waits until the server's account holds the tokens of a call, and
-// returns the seconds that it was busy with them.
-func (r *runner) account(ctx context.Context, before sglang.Load, tokens int64) (float64, error) {
-	for end := time.Now().Add(accountTimeout); ; {
-		now, err := r.client.Loads(ctx)
-		if err != nil {
-			return 0, err
-		}
-		switch got := now.TotalPrefillUncachedTokens - before.TotalPrefillUncachedTokens; {
-		case got > tokens:
-			return 0, fmt.Errorf("the server computed %d tokens and not %d: it has other work too", got, tokens)
-		case got == tokens:
-			return float64(now.TotalPrefillBusyMicros-before.TotalPrefillBusyMicros) / 1e6, nil
-		case time.Now().After(end):
-			return 0, fmt.Errorf("the server's account (/v1/loads) holds %d tokens of %d after %v", got, tokens, accountTimeout)
-		}
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-ctx.Done():
-			return 0, errors.New("interrupted")
-		}
-	}
-}
-
-// least is what a measured time is taken for at the least, in seconds.
+// least is the shortest time that counts as measured, in seconds.
 const least = 1e-5
 
 func fit(calls []call, info sglang.ServerInfo, o Options) Result {
@@ -349,21 +357,14 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 		Calls: len(calls), Busy: errorsOf(stats.RelativeErrors(device, busy, d)), Rest: errorsOf(stats.RelativeErrors(front, rest, f)),
 		Whole: errorsOf(stats.RelativeErrors(both, whole, slices.Concat(d, f))),
 	}
-	vocab := o.VocabSize
-	if vocab == 0 {
-		vocab = sglang.VocabSize(info)
-	}
-	if vocab == 0 {
-		vocab = 151_936
-	}
 	r.Profile = sim.Profile{
-		Name: o.Name, Device: simulated(info.Device), Model: info.ServedModelName,
+		Name: o.Name, Device: strings.TrimSuffix(info.Device, simulated) + simulated, Model: info.ServedModelName,
 		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: whole calls are off by %.0f %% on average, %.0f %% at the worst",
 			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Worst),
 		ForwardSeconds: d[0], SequenceSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
 		CallSeconds: f[0], RequestSeconds: f[1], TokenizeSecondsPerByte: f[2],
 		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens, MaxRunningRequests: info.MaxRunningRequests,
-		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve, VocabSize: vocab,
+		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve, VocabSize: cmp.Or(o.VocabSize, sglang.VocabSize(info), 151_936),
 	}
 	if info.ChunkedPrefillSize <= 0 { // chunking is off: what is computed at once is bounded otherwise
 		r.Profile.ChunkedPrefillSize = max(1, info.MaxPrefillTokens, info.MaxTotalNumTokens)
@@ -374,10 +375,8 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 	return r
 }
 
-// simulated is a device's name as a profile has it.
-func simulated(device string) string {
-	return strings.TrimSuffix(device, " (simulated)") + " (simulated)"
-}
+// simulated ends the name of a profile's device.
+const simulated = " (simulated)"
 
 // contextReserve is how many positions SGLang keeps for itself (0.5.23).
 const contextReserve = 6

@@ -1,14 +1,21 @@
 package prompt
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
-// ChatTemplate says how messages become the text a model reads: every message is
-// written by its role, one after the other, so that a longer conversation begins with
-// the text of the shorter one. Take one of those below, or ReadChatTemplate. Values
-// with equal names and texts are equal.
+// ChatTemplate says how messages become the text that a model reads. Each message is written
+// by its role, one after the other, so that a longer conversation begins with the text of the
+// shorter one. Take one of those below, or FindChatTemplate.
 type ChatTemplate struct {
 	name string
 
@@ -52,14 +59,24 @@ func chatML(name, defaultSystem string, withoutThoughts bool) ChatTemplate {
 	}
 }
 
-// ChatTemplateNamed is the template of a name: qwen2.5, qwen3 or plain.
-func ChatTemplateNamed(name string) (ChatTemplate, error) {
+// FindChatTemplate returns the template with a name (qwen2.5, qwen3 or plain) or of a file;
+// see ParseChatTemplate. Errors name the file.
+func FindChatTemplate(name string) (ChatTemplate, error) {
 	for _, ct := range []ChatTemplate{Qwen25, Qwen3, Plain} {
 		if ct.name == name {
 			return ct, nil
 		}
 	}
-	return ChatTemplate{}, fmt.Errorf("must be qwen2.5, qwen3 or plain, got %q", name)
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ChatTemplate{}, fmt.Errorf("must be qwen2.5, qwen3 or plain, got %q, and there is no such file", name)
+	}
+	if err != nil {
+		return ChatTemplate{}, err // names the path already
+	}
+	defer f.Close() //nolint:errcheck // only read
+	ct, err := ParseChatTemplate(f, filepath.Base(name))
+	return ct, atPath(name, err)
 }
 
 // String returns the name that flags and reports use: "qwen2.5", "qwen3", "plain" or a
@@ -132,4 +149,104 @@ func (ct ChatTemplate) frame(role string) frame {
 		return ct.assistant
 	}
 	return ct.user
+}
+
+// content is where the line of a role takes the content of the message.
+const content = "{content}"
+
+// ParseChatTemplate reads a chat template called name: a key, a colon and a text a line, with
+// the escapes of Go's strings: \n, \t and \\. It has no conditions and no loops, so nothing in
+// it can fail while a load is made.
+//
+//	# Llama 3
+//	begin: <|begin_of_text|>
+//	system: <|start_header_id|>system<|end_header_id|>\n\n{content}<|eot_id|>
+//	user: <|start_header_id|>user<|end_header_id|>\n\n{content}<|eot_id|>
+//	assistant: <|start_header_id|>assistant<|end_header_id|>\n\n{content}<|eot_id|>
+//	ask: <|start_header_id|>assistant<|end_header_id|>\n\n
+//
+// user and assistant are required and hold {content} once. So does system; without it, the
+// system's text goes before the first user's, with a blank line between. begin and ask are
+// written before and after everything, and between goes between two messages. default-system is
+// the system message of a conversation without one. "without-thoughts: true" leaves out the
+// thoughts of answers, up to </think>. ParseChatTemplate skips blank lines and those that begin
+// with #, and drops one space after the colon.
+//
+// An error names the line and what was expected.
+func ParseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
+	ct := ChatTemplate{name: name}
+	seen := map[string]bool{}
+	lines := bufio.NewScanner(r)
+	number := 0
+	for lines.Scan() {
+		number++
+		line := strings.TrimSuffix(lines.Text(), "\r")
+		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, text, ok := strings.Cut(line, ":")
+		if !ok {
+			return ChatTemplate{}, fmt.Errorf("line %d: expected a key and a colon: %s", number, chatKeys)
+		}
+		if seen[key] {
+			return ChatTemplate{}, fmt.Errorf("line %d: %s is given twice", number, key)
+		}
+		seen[key] = true
+		if err := ct.set(key, strings.TrimPrefix(text, " ")); err != nil {
+			return ChatTemplate{}, fmt.Errorf("line %d: %w", number, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return ChatTemplate{}, fmt.Errorf("line %d: %w", number+1, err)
+	}
+	for _, must := range []string{RoleUser, RoleAssistant} {
+		if !seen[must] {
+			return ChatTemplate{}, fmt.Errorf("%s is missing: expected a line such as %s: <%s>%s", must, must, must, content)
+		}
+	}
+	return ct, nil
+}
+
+const chatKeys = "one of begin, system, user, assistant, between, ask, default-system, without-thoughts"
+
+// set puts the text of a line in its place.
+func (ct *ChatTemplate) set(key, text string) error {
+	places := map[string]*string{"begin": &ct.begin, "between": &ct.between, "ask": &ct.ask, "default-system": &ct.defaultSystem}
+	frames := map[string]*frame{RoleSystem: &ct.system, RoleUser: &ct.user, RoleAssistant: &ct.assistant}
+	text, err := unescape(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	if place, ok := places[key]; ok {
+		*place = text
+		return nil
+	}
+	if f, ok := frames[key]; ok {
+		if n := strings.Count(text, content); n != 1 {
+			return fmt.Errorf("%s: expected %s once, found it %d times", key, content, n)
+		}
+		f.before, f.after, _ = strings.Cut(text, content)
+		f.given = true
+		return nil
+	}
+	if key != "without-thoughts" {
+		return fmt.Errorf("expected %s", chatKeys)
+	}
+	ct.withoutThoughts = text == "true"
+	if text != "true" && text != "false" {
+		return errors.New("without-thoughts: expected true or false")
+	}
+	return nil
+}
+
+// unescape replaces the escapes of Go's strings.
+func unescape(text string) (string, error) {
+	if !utf8.ValidString(text) {
+		return "", errors.New("expected UTF-8")
+	}
+	out, err := strconv.Unquote(`"` + strings.ReplaceAll(text, `"`, `\"`) + `"`)
+	if err != nil {
+		return "", errors.New(`expected n, t or \ after a backslash`)
+	}
+	return out, nil
 }

@@ -88,19 +88,19 @@ func TestWhatIsWrongInATemplateIsNamedWithItsLine(t *testing.T) {
 
 func TestATemplateFileIsNamedInErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chat.txt")
-	if _, err := ReadChatTemplate(path); err == nil || !strings.Contains(err.Error(), "chat.txt") {
+	if _, err := FindChatTemplate(path); err == nil || !strings.Contains(err.Error(), "chat.txt") {
 		t.Error(err)
 	}
 	if err := os.WriteFile(path, []byte("user"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadChatTemplate(path); err == nil || !strings.Contains(err.Error(), "chat.txt: line 1") {
+	if _, err := FindChatTemplate(path); err == nil || !strings.Contains(err.Error(), "chat.txt: line 1") {
 		t.Error(err)
 	}
 	if err := os.WriteFile(path, []byte(chatMLFile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if ct, err := ReadChatTemplate(path); err != nil || ct.String() != "chat.txt" {
+	if ct, err := FindChatTemplate(path); err != nil || ct.String() != "chat.txt" {
 		t.Error(ct, err)
 	}
 }

@@ -50,11 +50,11 @@ func TestQwen3LeavesOutWhatEarlierAnswersThought(t *testing.T) {
 
 func TestTemplatesHaveNames(t *testing.T) {
 	for _, name := range []string{"qwen2.5", "qwen3", "plain"} {
-		if ct, err := prompt.ChatTemplateNamed(name); err != nil || ct.String() != name {
+		if ct, err := prompt.FindChatTemplate(name); err != nil || ct.String() != name {
 			t.Errorf("%s: %v, %v", name, ct, err)
 		}
 	}
-	if _, err := prompt.ChatTemplateNamed("llama"); err == nil || !strings.Contains(err.Error(), "qwen2.5, qwen3 or plain") {
+	if _, err := prompt.FindChatTemplate("llama"); err == nil || !strings.Contains(err.Error(), "qwen2.5, qwen3 or plain") {
 		t.Error(err)
 	}
 }

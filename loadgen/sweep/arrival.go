@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -10,28 +11,27 @@ import (
 	"paceline/loadgen/target"
 )
 
-// Arrival is when conversations begin. Its times and rates are those of the report.
-// The zero value is the closed loop: as many callers as the plan's Concurrency, each
-// beginning a conversation once its last one has ended.
+// Arrival says when conversations begin. Its times and rates are those of the report. The
+// zero value is the closed loop: the plan's Concurrency callers each begin a conversation
+// when their last one has ended.
 //
-// In an open loop conversations begin when they are due, whether those before them
-// were answered or not; their later turns follow their answers as in the closed loop.
+// In an open loop conversations begin when they are due, whether earlier ones were answered
+// or not. Their later turns follow their answers as in the closed loop.
 type Arrival struct {
 	Process Process
-	// Rate is in conversations per second, and in groups of them where several begin
-	// together (target.Prompt.Joins). It goes in a straight line to RateEnd, reached
-	// with the last. Of Constant and Poisson.
+
+	// Rate counts conversations per second for Constant and Poisson; conversations that
+	// begin together (target.Prompt.Joins) count once. It changes linearly to RateEnd,
+	// which the last conversation reaches.
 	Rate, RateEnd float64
-	TraceSpeed    float64 // of Recorded: how much faster than recorded
+	TraceSpeed    float64 // for Recorded: how much faster than recorded
 
-	MostOutstanding int           // conversations under way at once, at most
-	WhenFull        WhenFull      // what becomes of one that is due beyond that
-	WarmUp          time.Duration // requests due before it is over are sent and not measured
-	LateAfter       time.Duration // a request sent more than this after it was due is late
+	MaxOutstanding int           // conversations under way at once
+	WhenFull       WhenFull      // what happens to a conversation that is due beyond that
+	WarmUp         time.Duration // requests due before its end are sent and not measured
+	LateAfter      time.Duration // a request sent more than this after it was due is late
 
-	// Of a load that several processes send, this one's part: of the arrivals of all,
-	// every Of-th, from the Index-th on. Of 0 is the whole.
-	Index, Of int
+	Part Part // of a load that several processes send: every Of-th arrival, from the Index-th on
 }
 
 // Process says at which distances conversations begin.
@@ -41,45 +41,44 @@ type Process string
 const (
 	Closed   Process = ""         // each after the end of another: the closed loop
 	Constant Process = "constant" // equal distances
-	Poisson  Process = "poisson"  // independent, exponential ones: what many callers who know nothing of each other make
-	Recorded Process = "recorded" // as the trace tells
+	Poisson  Process = "poisson"  // independent, exponential distances, as of many independent callers
+	Recorded Process = "recorded" // the distances of the trace
 )
 
-// WhenFull is what becomes of a conversation that is due while MostOutstanding are
-// under way.
+// WhenFull says what happens to a conversation that is due while MaxOutstanding are under way.
 type WhenFull string
 
-// What may become of it.
+// The values of WhenFull.
 const (
-	Drop WhenFull = "drop" // it is not sent, and counted
-	Wait WhenFull = "wait" // it is sent once another has ended, and those after it, too: its wait counts from when it was due
+	Drop WhenFull = "drop" // it is counted and not sent
+	Wait WhenFull = "wait" // it is sent when another has ended, as are those behind it; its wait counts from when it was due
 )
 
-// The defaults, each with its reason.
+// The defaults.
 const (
-	DefaultMostOutstanding = 10_000                // as many as a proxy's queue takes
-	DefaultLateAfter       = 10 * time.Millisecond // ten times what a timer may be off on an idle machine
+	DefaultMaxOutstanding = 10_000                // as many as the proxy's queue holds
+	DefaultLateAfter      = 10 * time.Millisecond // ten times the error of a timer on an idle machine
 )
 
-const fastest = 1e6 // conversations per second: far beyond what a process can send
+const maxRate = 1e6 // conversations per second: far beyond what a process can send
 
-// Open says whether it is an open loop.
+// Open reports whether it is an open loop.
 func (a Arrival) Open() bool { return a.Process != Closed }
 
 // Validate names what is out of range, by its flag.
 func (a Arrival) Validate() error {
-	inRange := func(v float64) bool { return v > 0 && v <= fastest }
+	inRange := func(v float64) bool { return v > 0 && v <= maxRate }
 	switch {
 	case !a.Open() && a.WarmUp != 0:
 		return fmt.Errorf("-warm-up: needs -rate or -trace: a closed loop measures all of its prompts")
 	case !a.Open():
 		return nil
 	case a.Process == Recorded && !inRange(a.TraceSpeed):
-		return fmt.Errorf("-speed: must be above 0 and at most %.0f, got %v", float64(fastest), a.TraceSpeed)
+		return fmt.Errorf("-speed: must be above 0 and at most %.0f, got %v", float64(maxRate), a.TraceSpeed)
 	case a.Process != Recorded && !(inRange(a.Rate) && inRange(a.RateEnd)):
-		return fmt.Errorf("-rate: must be above 0 and at most %.0f a second, got %v..%v", float64(fastest), a.Rate, a.RateEnd)
-	case a.MostOutstanding < 1:
-		return fmt.Errorf("-most-outstanding: must be at least 1, got %d", a.MostOutstanding)
+		return fmt.Errorf("-rate: must be above 0 and at most %.0f a second, got %v..%v", float64(maxRate), a.Rate, a.RateEnd)
+	case a.MaxOutstanding < 1:
+		return fmt.Errorf("-most-outstanding: must be at least 1, got %d", a.MaxOutstanding)
 	case a.WhenFull != Drop && a.WhenFull != Wait:
 		return fmt.Errorf("-when-full: must be drop or wait, got %q", a.WhenFull)
 	case a.WarmUp < 0:
@@ -90,15 +89,15 @@ func (a Arrival) Validate() error {
 	return nil
 }
 
-// begin is when a conversation is due.
+// begin says when a conversation is due.
 type begin struct {
-	conversation int           // its number
+	conversation int
 	after        time.Duration // from the beginning of the pass
 }
 
-// schedule is when each conversation is due, the first first. The same seed gives the
-// same times, so that every setting of a repeat has the same arrivals. starts are the
-// indices of their first prompts.
+// schedule returns when each conversation is due, the first one first. starts are the
+// indices of their first prompts. The same seed gives the same times, so that every setting
+// of a repeat has the same arrivals.
 func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []begin {
 	all := make([]begin, len(starts))
 	groups := 0
@@ -107,8 +106,8 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 			groups++
 		}
 	}
-	of := max(1, a.Of)
-	times := a.times(groups*of, seed) // of all processes
+	of := max(1, a.Part.Of)
+	times := a.times(groups*of, seed) // of all parts
 	group := -1
 	for i, at := range starts {
 		p := prompts[at]
@@ -119,21 +118,21 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 			all[i] = begin{i, all[i-1].after + p.Stagger}
 		default:
 			group++
-			all[i] = begin{i, times[group*of+a.Index]}
+			all[i] = begin{i, times[group*of+a.Part.Index]}
 		}
 	}
-	slices.SortStableFunc(all, func(x, y begin) int { return int(min(max(x.after-y.after, -1), 1)) })
+	slices.SortStableFunc(all, func(x, y begin) int { return cmp.Compare(x.after, y.after) })
 	return all
 }
 
-// times are n moments of a Constant or Poisson process; none of a Recorded one.
+// times returns n moments of a Constant or Poisson process, and nil for a Recorded one.
 func (a Arrival) times(n int, seed uint64) []time.Duration {
 	if a.Process == Recorded {
 		return nil
 	}
-	rng := rand.New(rand.NewPCG(seed, 1)) // 0 is the order of the settings
+	rng := rand.New(rand.NewPCG(seed, 1)) // stream 0 orders the settings
 	out := make([]time.Duration, n)
-	expected := 0.0 // arrivals up to now, by the rate
+	expected := 0.0 // arrivals until now, by the rate
 	for i := range out {
 		if i > 0 && a.Process == Constant {
 			expected++
@@ -145,15 +144,15 @@ func (a Arrival) times(n int, seed uint64) []time.Duration {
 	return out
 }
 
-// when is the second at which the rate has summed up to expected arrivals, of n: it is
-// a line from Rate to RateEnd, which it keeps from the n-th on.
+// when returns the second at which the rate has summed up to expected arrivals, of n. The
+// rate is a line from Rate to RateEnd, and stays there from the n-th arrival on.
 func (a Arrival) when(expected float64, n int) float64 {
 	all := float64(n)
 	long := 2 * all / (a.Rate + a.RateEnd)
 	if expected >= all {
 		return long + (expected-all)/a.RateEnd
 	}
-	// rate·t + slope·t²/2 = expected, in the form that a slope of 0 does not hurt.
+	// rate·t + slope·t²/2 = expected, in the form that allows a slope of 0.
 	slope := (a.RateEnd - a.Rate) / long
 	return 2 * expected / (a.Rate + math.Sqrt(a.Rate*a.Rate+2*slope*expected))
 }

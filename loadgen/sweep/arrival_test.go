@@ -14,7 +14,7 @@ import (
 
 // open is an open loop whose other settings are usual.
 func open(process Process, rate float64) Arrival {
-	return Arrival{Process: process, Rate: rate, RateEnd: rate, TraceSpeed: 1, MostOutstanding: DefaultMostOutstanding, WhenFull: Drop, LateAfter: DefaultLateAfter}
+	return Arrival{Process: process, Rate: rate, RateEnd: rate, TraceSpeed: 1, MaxOutstanding: DefaultMaxOutstanding, WhenFull: Drop, LateAfter: DefaultLateAfter}
 }
 
 func TestAConstantRateHasEqualDistances(t *testing.T) {
@@ -107,7 +107,7 @@ func TestWhatIsWrongWithAnArrivalIsNamedByItsFlag(t *testing.T) {
 		"-rate":             func(a *Arrival) { a.Rate = 0 },
 		"-rate: ":           func(a *Arrival) { a.RateEnd = math.NaN() },
 		"-speed":            func(a *Arrival) { a.Process, a.TraceSpeed = Recorded, -1 },
-		"-most-outstanding": func(a *Arrival) { a.MostOutstanding = 0 },
+		"-most-outstanding": func(a *Arrival) { a.MaxOutstanding = 0 },
 		"-when-full":        func(a *Arrival) { a.WhenFull = "x" },
 		"-warm-up":          func(a *Arrival) { a.WarmUp = -1 },
 		"-warm-up: needs":   func(a *Arrival) { a.Process, a.WarmUp = Closed, 1 },
@@ -142,7 +142,7 @@ func TestTheArrivalsOfAllProcessesAreThoseOfOne(t *testing.T) {
 		whole := begins(a, of*each)
 		var joined []time.Duration
 		for i := range of {
-			a.Index, a.Of = i, of
+			a.Part = Part{i, of}
 			joined = append(joined, begins(a, each)...)
 		}
 		slices.Sort(joined)

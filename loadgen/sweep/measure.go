@@ -9,27 +9,38 @@ import (
 	"paceline/loadgen/target"
 )
 
-// measurement is what one run left behind, in real time.
+// measurement is what one pass left behind, in real time.
 type measurement struct {
 	setting     Setting
 	phase       Phase
 	repeat      int
 	started     time.Time
-	from        time.Time // when the warm-up was over: requests due before are not measured
+	from        time.Time // the end of the warm-up: requests due before it are not measured
 	arrival     Arrival
 	prompts     []target.Prompt // one for each sample
 	samples     []sample
 	wall        time.Duration
-	speed       float64
+	speed       float64 // seconds of the report per real second
 	cause       func(error) string
 	interrupted bool
 
-	before, after generator // around the run
+	before, after usage // of this process, around the pass
 }
 
-// report turns the measurement into the figures of the report: only answers
-// received in full count, tokens are the server's count, and times are
-// multiplied by the speed of the simulated clock.
+// durations are times of the report.
+type durations []time.Duration
+
+// summary describes the durations, in seconds.
+func (d durations) summary() stats.Summary {
+	seconds := make([]float64, len(d))
+	for i, one := range d {
+		seconds[i] = one.Seconds()
+	}
+	return stats.Summarize(seconds)
+}
+
+// report returns the figures of the run: only answers received in full count, tokens are
+// the server's count, and times are multiplied by the speed of the simulated clock.
 func (m measurement) report() report.Run {
 	run := report.Run{
 		Setting: m.setting.Name(), Mode: string(m.setting.Mode), BatchSize: m.setting.BatchSize,
@@ -37,8 +48,8 @@ func (m measurement) report() report.Run {
 		Total: len(m.samples), WallSeconds: m.seconds(m.wall),
 		Errors: map[string]int{}, ReleaseReasons: map[string]int{},
 	}
-	var latency, queueWait []float64
-	batches := map[string]target.Answer{} // one answer of each
+	var latency, queueWait durations
+	batches := map[string]target.Answer{} // one answer of each batch
 	var traces []report.Trace
 	for i, s := range m.samples {
 		if m.warmsUp(s) {
@@ -59,15 +70,15 @@ func (m measurement) report() report.Run {
 		run.Completed++
 		run.PromptTokens += int64(s.answer.PromptTokens)
 		run.CachedTokens += int64(s.answer.CachedTokens)
-		latency = append(latency, m.seconds(s.latency))
+		latency = append(latency, m.scaled(s.latency))
 		if s.answer.BatchID != "" {
 			batches[s.answer.BatchID] = s.answer
-			queueWait = append(queueWait, m.seconds(s.answer.QueueWait))
+			queueWait = append(queueWait, m.scaled(s.answer.QueueWait))
 		}
 	}
 	run.Traces = report.WorthSeeing(traces)
 	run.Batches = len(batches)
-	members := 0 // by the receipts: a batch may carry others' requests, and failed ones
+	members := 0 // by the receipts: a batch may carry requests of others, and failed ones
 	for _, b := range batches {
 		run.ReleaseReasons[b.ReleaseReason]++
 		members += b.BatchSize
@@ -79,23 +90,49 @@ func (m measurement) report() report.Run {
 		run.RequestThroughput = float64(run.Completed) / run.WallSeconds
 		run.InputTokenThroughput = float64(run.PromptTokens) / run.WallSeconds
 	}
+	run.Latency, run.QueueWait = latency.summary(), queueWait.summary()
+	run.LatencyHistogram, run.QueueWaitHistogram = stats.NewHistogram(latency...), stats.NewHistogram(queueWait...)
 	run.Arrivals = m.arrivals()
-	m.tellGenerator(&run)
-	run.Latency, run.QueueWait = stats.Summarize(latency), stats.Summarize(queueWait)
+	run.ProcessCPUSeconds, run.SchedulerWait = m.after.since(m.before)
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total
 	return run
 }
 
-// causeOf names an error in a word or few.
-func (m measurement) causeOf(err error) string {
-	if errors.Is(err, errTurnBefore) {
-		return errTurnBefore.Error()
+// arrivals compares when the requests were sent with when they were due.
+func (m measurement) arrivals() *report.Arrivals {
+	a := report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()}
+	var latency, delay, own durations
+	for _, s := range m.samples {
+		switch {
+		case m.warmsUp(s):
+			a.WarmUp++
+			continue
+		case s.dropped:
+			a.Dropped++
+			continue
+		case s.intended.IsZero():
+			continue
+		}
+		after := s.at.Sub(s.intended)
+		delay, own = append(delay, m.scaled(after)), append(own, m.scaled(max(0, after-s.held)))
+		if s.err == nil {
+			latency = append(latency, m.scaled(after+s.latency))
+		}
+		if m.arrival.Open() && m.scaled(after) > m.arrival.LateAfter {
+			a.Late++
+			if m.scaled(after-s.held) > m.arrival.LateAfter {
+				a.LateByItself++
+			}
+		}
 	}
-	return m.cause(err)
+	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = latency.summary(), stats.NewHistogram(latency...)
+	a.SendDelay, a.SendDelayHistogram = delay.summary(), stats.NewHistogram(delay...)
+	a.OwnDelay, a.OwnDelayHistogram = own.summary(), stats.NewHistogram(own...)
+	return &a
 }
 
-// requests tells how each request that was sent ended, and which were dropped.
+// requests returns a line for each request that was sent or dropped.
 func (m measurement) requests() []report.Request {
 	var all []report.Request
 	for i, s := range m.samples {
@@ -108,17 +145,45 @@ func (m measurement) requests() []report.Request {
 			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens,
 			BatchID: s.answer.BatchID, BatchSize: s.answer.BatchSize, ReleaseReason: s.answer.ReleaseReason,
 			QueueWaitSeconds: m.seconds(s.answer.QueueWait), TraceID: s.answer.TraceID,
+			Dropped: s.dropped, WarmUp: m.warmsUp(s),
 		}
 		if s.err != nil {
 			r.Error = m.causeOf(s.err)
 		}
-		m.tellDue(&r, s)
+		switch {
+		case s.dropped:
+			r.Error = errDropped.Error()
+			r.IntendedSeconds = m.seconds(s.intended.Sub(m.started))
+			r.SentSeconds = r.IntendedSeconds
+		case s.intended.IsZero():
+			r.IntendedSeconds, r.LatencyFromIntendedSeconds = r.SentSeconds, r.LatencySeconds
+		default:
+			r.IntendedSeconds = m.seconds(s.intended.Sub(m.started))
+			r.LatencyFromIntendedSeconds = m.seconds(s.at.Sub(s.intended) + s.latency)
+		}
 		all = append(all, r)
 	}
 	return all
 }
 
-// trace is the trace of sample i, which was sampled.
+// warmsUp reports whether a sample belongs to the warm-up.
+func (m measurement) warmsUp(s sample) bool {
+	due := s.intended
+	if due.IsZero() {
+		due = s.at // a turn before it failed, and it was not sent
+	}
+	return !due.IsZero() && due.Before(m.from)
+}
+
+// causeOf names an error in a word or a few.
+func (m measurement) causeOf(err error) string {
+	if errors.Is(err, errTurnBefore) {
+		return errTurnBefore.Error()
+	}
+	return m.cause(err)
+}
+
+// trace describes the trace of sample i.
 func (m measurement) trace(i int) report.Trace {
 	s := m.samples[i]
 	t := report.Trace{ID: s.answer.TraceID, Trajectory: m.prompts[i].ID, Seconds: m.seconds(s.latency)}
@@ -128,4 +193,10 @@ func (m measurement) trace(i int) report.Trace {
 	return t
 }
 
+// seconds converts a real time to seconds of the report.
 func (m measurement) seconds(d time.Duration) float64 { return d.Seconds() * m.speed }
+
+// scaled converts a real time to a time of the report.
+func (m measurement) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * m.speed)
+}

@@ -19,7 +19,7 @@ func offer(t *testing.T, to target.Sender, list []target.Prompt, a Arrival, spee
 
 func offerIn(ctx context.Context, to target.Sender, list []target.Prompt, a Arrival, speed float64) (report.Run, []sample) {
 	began := time.Now()
-	samples, from, wall := openPass(ctx, to, list, a, 1, time.Hour, speed, ignore)
+	samples, from, wall := openPass(ctx, to, list, a, 1, time.Hour, speed, new(RunProgress))
 	m := measurement{
 		setting: Setting{Mode: ModeFixed, BatchSize: 1}, phase: Cold, repeat: 1, started: began, from: from, prompts: list, samples: samples,
 		wall: wall, speed: speed, cause: to.Cause, interrupted: ctx.Err() != nil, arrival: a,
@@ -61,7 +61,7 @@ func TestOnAScaledClockRatesAndDelaysScale(t *testing.T) {
 func TestWhatIsDueBeyondTheBoundIsDroppedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := open(Constant, 10)
-		a.MostOutstanding = 2
+		a.MaxOutstanding = 2
 		s := &server{takes: 950 * time.Millisecond}
 		run, samples := offer(t, s, prompts(30), a, 1)
 		// Of the ten of each second the first two are sent, and answered before the next.
@@ -77,7 +77,7 @@ func TestWhatIsDueBeyondTheBoundIsDroppedAndCounted(t *testing.T) {
 func TestWhereItWaitsInsteadTheWaitIsNobodysSlowness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := open(Constant, 10)
-		a.MostOutstanding, a.WhenFull = 1, Wait
+		a.MaxOutstanding, a.WhenFull = 1, Wait
 		run, samples := offer(t, &server{takes: time.Second}, prompts(4), a, 1)
 		for i, one := range samples { // sent after i s, due after i/10 s
 			if want := time.Duration(i) * 900 * time.Millisecond; one.at.Sub(one.intended) != want || one.held != want {
@@ -105,7 +105,7 @@ func TestFurtherTurnsOfAnOpenLoopFollowTheirAnswers(t *testing.T) {
 func TestAllTurnsOfADroppedConversationAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := open(Constant, 1)
-		a.MostOutstanding = 1
+		a.MaxOutstanding = 1
 		run, _ := offer(t, &server{takes: 3 * time.Second}, talk(), a, 1)
 		if run.Completed != 3 || run.Arrivals.Dropped != 2 {
 			t.Errorf("%+v", run)
@@ -119,7 +119,7 @@ func TestAnInterruptedOpenLoopLeavesTheRestUnsent(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 			defer cancel()
 			a := open(Constant, 1)
-			a.MostOutstanding, a.WhenFull = 1, w
+			a.MaxOutstanding, a.WhenFull = 1, w
 			run, _ := offerIn(ctx, &server{takes: time.Minute}, prompts(10), a, 1)
 			if want := map[WhenFull]int{Drop: 2}[w]; run.Failed != 1 || run.Completed != 0 || !run.Interrupted || run.Arrivals.Dropped != want {
 				t.Errorf("%s: %+v, %+v", w, run, run.Arrivals)
@@ -132,7 +132,7 @@ func TestCopiesOfAClosedLoopBeginTheirStaggerApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: 4 * time.Second}, {ID: "a#3", Joins: true, Stagger: 4 * time.Second}, {ID: "b"}}
-		samples, _ := pass(t.Context(), &server{takes: time.Second}, list, 3, time.Minute, 2, ignore) // 2 s of this clock
+		samples, _ := pass(t.Context(), &server{takes: time.Second}, list, 3, time.Minute, 2, new(RunProgress)) // 2 s of this clock
 		for i, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, time.Second} {
 			if at := samples[i].at.Sub(began); at != want {
 				t.Errorf("%s was sent after %v, want %v", list[i].ID, at, want)
@@ -146,7 +146,7 @@ func TestCopiesThatWaitEndWithTheirContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: time.Hour}, {ID: "a#3", Joins: true, Stagger: time.Hour}}
-		samples, wall := pass(ctx, &server{takes: time.Minute}, list, 3, time.Minute, 1, ignore)
+		samples, wall := pass(ctx, &server{takes: time.Minute}, list, 3, time.Minute, 1, new(RunProgress))
 		if wall != time.Second || samples[1].sent || samples[2].sent || !errors.Is(samples[0].err, context.DeadlineExceeded) {
 			t.Errorf("%v, %+v", wall, samples)
 		}

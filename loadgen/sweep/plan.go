@@ -1,14 +1,12 @@
 // Package sweep sends the same prompts at every batch setting and measures.
 //
-// A sweep is a plan (plan.go) of settings (setting.go), whose passes are worked
-// through in random order (schedule.go), also where an earlier sweep was cut short
-// (journal.go). What measures one pass is a Runner: Sweep (sweep.go) here, or other
-// processes. A pass sends all prompts in a closed loop (pass.go) or an open one
-// (arrival.go, open.go); what it measured becomes a report.Run (measure.go). Only
-// answers received in full count.
+// Read plan.go first: a Plan lists settings (setting.go) and says when conversations begin
+// (arrival.go). Schedule (schedule.go) works through it in random order, also where an
+// earlier sweep was cut short. Sweep (sweep.go) measures one pass: it sends all prompts in a
+// closed or an open loop (send.go) and turns the samples into a report.Run (measure.go).
+// Only answers received in full count. Part (part.go) is the share of one process of several.
 //
-// The package never decides what the figures mean: that is package report's
-// work.
+// The package never decides what the figures mean: package report does.
 package sweep
 
 import (
@@ -18,6 +16,7 @@ import (
 	"time"
 
 	"paceline/loadgen/stats"
+	"paceline/loadgen/target"
 )
 
 // Phase is the state of SGLang's prefix cache before a run.
@@ -29,11 +28,11 @@ const (
 	Warm Phase = "warm" // after a run of the same prompts
 )
 
-// Plan is what a sweep does. All its times are those of the report: simulated
-// seconds when Speed is above 1.
+// Plan says what a sweep does. All its times are those of the report: simulated seconds when
+// Speed is above 1.
 type Plan struct {
-	Settings    []Setting     // as Multiply and those that have no dimensions make them
-	Phases      []Phase       // of each setting and repeat, in this order; none: Cold and Warm
+	Settings    []Setting
+	Phases      []Phase       // of each setting and repeat; none: Cold and Warm
 	Repeats     int           // how often each setting is measured, at most
 	Concurrency int           // callers of the closed loop, the same at every setting
 	Arrival     Arrival       // when conversations begin; the zero value is the closed loop
@@ -41,12 +40,12 @@ type Plan struct {
 	Seed        uint64        // of the order of the settings
 	Speed       float64       // seconds of the report per real second: 1 for a real server
 
-	// StopWhen ends a setting's repeats once its throughput is known well enough; see
-	// enough. 0 never does.
+	// StopWhen ends a setting's repeats when its throughput is known well enough; see
+	// enough. 0 never ends them.
 	StopWhen float64
 }
 
-// Validate names what is out of range, by its flag.
+// Validate names the flag whose value is out of range.
 func (p Plan) Validate() error {
 	switch {
 	case len(p.Settings) == 0:
@@ -83,28 +82,28 @@ func (p Plan) Validate() error {
 	return nil
 }
 
-// phases are those of each cell: cold first, because warm is what it leaves.
+// phases returns the phases of each cell: cold first, because it fills the cache for warm.
 func (p Plan) phases() []Phase {
 	if len(p.Phases) == 0 {
 		return []Phase{Cold, Warm}
 	}
 	sorted := slices.Clone(p.Phases)
-	slices.Sort(sorted) // as their names are
+	slices.Sort(sorted) // "cold" sorts before "warm"
 	return sorted
 }
 
 // Passes is how many passes the plan has, at most.
 func (p Plan) Passes() int { return len(p.Settings) * p.Repeats * len(p.phases()) }
 
-// cell is one setting in one repeat: a cold run and the warm run after it. It is
-// measured whole or not at all.
+// cell is one setting in one repeat: a cold run and the warm run after it. It is measured
+// whole or not at all.
 type cell struct {
 	setting Setting
 	repeat  int // from 1
 }
 
-// order lists the cells: repeat by repeat, the settings of each in an order of
-// their own, so that a drift of the machine falls on no setting alone.
+// order lists the cells repeat by repeat, the settings of each in a random order, so that a
+// drift of the machine falls on no setting alone.
 func (p Plan) order() []cell {
 	rng := rand.New(rand.NewPCG(p.Seed, 0))
 	var cells []cell
@@ -116,7 +115,28 @@ func (p Plan) order() []cell {
 	return cells
 }
 
-// real turns a time of the report into one of this machine's clock.
+// real converts a time of the report to a time of this machine's clock.
 func (p Plan) real(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / p.Speed)
 }
+
+// ValidateFor names the flag that leaves nothing of these prompts to measure.
+func (p Plan) ValidateFor(prompts []target.Prompt) error {
+	if len(prompts) == 0 {
+		return fmt.Errorf("-shard: has no conversation: there are fewer than shards, see -n")
+	}
+	if !p.Arrival.Open() || p.Arrival.WarmUp == 0 {
+		return nil
+	}
+	for repeat := range p.Repeats {
+		all := p.Arrival.schedule(prompts, conversations(prompts), p.arrivalSeed(repeat+1))
+		if last := all[len(all)-1].after; last < p.Arrival.WarmUp {
+			return fmt.Errorf("-warm-up: leaves nothing to measure: the last of %d conversations is due after %v",
+				len(all), last.Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+// arrivalSeed is the seed of a repeat's arrivals.
+func (p Plan) arrivalSeed(repeat int) uint64 { return p.Seed + uint64(repeat)<<32 }

@@ -1,29 +1,34 @@
 package sweep
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"paceline/loadgen/stats"
 )
 
-// Progress is where a sweep is. It is written by the sweep and may be read at
-// any time from any goroutine.
+// Progress is where a sweep is. The sweep writes it; any goroutine may read it at any time.
 type Progress struct {
 	run atomic.Pointer[RunProgress]
 }
 
-// RunProgress is where one run is.
+// Run returns the run at work, or nil before the first.
+func (p *Progress) Run() *RunProgress { return p.run.Load() }
+
+// recent is how many latencies of the last answers RunProgress keeps.
+const recent = 512
+
+// RunProgress is where one run is. It takes no lock: it must not slow what it watches.
 type RunProgress struct {
-	Setting Setting
-	Phase   Phase
-	Repeat  int
-	Number  int // of this run in the sweep, from 1
-	Of      int // runs in the sweep
+	Pass    Pass
 	Total   int // prompts in this run
 	Started time.Time
 	Speed   float64 // seconds of the report per real second
 
 	answered, failed atomic.Int64
-	watch            watch
+	inFlight         atomic.Int64
+	latency          [recent]atomic.Int64 // of the last answers, in nanoseconds of real time
 }
 
 // Answered is how many prompts have been answered.
@@ -32,18 +37,44 @@ func (r *RunProgress) Answered() int { return int(r.answered.Load()) }
 // Failed is how many prompts have failed.
 func (r *RunProgress) Failed() int { return int(r.failed.Load()) }
 
-// Run returns the run at work, or nil before the first.
-func (p *Progress) Run() *RunProgress { return p.run.Load() }
+// InFlight is how many requests wait for their answers.
+func (r *RunProgress) InFlight() int { return int(r.inFlight.Load()) }
 
 // Throughput is the answers so far per second of the report.
 func (r *RunProgress) Throughput() float64 {
 	return float64(r.Answered()) / (time.Since(r.Started).Seconds() * r.Speed)
 }
 
-func (r *RunProgress) ended(err error) {
+// Share is how much of the run is done, from 0 to 1.
+func (r *RunProgress) Share() float64 {
+	if r.Total <= 0 {
+		return 0
+	}
+	return min(1, float64(r.Answered()+r.Failed())/float64(r.Total))
+}
+
+// Latency returns the median and the 99th percentile of the last answers, in seconds of
+// the report. It returns false before the first answer.
+func (r *RunProgress) Latency() (p50, p99 float64, ok bool) {
+	n := min(r.Answered(), recent)
+	var last []float64
+	for i := range n {
+		if v := r.latency[i].Load(); v > 0 { // 0: counted, and about to be stored
+			last = append(last, time.Duration(v).Seconds()*r.Speed)
+		}
+	}
+	if len(last) == 0 {
+		return 0, 0, false
+	}
+	slices.Sort(last)
+	return stats.Percentile(last, 50), stats.Percentile(last, 99), true
+}
+
+// ended counts a prompt that was answered after a latency, or failed.
+func (r *RunProgress) ended(latency time.Duration, err error) {
 	if err != nil {
 		r.failed.Add(1)
 		return
 	}
-	r.answered.Add(1)
+	r.latency[(r.answered.Add(1)-1)%recent].Store(int64(latency))
 }

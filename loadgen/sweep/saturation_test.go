@@ -94,7 +94,7 @@ func BenchmarkSaturation(b *testing.B) {
 	plans := map[string]Plan{
 		"closed": {Concurrency: 64, Timeout: time.Minute, Speed: 1},
 		"open": {Timeout: time.Minute, Speed: 1, Arrival: Arrival{
-			Process: Constant, Rate: fastest, RateEnd: fastest, MostOutstanding: 256, WhenFull: Wait, LateAfter: DefaultLateAfter,
+			Process: Constant, Rate: maxRate, RateEnd: maxRate, MaxOutstanding: 256, WhenFull: Wait, LateAfter: DefaultLateAfter,
 		}},
 	}
 	for _, loop := range []string{"closed", "open"} {
@@ -129,11 +129,11 @@ func saturate(b *testing.B, plan Plan, to target.Sender) {
 	if _, err := to.Send(ctx, list[0]); err != nil { // the connection is made
 		b.Fatal(err)
 	}
-	before := readGenerator()
+	before := readUsage()
 	b.ResetTimer()
-	samples, _, wall := plan.send(ctx, to, list, 1, func(error) {})
+	samples, _, wall := plan.send(ctx, to, list, 1, new(RunProgress))
 	b.StopTimer()
-	after := readGenerator()
+	after := readUsage()
 	for _, s := range samples {
 		if s.err != nil || !s.sent {
 			b.Fatal(s.err)

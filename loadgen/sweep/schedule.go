@@ -15,9 +15,6 @@ type Pass struct {
 	Repeat  int // from 1
 	Number  int // in the sweep, from 1
 	Of      int // passes in the sweep, at most
-
-	// Unmeasured is a pass that only fills the cache for the one after it.
-	Unmeasured bool
 }
 
 func (p Pass) String() string {
@@ -26,10 +23,9 @@ func (p Pass) String() string {
 
 // Runner measures a pass.
 type Runner interface {
-	// Measure puts the pass's setting in force, for a cold pass empties the cache, and
-	// sends all prompts. Its run is nil where nothing was sent, and also set, marked,
-	// where the pass was cut short. The requests are those that were sent; nil where
-	// nobody asked for them.
+	// Measure puts the pass's setting in force, empties the cache for a cold pass, and sends
+	// all prompts. The run is nil if nothing was sent; it is marked if the pass was cut short.
+	// The requests are those that were sent or dropped.
 	Measure(ctx context.Context, p Pass) (*report.Run, []report.Request, error)
 }
 
@@ -38,31 +34,26 @@ type Schedule struct {
 	Plan   Plan
 	Runner Runner
 
-	// Kept is what an earlier sweep of the same plan measured: whole cells, which are
-	// not measured again. See WholeCells.
+	// Kept are the runs that an earlier sweep of the same plan measured. Whole cells of them are
+	// not measured again; see WholeCells.
 	Kept []report.Run
 
-	// Measured is called after each pass, in order. Its error ends the sweep: what is
-	// not kept need not be measured.
+	// Measured is called after each pass, in order. Its error ends the sweep: a run that
+	// can't be kept need not be measured.
 	Measured func(report.Run, []report.Request) error
 }
 
-// Run measures what is not yet kept. It returns all runs, also when ctx ends or an
-// error stops it midway; a pass that was cut short is then the last, and marked.
+// Run measures what is not kept yet. It returns all runs, also when ctx ends or an error
+// stops it midway; a pass that was cut short is then the last, and marked.
 func (s Schedule) Run(ctx context.Context) ([]report.Run, error) {
-	kept := map[key][]report.Run{}
-	for _, run := range s.Kept {
-		k := key{run.Setting, run.Repeat}
-		kept[k] = append(kept[k], run)
-	}
 	var runs []report.Run
 	cells := s.Plan.order()
 	for i, c := range cells {
 		if s.Plan.enough(c.setting, runs) {
 			continue
 		}
-		if before := kept[key{c.setting.Name(), c.repeat}]; len(before) > 0 {
-			runs = append(runs, before...)
+		if kept := s.Plan.whole(c, s.Kept); kept != nil {
+			runs = append(runs, kept...)
 			continue
 		}
 		of, err := s.cell(ctx, c, i*len(s.Plan.phases()))
@@ -74,21 +65,15 @@ func (s Schedule) Run(ctx context.Context) ([]report.Run, error) {
 	return runs, nil
 }
 
-type key struct {
-	setting string
-	repeat  int
-}
-
 // cell measures all phases of one cell.
 func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.Run, err error) {
 	phases := s.Plan.phases()
 	p := Pass{Setting: c.setting, Repeat: c.repeat, Of: s.Plan.Passes()}
 	if phases[0] == Warm { // nothing measured fills the cache for it
-		p.Phase, p.Unmeasured, p.Number = Cold, true, before+1
+		p.Phase, p.Number = Cold, before+1
 		if _, _, err := s.Runner.Measure(ctx, p); err != nil {
 			return nil, err
 		}
-		p.Unmeasured = false
 	}
 	for i, phase := range phases {
 		p.Phase, p.Number = phase, before+i+1
@@ -107,7 +92,7 @@ func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.R
 	return runs, nil
 }
 
-// dimensions are what a report tells of a fixed setting beside its size.
+// dimensions returns what a report says about a fixed setting beside its size.
 func (s Setting) dimensions() (inFlight int, waitSeconds *float64, order string) {
 	if s.Mode != ModeFixed {
 		return 0, nil, ""
@@ -116,38 +101,41 @@ func (s Setting) dimensions() (inFlight int, waitSeconds *float64, order string)
 	return s.MaxInFlight, &seconds, string(s.Order)
 }
 
-// WholeCells are the runs of those cells of the plan of which each phase was measured
-// to its end. Of a cell that was cut midway the cold run is of no use, because nothing
-// has filled the cache for the warm one.
-func (p Plan) WholeCells(runs []report.Run) (whole []report.Run) {
+// WholeCells returns the runs of the cells in which each phase was measured to its end.
+func (p Plan) WholeCells(runs []report.Run) (all []report.Run) {
 	for _, c := range p.order() {
-		var of []report.Run
-		for _, phase := range p.phases() {
-			last := -1
-			for i, r := range runs { // measured again, the last one counts
-				if r.Setting == c.setting.Name() && r.Repeat == c.repeat && r.Phase == string(phase) && !r.Interrupted && r.Completed > 0 {
-					last = i
-				}
-			}
-			if last >= 0 {
-				of = append(of, runs[last])
-			}
-		}
-		if len(of) == len(p.phases()) {
-			whole = append(whole, of...)
-		}
+		all = append(all, p.whole(c, runs)...)
 	}
-	return whole
+	return all
 }
 
-// enough says whether a setting needs no more repeats: in each phase it has at least
-// those that an interval needs, and the 95 % bootstrap interval of its median
-// throughput reaches no further than StopWhen to either side.
+// whole returns the runs of a cell, or nil if a phase was not measured to its end. The cold run
+// of a cell that was cut midway is of no use: nothing has filled the cache for the warm run.
+func (p Plan) whole(c cell, runs []report.Run) (of []report.Run) {
+	for _, phase := range p.phases() {
+		last := -1
+		for i, r := range runs { // of a run that was measured again the last counts
+			same := r.Setting == c.setting.Name() && r.Repeat == c.repeat && r.Phase == string(phase)
+			if same && !r.Interrupted && r.Completed > 0 {
+				last = i
+			}
+		}
+		if last < 0 {
+			return nil
+		}
+		of = append(of, runs[last])
+	}
+	return of
+}
+
+// enough reports whether a setting needs no more repeats: in each phase it has as many as an
+// interval needs, and the 95 % bootstrap interval of its median throughput reaches no further
+// than StopWhen to either side.
 //
-// Ending so favours samples that happen to agree, so the interval of a setting that
-// ended early is narrower than an honest one. Measured on 400 samples with a noise of
-// 3 %: ended at 2 % it holds the truth 88 times in 100, where all 20 repeats hold it 94
-// times (TestWhatStoppingEarlyDoesToAnInterval). The report says where it ended.
+// Stopping early favours samples that happen to agree, so the interval of such a setting is
+// narrower than an honest one. Measured on 400 samples with a noise of 3 %: stopped at 2 % it
+// holds the truth 88 times in 100, and after all 20 repeats 94 times
+// (TestWhatStoppingEarlyDoesToAnInterval). The report says where it stopped.
 func (p Plan) enough(c Setting, runs []report.Run) bool {
 	if p.StopWhen == 0 {
 		return false

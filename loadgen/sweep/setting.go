@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,11 +14,11 @@ type Setting struct {
 	Mode      Mode
 	BatchSize int // for ModeFixed; 0 otherwise
 
-	MaxInFlight int           // batches at SGLang at once; for ModeFixed and where ModeAuto begins
+	MaxInFlight int           // batches at SGLang at once; for ModeFixed, and the start of ModeAuto
 	MaxWait     time.Duration // longest wait for a batch to fill; for ModeFixed
-	Order       Order         // in which waiting requests are released; "": the mode's own
+	Order       Order         // of release of waiting requests; "": the mode's own
 
-	varied string // what its name says besides the size, because the plan varies it
+	varied string // what the name says besides the size, because the plan varies it
 }
 
 // Mode is how a setting sends.
@@ -40,8 +41,8 @@ const (
 	Prefix Order = "prefix" // depth first along shared prefixes, a group's leader before the rest
 )
 
-// Name is the setting's name in tables: the mode, or the size and what else the
-// plan varies ("16, 4 in flight, 0s").
+// Name returns the setting's name in tables: the mode, or the size and what else the plan
+// varies ("16, 4 in flight, 0s").
 func (s Setting) Name() string {
 	if s.Mode == ModeFixed {
 		return strconv.Itoa(s.BatchSize) + s.varied
@@ -49,8 +50,8 @@ func (s Setting) Name() string {
 	return string(s.Mode)
 }
 
-// Multiply makes a fixed setting of each combination. Each list must hold a value; a
-// value given twice counts once.
+// Multiply returns a fixed setting for each combination. Each list must hold a value; a value
+// that is given twice counts once.
 func Multiply(sizes, inFlight []int, waits []time.Duration, orders []Order) (all []Setting) {
 	sizes, inFlight, waits, orders = distinct(sizes), distinct(inFlight), distinct(waits), distinct(orders)
 	for _, size := range sizes {
@@ -75,19 +76,17 @@ func Multiply(sizes, inFlight []int, waits []time.Duration, orders []Order) (all
 	return all
 }
 
-// distinct keeps the first of equal values.
+// distinct returns the values without repetitions, in their order.
 func distinct[T comparable](values []T) (kept []T) {
-	seen := map[T]bool{}
 	for _, v := range values {
-		if !seen[v] {
-			seen[v] = true
+		if !slices.Contains(kept, v) {
 			kept = append(kept, v)
 		}
 	}
 	return kept
 }
 
-// validate names what is out of range, by its flag.
+// validate names the flag whose value is out of range.
 func (s Setting) validate() error {
 	if s.Mode != ModeFixed {
 		return nil
@@ -95,10 +94,10 @@ func (s Setting) validate() error {
 	switch {
 	case s.BatchSize < 1 || s.BatchSize > batcher.MaxBatchSize:
 		return fmt.Errorf("-sizes: a batch size must be from 1 to %d, got %d", batcher.MaxBatchSize, s.BatchSize)
-	case s.MaxInFlight < 1 || s.MaxInFlight > batcher.MostInFlight:
-		return fmt.Errorf("-max-in-flight: must be from 1 to %d, got %d", batcher.MostInFlight, s.MaxInFlight)
-	case s.MaxWait < 0 || s.MaxWait > batcher.LongestMaxWait:
-		return fmt.Errorf("-max-wait: must be from 0s to %v, got %v", batcher.LongestMaxWait, s.MaxWait)
+	case s.MaxInFlight < 1 || s.MaxInFlight > batcher.MaxInFlightLimit:
+		return fmt.Errorf("-max-in-flight: must be from 1 to %d, got %d", batcher.MaxInFlightLimit, s.MaxInFlight)
+	case s.MaxWait < 0 || s.MaxWait > batcher.MaxWaitLimit:
+		return fmt.Errorf("-max-wait: must be from 0s to %v, got %v", batcher.MaxWaitLimit, s.MaxWait)
 	case s.Order != FIFO && s.Order != Prefix:
 		return fmt.Errorf("-order: must be %s or %s, got %q", FIFO, Prefix, s.Order)
 	}

@@ -13,55 +13,41 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// flushTimeout is how long SGLang may take to end what still runs before its
-// cache is emptied; a run leaves nothing behind, so it is far more than enough.
+// flushTimeout bounds how long SGLang may take to end what still runs before its cache is
+// emptied. A run leaves nothing behind, so it is far more than enough.
 const flushTimeout = 30 * time.Second
 
-// Sweep is a plan with all it needs to measure it from here.
+// Sweep is a plan with all it needs to measure it.
 type Sweep struct {
 	Plan     Plan
 	Prompts  []target.Prompt
-	Proxy    *target.Proxy  // for fixed and unbatched settings, and for flushing
+	Proxy    *target.Proxy  // for every setting but direct, and for flushing
 	Direct   *target.Direct // for direct settings; nil without one
-	Counters Counters       // SGLang's own account; nil where it can't be reached
+	Counters Counters       // SGLang's own counts
 	Progress *Progress
 	Log      *slog.Logger
-
-	// Steered says that somebody else puts settings in force and flushes: the
-	// coordinator of several processes.
-	Steered bool
 }
 
-// ErrNothingAnswered stops a sweep in which a whole run had no answer: the
-// server is gone or refuses this load, and further runs would only say so
-// again.
+// ErrNothingAnswered ends a sweep in which a whole run had no answer: the server is gone or
+// refuses this load, and further runs would only say so again.
 var ErrNothingAnswered = errors.New("no request of the run was answered")
 
 // Measure implements Runner.
 func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Request, error) {
-	if !s.Steered {
-		if err := Steer(ctx, s.Plan, p, s.Direct, s.Proxy); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", p, err)
-		}
+	if err := s.prepare(ctx, p); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", p, err)
 	}
-	at := &RunProgress{
-		Setting: p.Setting, Phase: p.Phase, Repeat: p.Repeat,
-		Number: p.Number, Of: p.Of, Total: len(s.Prompts), Speed: s.Plan.Speed,
-	}
-	account := s.Plan.Account(ctx, s.Counters)
-	started := time.Now()
-	at.Started = started
+	account := s.Plan.account(ctx, s.Counters)
+	at := &RunProgress{Pass: p, Total: len(s.Prompts), Speed: s.Plan.Speed, Started: time.Now()}
 	s.Progress.run.Store(at)
-	spent := readGenerator()
-	samples, from, wall := s.Plan.send(target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat), watched{s.sender(p.Setting), &at.watch}, s.Prompts, p.Repeat, at.ended)
 	m := measurement{
-		setting: p.Setting, phase: p.Phase, repeat: p.Repeat,
-		started: started, from: from, prompts: s.Prompts, samples: samples, wall: wall, speed: s.Plan.Speed,
-		arrival: s.Plan.Arrival, before: spent, after: readGenerator(),
-		cause: s.sender(p.Setting).Cause, interrupted: ctx.Err() != nil,
+		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: s.Prompts,
+		speed: s.Plan.Speed, arrival: s.Plan.Arrival, cause: s.sender(p.Setting).Cause, before: readUsage(),
 	}
+	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
+	m.samples, m.from, m.wall = s.Plan.send(inRun, s.sender(p.Setting), s.Prompts, p.Repeat, at)
+	m.after, m.interrupted = readUsage(), ctx.Err() != nil
 	run, requests := m.report(), m.requests()
-	m.histograms(&run)
 	account(ctx, &run)
 	s.Log.Info("run measured", "setting", run.Setting, "phase", run.Phase, "repeat", run.Repeat,
 		"completed", run.Completed, "total", run.Total, "failed", run.Failed,
@@ -71,61 +57,64 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 	case ctx.Err() != nil:
 		return &run, requests, ctx.Err()
 	case run.Completed == 0:
-		return &run, requests, fmt.Errorf("%s: %w: %w", p, ErrNothingAnswered, firstError(samples))
+		return &run, requests, fmt.Errorf("%s: %w: %w", p, ErrNothingAnswered, firstError(m.samples))
 	}
 	return &run, requests, nil
 }
 
-// Steer puts a pass's setting in force at each proxy and, for a cold pass, empties the
-// cache: through them, or straight at SGLang for direct where that can be reached.
-func Steer(ctx context.Context, plan Plan, p Pass, direct *target.Direct, proxies ...*target.Proxy) error {
-	c := p.Setting
-	for _, proxy := range proxies {
-		if c.Mode == ModeDirect {
-			break
-		}
-		s := target.Settings{
-			Mode: modes[c.Mode], BatchSize: c.BatchSize, PrefixOrder: c.Mode == ModeAuto || c.Order == Prefix,
-			MaxInFlight: max(1, c.MaxInFlight), MaxWait: plan.real(c.MaxWait),
-		}
-		if c.Mode == ModeAuto {
-			s.BatchForwards = uint32(batcher.DefaultSettings().BatchForwards)
-		}
-		if err := proxy.Apply(ctx, s); err != nil {
-			return err
-		}
+// send sends every prompt once, as the plan's Arrival says. All settings of a repeat have
+// the same arrivals; each repeat has others, so that the spread of the repeats includes
+// theirs. It returns what openPass returns.
+func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Prompt, repeat int,
+	run *RunProgress) ([]sample, time.Time, time.Duration) {
+	if p.Arrival.Open() {
+		return openPass(ctx, to, prompts, p.Arrival, p.arrivalSeed(repeat), p.real(p.Timeout), p.Speed, run)
 	}
-	if p.Phase != Cold {
-		return nil
-	}
-	if c.Mode == ModeDirect && direct != nil {
-		return direct.Flush(ctx, flushTimeout)
-	}
-	for _, proxy := range proxies {
-		if err := proxy.Flush(ctx, flushTimeout); err != nil {
-			return err
-		}
-	}
-	return nil
+	start := time.Now()
+	samples, wall := pass(ctx, to, prompts, p.Concurrency, p.real(p.Timeout), p.Speed, run)
+	return samples, start, wall
 }
 
-// modes are the proxy's words for ours.
+// prepare puts the pass's setting in force and, for a cold pass, empties the cache: through
+// the proxy, or at SGLang itself for a direct setting.
+func (s *Sweep) prepare(ctx context.Context, p Pass) error {
+	c := p.Setting
+	if c.Mode != ModeDirect {
+		settings := target.Settings{
+			Mode: modes[c.Mode], BatchSize: c.BatchSize, PrefixOrder: c.Mode == ModeAuto || c.Order == Prefix,
+			MaxInFlight: max(1, c.MaxInFlight), MaxWait: s.Plan.real(c.MaxWait),
+		}
+		if c.Mode == ModeAuto {
+			settings.BatchForwards = uint32(batcher.DefaultSettings().BatchForwards)
+		}
+		if err := s.Proxy.Apply(ctx, settings); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p.Phase != Cold:
+		return nil
+	case c.Mode == ModeDirect:
+		return s.Direct.Flush(ctx, flushTimeout)
+	}
+	return s.Proxy.Flush(ctx, flushTimeout)
+}
+
+// modes are the proxy's names of the modes.
 var modes = map[Mode]pb.BatchMode{
 	ModeFixed:     pb.BatchMode_BATCH_MODE_FIXED,
 	ModeAuto:      pb.BatchMode_BATCH_MODE_AUTO,
 	ModeUnbatched: pb.BatchMode_BATCH_MODE_UNBATCHED,
 }
 
-// WarmUp sends a few of the prompts once, unmeasured: connections are made and
-// the server's first-call work is done.
+// WarmUp sends a few of the prompts once, unmeasured: it makes connections and triggers the
+// server's first-call work.
 func (s *Sweep) WarmUp(ctx context.Context) error {
-	if !s.Steered {
-		if err := Steer(ctx, s.Plan, Pass{Setting: s.Plan.Settings[0], Phase: Cold}, s.Direct, s.Proxy); err != nil {
-			return err
-		}
+	first := s.Plan.Settings[0]
+	if err := s.prepare(ctx, Pass{Setting: first, Phase: Cold}); err != nil {
+		return err
 	}
-	few := warmUp(s.Prompts)
-	samples, _ := pass(ctx, s.sender(s.Plan.Settings[0]), few, s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, func(error) {})
+	samples, _ := pass(ctx, s.sender(first), warmUp(s.Prompts), s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, new(RunProgress))
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -137,19 +126,20 @@ func (s *Sweep) WarmUp(ctx context.Context) error {
 	return fmt.Errorf("warm-up: %w: %w", ErrNothingAnswered, firstError(samples))
 }
 
-// warmUp is the first turn of a few conversations.
+// warmUpPrompts is one batch of the largest default size.
+const warmUpPrompts = 16
+
+// WarmUpPrompts is how many of the prompts WarmUp sends before the first run.
+func WarmUpPrompts(prompts []target.Prompt) int { return len(warmUp(prompts)) }
+
+// warmUp returns the first turns of a few conversations.
 func warmUp(prompts []target.Prompt) (few []target.Prompt) {
-	for _, i := range conversations(prompts) {
-		if len(few) == warmUpPrompts {
-			break
-		}
+	starts := conversations(prompts)
+	for _, i := range starts[:min(warmUpPrompts, len(starts))] {
 		few = append(few, prompts[i])
 	}
 	return few
 }
-
-// warmUpPrompts is one batch of the largest default size.
-const warmUpPrompts = 16
 
 func (s *Sweep) sender(c Setting) target.Sender {
 	if c.Mode == ModeDirect {
@@ -164,5 +154,5 @@ func firstError(samples []sample) error {
 			return one.err
 		}
 	}
-	return errDropped // what was sent was of the warm-up
+	return errDropped // only the warm-up of the pass was sent
 }

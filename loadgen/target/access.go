@@ -14,22 +14,21 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Access is how a proxy on another machine is reached. The zero value speaks plainly
-// and shows nothing.
+// Access says how to reach a proxy on another machine. The zero value uses neither TLS nor a
+// key.
 type Access struct {
 	CA         string // PEM file with the authority of its certificate, or "system"; empty: no TLS
 	Cert, Key  string // PEM files with the certificate to show and its key
 	BearerFile string // file with the bearer key to send with each call
 }
 
-// Validate names a flag that does not fit the others. running says whether there is
-// such a proxy.
+// Validate names a flag that does not fit the others. running says whether -target is given.
 func (a Access) Validate(running bool) error {
 	switch {
 	case a == Access{}:
 		return nil
 	case !running:
-		return errors.New("-target-tls-ca, -target-tls-cert, -target-tls-key and -target-key-file: need -target, or -target-admin of coordinate")
+		return errors.New("-target-tls-ca, -target-tls-cert, -target-tls-key and -target-key-file: need -target")
 	case (a.Cert == "") != (a.Key == ""):
 		return errors.New("-target-tls-cert: needs -target-tls-key too, and the other way round")
 	case a.Cert != "" && a.CA == "":
@@ -38,7 +37,7 @@ func (a Access) Validate(running bool) error {
 	return nil
 }
 
-// options are those of a connection. An error names a flag.
+// options returns the options of a connection. An error names a flag.
 func (a Access) options(plain bool) ([]grpc.DialOption, error) {
 	transport := insecure.NewCredentials()
 	if a.CA != "" && !plain {
@@ -93,6 +92,6 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 	return map[string]string{"authorization": "Bearer " + string(b)}, nil
 }
 
-// RequireTransportSecurity implements credentials.PerRPCCredentials. Where a proxy asks
-// for keys without TLS, as on loopback, a client has no choice; the proxy warns of it.
+// RequireTransportSecurity implements credentials.PerRPCCredentials. A proxy may ask for keys
+// without TLS, as on loopback, and warns about it; the client has no choice.
 func (bearer) RequireTransportSecurity() bool { return false }

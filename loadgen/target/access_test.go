@@ -220,7 +220,7 @@ func TestAccessThatCannotBeIsNamedByItsFlag(t *testing.T) {
 	} {
 		err := access.Validate(true)
 		if err == nil {
-			_, err = DialProxy("127.0.0.1:1", "", access)
+			_, err = DialProxy("127.0.0.1:1", "127.0.0.1:1", access)
 		}
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "another-key") {
 			t.Errorf("%v, want %s", err, want)

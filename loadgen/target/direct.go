@@ -10,8 +10,7 @@ import (
 	"paceline/sglang"
 )
 
-// Direct sends straight to SGLang, one prompt a call: the baseline without a
-// proxy.
+// Direct sends straight to SGLang, one prompt a call: the baseline without a proxy.
 type Direct struct {
 	Client       *sglang.Client
 	MaxNewTokens int     // of every prompt: 0 or 1
@@ -34,8 +33,7 @@ func (d *Direct) Send(ctx context.Context, p Prompt) (Answer, error) {
 	return Answer{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens, TraceID: end("")}, nil
 }
 
-// Flush empties SGLang's prefix cache, waiting up to timeout for running work
-// to end.
+// Flush empties SGLang's prefix cache. It waits up to timeout for running work to end.
 func (d *Direct) Flush(ctx context.Context, timeout time.Duration) error {
 	if err := d.Client.FlushCache(ctx, timeout); err != nil {
 		return fmt.Errorf("flush SGLang's cache: %w", err)

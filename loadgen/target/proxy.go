@@ -16,9 +16,9 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-const maxMessageBytes = 64 << 20 // as the proxy takes
+const maxMessageBytes = 64 << 20 // the proxy's own limit
 
-// Proxy sends through a Paceline proxy and steers it.
+// Proxy sends through a Paceline proxy and controls it.
 type Proxy struct {
 	data, admin  *grpc.ClientConn
 	prefill      pb.PrefillServiceClient
@@ -27,27 +27,20 @@ type Proxy struct {
 	Tracer       *Tracer // nil: no spans
 }
 
-// DialProxy makes a Proxy for the data and admin addresses (host:port) of a proxy.
-// Either may be empty: then it can't send, or can't be steered. An admin address that
-// begins with http:// has no TLS, whatever access says: a proxy's admin listener on
-// loopback has none. Nothing is sent yet.
+// DialProxy returns a Proxy for the data and admin addresses (host:port) of a proxy. An admin
+// address that begins with http:// has no TLS, whatever access says: the admin listener of a
+// proxy on loopback has none. DialProxy sends nothing.
 func DialProxy(addr, adminAddr string, access Access) (*Proxy, error) {
-	p := new(Proxy)
-	var err error
-	if addr != "" {
-		if p.data, err = dial(addr, access, false); err != nil {
-			return nil, fmt.Errorf("proxy address %q: %w", addr, err)
-		}
-		p.prefill = pb.NewPrefillServiceClient(p.data)
+	data, err := dial(addr, access, false)
+	if err != nil {
+		return nil, fmt.Errorf("proxy address %q: %w", addr, err)
 	}
-	if adminAddr != "" {
-		host, plain := strings.CutPrefix(adminAddr, "http://")
-		if p.admin, err = dial(host, access, plain); err != nil {
-			return nil, errors.Join(fmt.Errorf("proxy admin address %q: %w", adminAddr, err), p.Close())
-		}
-		p.control = pb.NewAdminServiceClient(p.admin)
+	host, plain := strings.CutPrefix(adminAddr, "http://")
+	admin, err := dial(host, access, plain)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("proxy admin address %q: %w", adminAddr, err), data.Close())
 	}
-	return p, nil
+	return &Proxy{data: data, admin: admin, prefill: pb.NewPrefillServiceClient(data), control: pb.NewAdminServiceClient(admin)}, nil
 }
 
 func dial(addr string, access Access, plain bool) (*grpc.ClientConn, error) {
@@ -62,15 +55,7 @@ func dial(addr string, access Access, plain bool) (*grpc.ClientConn, error) {
 }
 
 // Close closes the connections.
-func (p *Proxy) Close() error {
-	var errs []error
-	for _, c := range []*grpc.ClientConn{p.data, p.admin} {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
+func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close()) }
 
 // Send implements Sender.
 func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
@@ -88,7 +73,7 @@ func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 		CachedTokens:  int(reply.GetCachedTokens()),
 		BatchID:       r.GetBatchId(),
 		BatchSize:     int(r.GetBatchSize()),
-		ReleaseReason: reasonName(r.GetReleaseReason()),
+		ReleaseReason: strings.ToLower(strings.TrimPrefix(r.GetReleaseReason().String(), "RELEASE_REASON_")),
 		QueueWait:     time.Duration(r.GetQueueWaitSeconds() * float64(time.Second)),
 		TraceID:       end(""),
 	}, nil
@@ -108,10 +93,6 @@ func Cause(err error) string {
 	return status.Code(err).String()
 }
 
-func reasonName(r pb.ReleaseReason) string {
-	return strings.ToLower(strings.TrimPrefix(r.String(), "RELEASE_REASON_"))
-}
-
 // Settings is what a sweep sets on the proxy before a run.
 type Settings struct {
 	Mode        pb.BatchMode  `json:"mode"`
@@ -119,11 +100,11 @@ type Settings struct {
 	MaxInFlight int           `json:"max_in_flight"`
 	MaxWait     time.Duration `json:"max_wait_nanoseconds"` // real time
 
-	// Zero in a sweep: a budget would cut a batch below its set size, and a
-	// merged prompt would count once for each of its copies.
+	// Zero in a sweep: a budget would cut a batch below its set size, and a merged prompt
+	// would count once for each of its copies.
 	BatchTokens    uint64 `json:"batch_tokens"`
 	BatchBytes     uint64 `json:"batch_bytes"`
-	BatchForwards  uint32 `json:"batch_forwards"` // not zero for auto, which has it as a user's auto has
+	BatchForwards  uint32 `json:"batch_forwards"` // for auto the proxy's default
 	MergeIdentical bool   `json:"merge_identical"`
 	PrefixOrder    bool   `json:"prefix_order"` // for auto, and where the sweep varies it
 }
@@ -151,7 +132,7 @@ func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 	return nil
 }
 
-// CurrentSettings answers the settings in force, to be put back after a sweep.
+// CurrentSettings returns the settings in force, so that a sweep can put them back.
 func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
 	reply, err := p.control.GetSettings(ctx, &pb.GetSettingsRequest{})
 	if err != nil {
@@ -168,8 +149,8 @@ func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
 	}, nil
 }
 
-// Flush empties SGLang's prefix cache through the proxy, waiting up to timeout
-// for running work to end.
+// Flush empties SGLang's prefix cache through the proxy. It waits up to timeout for running
+// work to end.
 func (p *Proxy) Flush(ctx context.Context, timeout time.Duration) error {
 	_, err := p.control.FlushCache(ctx, &pb.FlushCacheRequest{Timeout: durationpb.New(timeout)})
 	if err != nil {
@@ -178,7 +159,7 @@ func (p *Proxy) Flush(ctx context.Context, timeout time.Duration) error {
 	return nil
 }
 
-// Status answers the proxy's status.
+// Status returns the proxy's status.
 func (p *Proxy) Status(ctx context.Context) (*pb.GetStatusResponse, error) {
 	return p.control.GetStatus(ctx, &pb.GetStatusRequest{})
 }

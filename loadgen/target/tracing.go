@@ -13,14 +13,14 @@ import (
 	"paceline/proxy/telemetry"
 )
 
-// Tracer makes a client's span for each prompt that is sent, and tells the server
-// of it. A nil Tracer makes none; it is safe for concurrent use.
+// Tracer starts a client span for each prompt and propagates it to the server. A nil Tracer
+// starts none. It is safe for concurrent use.
 type Tracer struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
 }
 
-// NewTracer makes a Tracer; a nil provider gives a nil one.
+// NewTracer returns a Tracer; nil for a nil provider.
 func NewTracer(p trace.TracerProvider, propagator propagation.TextMapPropagator) *Tracer {
 	if p == nil {
 		return nil
@@ -30,15 +30,15 @@ func NewTracer(p trace.TracerProvider, propagator propagation.TextMapPropagator)
 
 type runKey struct{}
 
-// InRun is a context whose spans tell of which run they are.
+// InRun returns a context whose spans have the attributes of a run.
 func InRun(ctx context.Context, setting, phase string, repeat int) context.Context {
 	return context.WithValue(ctx, runKey{}, []attribute.KeyValue{
 		attribute.String(telemetry.Setting, setting), attribute.String(telemetry.Phase, phase), attribute.Int(telemetry.Repeat, repeat),
 	})
 }
 
-// begin starts the span of one prompt. end ends it and returns its trace, empty
-// where it is not sampled.
+// begin starts the span of one prompt. end ends it and returns the trace id; empty if it is
+// not sampled.
 func (t *Tracer) begin(ctx context.Context, name string, p Prompt) (_ context.Context, end func(cause string) string) {
 	if t == nil {
 		return ctx, func(string) string { return "" }
@@ -59,7 +59,7 @@ func (t *Tracer) begin(ctx context.Context, name string, p Prompt) (_ context.Co
 	}
 }
 
-// outgoing is ctx with its trace for a gRPC call.
+// outgoing returns ctx with its trace as metadata of a gRPC call.
 func (t *Tracer) outgoing(ctx context.Context) context.Context {
 	if t == nil {
 		return ctx

@@ -1,3 +1,14 @@
+// Package trajectory is where the load comes from: agent trajectories in R2E-Gym's JSON
+// lines, problem statements of a data set, recorded traces, or trajectories made by a
+// deterministic generator, so that nothing has to be downloaded.
+//
+// Read Trajectory first, then rows.go for files, trace.go for recorded traces, and
+// generate.go for the generator: it draws numbers (random.go) and fills the templates of
+// vocabulary.yaml (writer.go, texts.go). Describe (describe.go) compares it with figures
+// that were published.
+//
+// The package opens the files that it is told to and nothing else, starts no goroutine, and
+// never puts a trajectory's text into an error.
 package trajectory
 
 // Trajectory is one run of an agent on one problem.
@@ -11,7 +22,7 @@ type Trajectory struct {
 
 	MaxSteps   int      // the step budget that the agent was told; DefaultMaxSteps if unknown
 	ExitReason string   // why the run ended, in R2E-Gym's words; empty if unknown
-	Reward     *float64 // 1 if the tests passed in the end; nil if nobody looked
+	Reward     *float64 // 1 if the tests passed in the end; nil if unknown
 	Steps      []Step   // in order; none if only the problem is known
 }
 
@@ -22,20 +33,17 @@ type Step struct {
 	Observation string // what came back, without the "Steps Remaining" note
 
 	EnvExecSeconds float64 // time the environment took to execute Action
-	LLMExecSeconds float64 // time the recorded run's model took; 0 if unknown
+	LLMExecSeconds float64 // time the model of the recorded run took; 0 if unknown
 
-	// PromptTokens and CompletionTokens are the recorded server's counts; -1
-	// if unknown.
-	PromptTokens, CompletionTokens int
+	PromptTokens, CompletionTokens int // as the recorded server counted them; -1 if unknown
 }
 
-// DefaultMaxSteps is the budget where none is recorded: that of the benchmark
-// which this load replaces.
+// DefaultMaxSteps is the step budget where none is recorded: that of the benchmark which
+// this load replaces.
 const DefaultMaxSteps = 50
 
-// EnvExecSeconds is the time that the environment spent on the first steps
-// steps, in seconds; on all of them if steps is 0 or more than there are. A
-// figure made of it should say which steps it covers.
+// EnvExecSeconds returns the time, in seconds, that the environment spent on the first
+// steps; on all of them if steps is 0 or more than there are.
 func (t Trajectory) EnvExecSeconds(steps int) float64 {
 	if steps <= 0 || steps > len(t.Steps) {
 		steps = len(t.Steps)

@@ -2,34 +2,61 @@ package trajectory
 
 import (
 	"bytes"
+	_ "embed"
 	"strconv"
 	"strings"
+	"sync"
+
+	"go.yaml.in/yaml/v3"
 )
 
-// subject is what one trajectory is about: the names that keep coming back in
-// its statement, its calls and their output.
-type subject struct {
-	project, module string
-	class, function string
-	argument, fault string // fault is an exception's type
+//go:embed vocabulary.yaml
+var vocabularyFile []byte
+
+// vocabulary is vocabulary.yaml.
+type vocabulary struct {
+	Projects []string            `yaml:"projects"`
+	Words    map[string][]string `yaml:"words"` // by slot
+
+	Issue   map[string][]string `yaml:"issue"`
+	Python  map[string][]string `yaml:"python"`
+	Thought map[string][]string `yaml:"thought"`
+	Call    map[string]string   `yaml:"call"` // how it begins
+	Command map[string][]string `yaml:"command"`
+	Output  map[string][]string `yaml:"output"`
+
+	TokenWords string `yaml:"token_words"`
+	tokenWords []string
 }
 
-func newSubject(project string, s stream) subject {
-	return subject{
-		project:  project,
-		module:   s.pick(modules),
-		class:    s.pick(classHeads) + s.pick(classTails),
-		function: s.pick(verbs) + "_" + s.pick(nouns),
-		argument: s.pick(nouns),
-		fault:    s.pick(errorTypes),
+// texts reads vocabulary.yaml once.
+var texts = sync.OnceValue(func() (v vocabulary) {
+	if err := yaml.Unmarshal(vocabularyFile, &v); err != nil {
+		panic("vocabulary.yaml: " + err.Error()) // built into the binary, and every test reads it
 	}
-}
+	v.tokenWords = strings.Fields(v.TokenWords)
+	return v
+})
 
 // writer builds one text from templates. Words come from its stream.
 type writer struct {
 	stream
-	subject subject
+	*vocabulary
+	subject map[string]string // by slot: the names that keep coming back in one trajectory
 	b       []byte
+}
+
+// newSubject draws the names that one trajectory is about.
+func newSubject(project string, s stream) map[string]string {
+	words := texts().Words
+	return map[string]string{ // drawn in this order
+		"Project":  project,
+		"Module":   s.pick(words["module"]),
+		"Class":    s.pick(words["class_head"]) + s.pick(words["class_tail"]),
+		"Function": s.pick(words["verb"]) + "_" + s.pick(words["noun"]),
+		"Argument": s.pick(words["noun"]),
+		"Fault":    s.pick(words["fault"]),
+	}
 }
 
 // take returns the text written so far and starts the next one.
@@ -40,11 +67,9 @@ func (w *writer) take() string {
 }
 
 // write appends text as it is.
-func (w *writer) write(text string) {
-	w.b = append(w.b, text...)
-}
+func (w *writer) write(text string) { w.b = append(w.b, text...) }
 
-// expand appends a template, with each {slot} that it knows replaced.
+// expand appends a template with each known {slot} replaced.
 func (w *writer) expand(template string) {
 	for {
 		before, rest, found := strings.Cut(template, "{")
@@ -63,46 +88,23 @@ func (w *writer) expand(template string) {
 }
 
 // expandOne expands one of the templates.
-func (w *writer) expandOne(templates []string) {
-	w.expand(w.pick(templates))
-}
+func (w *writer) expandOne(templates []string) { w.expand(w.pick(templates)) }
 
-// slot appends what a slot stands for. Capitalised slots are the subject's.
+// slot appends the text of a slot. It returns false for a name that is no slot.
 func (w *writer) slot(name string) bool {
+	if text, ok := w.subject[name]; ok {
+		w.write(text)
+		return true
+	}
+	if words, ok := w.Words[name]; ok {
+		w.write(w.pick(words))
+		return true
+	}
 	switch name {
-	case "Project":
-		w.write(w.subject.project)
-	case "Module":
-		w.write(w.subject.module)
-	case "Class":
-		w.write(w.subject.class)
-	case "Function":
-		w.write(w.subject.function)
-	case "Argument":
-		w.write(w.subject.argument)
-	case "Fault":
-		w.write(w.subject.fault)
-	case "module":
-		w.write(w.pick(modules))
 	case "class":
-		w.write(w.pick(classHeads))
-		w.write(w.pick(classTails))
+		w.expand("{class_head}{class_tail}")
 	case "function":
-		w.write(w.pick(verbs))
-		w.write("_")
-		w.write(w.pick(nouns))
-	case "noun":
-		w.write(w.pick(nouns))
-	case "verb":
-		w.write(w.pick(verbs))
-	case "adjective":
-		w.write(w.pick(adjectives))
-	case "value":
-		w.write(w.pick(literals))
-	case "fault":
-		w.write(w.pick(errorTypes))
-	case "system":
-		w.write(w.pick(systems))
+		w.expand("{verb}_{noun}")
 	case "digit":
 		w.number(1, 9)
 	case "line":
@@ -122,8 +124,8 @@ func (w *writer) number(low, high int) {
 	w.b = strconv.AppendInt(w.b, int64(low+w.below(high-low+1)), 10)
 }
 
-// fill calls more until the text is size bytes long, and cuts what it wrote too
-// much. What stood there before stays, even if it is longer than size.
+// fill calls more until the text has size bytes, and cuts what is too much. The text that
+// stood there before stays, even if it is longer than size.
 func (w *writer) fill(size int, more func()) {
 	start := len(w.b)
 	for len(w.b) < size {
@@ -132,8 +134,8 @@ func (w *writer) fill(size int, more func()) {
 	w.cut(start, size)
 }
 
-// cut shortens the text to at most size bytes, but not to less than start. It
-// cuts where a word ends, so that no character is torn.
+// cut shortens the text to at most size bytes, but not to less than start. It cuts at the end
+// of a word, so that no character is torn.
 func (w *writer) cut(start, size int) {
 	if len(w.b) <= max(start, size) {
 		return

@@ -7,7 +7,8 @@ import (
 )
 
 func testWriter() *writer {
-	return &writer{stream: newStream(1, "writer", "test"), subject: subject{project: "graft", class: "LazyIndex"}}
+	v := texts()
+	return &writer{stream: newStream(1, "writer", "test"), vocabulary: &v, subject: map[string]string{"Project": "graft", "Class": "LazyIndex"}}
 }
 
 func TestExpandReplacesKnownSlotsAndKeepsOtherBraces(t *testing.T) {

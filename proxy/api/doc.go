@@ -2,7 +2,7 @@
 // gRPC, as unary calls and as a stream, and over REST.
 //
 // Read prefill.go first: a call is validated (validate.go), submitted to package
-// upstream, and answered with a reply (reply.go) and a receipt. stream.go does the same
+// upstream, and answered with a reply and a receipt. stream.go does the same
 // for many requests of one stream. gateway.go turns REST into calls of a gRPC server of
 // the same process; jsonbody.go reads and writes its bodies.
 //

@@ -5,6 +5,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"paceline/batcher"
+	"paceline/batcher/prefix"
 	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/upstream"
 )
@@ -24,7 +25,7 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 
 		HeldPrompts:          uint64(s.Held),
 		Callers:              uint64(s.Callers),
-		BelievedCachedTokens: uint64(s.CachedBlocks) * batcher.BlockTokens,
+		BelievedCachedTokens: uint64(s.CachedBlocks) * prefix.BlockTokens,
 		Splits:               s.Splits,
 		Retries:              s.Retries,
 		BreakerOpen:          s.BreakerOpen,
@@ -38,7 +39,7 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 	if p := s.Plan; p.BatchSize > 0 {
 		out.Auto = &pb.AutoPlan{
 			BatchSize: uint32(p.BatchSize), BatchTokens: uint64(p.BatchTokens), MaxWait: durationpb.New(p.MaxWait),
-			MaxInFlight: uint32(p.MaxInFlight), PrefixHold: p.PrefixHold, Reason: p.Why,
+			MaxInFlight: uint32(p.MaxInFlight), PrefixHold: true, Reason: p.Why,
 		}
 	}
 	for reason, r := range s.Releases {
@@ -59,7 +60,7 @@ func upstreamStatus(u *upstream.Upstream) *pb.UpstreamStatus {
 		Ready:                s.Ready,
 		Error:                s.Reason,
 		Version:              s.Info.Version,
-		Model:                s.Model(),
+		Model:                s.Model,
 		ModelPath:            s.Info.ModelPath,
 		Device:               s.Info.Device,
 		Simulated:            s.Info.Simulator != nil,

@@ -45,7 +45,7 @@ func TestTheProxyFollowsSGLangThroughARestart(t *testing.T) {
 	f.setInfo("simulator", map[string]any{"vocab_size": 5})
 	f.start()
 	r.awaitHealth(healthpb.HealthCheckResponse_SERVING)
-	if s := r.up.Snapshot(); s.Model() != "another" || s.Limits.VocabSize != 5 {
+	if s := r.up.Snapshot(); s.Model != "another" || s.Limits.VocabSize != 5 {
 		t.Errorf("after the restart: %+v", s)
 	}
 }
@@ -61,7 +61,7 @@ func TestALostCallMakesTheProxyAskWhatIsServedNow(t *testing.T) {
 	if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "a"}); status.Code(err) != codes.Unavailable {
 		t.Errorf("got %v", err)
 	}
-	await(t, "the new model is known", func() bool { return r.up.Snapshot().Model() == "another" })
+	await(t, "the new model is known", func() bool { return r.up.Snapshot().Model == "another" })
 }
 
 func TestThePromptLimitFollowsFromTheCacheWhereNoOtherIsTold(t *testing.T) {

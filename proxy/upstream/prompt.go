@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"paceline/batcher"
+	"paceline/batcher/prefix"
 	"paceline/sglang"
 )
 
@@ -37,16 +38,16 @@ func (p *Prompt) field() string {
 // prefix names the beginnings of the prompt. Nothing is shared across adapters
 // and salts. SGLang computes a prompt from the position on at which log
 // probabilities are asked for, whatever is cached (0.5.23).
-func (p *Prompt) prefix() batcher.Prefix {
+func (p *Prompt) prefix() prefix.Prefix {
 	r := &p.Request
 	if r.Logprobs != nil && r.Logprobs.PromptStart != nil {
 		return nil
 	}
 	space := p.LoRA + "\x00" + r.CacheSalt
 	if len(r.InputIDs) > 0 {
-		return batcher.PrefixOfTokens(r.InputIDs, space)
+		return prefix.OfTokens(r.InputIDs, space)
 	}
-	return batcher.PrefixOfText(r.Text, space)
+	return prefix.OfText(r.Text, space)
 }
 
 // key separates what can't or should not share a call: SGLang takes priority and
@@ -135,53 +136,35 @@ func CheckStart(o *sglang.LogprobOptions, tokens int) error {
 	return nil
 }
 
-// mergeKeys names what requests ask for: those of one name have one answer, and can
-// share a prompt. The two seeds are this process's own: nobody
-// outside can choose prompts that collide.
-type mergeKeys struct{ seeds [2]maphash.Seed }
+// mergeKeys makes the merge keys of prompts. The seed is this process's own.
+type mergeKeys struct{ seed maphash.Seed }
 
-func newMergeKeys() mergeKeys {
-	return mergeKeys{[2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
-}
+func newMergeKeys() mergeKeys { return mergeKeys{maphash.MakeSeed()} }
 
-// of is the identity of a prompt with all its options, of which its batchKey is key, or
-// zero where the answer to the same question may differ: a token that is sampled. Of
-// the prompt it goes over what the last name of the prefix does not stand for: samePrompt
-// says the rest.
-func (n mergeKeys) of(p *Prompt, key string, prefix batcher.Prefix) batcher.Identity {
+// of returns the merge key of a prompt with all its options, whose batch key is key. It
+// is zero where the answer to the same question may differ: a token that is sampled. Its
+// hash leaves out the part of the prompt that the last name of the prefix stands for.
+func (n mergeKeys) of(p *Prompt, key string, names prefix.Prefix) batcher.MergeKey {
 	r := &p.Request
 	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
-		return batcher.Identity{}
+		return batcher.MergeKey{}
 	}
-	named := appendOptions(make([]byte, 0, 160), p, key)
+	options := appendOptions(make([]byte, 0, 160), p, key)
+	k := batcher.MergeKey{Options: string(options), Text: r.Text, IDs: r.InputIDs}
 	text, ids := r.Text, r.InputIDs
-	if blocks := len(prefix); blocks > 0 {
-		named = binary.LittleEndian.AppendUint64(named, prefix[blocks-1])
-		text, ids = text[min(len(text), blocks*batcher.BlockBytes):], ids[min(len(ids), blocks*batcher.BlockTokens):]
+	if blocks := len(names); blocks > 0 {
+		options = binary.LittleEndian.AppendUint64(options, names[blocks-1])
+		text, ids = text[min(len(text), blocks*prefix.BlockBytes):], ids[min(len(ids), blocks*prefix.BlockTokens):]
 	}
-	return batcher.Identity{nameOf(n.seeds[0], named, text, ids) | 1, nameOf(n.seeds[1], named, text, ids) | 1} // never zero
-}
-
-// samePrompt says whether two prompts of one identity are the same, whatever their
-// names are made of.
-func samePrompt(p, q *Prompt) bool {
-	return p.Request.Text == q.Request.Text && slices.Equal(p.Request.InputIDs, q.Request.InputIDs)
-}
-
-// nameOf is a name of what is asked of a prompt, and of the prompt's end.
-func nameOf(seed maphash.Seed, options []byte, text string, ids []int32) uint64 {
 	var h maphash.Hash
-	h.SetSeed(seed)
+	h.SetSeed(n.seed)
 	_, _ = h.Write(options)
 	_, _ = h.WriteString(text)
-	var block [batcher.BlockBytes]byte
-	for part := range slices.Chunk(ids, batcher.BlockTokens) {
-		for i, id := range part {
-			binary.LittleEndian.PutUint32(block[4*i:], uint32(id))
-		}
-		_, _ = h.Write(block[:4*len(part)])
+	for _, id := range ids { // at most a block, mostly
+		_, _ = h.Write(binary.LittleEndian.AppendUint32(options[:0], uint32(id)))
 	}
-	return h.Sum64()
+	k.Hash = h.Sum64() | 1 // never zero
+	return k
 }
 
 // appendOptions writes everything but the prompt itself, each part so that it

@@ -8,7 +8,12 @@ import (
 	"paceline/sglang"
 )
 
-func identityOf(n mergeKeys, p *Prompt) batcher.Identity { return n.of(p, p.key(), p.prefix()) }
+func keyOfPrompt(n mergeKeys, p *Prompt) batcher.MergeKey { return n.of(p, p.key(), p.prefix()) }
+
+// identityOf is a string that is equal for merge keys that are equal.
+func identityOf(n mergeKeys, p *Prompt) string { return fmt.Sprintf("%+v", keyOfPrompt(n, p)) }
+
+var none = fmt.Sprintf("%+v", batcher.MergeKey{})
 
 func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	hot, cold, three := float32(0.7), float32(0), 3
@@ -48,7 +53,7 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 		},
 		"text and salt that run together": func(p *Prompt) { p.Request.Text, p.Request.CacheSalt = "b", "a" },
 	}
-	seen := map[batcher.Identity]string{identityOf(n, new(base())): "the first"}
+	seen := map[string]string{identityOf(n, new(base())): "the first"}
 	for name, change := range different {
 		p := base()
 		change(&p)
@@ -60,7 +65,7 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	}
 	sampled := base()
 	sampled.Request.MaxNewTokens, sampled.Request.Sampling.Temperature = 1, &hot
-	if identityOf(n, &sampled) != (batcher.Identity{}) {
+	if identityOf(n, &sampled) != none {
 		t.Error("a sampled token has an identity")
 	}
 	greedy, plain := base(), base()
@@ -73,16 +78,21 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 
 func TestLongPromptsThatDifferAnywhereHaveIdentitiesOfTheirOwn(t *testing.T) {
 	n := newMergeKeys()
-	seen := map[batcher.Identity]string{}
+	seen, hashes := map[string]string{}, map[uint64]bool{}
 	add := func(what string, p Prompt) {
 		id := identityOf(n, &p)
 		if other, taken := seen[id]; taken {
 			t.Errorf("%s has the identity of %s", what, other)
 		}
 		seen[id] = what
+		if h := keyOfPrompt(n, &p).Hash; hashes[h] {
+			t.Errorf("%s has the hash of another", what)
+		} else {
+			hashes[h] = true
+		}
 		start := 3
 		p.Request.Logprobs = &sglang.LogprobOptions{PromptStart: &start} // has no prefix
-		if id := identityOf(n, &p); id == (batcher.Identity{}) || seen[id] != "" {
+		if id := identityOf(n, &p); id == none || seen[id] != "" {
 			t.Errorf("%s with log probabilities has the identity of %q", what, seen[id])
 		}
 	}
@@ -96,20 +106,6 @@ func TestLongPromptsThatDifferAnywhereHaveIdentitiesOfTheirOwn(t *testing.T) {
 		}
 		add(fmt.Sprint("text ", at), Prompt{Request: sglang.Request{Text: string(text)}})
 		add(fmt.Sprint("ids ", at), Prompt{Request: sglang.Request{InputIDs: ids}})
-	}
-}
-
-func TestOnlyPromptsOfTheSameTextOrIDsAreTheSame(t *testing.T) {
-	prompts := []Prompt{
-		{Request: sglang.Request{Text: "ab"}}, {Request: sglang.Request{Text: "abc"}},
-		{Request: sglang.Request{InputIDs: []int32{1, 2}}}, {Request: sglang.Request{InputIDs: []int32{1, 3}}},
-	}
-	for i := range prompts {
-		for j := range prompts {
-			if same := samePrompt(&prompts[i], &prompts[j]); same != (i == j) {
-				t.Errorf("%d and %d: %t", i, j, same)
-			}
-		}
 	}
 }
 
@@ -133,9 +129,9 @@ func TestTheLengthOfATextFollowsWhatSGLangCounts(t *testing.T) {
 func BenchmarkIdentity(b *testing.B) {
 	n := newMergeKeys()
 	p := Prompt{Request: sglang.Request{Text: string(make([]byte, 8<<10))}}
-	prefix := p.prefix()
+	names := p.prefix()
 	b.ReportAllocs()
 	for b.Loop() {
-		n.of(&p, "", prefix)
+		n.of(&p, "", names)
 	}
 }

@@ -17,25 +17,28 @@ import (
 // and answers passed by value would make that twice as large.
 type batch = batcher.Batch[*Prompt, *Answer]
 
-// send sends a batch as one call and answers each member. It is the batcher's
-// Dispatch.
-func (u *Upstream) send(ctx context.Context, b *batch) (err error) {
+// sender is the batcher's Sender.
+type sender struct{ *Upstream }
+
+// Send implements batcher.Sender: it sends a batch as one call and ends each member as
+// soon as its result is there. Those that are left end with the error of the last call.
+func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	a := &attempt{
-		Upstream: u, batch: b, sent: time.Now(),
-		calls: make([]int, b.Len()), ended: make([]bool, b.Len()),
+		Upstream: u.Upstream, batch: b, sent: time.Now(), calls: make([]int, b.Len()), ended: make([]bool, b.Len()),
 		facts: &BatchFacts{ID: b.ID(), Reason: b.Reason(), Size: b.Len(), Predicted: b.Predicted()},
 	}
 	a.ctx, a.spans = u.traceBatch(ctx, b)
 	u.metrics.Released(b.Reason().String(), b.Len(), b.Limit(), b.Merged())
-	defer func() {
-		a.report()
-		a.spans.end(a.facts, a.split, err)
-	}()
 	a.sendAll()
 	if ctx.Err() != nil {
-		return ctx.Err() // nobody waits any more, or the batcher closes
+		a.err = ctx.Err() // nobody waits any more, or the batcher closes
 	}
-	return a.err // of the members that are left
+	a.report()
+	a.spans.end(a.facts, a.split, a.err)
+	if a.err == nil {
+		return nil
+	}
+	return slices.Repeat([]batcher.Result[*Answer]{{Err: a.err}}, b.Len())
 }
 
 // report tells the metrics and the status of the batch that has ended.
@@ -78,7 +81,7 @@ func (a *attempt) call(members []int) error {
 	if err != nil {
 		failed = telemetry.StatusName(ToStatus(err).Code())
 	}
-	a.metrics.Called(ctx, a.Snapshot().Model(), began, input, output, failed)
+	a.metrics.Called(ctx, a.Snapshot().Model, began, input, output, failed)
 	for k, i := range members {
 		stops[k]()
 		if a.ctx.Err() != nil && !a.ended[i] && a.batch.Context(i).Err() == nil {
@@ -284,7 +287,9 @@ func (a *attempt) deliver(i int, r sglang.Result) {
 	a.facts.CachedTokens += meta.CachedTokens
 	answer := &Answer{r.Answer, time.Since(a.sent), a.calls[i]}
 	a.spans.member(i, answer, nil)
-	a.batch.Answer(i, answer, batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens})
+	a.batch.Answer(i, batcher.Result[*Answer]{
+		Value: answer, Usage: batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens},
+	})
 }
 
 // blame ends a member with the error of the last call, which was about it.
@@ -304,7 +309,7 @@ func (a *attempt) reject(i int, err error) {
 func (a *attempt) fail(i int, err error) {
 	a.ended[i] = true
 	a.spans.member(i, nil, err)
-	a.batch.Fail(i, err)
+	a.batch.Answer(i, batcher.Result[*Answer]{Err: err})
 }
 
 // fault is what a call's error says.

@@ -10,6 +10,7 @@ type Snapshot struct {
 	Asked  bool // false only before the first check
 	Ready  bool
 	Reason string // why it was last not ready
+	Model  string // the name to show for what SGLang serves
 	Info   sglang.ServerInfo
 	Limits Limits
 	Texts  string // how texts are sent, and why: for people
@@ -28,14 +29,6 @@ func (u *Upstream) Snapshot() *Snapshot { return u.current.Load() }
 type Limits struct {
 	VocabSize       int // token ids are from 0 to VocabSize-1
 	MaxPromptTokens int
-}
-
-// Model is the name to show for what SGLang serves.
-func (s *Snapshot) Model() string {
-	if s.Info.ServedModelName != "" {
-		return s.Info.ServedModelName
-	}
-	return s.Info.ModelPath
 }
 
 // served is what makes a prompt prepared for one server wrong for another.

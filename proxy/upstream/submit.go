@@ -82,7 +82,7 @@ func (u *Upstream) begin(ctx context.Context) submission {
 
 // item makes the batcher's request. Its prompt is parsed, encoded and stamped by the
 // same snapshot.
-func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Request[*Prompt], err error) {
+func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Item[*Prompt], err error) {
 	caller := callerOf(ctx, host)
 	if err := caller.reserve(); err != nil {
 		return item, err
@@ -98,8 +98,8 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 		return item, err
 	}
 	p.Request.RID, p.sampled = sglang.NewRID(), s.trace != context.Background()
-	prefix, key := p.prefix(), p.key()
-	return batcher.Request[*Prompt]{
+	names, key := p.prefix(), p.key()
+	return batcher.Item[*Prompt]{
 		Value:    p,
 		Bytes:    len(p.Request.Text) + 4*len(p.Request.InputIDs),
 		Tokens:   s.textLength.tokens(&p.Request),
@@ -107,8 +107,8 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 		Priority: p.queuePriority(),
 		Caller:   caller.Name,
 		Weight:   caller.Weight,
-		Prefix:   prefix,
-		Same:     s.mergeKeys.of(p, key, prefix),
+		Prefix:   names,
+		MergeKey: s.mergeKeys.of(p, key, names),
 	}, nil
 }
 
@@ -123,7 +123,7 @@ func (s *Snapshot) bind(p *Prompt) error {
 
 // failed ends a request with an error.
 func (s *submission) failed(err error) Outcome {
-	s.metrics.Ended(s.trace, s.snapshot.Model(), s.began, endOf(err))
+	s.metrics.Ended(s.trace, s.snapshot.Model, s.began, endOf(err))
 	return Outcome{Err: err}
 }
 
@@ -138,7 +138,7 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 	if err != nil {
 		return s.failed(err)
 	}
-	s.metrics.Ended(s.trace, s.snapshot.Model(), s.began, telemetry.End{Outcome: telemetry.OutcomeAnswered})
+	s.metrics.Ended(s.trace, s.snapshot.Model, s.began, telemetry.End{Outcome: telemetry.OutcomeAnswered})
 	s.textLength.learn(&p.Request, answer.Meta.PromptTokens)
 	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
 }

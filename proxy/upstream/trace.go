@@ -128,7 +128,7 @@ func (u *Upstream) traceSampledBatch(ctx context.Context, b *batch) (context.Con
 			id, attribute.Int(telemetry.BatchSize, b.Len()), attribute.Int(telemetry.BatchRequests, requests),
 			attribute.String(telemetry.BatchReason, b.Reason().String()),
 			attribute.String(telemetry.GenAIOperation, telemetry.OperationPrefill), attribute.String(telemetry.GenAIProvider, telemetry.ProviderSGLang),
-			attribute.String(telemetry.GenAIModel, u.Snapshot().Model()),
+			attribute.String(telemetry.GenAIModel, u.Snapshot().Model),
 			attribute.String(telemetry.ServerAddress, host), attribute.Int(telemetry.ServerPort, port),
 		))
 	if p := b.Predicted(); p > 0 {

@@ -62,10 +62,9 @@ func New(cfg Config, batching batcher.Settings, tracer *telemetry.Tracer, metric
 	if u.client, err = cfg.client(tracer.Inject); err != nil {
 		return nil, &FieldError{"upstream", err.Error()}
 	}
-	if u.Queue, err = batcher.New(u.send, batching); err != nil {
+	if u.Queue, err = batcher.New(sender{u}, batching); err != nil {
 		return nil, err
 	}
-	u.Queue.MergeIf(samePrompt)
 	u.through, u.closeIdle = u.passThrough()
 	return u, nil
 }
@@ -85,8 +84,7 @@ func (u *Upstream) Flush(ctx context.Context, timeout time.Duration) error {
 
 // Pending is how many requests are accepted and not ended.
 func (u *Upstream) Pending() int {
-	pending, _ := u.Queue.Load(nil)
-	return pending
+	return u.Queue.Pending()
 }
 
 // Close ends what is left and returns when nothing runs any more, except Watch,

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ func (u *Upstream) ask(ctx context.Context, learn bool, s *Snapshot) error {
 	if err != nil {
 		return u.absence(err)
 	}
-	s.Info = info
+	s.Info, s.Model = info, cmp.Or(info.ServedModelName, info.ModelPath)
 	s.Limits = u.learnLimits(ctx, info)
 	s.encoder = u.tokenizers.choose(ctx, u.client, info)
 	s.Texts = s.encoder.why
@@ -229,7 +230,7 @@ func (u *Upstream) contextLimit(ctx context.Context) int {
 func (u *Upstream) logTurn(before, now *Snapshot) {
 	switch {
 	case now.Ready && !before.Ready:
-		u.log.Info("ready", "model", now.Model(), "sglang", now.Info.Version, "upstream", u.URL(),
+		u.log.Info("ready", "model", now.Model, "sglang", now.Info.Version, "upstream", u.URL(),
 			"simulated", now.Info.Simulator != nil, "vocab_size", now.Limits.VocabSize,
 			"max_prompt_tokens", now.Limits.MaxPromptTokens, "prompts", now.Texts)
 	case !now.Ready && (before.Ready || !before.Asked):

@@ -1,0 +1,200 @@
+package batcher
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"paceline/batcher/prefix"
+	"paceline/batcher/tune"
+)
+
+// release asks the policy what is due, starts those batches, and sets the timer
+// for what is due next. It ends a drain that has nothing left. It requires mu.
+func (b *Batcher[Q, R]) release(now time.Time) {
+	for b.queue.count > 0 {
+		s := b.effective()
+		free := b.breaker.slots(s.MaxInFlight, now) - len(b.inFlight)
+		d := decide(b.look(&s, free, now), &s, &moment{now: now, free: free, draining: b.draining, turn: b.ordered / (agedShare - 1)})
+		if d.take == 0 {
+			b.wakeUp(d.wake, now)
+			break
+		}
+		b.start(b.queue.lanes[d.lane], &d, &s, now)
+	}
+	for _, l := range b.queue.lanes {
+		l.crowded = false
+	}
+	b.settle()
+}
+
+// effective returns the settings with what the mode decides by itself. It requires
+// mu.
+func (b *Batcher[Q, R]) effective() Settings {
+	s := b.settings
+	if tokens := b.forwardsBudget(); tokens > 0 && (s.BatchTokens == 0 || tokens < s.BatchTokens) {
+		s.BatchTokens = tokens
+	}
+	switch s.Mode {
+	case ModeUnbatched:
+		s.BatchSize, s.MaxInFlight = 1, math.MaxInt
+	case ModeAuto:
+		s.BatchSize, s.MaxWait = b.auto.Choose(b.queue.count, b.stats.InFlightRequests, &b.meter)
+		s.MaxInFlight = tune.InFlight
+	}
+	return s
+}
+
+// minShare is the least part of the prompts' tokens that a budget counts as not
+// cached: what is cached costs a little, and the next prompts may not be.
+const minShare = 0.1
+
+// forwardsBudget returns BatchForwards in prompt tokens, some of which are cached;
+// 0: no bound. It requires mu.
+func (b *Batcher[Q, R]) forwardsBudget() int64 {
+	return int64(float64(b.settings.BatchForwards) * float64(b.server.ForwardTokens) / max(b.meter.UncachedShare(), minShare))
+}
+
+// look returns what the policy sees of each lane; nothing while no slot is free.
+// It requires mu.
+func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
+	b.view = b.view[:0]
+	if free <= 0 {
+		return b.view
+	}
+	for _, l := range b.queue.lanes {
+		since := l.oldest().since
+		v := laneView{
+			count: l.prompts.Len(), open: l.open(), tokens: l.tokens, bytes: l.bytes,
+			oldest: since, since: since, priority: l.priority,
+		}
+		if g := l.neediest(); g != nil {
+			v.attained = g.caller.attained
+		}
+		if v.open < v.count && l.released.After(since) {
+			v.since = l.released // the oldest may be held: the rest fills a batch of its own
+		}
+		if len(l.urgent) > 0 && b.meter.Cost().Ready() {
+			v.last = l.urgent[0].leader().deadline.Add(-b.horizon(l, s, now))
+		}
+		if l.crowded {
+			v.open = 0 // until a batch in flight ends
+		}
+		b.view = append(b.view, v)
+	}
+	return b.view
+}
+
+// horizon returns the longest time until a batch of the lane that goes now is
+// answered. It requires mu.
+func (b *Batcher[Q, R]) horizon(l *lane[Q, R], s *Settings, now time.Time) time.Duration {
+	n, cost := min(l.open(), s.BatchSize), b.meter.Cost()
+	tokens := float64(l.tokens) / float64(l.prompts.Len()) * float64(n) * b.meter.UncachedShare()
+	return cost.AtMost(b.meter.Backlog(now) + cost.Predict(n, tokens))
+}
+
+// start takes prompts from a lane as decided and sends them as one batch. It
+// requires mu.
+func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.Time) {
+	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now, limit: s.BatchSize, members: make([]member[Q, R], 0, d.take)}
+	uncached := b.fill(batch, l, d, s, now)
+	n := len(batch.members)
+	if n == 0 {
+		return // all of them were too late
+	}
+	b.batches++
+	batch.id = b.batches
+	batch.ctx, batch.cancel = context.WithCancel(context.Background())
+	batch.used = tune.Account{Prompts: n, Released: now, Clean: true}
+	batch.used.Predicted, batch.predicted = b.meter.Sent(n, uncached, len(b.inFlight), now)
+	for i := range batch.members {
+		batch.bind(i)
+	}
+	batch.merged = batch.live - n
+	if d.fifo {
+		b.ordered = max(0, b.ordered-(agedShare-1)*n)
+	} else {
+		b.ordered = min(b.ordered+n, (agedShare-1)*s.BatchSize)
+	}
+	l.released = now
+	b.inFlight[batch] = struct{}{}
+	b.stats.InFlightRequests += batch.live
+	b.stats.Releases[batch.reason].Batches++
+	b.stats.Releases[batch.reason].Requests += uint64(batch.live)
+	b.stats.Merged += uint64(batch.merged)
+	b.running.Go(batch.send)
+}
+
+// fill moves prompts from the lane into the batch: in order of arrival if so
+// decided; else first those whose deadline presses, then as the lane orders them.
+// It returns the tokens that they are expected to cost. It requires mu.
+func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *Settings, now time.Time) (uncached float64) {
+	var tokens, bytes int64
+	var urgentBy time.Time // the batch after this one would be too late
+	if len(l.urgent) > 0 {
+		urgentBy = now.Add(2*b.horizon(l, s, now) + s.MaxWait)
+	}
+	for len(batch.members) < d.take && l.prompts.Len() > 0 {
+		p := l.next(d.fifo, urgentBy)
+		first := len(batch.members) == 0
+		if p == nil || d.fifo && !first && !d.until.IsZero() && p.since.After(d.until) {
+			break
+		}
+		it := p.leader()
+		if err := b.late(it, now); err != nil {
+			b.fail(it, err)
+			b.stats.Cancelled++
+			continue
+		}
+		if !d.fifo && b.crowded(b.model.Room(&p.entry), first) {
+			batch.reason, l.crowded = ReasonBudget, true
+			break
+		}
+		tokens, bytes = tokens+int64(it.Tokens), bytes+int64(it.Bytes)
+		if !first && (s.BatchTokens > 0 && tokens > s.BatchTokens || s.BatchBytes > 0 && bytes > s.BatchBytes) {
+			batch.reason = ReasonBudget
+			break
+		}
+		m := member[Q, R]{leader: it, items: p.items, uncached: b.uncached(it), inFlight: b.queue.send(p)}
+		b.callers.serve(it.caller, m.uncached+1) // a cached prompt is not free either
+		uncached += m.uncached
+		batch.members = append(batch.members, m)
+	}
+	return uncached
+}
+
+// cacheShare is the part of the server's cache that is set aside for prompts that
+// share: the rest is for what it keeps beside.
+const cacheShare = 0.8
+
+// crowded reports whether a prompt that needs so many blocks of the server's cache
+// would push out what others in flight and behind them will find there. One alone
+// always goes. It requires mu.
+func (b *Batcher[Q, R]) crowded(room int, first bool) bool {
+	if room == 0 || b.server.CacheTokens == 0 || len(b.inFlight) == 0 && first {
+		return false
+	}
+	return float64((b.model.Reserved()+room)*prefix.BlockTokens) > cacheShare*float64(b.server.CacheTokens)
+}
+
+// wakeUp sets the timer for t, or for the end of the breaker's pause; a zero t
+// needs none. It requires mu.
+func (b *Batcher[Q, R]) wakeUp(t, now time.Time) {
+	if b.breaker.open(now) {
+		t = b.breaker.openUntil
+	}
+	if t.IsZero() || t.Equal(b.wakeAt) {
+		return
+	}
+	b.wakeAt = t
+	b.timer.Reset(t.Sub(now))
+}
+
+func (b *Batcher[Q, R]) wake() {
+	b.mu.Lock()
+	defer b.unlock()
+	b.wakeAt = time.Time{}
+	if !b.closed {
+		b.release(time.Now())
+	}
+}

@@ -1,0 +1,84 @@
+package tune
+
+import (
+	"fmt"
+	"time"
+)
+
+// Plan is what Auto has chosen, and why.
+type Plan struct {
+	BatchSize   int
+	BatchTokens int64 // max prompt tokens in a batch; 0: no bound
+	MaxWait     time.Duration
+	MaxInFlight int
+	Why         string // for people
+}
+
+// InFlight is the number of batches that Auto keeps in flight: one is computed
+// while the next is parsed.
+const InFlight = 2
+
+const (
+	maxSize   = 64                   // beyond this nothing was gained on any server measured
+	minEnough = 16                   // below this a misjudged cost per batch is dear: 8 gave away 6 % on a real server
+	overhead  = 0.01                 // share of a batch's time that its fixed cost may be
+	maxWait   = 5 * time.Millisecond // the callers of one batch come back within this
+	window    = 12                   // batches over which the number of callers is observed
+)
+
+// Auto chooses size and wait from the learned cost. The size is an equal share of
+// all requests here for each batch in flight and the one that waits, so that a
+// slot never stands empty for want of requests; it is smaller where fewer carry a
+// batch's fixed cost, too. While the server is busy those who were answered just
+// now count as here: they are about to come back. A request waits for company at
+// most as long as its own prompt takes.
+type Auto struct {
+	size  int
+	wait  time.Duration
+	bound string // what bounds size
+
+	batches      int // ended since the window began
+	before, here int // max requests here at once: in the window before, and since
+}
+
+// Choose chooses for a number of requests that wait and that are in flight.
+func (a *Auto) Choose(waiting, inFlight int, m *Meter) (size int, wait time.Duration) {
+	here := waiting + inFlight
+	a.here = max(a.here, here)
+	if inFlight > 0 {
+		here = max(a.before, a.here)
+	}
+	a.size, a.bound = (here+InFlight)/(InFlight+1), "all prompts here shared among the batches in flight and the next"
+	a.wait = maxWait
+	if prompt := m.prompt(); m.cost.Ready() && prompt > 0 {
+		a.wait = min(maxWait, seconds(prompt))
+		if enough := m.cost.PerBatch / overhead / prompt; enough < float64(a.size) {
+			a.size, a.bound = max(min(a.size, minEnough), int(enough)), "as many as carry a batch's fixed cost"
+		}
+	}
+	if a.size > maxSize {
+		a.size, a.bound = maxSize, "the largest that gains anything"
+	}
+	a.size = max(1, a.size)
+	return a.size, a.wait
+}
+
+// Ended counts a batch that ended.
+func (a *Auto) Ended() {
+	if a.batches++; a.batches >= window {
+		a.batches, a.before, a.here = 0, a.here, 0
+	}
+}
+
+// Plan returns the last choice; tokens is its Plan.BatchTokens.
+func (a *Auto) Plan(c Cost, tokens int64) Plan {
+	why := "nothing learned yet of the cost"
+	if c.Ready() {
+		why = fmt.Sprintf("a batch costs %.1f ms, a prompt %.1f ms, a thousand tokens %.1f ms (predictions are off by %.0f %%)",
+			1e3*c.PerBatch, 1e3*c.PerRequest, 1e6*c.PerToken, 100*c.Error)
+	}
+	return Plan{
+		BatchSize: a.size, BatchTokens: tokens, MaxWait: a.wait, MaxInFlight: InFlight,
+		Why: fmt.Sprintf("size %d: %s; %s", a.size, a.bound, why),
+	}
+}

@@ -1,0 +1,119 @@
+// Package tune learns what a batch costs the server, and chooses the size of
+// batches by it.
+//
+// A Meter observes batches as they are sent and end, predicts how long the next
+// takes, and learns its Cost. An Auto chooses batch size and wait from that.
+//
+// The package is pure: it has no locks and no clock, and its types are used by
+// one goroutine at a time. Every time is handed in.
+//
+// Read cost.go first, then meter.go and auto.go.
+package tune
+
+import (
+	"math"
+	"time"
+)
+
+// Cost is what a batch costs the server, as learned from the batches so far:
+//
+//	seconds = PerBatch + PerRequest·prompts + PerToken·uncached tokens
+type Cost struct {
+	PerBatch, PerRequest, PerToken float64 // seconds
+
+	Batches int     // it was learned from; see Ready
+	Error   float64 // mean relative error of recent predictions
+}
+
+const (
+	readyBatches = 12   // fewer say little about three numbers
+	memory       = 0.98 // weight of a lesson against the next: about fifty are remembered
+	errorMemory  = 0.1  // weight of one error: about ten are remembered
+	kiloToken    = 1000 // tokens are counted in thousands, so that the sums are of one magnitude
+	solveRounds  = 1000 // some 15 µs; the last solution is the start, so few are needed
+
+	// delivery is the longest time to hand an answer to its caller.
+	delivery = 5 * time.Millisecond
+)
+
+// Ready reports whether enough was learned to predict.
+func (c Cost) Ready() bool { return c.Batches >= readyBatches }
+
+// Predict returns the time of a batch, or 0 while Ready is false.
+func (c Cost) Predict(prompts int, uncachedTokens float64) time.Duration {
+	if !c.Ready() {
+		return 0
+	}
+	return seconds(c.PerBatch + c.PerRequest*float64(prompts) + c.PerToken*max(0, uncachedTokens))
+}
+
+// AtLeast bounds a prediction from below by the error of recent ones.
+func (c Cost) AtLeast(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * max(0.25, 1-2*c.Error))
+}
+
+// AtMost bounds a prediction from above by the error of recent ones, delivery of
+// the answer included.
+func (c Cost) AtMost(d time.Duration) time.Duration {
+	return delivery + time.Duration(float64(d)*min(4, 1.1+2*c.Error))
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// learner fits Cost by least squares of the relative error over recent lessons,
+// with numbers that are not negative.
+type learner struct {
+	cost Cost
+	best [3]float64 // Cost as solved: the tokens in thousands
+
+	// Decayed sums over the lessons, of x·xᵀ and x·y with x and y divided by the
+	// seconds: a short lesson counts as much as a long one.
+	xx [3][3]float64
+	xy [3]float64
+}
+
+// learn learns from some batches that together kept the server busy for took.
+func (l *learner) learn(batches, prompts int, uncachedTokens float64, took time.Duration) {
+	c, y := &l.cost, took.Seconds()
+	if c.Ready() {
+		predicted := float64(batches)*c.PerBatch + float64(prompts)*c.PerRequest + uncachedTokens*c.PerToken
+		c.Error += errorMemory * (min(math.Abs(predicted-y)/y, 2) - c.Error)
+	}
+	x := [3]float64{float64(batches) / y, float64(prompts) / y, uncachedTokens / kiloToken / y}
+	for i := range x {
+		for j := range x {
+			l.xx[i][j] = memory*l.xx[i][j] + x[i]*x[j]
+		}
+		l.xy[i] = memory*l.xy[i] + x[i]
+	}
+	c.Batches += batches
+	NonNegative(l.best[:], [][]float64{l.xx[0][:], l.xx[1][:], l.xx[2][:]}, l.xy[:], solveRounds)
+	c.PerBatch, c.PerRequest, c.PerToken = l.best[0], l.best[1], l.best[2]/kiloToken
+}
+
+// NonNegative moves a towards the numbers of at least 0 that solve the least
+// squares problem with normal equations xx·a = xy, for at most so many rounds.
+//
+// It goes down along one number after the other, which for non-negative least
+// squares always ends at the best.
+func NonNegative(a []float64, xx [][]float64, xy []float64, rounds int) {
+	const enough = 1e-12
+	for range rounds {
+		moved := 0.0
+		for j := range a {
+			if xx[j][j] == 0 {
+				continue
+			}
+			left := xy[j]
+			for k := range a {
+				left -= xx[j][k] * a[k]
+			}
+			step := max(-a[j], left/xx[j][j])
+			a[j] += step
+			moved = max(moved, math.Abs(step)*math.Sqrt(xx[j][j]))
+		}
+		if moved < enough {
+			return
+		}
+	}
+}

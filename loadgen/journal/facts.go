@@ -1,0 +1,68 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"paceline/loadgen/target"
+)
+
+// Fact is something that must be equal for two sweeps to be the same one: the value of a
+// flag, the prompts, the server.
+type Fact struct {
+	Name  string `json:"name"` // a flag with its dash, or words
+	Value string `json:"value"`
+}
+
+// Differences describes the facts that differ between there and here, in their order. A fact
+// of here that is in allowed may differ.
+func Differences(there, here []Fact, allowed ...Fact) (out []string) {
+	other := map[string]string{}
+	for _, f := range here {
+		other[f.Name] = f.Value
+	}
+	for _, f := range there {
+		switch v, found := other[f.Name]; {
+		case !found:
+			out = append(out, fmt.Sprintf("%s: %q there and not told here", f.Name, f.Value))
+		case v != f.Value && !slices.Contains(allowed, Fact{f.Name, v}):
+			out = append(out, fmt.Sprintf("%s: %q there and %q here", f.Name, f.Value, v))
+		}
+		delete(other, f.Name)
+	}
+	for _, f := range here {
+		if v, left := other[f.Name]; left {
+			out = append(out, fmt.Sprintf("%s: not told there and %q here", f.Name, v))
+		}
+	}
+	return out
+}
+
+// summary joins differences to a clause, the first few of many.
+func summary(differences []string) string {
+	const few = 5
+	if more := len(differences) - few; more > 0 {
+		return strings.Join(differences[:few], "; ") + fmt.Sprintf("; and %d more", more)
+	}
+	return strings.Join(differences, "; ")
+}
+
+// PromptFacts distinguishes prompts from any others without holding them.
+func PromptFacts(prompts []target.Prompt) []Fact {
+	h := sha256.New()
+	for _, p := range prompts {
+		for _, text := range []string{p.ID, p.Text, p.Tail} {
+			_ = binary.Write(h, binary.BigEndian, uint64(len(text))) // a hash returns no error
+			_, _ = io.WriteString(h, text)
+		}
+		_ = binary.Write(h, binary.BigEndian, []bool{p.Follows, p.Joins})
+		_ = binary.Write(h, binary.BigEndian, []time.Duration{p.Pause, p.Stagger, p.At})
+	}
+	return []Fact{{"prompts", fmt.Sprint(len(prompts))}, {"hash of the prompts", hex.EncodeToString(h.Sum(nil)[:8])}}
+}

@@ -1,0 +1,247 @@
+// Package journal keeps what a sweep measures on the disk, run by run, so that a process that
+// is killed loses no more than the cell it was measuring.
+//
+// Two files lie in the directory of the report: runs.jsonl (this file) has a line for the
+// sweep, one for each run, and one for each time that the sweep was resumed; requests.jsonl
+// (requests.go) has a line for each request. Start with Create and Resume. A sweep may be
+// resumed only if its facts (facts.go) are the same.
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/sweep"
+	"paceline/loadgen/target"
+)
+
+// The files of a journal, in the directory of the report.
+const (
+	RunsFile     = "runs.jsonl"
+	RequestsFile = "requests.jsonl"
+)
+
+// Beginning says which sweep a journal is of.
+type Beginning struct {
+	At    time.Time `json:"at"`
+	Args  []string  `json:"args"`  // the flags of the command line
+	Facts []Fact    `json:"facts"` // what a sweep that goes on must share
+
+	// Before are the settings of the proxies before the sweep, by their admin addresses. The
+	// sweep puts them back, also if it was killed and resumed.
+	Before map[string]target.Settings `json:"before,omitempty"`
+}
+
+// entry is a line of runs.jsonl.
+type entry struct {
+	Sweep   *Beginning  `json:"sweep,omitempty"`      // on the first line
+	Resumed *time.Time  `json:"resumed_at,omitempty"` // the sweep went on
+	Changed *change     `json:"changed,omitempty"`    // beside Resumed
+	Run     *report.Run `json:"run,omitempty"`
+}
+
+// change is what differs from the beginning after a resumption.
+type change struct {
+	Flags  []Fact                     `json:"flags,omitempty"`  // with their new values
+	Before map[string]target.Settings `json:"before,omitempty"` // nil: as it was
+}
+
+// Contents is what a journal holds.
+type Contents struct {
+	Beginning
+	Resumed []time.Time
+	Runs    []report.Run // in the order in which they were measured
+}
+
+func (c *Contents) resume(at time.Time, to change) {
+	c.Resumed = append(c.Resumed, at)
+	for _, flag := range to.Flags {
+		c.Args = append(c.Args, flag.Name, flag.Value)
+		for i := range c.Facts {
+			if c.Facts[i].Name == flag.Name {
+				c.Facts[i].Value = flag.Value
+			}
+		}
+	}
+	if to.Before != nil {
+		c.Before = to.Before
+	}
+}
+
+// Journal is open for the runs of a sweep. It is not safe for concurrent use.
+type Journal struct {
+	Contents              // when it was opened
+	Kept     []report.Run // whole cells that need not be measured again
+
+	runs, requests *os.File
+}
+
+// Create begins a journal. It overwrites the files of an earlier one.
+func Create(dir string, b Beginning) (*Journal, error) {
+	runs, err := os.Create(filepath.Join(dir, RunsFile))
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{Contents: Contents{Beginning: b}, runs: runs}
+	if err = j.write(entry{Sweep: &b}); err == nil {
+		j.requests, err = os.Create(filepath.Join(dir, RequestsFile))
+	}
+	if err != nil {
+		return nil, errors.Join(err, runs.Close())
+	}
+	return j, nil
+}
+
+// Resume opens the journal of a sweep that is to go on as plan and b describe. It refuses a
+// journal of another sweep, and leaves it as it was; only the repeats may grow. A last line
+// that a crash has cut is dropped, and so are the requests of runs that are not kept. ended
+// says that the sweep had put back the settings of the proxies, which may have changed since.
+func Resume(dir string, plan sweep.Plan, b Beginning, ended bool) (*Journal, error) {
+	path := filepath.Join(dir, RunsFile)
+	runs, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, missing(path, err)
+	}
+	j := &Journal{runs: runs}
+	if err := j.resume(plan, b, ended); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), runs.Close())
+	}
+	if j.Before == nil {
+		j.Before = map[string]target.Settings{}
+	}
+	for addr, settings := range b.Before {
+		if _, known := j.Before[addr]; !known { // the proxy has moved
+			j.Before[addr] = settings
+		}
+	}
+	j.Kept = plan.WholeCells(j.Runs)
+	if j.requests, err = keepRequests(filepath.Join(dir, RequestsFile), j.Kept); err != nil {
+		return nil, errors.Join(err, runs.Close())
+	}
+	return j, nil
+}
+
+func (j *Journal) resume(plan sweep.Plan, b Beginning, ended bool) error {
+	held, good, err := read(j.runs)
+	if err != nil {
+		return err
+	}
+	to := change{Flags: moreRepeats(held.Facts, plan.Repeats)}
+	if d := Differences(held.Facts, b.Facts, to.Flags...); len(d) > 0 {
+		return fmt.Errorf("another sweep than this: %s", summary(d))
+	}
+	if ended {
+		to.Before = b.Before
+	}
+	if err := j.runs.Truncate(good); err != nil {
+		return err
+	}
+	if _, err := j.runs.Seek(good, io.SeekStart); err != nil {
+		return err
+	}
+	held.resume(b.At, to)
+	j.Contents = held
+	return j.write(entry{Resumed: &b.At, Changed: &to})
+}
+
+// moreRepeats returns the flag -repeats if it has grown. The repeats that are measured stay
+// valid, because the order of each is drawn in turn. With fewer it is another sweep.
+func moreRepeats(held []Fact, repeats int) []Fact {
+	for _, f := range held {
+		if had, err := strconv.Atoi(f.Value); f.Name == "-repeats" && err == nil && repeats > had {
+			return []Fact{{Name: f.Name, Value: strconv.Itoa(repeats)}}
+		}
+	}
+	return nil
+}
+
+// Measured writes a run and its requests. They are on the disk when it returns.
+func (j *Journal) Measured(run report.Run, requests []report.Request) error {
+	if err := report.WriteRequests(j.requests, requests); err != nil {
+		return err
+	}
+	if err := j.requests.Sync(); err != nil {
+		return fmt.Errorf("%s: %w", RequestsFile, err)
+	}
+	return j.write(entry{Run: &run})
+}
+
+// Close closes the files.
+func (j *Journal) Close() error { return errors.Join(j.runs.Close(), j.requests.Close()) }
+
+func (j *Journal) write(e entry) error {
+	line, err := json.Marshal(e)
+	if err == nil {
+		_, err = j.runs.Write(append(line, '\n'))
+	}
+	if err == nil {
+		err = j.runs.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", j.runs.Name(), err)
+	}
+	return nil
+}
+
+// Read reads the journal in a directory.
+func Read(dir string) (Contents, error) {
+	path := filepath.Join(dir, RunsFile)
+	f, err := os.Open(path)
+	if err != nil {
+		return Contents{}, missing(path, err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	held, _, err := read(f)
+	if err != nil {
+		return held, fmt.Errorf("%s: %w", path, err)
+	}
+	return held, nil
+}
+
+func missing(path string, err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no %s, which a sweep writes as it goes", path)
+	}
+	return err
+}
+
+// read reads whole lines; good is where they end. Only a last line without an end may be
+// other than JSON.
+func read(r io.Reader) (held Contents, good int64, err error) {
+	n := 0
+	for line, err := range wholeLines(r) {
+		if err != nil {
+			return held, good, err
+		}
+		n++
+		var e entry
+		if err := json.Unmarshal(bytes.TrimSpace(line), &e); err != nil {
+			return held, good, fmt.Errorf("line %d: %w", n, err)
+		}
+		switch {
+		case (e.Sweep != nil) != (n == 1):
+			return held, good, fmt.Errorf("line %d: the first line, and no other, must describe the sweep", n)
+		case e.Sweep != nil:
+			held.Beginning = *e.Sweep
+		case e.Resumed != nil && e.Changed != nil:
+			held.resume(*e.Resumed, *e.Changed)
+		case e.Resumed != nil:
+			held.resume(*e.Resumed, change{})
+		case e.Run != nil:
+			held.Runs = append(held.Runs, *e.Run)
+		}
+		good += int64(len(line))
+	}
+	if good == 0 {
+		return held, good, errors.New("holds no sweep")
+	}
+	return held, good, nil
+}

@@ -1,0 +1,240 @@
+// Package load makes the prompts that a sweep sends: of each trajectory the first turn, or
+// more of its turns, as often as there are rollouts, or a mix of these; or the requests of a
+// recorded trace. Read Options first.
+package load
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"paceline/loadgen/prompt"
+	"paceline/loadgen/report"
+	"paceline/loadgen/target"
+	"paceline/loadgen/trajectory"
+)
+
+// Options say what is sent. Their flags are named in the errors of Validate.
+type Options struct {
+	Count int    // trajectories or requests of a trace, at most
+	Seed  uint64 // of generated trajectories and of a mix
+
+	// The source: one of these files, or generated trajectories.
+	Trajectories, Problems, Trace string
+
+	Turns    int           // of each trajectory; 0: all
+	Rollouts int           // copies of each trajectory
+	Stagger  time.Duration // between the beginnings of two copies; 0: together
+	EnvScale float64       // share of the recorded execution time that passes before the next turn
+	Mix      Mix
+
+	System, Instance string // files of prompts; empty: the trajectories' or our own
+	ChatTemplate     string // a name or a file; see prompt.FindChatTemplate
+}
+
+// Validate names the flag whose value is out of range, or does not fit another.
+func (o Options) Validate() error {
+	switch {
+	case o.Count < 1:
+		return fmt.Errorf("-n: must be at least 1, got %d", o.Count)
+	case o.Turns < 0:
+		return fmt.Errorf("-turns: must be at least 0, got %d", o.Turns)
+	case o.Rollouts < 1:
+		return fmt.Errorf("-rollouts: must be at least 1, got %d", o.Rollouts)
+	case !(o.EnvScale >= 0) || o.EnvScale > 1000:
+		return fmt.Errorf("-env-scale: must be from 0 to 1000, got %v", o.EnvScale)
+	case o.Trajectories != "" && o.Problems != "":
+		return fmt.Errorf("-trajectories and -problems: give one, not both")
+	case o.Trace != "" && (o.Trajectories != "" || o.Problems != ""):
+		return fmt.Errorf("-trace: give it without -trajectories and -problems")
+	case o.Trace != "" && (o.Turns != 1 || o.Rollouts != 1 || o.Mix.shares != nil):
+		return fmt.Errorf("-trace: has neither turns nor rollouts to choose: give it without -turns, -rollouts and -mix")
+	case o.Stagger < 0:
+		return fmt.Errorf("-stagger: must be at least 0s, got %v", o.Stagger)
+	case o.Stagger > 0 && o.Rollouts < 2 && o.Mix.shares == nil:
+		return fmt.Errorf("-stagger: needs -rollouts or -mix")
+	}
+	if _, err := prompt.FindChatTemplate(o.ChatTemplate); err != nil {
+		return fmt.Errorf("-chat-template: %w", err)
+	}
+	return nil
+}
+
+// Load is what a sweep sends.
+type Load struct {
+	Prompts []target.Prompt
+	Source  report.Source
+	EnvExec *report.EnvExec // nil where the source has no execution times
+}
+
+// Read reads or generates a load. Every error is one of the input.
+func Read(o Options) (Load, error) {
+	if o.Trace != "" {
+		return readTrace(o)
+	}
+	template, err := prompt.Load(o.System, o.Instance)
+	if err != nil {
+		return Load{}, err
+	}
+	chat, err := prompt.FindChatTemplate(o.ChatTemplate)
+	if err != nil {
+		return Load{}, err
+	}
+	all, source, err := readTrajectories(o)
+	if err != nil {
+		return Load{}, err
+	}
+	all = all[:min(len(all), o.Count)]
+	l := Load{Source: source, EnvExec: envExec(all)}
+	s := &l.Source
+	s.Template = templateText(o, chat, all)
+	s.Count, s.Turns, s.Rollouts, s.EnvScale, s.StaggerSeconds = len(all), o.Turns, o.Rollouts, o.EnvScale, o.Stagger.Seconds()
+	var first []string // the texts of the first turns
+	kinds := o.Mix.assign(len(all), o.Seed)
+	for i, t := range all {
+		own, err := template.For(t.SystemPrompt, t.InstancePrompt)
+		if err != nil {
+			return Load{}, fmt.Errorf("trajectory %s: %w", t.ID, err)
+		}
+		n, copies := o.turnsAndCopies(kinds[i])
+		turns := o.conversation(chat, own, t, n)
+		for c := range copies {
+			l.Prompts = append(l.Prompts, o.copyOf(turns, c, kinds[i])...)
+			first = append(first, turns[0].Text+turns[0].Tail)
+		}
+		for k, p := range turns {
+			s.PromptBytesTotal += int64(copies * (len(p.Text) + len(p.Tail)))
+			if k > 0 {
+				s.SharedBytes += int64(copies * len(turns[k-1].Text))
+			}
+		}
+		if kinds[i] != "" {
+			if s.Mix == nil {
+				s.Mix = map[string]int{}
+			}
+			s.Mix[kinds[i]]++
+		}
+	}
+	s.SharedBytes += report.SharedPrefixBytes(first)
+	s.Requests = len(l.Prompts)
+	return l, nil
+}
+
+// copyOf returns the n-th copy of a conversation, from 0.
+func (o Options) copyOf(turns []target.Prompt, n int, kind string) []target.Prompt {
+	of := make([]target.Prompt, len(turns))
+	for i, p := range turns {
+		p.Kind = kind
+		if n > 0 {
+			p.ID = fmt.Sprintf("%s#%d", p.ID, n+1)
+		}
+		of[i] = p
+	}
+	if n > 0 {
+		of[0].Joins, of[0].Stagger = true, o.Stagger
+	}
+	return of
+}
+
+// conversation returns the prompts of a trajectory's first n turns: all for 0, and at least
+// the first.
+func (o Options) conversation(chat prompt.ChatTemplate, template prompt.Template, t trajectory.Trajectory, n int) []target.Prompt {
+	if n == 0 || n > len(t.Steps) {
+		n = max(1, len(t.Steps))
+	}
+	before := make([]prompt.Exchange, n-1)
+	for i := range before {
+		s := t.Steps[i]
+		before[i] = prompt.Exchange{Thought: s.Thought, Action: s.Action, Observation: s.Observation}
+	}
+	turns := make([]target.Prompt, n)
+	last := ""
+	for i := n - 1; i >= 0; i-- { // the last turn first, because the others are beginnings of its text
+		text, tail := prompt.RenderParts(chat, template.Turn(t.Problem, before[:i], t.MaxSteps))
+		if strings.HasPrefix(last, text) {
+			text = last[:len(text)] // kept once in memory
+		} else {
+			last = text
+		}
+		turns[i] = target.Prompt{ID: t.ID, Text: text, Tail: tail, Follows: i > 0}
+		if i > 0 {
+			turns[i].Pause = time.Duration(o.EnvScale * t.Steps[i-1].EnvExecSeconds * float64(time.Second))
+		}
+	}
+	return turns
+}
+
+func readTrajectories(o Options) ([]trajectory.Trajectory, report.Source, error) {
+	switch {
+	case o.Trajectories != "":
+		t, err := trajectory.ReadFile(o.Trajectories)
+		return t, report.Source{Kind: "trajectories", File: filepath.Base(o.Trajectories)}, err
+	case o.Problems != "":
+		t, err := trajectory.ReadProblems(o.Problems)
+		return t, report.Source{Kind: "problems", File: filepath.Base(o.Problems)}, err
+	}
+	return trajectory.Generate(o.Count, o.Seed), report.Source{Kind: "generated", Seed: o.Seed}, nil
+}
+
+// readTrace makes a prompt for each request of a recorded trace: as long as recorded, and
+// with the same beginnings.
+func readTrace(o Options) (Load, error) {
+	all, err := trajectory.ReadTraceFile(o.Trace, o.Count)
+	if err != nil {
+		return Load{}, fmt.Errorf("-trace: %w", err)
+	}
+	var made trajectory.Synthesis
+	l := Load{Source: report.Source{
+		Kind: "trace", File: filepath.Base(o.Trace), Count: len(all), Requests: len(all), Turns: 1, Rollouts: 1,
+		Template: "words that mean nothing, one token each; no chat template",
+	}}
+	texts := make([]string, len(all))
+	for i, r := range all {
+		texts[i] = made.Prompt(r)
+		l.Prompts = append(l.Prompts, target.Prompt{ID: fmt.Sprintf("line-%d", r.Line), Text: texts[i], At: r.At})
+		l.Source.PromptBytesTotal += int64(len(texts[i]))
+	}
+	l.Source.SharedBytes = report.SharedPrefixBytes(texts)
+	return l, nil
+}
+
+// templateText names the texts around the problem statements.
+func templateText(o Options, chat prompt.ChatTemplate, all []trajectory.Trajectory) string {
+	name := func(file string) string {
+		switch {
+		case file != "":
+			return filepath.Base(file)
+		case len(all) > 0 && all[0].SystemPrompt != "":
+			return "the trajectories' own"
+		}
+		return "our own"
+	}
+	format, ok := map[prompt.ChatTemplate]string{prompt.Qwen25: "Qwen2.5", prompt.Qwen3: "Qwen3", prompt.Plain: "no"}[chat]
+	if !ok {
+		format = chat.String() + "'s"
+	}
+	return fmt.Sprintf("system prompt: %s; instance prompt: %s; %s chat template", name(o.System), name(o.Instance), format)
+}
+
+// envExec sums the execution times of the trajectories; nil where none has a step.
+func envExec(all []trajectory.Trajectory) *report.EnvExec {
+	const few = 5
+	e := &report.EnvExec{}
+	for _, t := range all {
+		if len(t.Steps) == 0 {
+			continue
+		}
+		e.Trajectories++
+		e.Steps += len(t.Steps)
+		e.TotalSeconds += t.EnvExecSeconds(0)
+		e.FirstFiveTotal += t.EnvExecSeconds(few)
+	}
+	if e.Trajectories == 0 {
+		return nil
+	}
+	e.MeanSeconds = e.TotalSeconds / float64(e.Trajectories)
+	e.FirstFiveMean = e.FirstFiveTotal / float64(e.Trajectories)
+	e.MeanSecondsAStep = e.TotalSeconds / float64(e.Steps)
+	return e
+}

@@ -1,0 +1,103 @@
+package load
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"paceline/loadgen/journal"
+	"paceline/loadgen/prompt"
+	"paceline/loadgen/trajectory"
+)
+
+func TestTurnsHoldTheExactHistoryAndShareIt(t *testing.T) {
+	for _, chat := range []string{"qwen2.5", "qwen3", "plain"} {
+		o := Options{Count: 3, Seed: 1, Turns: 0, Rollouts: 2, EnvScale: 0.5, ChatTemplate: chat}
+		l, err := Read(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := trajectory.Generate(3, 1)
+		format, err := prompt.FindChatTemplate(chat)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template, err := prompt.Load("", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := 0
+		for _, tr := range all {
+			for copies := range 2 {
+				var before []prompt.Exchange
+				for k, s := range tr.Steps {
+					p := l.Prompts[i]
+					if want := prompt.Render(format, template.Turn(tr.Problem, before, tr.MaxSteps)); p.Text+p.Tail != want {
+						t.Fatalf("%s: turn %d of %s is another text", chat, k, tr.ID)
+					}
+					if p.Follows != (k > 0) || (copies == 1) != strings.HasSuffix(p.ID, "#2") || k > 0 && math.Abs(p.Pause.Seconds()-0.5*tr.Steps[k-1].EnvExecSeconds) > 1e-6 {
+						t.Fatalf("turn %d: %s follows %v after %v", k, p.ID, p.Follows, p.Pause)
+					}
+					before = append(before, prompt.Exchange{Thought: s.Thought, Action: s.Action, Observation: s.Observation})
+					i++
+				}
+			}
+		}
+		if i != len(l.Prompts) || l.Source.Requests != i || l.Source.Count != 3 || l.Source.SharedBytes >= l.Source.PromptBytesTotal || l.Source.SharedBytes < l.Source.PromptBytesTotal/2 {
+			t.Errorf("%d prompts: %+v", i, l.Source)
+		}
+	}
+}
+
+func TestOfATrajectoryAsManyTurnsAreSentAsAsked(t *testing.T) {
+	l, err := Read(Options{Count: 5, Seed: 1, Turns: 3, Rollouts: 1, ChatTemplate: "qwen2.5"})
+	if err != nil || len(l.Prompts) != 15 || l.Prompts[1].Pause != 0 {
+		t.Errorf("%d prompts, %v", len(l.Prompts), err)
+	}
+}
+
+// The generated load is promised to stay the same bytes: a change makes results
+// incomparable with earlier ones. The hashes are those of November 2026.
+func TestGeneratedLoadsStayTheSameBytes(t *testing.T) {
+	mixed := Options{Count: 40, Seed: 1, Turns: 1, Rollouts: 1, EnvScale: 1, ChatTemplate: "plain"}
+	if err := mixed.Mix.Set("first=5,turns=3,rollouts=2"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name          string
+		o             Options
+		prompts, hash string
+	}{
+		{"the default", Options{Count: 500, Seed: 1, Turns: 1, Rollouts: 1, EnvScale: 1, ChatTemplate: "qwen2.5"}, "500", "27c391ee05242106"},
+		{"whole conversations", Options{Count: 30, Seed: 1, Rollouts: 2, Stagger: time.Second, EnvScale: 1, ChatTemplate: "qwen3"}, "2864", "35c1df53dffeda80"},
+		{"a mix", mixed, "662", "0be6f4888ced76d6"},
+	} {
+		l, err := Read(c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if facts := journal.PromptFacts(l.Prompts); facts[0].Value != c.prompts || facts[1].Value != c.hash {
+			t.Errorf("%s: %v, want %s prompts with the hash %s", c.name, facts, c.prompts, c.hash)
+		}
+	}
+}
+
+func TestAChatTemplateOfAFileIsUsedAndNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chat.txt")
+	if err := os.WriteFile(path, []byte("user: U:{content}\\n\nassistant: A:{content}\\n\nask: A:\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Read(Options{Count: 1, Seed: 1, Turns: 2, Rollouts: 1, ChatTemplate: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := l.Prompts[1]; !strings.HasPrefix(p.Text, "U:") || p.Tail != "A:" || !strings.HasPrefix(p.Text, l.Prompts[0].Text) {
+		t.Errorf("%.40q…%q", p.Text, p.Tail)
+	}
+	if !strings.HasSuffix(l.Source.Template, "chat.txt's chat template") {
+		t.Error(l.Source.Template)
+	}
+}

@@ -1,0 +1,248 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"paceline/loadgen/target"
+)
+
+// sample is the outcome of one request. Its times are real time.
+type sample struct {
+	sent     bool          // false if the pass ended before, or the request was dropped
+	dropped  bool          // too many conversations were under way when it was due
+	intended time.Time     // when it was due; zero if it never was
+	held     time.Duration // the part of its lateness that it waited for others to end
+	at       time.Time     // when it was sent
+	latency  time.Duration // from at
+	answer   target.Answer
+	err      error
+}
+
+var (
+	// errTurnBefore is the error of a turn whose conversation broke off before it.
+	errTurnBefore = errors.New("a turn before it failed")
+	// errDropped is the error of a conversation that found no room when it was due.
+	errDropped = errors.New("dropped: too many were under way")
+)
+
+// traffic is what one pass sends, and what became of it.
+type traffic struct {
+	to      target.Sender
+	prompts []target.Prompt
+	starts  []int    // the first prompt of each conversation
+	samples []sample // one for each prompt; the goroutine that sends a conversation owns its samples
+	timeout time.Duration
+	speed   float64 // seconds of the report per real second
+	run     *RunProgress
+}
+
+func newTraffic(to target.Sender, prompts []target.Prompt, timeout time.Duration, speed float64, run *RunProgress) *traffic {
+	return &traffic{to, prompts, conversations(prompts), make([]sample, len(prompts)), timeout, speed, run}
+}
+
+// conversations returns the indices of the prompts that follow no other.
+func conversations(prompts []target.Prompt) (starts []int) {
+	for i, p := range prompts {
+		if i == 0 || !p.Follows {
+			starts = append(starts, i)
+		}
+	}
+	return starts
+}
+
+// pass sends every prompt once in a closed loop: each of the callers waits for its answer
+// before it sends the next turn of its conversation, after the turn's pause, or takes the
+// next conversation. A turn that fails ends its conversation; the turns after it fail
+// unsent. pass returns one sample for each prompt and the time from the first send to the
+// last end. When ctx ends, the prompts that are not sent yet stay unsent.
+func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, callers int,
+	timeout time.Duration, speed float64, run *RunProgress) ([]sample, time.Duration) {
+	t := newTraffic(to, prompts, timeout, speed, run)
+	begun := make([]beginning, len(t.starts))
+	for i := range begun {
+		begun[i].done = make(chan struct{})
+	}
+	var next atomic.Int64
+	var running sync.WaitGroup
+	start := time.Now()
+	for range min(callers, len(t.starts)) {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(t.starts) {
+					return
+				}
+				due, ok := t.awaitTurn(ctx, begun, i)
+				if !ok {
+					return
+				}
+				t.converse(ctx, i, due)
+			}
+		})
+	}
+	running.Wait()
+	return t.samples, time.Since(start)
+}
+
+// due says when a request was to be sent, and how long it has waited for others since.
+type due struct {
+	intended time.Time
+	held     time.Duration
+}
+
+// beginning is the moment at which a conversation of a closed loop began.
+type beginning struct {
+	at   time.Time     // valid once done is closed
+	done chan struct{} // closed when the conversation has begun
+}
+
+// awaitTurn waits until conversation i is due: at once, or its stagger after the one that
+// it copies. The caller that waits takes no other. awaitTurn returns false if ctx ends.
+func (t *traffic) awaitTurn(ctx context.Context, begun []beginning, i int) (due, bool) {
+	d := due{intended: time.Now()}
+	if p := t.prompts[t.starts[i]]; i > 0 && p.Joins && p.Stagger > 0 {
+		select {
+		case <-begun[i-1].done: // conversation i-1 was taken before i, so its caller begins it
+		case <-ctx.Done():
+			return d, false
+		}
+		d.intended = begun[i-1].at.Add(t.real(p.Stagger))
+		if !pause(ctx, time.Until(d.intended)) {
+			return d, false
+		}
+	}
+	begun[i].at = d.intended
+	close(begun[i].done)
+	return d, true
+}
+
+// openPass sends every prompt once in an open loop: conversations begin when the arrival
+// says, whether earlier ones were answered or not; only later turns wait for their own
+// conversation. seed decides the arrivals. openPass returns one sample for each prompt, the
+// moment from which times count (the end of the warm-up), and the time from that moment to
+// the last end. When ctx ends, the prompts that are not sent yet stay unsent.
+func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, a Arrival, seed uint64,
+	timeout time.Duration, speed float64, run *RunProgress) ([]sample, time.Time, time.Duration) {
+	t := newTraffic(to, prompts, timeout, speed, run)
+	schedule := a.schedule(prompts, t.starts, seed)
+	room := make(chan struct{}, min(a.MaxOutstanding, max(1, len(schedule)))) // one element for each conversation under way
+	var running sync.WaitGroup
+	start := time.Now()
+	released := start // when a conversation last got the room that it waited for
+	for _, b := range schedule {
+		d := due{intended: start.Add(t.real(b.after))}
+		if !pause(ctx, time.Until(d.intended)) {
+			break
+		}
+		entered, waited := enter(ctx, room, a.WhenFull)
+		if waited {
+			released = time.Now()
+		}
+		switch {
+		case entered:
+			d.held = max(0, released.Sub(d.intended)) // conversations behind the one that waited were held, too
+			running.Go(func() {
+				t.converse(ctx, b.conversation, d)
+				<-room
+			})
+		case ctx.Err() == nil:
+			t.drop(b.conversation, d)
+		}
+	}
+	running.Wait()
+	measured := start.Add(t.real(a.WarmUp))
+	return t.samples, measured, max(0, time.Since(measured))
+}
+
+// enter takes room for one more conversation. It reports whether it got room and whether it
+// had to wait. With Wait it waits until there is room or ctx ends.
+func enter(ctx context.Context, room chan struct{}, w WhenFull) (entered, waited bool) {
+	select {
+	case room <- struct{}{}:
+		return true, false
+	default:
+	}
+	if w == Drop {
+		return false, false
+	}
+	select {
+	case room <- struct{}{}:
+		return true, true
+	case <-ctx.Done():
+		return false, true
+	}
+}
+
+// drop marks all turns of a conversation as dropped.
+func (t *traffic) drop(conversation int, d due) {
+	from, to := t.turns(conversation)
+	for k := from; k < to; k++ {
+		t.samples[k] = sample{dropped: true, intended: d.intended}
+		t.run.ended(0, errDropped)
+	}
+}
+
+// turns returns the range of prompts of conversation i.
+func (t *traffic) turns(i int) (from, to int) {
+	if i+1 < len(t.starts) {
+		return t.starts[i], t.starts[i+1]
+	}
+	return t.starts[i], len(t.prompts)
+}
+
+// converse sends the turns of conversation i, whose first is due. Each later turn is due
+// once the turn before it was answered and its pause is over.
+func (t *traffic) converse(ctx context.Context, i int, d due) {
+	from, to := t.turns(i)
+	for k := from; k < to; k++ {
+		if k > from {
+			last := t.samples[k-1]
+			d = due{intended: last.at.Add(last.latency + t.real(t.prompts[k].Pause))}
+			if !pause(ctx, time.Until(d.intended)) {
+				return
+			}
+		}
+		t.send(ctx, k, d)
+		if t.samples[k].err == nil {
+			continue
+		}
+		for k++; k < to && ctx.Err() == nil; k++ {
+			t.samples[k] = sample{sent: true, at: time.Now(), err: errTurnBefore}
+			t.run.ended(0, errTurnBefore)
+		}
+	}
+}
+
+func (t *traffic) send(ctx context.Context, k int, d due) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	t.run.inFlight.Add(1)
+	s := sample{sent: true, intended: d.intended, held: d.held, at: time.Now()}
+	s.answer, s.err = t.to.Send(ctx, t.prompts[k])
+	s.latency = time.Since(s.at)
+	t.samples[k] = s
+	t.run.inFlight.Add(-1)
+	t.run.ended(s.latency, s.err)
+}
+
+// real converts a time of the report to a time of this machine's clock.
+func (t *traffic) real(d time.Duration) time.Duration { return time.Duration(float64(d) / t.speed) }
+
+// pause waits for d. It returns false if ctx ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

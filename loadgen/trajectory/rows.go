@@ -1,0 +1,261 @@
+package trajectory
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"unique"
+)
+
+// maxLineBytes bounds one line. R2E-Gym's rows reach 2.7 MB; a file without line ends should
+// fail before it fills the memory.
+const maxLineBytes = 256 << 20
+
+// row is a line of a file: an R2E-Gym trajectory, or a problem of a data set. The decoder
+// skips all other fields without keeping their bytes: a row of 2.7 MB is mostly parsed
+// commits and test output. Write uses the fields without omitempty, in this order.
+type row struct {
+	Steps     []stepRow `json:"trajectory_steps"`
+	Problem   string    `json:"problem_statement"`
+	AgentArgs *prompts  `json:"agent_args,omitempty"`
+
+	dataset         // of a problem
+	DS      dataset `json:"ds"`
+	EnvArgs struct {
+		DS dataset `json:"ds"` // in files whose own ds is null
+	} `json:"env_args,omitzero"`
+	Image string `json:"docker_image,omitempty"`
+
+	MaxSteps   int      `json:"max_steps"`
+	ExitReason string   `json:"exit_reason"`
+	Reward     *float64 `json:"reward"`
+}
+
+// dataset identifies a problem, in SWE-bench's and in R2E's words.
+type dataset struct {
+	InstanceID string `json:"instance_id,omitempty"`
+	Repo       string `json:"repo,omitempty"`
+	BaseCommit string `json:"base_commit,omitempty"`
+	RepoName   string `json:"repo_name,omitempty"`
+	CommitHash string `json:"commit_hash,omitempty"`
+}
+
+type prompts struct {
+	System   string `json:"system_prompt"`
+	Instance string `json:"instance_prompt"`
+}
+
+// stepRow is a step of a row. Fields of type any are written and ignored when read.
+type stepRow struct {
+	Index            any     `json:"step_idx"`
+	Thought          string  `json:"thought"`
+	Action           string  `json:"action"`
+	Observation      string  `json:"observation"`
+	Done             any     `json:"done"`
+	PromptTokens     *int    `json:"token_usage_prompt"` // -1 or null: unknown
+	CompletionTokens *int    `json:"token_usage_completion"`
+	LLMExecSeconds   float64 `json:"llm_exec_time"`
+	EnvExecSeconds   float64 `json:"env_exec_time"`
+	Count            any     `json:"step_count"`
+}
+
+// ReadFile reads R2E-Gym trajectories from a file of JSON lines; see Read.
+func ReadFile(path string) ([]Trajectory, error) { return readFile(path, Read) }
+
+func readFile[T any](path string, read func(r io.Reader, name string) ([]T, error)) ([]T, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err // names the path already
+	}
+	defer f.Close() //nolint:errcheck // only read
+	return read(f, path)
+}
+
+// ReadProblems reads problem statements from a file of JSON lines
+// {instance_id, repo, problem_statement}. Its trajectories have no steps, whatever else the
+// lines hold. Errors are those of Read.
+func ReadProblems(path string) ([]Trajectory, error) {
+	problems, err := ReadFile(path)
+	for i := range problems {
+		problems[i].Steps = nil
+	}
+	return problems, err
+}
+
+// Read reads one trajectory a line. It skips blank lines, ignores unknown fields, and leaves
+// absent and null ones empty, except problem_statement. The first line that can't be read
+// ends it with an error that names name, the number of the line and what was expected; so
+// does an input without trajectories.
+//
+// Trajectories of the same problem get "#2", "#3", … added to their IDs.
+func Read(r io.Reader, name string) ([]Trajectory, error) {
+	var all []Trajectory
+	ids := identities{}
+	err := eachLine(r, name, func(number int, line []byte) error {
+		t, err := decode(line)
+		if err != nil {
+			return err
+		}
+		if t.ID == "" {
+			t.ID = "line-" + strconv.Itoa(number)
+		}
+		t.ID = ids.claim(t.ID)
+		all = append(all, t)
+		return nil
+	})
+	if err == nil && len(all) == 0 {
+		err = fmt.Errorf("%s: no trajectories: expected one JSON object a line", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// errEnough ends eachLine without an error.
+var errEnough = errors.New("enough lines")
+
+// eachLine calls f with each line that is not blank and its number, from 1. Errors name name
+// and the line.
+func eachLine(r io.Reader, name string, f func(number int, line []byte) error) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLineBytes)
+	number := 0
+	for lines.Scan() {
+		number++
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		switch err := f(number, line); {
+		case errors.Is(err, errEnough):
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: line %d: %w", name, number, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: line %d: %w", name, number+1, err)
+	}
+	return nil
+}
+
+// identities counts how often each ID was claimed.
+type identities map[string]int
+
+// claim returns an ID that nobody has, derived from id.
+func (ids identities) claim(id string) string {
+	free := id
+	for ids[free] > 0 {
+		ids[id]++
+		free = id + "#" + strconv.Itoa(ids[id])
+	}
+	ids[free]++
+	return free
+}
+
+// decode reads one line. The ID may be empty and need not be unique.
+func decode(line []byte) (Trajectory, error) {
+	var r row
+	if err := json.Unmarshal(line, &r); err != nil {
+		return Trajectory{}, explain(err)
+	}
+	if strings.TrimSpace(r.Problem) == "" {
+		return Trajectory{}, errors.New("problem_statement is missing or empty; expected the text of the problem")
+	}
+	t := Trajectory{ID: r.id(), Problem: r.Problem, MaxSteps: r.MaxSteps, ExitReason: r.ExitReason, Reward: r.Reward}
+	if r.AgentArgs != nil { // the prompts of a file are all alike: keep one copy
+		t.SystemPrompt = unique.Make(r.AgentArgs.System).Value()
+		t.InstancePrompt = unique.Make(r.AgentArgs.Instance).Value()
+	}
+	if t.MaxSteps <= 0 {
+		t.MaxSteps = DefaultMaxSteps
+	}
+	known := func(tokens *int) int {
+		if tokens == nil {
+			return -1
+		}
+		return *tokens
+	}
+	for _, s := range r.Steps {
+		t.Steps = append(t.Steps, Step{
+			Thought: s.Thought, Action: s.Action, Observation: s.Observation,
+			EnvExecSeconds: s.EnvExecSeconds, LLMExecSeconds: s.LLMExecSeconds,
+			PromptTokens: known(s.PromptTokens), CompletionTokens: known(s.CompletionTokens),
+		})
+	}
+	return t, nil
+}
+
+// id returns the first name that the row offers: the instance of the data set, its repository
+// and commit, or the container image.
+func (r row) id() string {
+	sources := []dataset{r.DS, r.EnvArgs.DS, r.dataset}
+	for _, d := range sources {
+		if d.InstanceID != "" {
+			return d.InstanceID
+		}
+	}
+	for _, d := range sources {
+		if d.Repo != "" && d.BaseCommit != "" {
+			return d.Repo + "@" + d.BaseCommit
+		}
+		if d.RepoName != "" && d.CommitHash != "" {
+			return d.RepoName + "@" + d.CommitHash
+		}
+	}
+	return r.Image
+}
+
+// Write writes trajectories as R2E-Gym does, a JSON object a line, so that Read and R2E-Gym's
+// own tools read them. The same trajectories give the same bytes. It leaves out what is
+// unknown, and what Read does not keep.
+func Write(w io.Writer, all []Trajectory) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	for _, t := range all {
+		r := row{
+			Steps: make([]stepRow, len(t.Steps)), Problem: t.Problem, DS: dataset{InstanceID: t.ID},
+			MaxSteps: t.MaxSteps, ExitReason: t.ExitReason, Reward: t.Reward,
+		}
+		if t.SystemPrompt != "" || t.InstancePrompt != "" {
+			r.AgentArgs = &prompts{t.SystemPrompt, t.InstancePrompt}
+		}
+		for i, s := range t.Steps {
+			r.Steps[i] = stepRow{
+				Index: i, Thought: s.Thought, Action: s.Action, Observation: s.Observation, Done: i == len(t.Steps)-1,
+				PromptTokens: &s.PromptTokens, CompletionTokens: &s.CompletionTokens,
+				LLMExecSeconds: s.LLMExecSeconds, EnvExecSeconds: s.EnvExecSeconds, Count: i + 1,
+			}
+		}
+		if err := e.Encode(r); err != nil {
+			return fmt.Errorf("trajectory %s: %w", t.ID, err)
+		}
+	}
+	return nil
+}
+
+// explain says what was expected, in JSON's words and without the text of the line.
+func explain(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return fmt.Errorf("expected one JSON object: %w", err)
+	}
+	found, _, _ := strings.Cut(wrong.Value, " ") // encoding/json adds the literal of a number
+	if wrong.Field == "" {
+		return fmt.Errorf("expected one JSON object, found %s", found)
+	}
+	expected, ok := map[string]string{
+		"string": "a string", "int": "a whole number", "float64": "a number", "slice": "an array",
+	}[wrong.Type.Kind().String()]
+	if !ok {
+		expected = "an object"
+	}
+	return fmt.Errorf("%s: expected %s, found %s", wrong.Field, expected, found)
+}

@@ -1,0 +1,149 @@
+package trajectory
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Recorded is one request of a recorded trace, in the form that Mooncake published: when it
+// came, how long it was, and which blocks its prompt shares with other requests. A trace has
+// no text.
+type Recorded struct {
+	Line        int           // in the file, from 1
+	At          time.Duration // from the first request of the trace
+	InputTokens int
+	Blocks      []uint64 // names of the prompt's blocks of BlockTokens, in order
+}
+
+// BlockTokens is how many tokens a block of a trace has; the last may have fewer.
+const BlockTokens = 512
+
+const (
+	maxInputTokens = 4 << 20              // longer than any model's context
+	maxTrace       = 366 * 24 * time.Hour // a longer trace has other units
+)
+
+// recordedRow is a line of a trace.
+type recordedRow struct {
+	Timestamp   *float64 `json:"timestamp"` // milliseconds
+	InputLength *int     `json:"input_length"`
+	HashIDs     []uint64 `json:"hash_ids"`
+}
+
+// ReadTraceFile reads a recorded trace from a file of JSON lines; see ReadTrace.
+func ReadTraceFile(path string, most int) ([]Recorded, error) {
+	return readFile(path, func(r io.Reader, name string) ([]Recorded, error) { return ReadTrace(r, name, most) })
+}
+
+// ReadTrace reads at most so many requests, one a line: timestamp in milliseconds,
+// input_length in tokens, hash_ids of blocks of BlockTokens. Without
+// hash_ids for all its blocks, a prompt shares none of the rest. Requests are sorted by their
+// times, which begin at 0. ReadTrace skips blank lines and ignores unknown fields; an error
+// names name, the line and what was expected.
+func ReadTrace(r io.Reader, name string, most int) ([]Recorded, error) {
+	var all []Recorded
+	var times []float64
+	err := eachLine(r, name, func(number int, line []byte) error {
+		if len(all) >= most {
+			return errEnough
+		}
+		one, at, err := decodeRecorded(line)
+		if err != nil {
+			return err
+		}
+		one.Line = number
+		all, times = append(all, one), append(times, at)
+		return nil
+	})
+	if err == nil && len(all) == 0 {
+		err = fmt.Errorf("%s: no requests: expected one JSON object a line", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	first := slices.Min(times)
+	for i := range all {
+		ms := times[i] - first
+		if ms > float64(maxTrace/time.Millisecond) {
+			return nil, fmt.Errorf("%s: line %d: timestamp: expected milliseconds, within %v of the first", name, all[i].Line, maxTrace)
+		}
+		all[i].At = time.Duration(ms * float64(time.Millisecond))
+	}
+	slices.SortStableFunc(all, func(a, b Recorded) int { return cmp.Compare(a.At, b.At) })
+	return all, nil
+}
+
+func decodeRecorded(line []byte) (Recorded, float64, error) {
+	var row recordedRow
+	if err := json.Unmarshal(line, &row); err != nil {
+		return Recorded{}, 0, explain(err)
+	}
+	switch {
+	case row.Timestamp == nil:
+		return Recorded{}, 0, errors.New("timestamp is missing; expected milliseconds")
+	case *row.Timestamp < 0 || *row.Timestamp > math.MaxInt64/2:
+		return Recorded{}, 0, errors.New("timestamp: expected milliseconds, at least 0")
+	case row.InputLength == nil:
+		return Recorded{}, 0, errors.New("input_length is missing; expected the prompt's number of tokens")
+	case *row.InputLength < 1 || *row.InputLength > maxInputTokens:
+		return Recorded{}, 0, fmt.Errorf("input_length: expected 1 to %d tokens", maxInputTokens)
+	}
+	if blocks := (*row.InputLength + BlockTokens - 1) / BlockTokens; len(row.HashIDs) > blocks {
+		return Recorded{}, 0, fmt.Errorf("hash_ids: expected at most %d for %d tokens, one for each %d, found %d",
+			blocks, *row.InputLength, BlockTokens, len(row.HashIDs))
+	}
+	return Recorded{InputTokens: *row.InputLength, Blocks: row.HashIDs}, *row.Timestamp, nil
+}
+
+// Synthesis makes prompts for recorded requests. The same trace gives the same prompts on
+// every machine, and requests whose first blocks have the same names begin with the same
+// tokens. It keeps each block's text, some 3 KB, and is for one goroutine.
+type Synthesis struct{ blocks map[string]string }
+
+// Prompt returns a text of as many tokens as were recorded, for Qwen's and other tokenizers
+// of byte pairs: each word is one of their tokens. Blocks without a name are shared with no
+// other request.
+func (s *Synthesis) Prompt(r Recorded) string {
+	var b strings.Builder
+	for left, i := r.InputTokens, 0; left > 0; left, i = left-BlockTokens, i+1 {
+		name := "own\x00" + strconv.Itoa(r.Line) + "\x00" + strconv.Itoa(i)
+		if i < len(r.Blocks) {
+			name = "shared\x00" + strconv.FormatUint(r.Blocks[i], 10)
+		}
+		b.WriteString(s.block(name, min(left, BlockTokens)))
+	}
+	return b.String()
+}
+
+// block returns the first words of a block's text.
+func (s *Synthesis) block(name string, words int) string {
+	text, ok := s.blocks[name]
+	if !ok {
+		random := newStream(0, name, "block")
+		var b strings.Builder
+		for range BlockTokens {
+			b.WriteString(" " + random.pick(texts().tokenWords))
+		}
+		text = b.String()
+		if s.blocks == nil {
+			s.blocks = map[string]string{}
+		}
+		s.blocks[name] = text
+	}
+	if words == BlockTokens {
+		return text
+	}
+	end := 0
+	for range words {
+		end += 1 + strings.IndexByte(text[end+1:], ' ') // another word follows
+	}
+	return text[:end]
+}
