@@ -25,6 +25,10 @@ type addedToken struct {
 	text string
 }
 
+// Size is one more than the largest id. A model may know more ids than its tokenizer
+// makes.
+func (t *Tokenizer) Size() int { return len(t.ends) }
+
 // Encode returns the ids of a text, including those of added tokens in it. Bytes that are
 // not UTF-8 count as U+FFFD.
 func (t *Tokenizer) Encode(text string) []int32 {
