@@ -110,7 +110,8 @@ func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "Flush cache failed.\n")
 		return
 	}
-	_, _ = io.WriteString(w, "Cache flushed.\nPlease check backend logs for more details. (When there are running or waiting requests, the operation will not be performed.)\n")
+	_, _ = io.WriteString(w, "Cache flushed.\nPlease check backend logs for more details. "+
+		"(When there are running or waiting requests, the operation will not be performed.)\n")
 }
 
 // abort ends every request whose rid begins with the one given. It answers 200 whatever it

@@ -102,22 +102,22 @@ func stringsOf(value any, field string) (values []string, list bool, err error) 
 	if one, ok := value.(string); ok {
 		return []string{one}, false, nil
 	}
-	notOne := violation{kind: "string_type", place: fmt.Sprintf(", '%s', 'str'", field), msg: "Input should be a valid string", input: value}
+	wrong := func(kind, place, what string, input any) violation {
+		return violation{kind: kind, place: ", '" + field + "', " + place, msg: "Input should be a valid " + what, input: input}
+	}
+	all := []violation{wrong("string_type", "'str'", "string", value)}
 	elements, ok := value.([]any)
 	if !ok {
-		return nil, false, validation(notOne, violation{kind: "list_type", place: fmt.Sprintf(", '%s', 'list[str]'", field), msg: "Input should be a valid list", input: value})
+		all = append(all, wrong("list_type", "'list[str]'", "list", value))
 	}
-	wrong := []violation{notOne}
 	values = make([]string, len(elements))
 	for i, e := range elements {
-		s, ok := e.(string)
-		if !ok {
-			wrong = append(wrong, violation{kind: "string_type", place: fmt.Sprintf(", '%s', 'list[str]', %d", field, i), msg: "Input should be a valid string", input: e})
+		if values[i], ok = e.(string); !ok {
+			all = append(all, wrong("string_type", fmt.Sprintf("'list[str]', %d", i), "string", e))
 		}
-		values[i] = s
 	}
-	if len(wrong) > 1 {
-		return nil, false, validation(wrong...)
+	if len(all) > 1 {
+		return nil, false, validation(all...)
 	}
 	return values, true, nil
 }
@@ -147,7 +147,9 @@ func notIDs(raw json.RawMessage) *refusal {
 	d.UseNumber() // 1.0 is no id
 	_ = d.Decode(&input)
 	problem := notIDsProblem(input)
-	return validation(violation{kind: "value_error", place: ", 'input_ids'", msg: "Value error, " + problem, input: input, ctx: "ValueError(" + pythonRepr(problem) + ")"})
+	return validation(violation{
+		kind: "value_error", place: ", 'input_ids'", msg: "Value error, " + problem, input: input, ctx: "ValueError(" + pythonRepr(problem) + ")",
+	})
 }
 
 func notIDsProblem(input any) string {
@@ -295,7 +297,8 @@ func (c *call) readOptions(b generateBody) error {
 			return meaning("top_logprobs_num=%d: this is a simulator, and it makes up no more than %d.", p.topLogprobs, mostTopLogprobs)
 		}
 		if p.logprob && p.logprobStart > len(p.tokens) {
-			return meaning("req.logprob_start_len=%d is higher than the number of input tokens len(req.origin_input_ids)=%d. Please use a smaller logprob_start_len.", p.logprobStart, len(p.tokens))
+			return meaning("req.logprob_start_len=%d is higher than the number of input tokens len(req.origin_input_ids)=%d. "+
+				"Please use a smaller logprob_start_len.", p.logprobStart, len(p.tokens))
 		}
 	}
 	return nil
@@ -336,9 +339,13 @@ func (c *call) check(p Profile) (deadly bool, err error) {
 		case n >= p.ContextLength:
 			return false, meaning("The input (%d tokens) is longer than the model's context length (%d tokens).", n, p.ContextLength)
 		case n+one.newTokens > p.ContextLength:
-			return false, meaning("Requested token count exceeds the model's maximum context length of %d tokens. You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. Please reduce the number of tokens in the input messages or the completion to fit within the limit.", p.ContextLength, n+one.newTokens, n, one.newTokens)
+			return false, meaning("Requested token count exceeds the model's maximum context length of %d tokens. "+
+				"You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. "+
+				"Please reduce the number of tokens in the input messages or the completion to fit within the limit.",
+				p.ContextLength, n+one.newTokens, n, one.newTokens)
 		case n > p.maxPromptTokens():
-			problem := fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
+			problem := fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). "+
+				"Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
 			if !c.stream {
 				return false, meaning("%s", problem)
 			}
