@@ -9,7 +9,8 @@ import (
 
 // benchmarkCall is a batch of 16 prompts of 8 KiB of source code, or of 2,048 ids.
 func benchmarkCall(ids bool) Call {
-	text := strings.Repeat("def method_11(self, value, *, limit=7):\n    \"\"\"At most the limit.\"\"\"\n    return min(value, limit) if value > 0 else None\n\n", 66)
+	text := strings.Repeat("def method_11(self, value, *, limit=7):\n    \"\"\"At most the limit.\"\"\"\n    return min(value, limit) "+
+		"if value > 0 else None\n\n", 66)
 	var call Call
 	for range 16 {
 		r := Request{RID: NewRID(), Text: text}

@@ -49,7 +49,8 @@ func two() Call {
 }
 
 func element(rid string, tokens int) string {
-	return fmt.Sprintf(`{"text":"","output_ids":[],"meta_info":{"id":%q,"finish_reason":{"type":"length","length":0},"prompt_tokens":%d,"cached_tokens":1,"cached_tokens_details":{"device":1,"host":0},"completion_tokens":0,"dp_rank":null}}`, rid, tokens)
+	return fmt.Sprintf(`{"text":"","output_ids":[],"meta_info":{"id":%q,"finish_reason":{"type":"length","length":0},"prompt_tokens":%d,`+
+		`"cached_tokens":1,"cached_tokens_details":{"device":1,"host":0},"completion_tokens":0,"dp_rank":null}}`, rid, tokens)
 }
 
 func TestErrorShapesBecomeOneError(t *testing.T) {
@@ -60,19 +61,28 @@ func TestErrorShapesBecomeOneError(t *testing.T) {
 		kind    Kind
 		message string
 	}{
-		{"refused for its meaning", 400, `{"error":{"message":"max_new_tokens must be at least 0, got -1."}}`, KindRejected, "max_new_tokens must be at least 0, got -1."},
+		{"refused for its meaning", 400, `{"error":{"message":"max_new_tokens must be at least 0, got -1."}}`, KindRejected,
+			"max_new_tokens must be at least 0, got -1."},
 		{"refused by the contract", 400, `{"error":"unknown field ` + "`nonsense`" + `"}`, KindRejected, "unknown field `nonsense`"},
 		{"refused by validation, without the input it quotes", 400,
-			`{"object":"error","message":"2 validation errors:\n  {'type': 'string_type', 'loc': ('body', 'text', 'str'), 'msg': 'Input should be a valid string', 'input': 'SECRET'}\n  {'type': 'list_type', 'loc': ('body', 'text', 'list[str]'), 'msg': 'Input should be a valid list', 'input': 'SECRET'}\n\n  File \"DIR/model\", line 928, in generate_request\n    POST /generate [{'type': 'string_type', 'loc': ('body', 'text', 'str'), 'msg': 'Input should be a valid string', 'input': 'SECRET'}, {'type': 'list_type', 'loc': ('body', 'text', 'list[str]'), 'msg': 'Input should be a valid list', 'input': 'SECRET'}]","type":"Bad Request","param":null,"code":400}`,
+			`{"object":"error","message":"2 validation errors:\n  {'type': 'string_type', 'loc': ('body', 'text', 'str'), 'msg': 'Input ` +
+				`should be a valid string', 'input': 'SECRET'}\n  {'type': 'list_type', 'loc': ('body', 'text', 'list[str]'), 'msg': 'Input ` +
+				`should be a valid list', 'input': 'SECRET'}\n\n  File \"DIR/model\", line 928, in generate_request\n    POST /generate ` +
+				`[{'type': 'string_type', 'loc': ('body', 'text', 'str'), 'msg': 'Input should be a valid string', 'input': 'SECRET'}, ` +
+				`{'type': 'list_type', 'loc': ('body', 'text', 'list[str]'), 'msg': 'Input should be a valid list', 'input': 'SECRET'}]",` +
+				`"type":"Bad Request","param":null,"code":400}`,
 			KindRejected, "not of the expected form: body.text.str; body.text.list[str]"},
-		{"busy", 503, `{"object":"error","message":"The request queue is full.","type":"503","param":null,"code":503}`, KindBusy, "The request queue is full."},
+		{"busy", 503, `{"object":"error","message":"The request queue is full.","type":"503","param":null,"code":503}`, KindBusy,
+			"The request queue is full."},
 		{"plain text", 500, "Internal Server Error", KindServer, "Internal Server Error"},
 		{"unauthorised", 401, `{"error":"Unauthorized"}`, KindAuth, "Unauthorized"},
 		{"no such path", 404, `{"detail":"Not Found"}`, KindProtocol, "Not Found"},
 		{"nothing at all", 502, ``, KindServer, "no message"},
 		{"another document", 500, `["SECRET"]`, KindServer, "no message"},
-		{"the contract, without the string it quotes", 400, `{"error":"invalid type: string \"SECRET \" SECRET\", expected a sequence"}`, KindRejected, `invalid type: string "…", expected a sequence`},
-		{"an input that looks like a place", 400, `{"object":"error","message":"1 validation error:\n  {'loc': ('body', 'text'), 'input': \"x 'loc': ('SECRET words', 7)\"}","code":400}`, KindRejected, "not of the expected form: body.text; ….7"},
+		{"the contract, without the string it quotes", 400, `{"error":"invalid type: string \"SECRET \" SECRET\", expected a sequence"}`,
+			KindRejected, `invalid type: string "…", expected a sequence`},
+		{"an input that looks like a place", 400, `{"object":"error","message":"1 validation error:\n  {'loc': ('body', 'text'), 'input': ` +
+			`\"x 'loc': ('SECRET words', 7)\"}","code":400}`, KindRejected, "not of the expected form: body.text; ….7"},
 		{"sent elsewhere", 307, ``, KindProtocol, "no message"},
 		{"accepted and no more", 204, ``, KindProtocol, "no message"},
 	}
@@ -222,7 +232,8 @@ func TestCallThatCouldHarmTheServerIsNotSent(t *testing.T) {
 		"requests[0].text: not valid UTF-8":                              {{RID: "aa", Text: "\xff"}},
 		"requests[0].cache_salt: not valid UTF-8":                        {{RID: "aa", Text: "x", CacheSalt: "\xff"}},
 		"requests[0].sampling_params: holds a number that is not finite": {{RID: "aa", Text: "x", Sampling: Sampling{TopP: &nan}}},
-		"requests[1].sampling_params: holds a number that is not finite": {{RID: "aa", Text: "x"}, {RID: "bb", Text: "x", Sampling: Sampling{LogitBias: map[int32]float32{1: nan}}}},
+		"requests[1].sampling_params: holds a number that is not finite": {{RID: "aa", Text: "x"}, {RID: "bb", Text: "x",
+			Sampling: Sampling{LogitBias: map[int32]float32{1: nan}}}},
 	} {
 		_, err := c.Generate(t.Context(), Call{Requests: requests})
 		var e *Error
@@ -285,9 +296,12 @@ func TestContextEndsACall(t *testing.T) {
 func TestControlAndInfoReadWhatTheServerTells(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ready", answer(200, "text/plain", ""))
-	mux.HandleFunc("GET /server_info", answer(200, "application/json", `{"version":"0.5.23","status":"ready","max_req_input_len":2042,"max_total_num_tokens":65536,"chunked_prefill_size":4096,"context_length":null,"startup_time":{"load_weight":0.25},"other":[1]}`))
+	mux.HandleFunc("GET /server_info", answer(200, "application/json", `{"version":"0.5.23","status":"ready","max_req_input_len":2042,`+
+		`"max_total_num_tokens":65536,"chunked_prefill_size":4096,"context_length":null,"startup_time":{"load_weight":0.25},"other":[1]}`))
 	mux.HandleFunc("GET /v1/models", answer(200, "application/json", `{"object":"list","data":[{"id":"tiny","max_model_len":2048}]}`))
-	mux.HandleFunc("GET /v1/loads", answer(200, "application/json", `{"loads":[{"num_running_reqs":1,"total_prefill_uncached_tokens":100,"total_prefill_busy_us":5},{"num_running_reqs":2,"total_prefill_uncached_tokens":11,"total_prefill_busy_us":6}]}`))
+	mux.HandleFunc("GET /v1/loads", answer(200, "application/json", `{"loads":[{"num_running_reqs":1,`+
+		`"total_prefill_uncached_tokens":100,"total_prefill_busy_us":5},{"num_running_reqs":2,"total_prefill_uncached_tokens":11,`+
+		`"total_prefill_busy_us":6}]}`))
 	mux.HandleFunc("POST /flush_cache", func(w http.ResponseWriter, r *http.Request) {
 		if got := r.URL.Query().Get("timeout"); got != "1.5" {
 			t.Errorf("timeout %q", got)
@@ -333,7 +347,8 @@ func TestServerThatIsNotReadySaysSo(t *testing.T) {
 }
 
 func TestErrorTellsTheCallTheStatusAndTheMessage(t *testing.T) {
-	_, err := serve(t, answer(400, "application/json", `{"error":{"message":"The input (3001 tokens) is longer than the model's context length (2048 tokens)."}}`)).Generate(t.Context(), two())
+	_, err := serve(t, answer(400, "application/json", `{"error":{"message":"The input (3001 tokens) is longer than the model's context `+
+		`length (2048 tokens)."}}`)).Generate(t.Context(), two())
 	want := "sglang: POST /generate: 400: The input (3001 tokens) is longer than the model's context length (2048 tokens)."
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
@@ -384,7 +399,8 @@ func TestRIDsAreDistinctAndOfOneLength(t *testing.T) {
 }
 
 func TestLogprobsAreReadAsAnswered(t *testing.T) {
-	body := `[{"text":"","output_ids":[],"meta_info":{"id":"aa","prompt_tokens":2,"input_token_logprobs":[[null,64,null],[-11.5,293,"x"]],"input_top_logprobs":[null,[[-1.5,3,null]]],"output_token_ids_logprobs":[null]}},` + element("bb", 1) + `]`
+	body := `[{"text":"","output_ids":[],"meta_info":{"id":"aa","prompt_tokens":2,"input_token_logprobs":[[null,64,null],[-11.5,293,` +
+		`"x"]],"input_top_logprobs":[null,[[-1.5,3,null]]],"output_token_ids_logprobs":[null]}},` + element("bb", 1) + `]`
 	results, err := serve(t, answer(200, "application/json", body)).Generate(t.Context(), two())
 	if err != nil {
 		t.Fatal(err)

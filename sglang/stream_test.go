@@ -85,7 +85,8 @@ func TestAStreamThatIsNoneIsAnError(t *testing.T) {
 func TestItemsOfAStreamFailByThemselves(t *testing.T) {
 	aborted := `{"text":"","output_ids":[],"meta_info":{"id":"bb","finish_reason":{"type":"abort","status_code":503}},"index":1}`
 	for second, kind := range map[string]Kind{aborted: KindBusy, `{"error":{"message":"too long","code":400},"index":1}`: KindRejected} {
-		got, err := generateEach(t.Context(), serve(t, answer(200, "text/event-stream", streamed(second, indexed(0, element("aa", 11)), "[DONE]"))))
+		got, err := generateEach(t.Context(), serve(t, answer(200, "text/event-stream", streamed(second, indexed(0, element("aa", 11)),
+			"[DONE]"))))
 		var e *Error
 		if err != nil || got[0].Err != nil || !errors.As(got[1].Err, &e) || e.Kind != kind {
 			t.Errorf("%+v, %v", got, err)
@@ -129,7 +130,8 @@ func TestASlowAnswerIsReadAndItsEndNotWaitedForForEver(t *testing.T) {
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if got, err := generateEach(ctx, serve(t, slowly("text/event-stream", events[:len(events)-3]))); !errors.Is(err, context.DeadlineExceeded) || len(got) != 2 {
+	if got, err := generateEach(ctx, serve(t, slowly("text/event-stream", events[:len(events)-3]))); !errors.Is(err,
+		context.DeadlineExceeded) || len(got) != 2 {
 		t.Errorf("a stream without one: %d answers, %v", len(got), err)
 	}
 }

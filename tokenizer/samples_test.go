@@ -71,8 +71,12 @@ func edges() []string {
 		"don't", "DON'T", "we'LL", "'ſ", "'s", "'ſx", "''s", "'re've'm'd'll", "x'ſt", "'rE", "'K", " 's", "'S1",
 		"123456", "1 2", "٣٤٥", "Ⅷ", "²³½", "x1y2", "१२३",
 		"!!!", " !!!\n\n", "a!\r\n b", "...\n", " -> ", "!a", "#def", "_x", "\u0301a", "a\u0301", "e\u0301e\u0301", "a\u0323\u0307", "\u0345",
-		"가", "ᄀ" + "ᅡ", "각", "한국어", "\u212b", "\u2126", "\ufb01", "ﬆ'ﬆ", "ö\u0308", "\u0344", "\u0958", "𝐀𝟏", "👍🏽👨‍👩‍👧", "日本語のテキスト", "Ünïcödé",
-		"<|im_start|>user\nhi<|im_end|>", "<|im_start|", "<|im_end|><|im_end|>", "<<|endoftext|>>", "<think></think>", "<tool_call>{}</tool_call>", "< |im_end|>", "<|im_END|>", "<|im_end|>\u0338", "e<|im_end|>\u0301",
+		"가", "ᄀ" + "ᅡ", "각", "한국어", "\u212b", "\u2126", "\ufb01",
+		"ﬆ'ﬆ", "ö\u0308", "\u0344", "\u0958", "𝐀𝟏", "👍🏽👨‍👩‍👧",
+		"日本語のテキスト", "Ünïcödé",
+		"<|im_start|>user\nhi<|im_end|>", "<|im_start|", "<|im_end|><|im_end|>", "<<|endoftext|>>",
+		"<think></think>", "<tool_call>{}</tool_call>",
+		"< |im_end|>", "<|im_END|>", "<|im_end|>\u0338", "e<|im_end|>\u0301",
 		"\x00\x01\x7f", "\ufeffx", "\ufffd", "\U0010ffff", "a\u200bb", "a\u00adb", "x\u180ey", "\u0e33", "ก็", "\u1680", "\u3000x", "\u202fy",
 	}
 }
@@ -108,7 +112,8 @@ func vocabulary(tok *Tokenizer) []string {
 }
 
 func randomTexts(n int) []string {
-	alphabet := []rune("aAbBsStTmMlLeErRvVdD'' \t\n\r\n  .,!-_=(){}#*/\\\"01239éÉ\u0301\u0308ſßİıﬁ中文가각각のд٣½²\u00a0\u2028\u3000👍🏽\u200d<|>")
+	alphabet := []rune("aAbBsStTmMlLeErRvVdD'' \t\n\r\n  .,!-_=(){}#*/\\\"01239" +
+		"éÉ\u0301\u0308ſßİıﬁ中文가각각のд٣½²\u00a0\u2028\u3000👍🏽\u200d<|>")
 	more := []string{"<|im_end|>", "<think>", "'ll", "'ve", "    ", "\r\n", "def ", "self.", "return"}
 	rng := rand.New(rand.NewPCG(1, 2))
 	all := make([]string, n)

@@ -19,7 +19,11 @@ func smallFile(change func(map[string]any)) []byte {
 		vocab[string(r)] = b
 	}
 	var merges []string
-	for _, m := range []string{"d e", "de f", "Ġ Ġ", "ĠĠ ĠĠ", "e f", "s e", "se l", "sel f", "i n", "Ġ in", "o n", "l l", "in g", "a a", "aa aa", "Ċ Ċ", "Ã ©", "r e", "' re", "' ll"} {
+	for _, m := range []string{
+		"d e", "de f", "Ġ Ġ", "ĠĠ ĠĠ", "e f", "s e", "se l", "sel f", "i n", "Ġ in", "o n", "l l", "in g", "a a", "aa aa", "Ċ Ċ", "Ã " +
+			"©", "r e",
+		"' re", "' ll",
+	} {
 		merges = append(merges, m)
 		vocab[strings.ReplaceAll(m, " ", "")] = len(vocab)
 	}
@@ -207,7 +211,7 @@ func normalApart(tok *Tokenizer, text string) string {
 func FuzzParse(f *testing.F) {
 	f.Add(smallFile(nil))
 	f.Add([]byte(`{"model":{"type":"BPE"}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(_ *testing.T, data []byte) {
 		tok, err := parse(data)
 		if err != nil {
 			return

@@ -20,7 +20,8 @@ import (
 func source(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, "def method_%d(self, value, *, limit=%d):\n    \"\"\"Return the value, at most the limit.\"\"\"\n    return min(value, limit) if value > 0 else None\n\n", i, i*7)
+		fmt.Fprintf(&b, "def method_%d(self, value, *, limit=%d):\n    \"\"\"Return the value, at most the limit.\"\"\"\n"+
+			"    return min(value, limit) if value > 0 else None\n\n", i, i*7)
 	}
 	return b.String()[:n]
 }
@@ -171,7 +172,8 @@ func streams(ctx context.Context, c pb.PrefillServiceClient, o options, prompt s
 
 // openLoop sends at a fixed rate for a time, whatever comes back, and calls answered from
 // many goroutines with the time from when a request should have been sent to its answer.
-func openLoop(ctx context.Context, c pb.PrefillServiceClient, prompt string, rate float64, d time.Duration, answered func(time.Duration, error)) {
+func openLoop(ctx context.Context, c pb.PrefillServiceClient, prompt string, rate float64, d time.Duration,
+	answered func(time.Duration, error)) {
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	began := time.Now()

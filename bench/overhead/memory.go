@@ -53,7 +53,7 @@ func measureMemory(ctx context.Context, o options) error {
 	for _, m := range []struct {
 		what string
 		*child
-		send func(context.Context, pb.PrefillServiceClient, string, int)
+		send sender
 	}{
 		{"proxy, unary calls", first, waitUnary},
 		{"proxy, streams", second, waitStream},
@@ -70,8 +70,11 @@ func measureMemory(ctx context.Context, o options) error {
 	return nil
 }
 
+// sender has n prompts wait at a server until ctx ends; nothing is ever answered.
+type sender func(ctx context.Context, client pb.PrefillServiceClient, prompt string, n int)
+
 // filled has prompts wait at a server, and returns its highest resident memory.
-func (c *child) filled(ctx context.Context, prompt string, send func(context.Context, pb.PrefillServiceClient, string, int)) (highest int64, err error) {
+func (c *child) filled(ctx context.Context, prompt string, send sender) (highest int64, err error) {
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	ctx, stop := context.WithCancel(ctx)
@@ -94,7 +97,6 @@ func (c *child) filled(ctx context.Context, prompt string, send func(context.Con
 	return highest, nil
 }
 
-// waitUnary and waitStream have n prompts wait until ctx ends; nothing is ever answered.
 func waitUnary(ctx context.Context, client pb.PrefillServiceClient, prompt string, n int) {
 	var calls sync.WaitGroup
 	for range n {

@@ -35,7 +35,7 @@ func measurePassThrough(ctx context.Context, o options) error {
 		p50 = append(p50, (at[1][0]-at[0][0]).Seconds()*1000)
 		p99 = append(p99, (at[1][1]-at[0][1]).Seconds()*1000)
 	}
-	fmt.Printf("added to an event of a stream, p50: %s ms\nadded to an event of a stream, p99: %s ms\n", spread(p50, "%.3f"), spread(p99, "%.3f"))
+	fmt.Printf("added to an event of a stream, p50: %s ms, p99: %s ms\n", spread(p50, "%.3f"), spread(p99, "%.3f"))
 	return nil
 }
 

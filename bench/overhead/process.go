@@ -39,7 +39,8 @@ func start(ctx context.Context, o options, role string, more ...string) (*child,
 		return nil, err
 	}
 	args := append([]string{
-		"-role", role, "-batch-size", strconv.Itoa(o.size), "-max-in-flight", strconv.Itoa(o.inFlight), "-max-wait", o.maxWait.String(), "-delay", o.delay.String(),
+		"-role", role, "-batch-size", strconv.Itoa(o.size), "-max-in-flight", strconv.Itoa(o.inFlight),
+		"-max-wait", o.maxWait.String(), "-delay", o.delay.String(),
 	}, more...)
 	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // itself
 	cmd.Stderr = os.Stderr

@@ -118,7 +118,10 @@ func (e echoService) Prefill(ctx context.Context, r *pb.PrefillRequest) (*pb.Pre
 	}
 	return &pb.PrefillResponse{
 		RequestId: r.GetRequestId(), PromptTokens: 2000, FinishReason: pb.FinishReason_FINISH_REASON_LENGTH,
-		Receipt: &pb.Receipt{BatchId: "0123abcd-1234", BatchSize: 16, Position: 3, ReleaseReason: pb.ReleaseReason_RELEASE_REASON_FULL, QueueWaitSeconds: 0.001, UpstreamSeconds: 0.001, Attempts: 1},
+		Receipt: &pb.Receipt{
+			BatchId: "0123abcd-1234", BatchSize: 16, Position: 3, ReleaseReason: pb.ReleaseReason_RELEASE_REASON_FULL,
+			QueueWaitSeconds: 0.001, UpstreamSeconds: 0.001, Attempts: 1,
+		},
 	}, nil
 }
 
@@ -132,7 +135,8 @@ func (e echoService) PrefillStream(s grpc.BidiStreamingServer[pb.PrefillStreamRe
 			return err
 		}
 		r, _ := e.Prefill(s.Context(), m.GetRequest())
-		if err := s.Send(&pb.PrefillStreamResponse{RequestId: r.GetRequestId(), Result: &pb.PrefillStreamResponse_Response{Response: r}}); err != nil {
+		answer := &pb.PrefillStreamResponse{RequestId: r.GetRequestId(), Result: &pb.PrefillStreamResponse_Response{Response: r}}
+		if err := s.Send(answer); err != nil {
 			return err
 		}
 	}

@@ -57,7 +57,8 @@ func measureSoak(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(w, "%.1f\t%d\t%d\t%.1f\t%d\t%d\t\n", time.Since(began).Minutes(), sent.Load(), failed.Load(), mib(rss), goroutines, descriptors)
+		_, _ = fmt.Fprintf(w, "%.1f\t%d\t%d\t%.1f\t%d\t%d\t\n",
+			time.Since(began).Minutes(), sent.Load(), failed.Load(), mib(rss), goroutines, descriptors)
 	}
 	<-ended
 	return w.Flush()

@@ -28,7 +28,7 @@ func measureThroughput(ctx context.Context, o options) error {
 					return fmt.Errorf("%s %s: %w", name, k.name, err)
 				}
 				results[name+" "+k.name] = append(results[name+" "+k.name], r)
-				fmt.Fprintf(os.Stderr, "%-6s %-6s %7.0f requests/s  %5.1f us CPU each\n", name, k.name, r.rate, float64(r.cpu)/float64(time.Microsecond))
+				fmt.Fprintf(os.Stderr, "%-6s %-6s %7.0f requests/s  %5.1f us CPU each\n", name, k.name, r.rate, 1e6*r.cpu.Seconds())
 			}
 		}
 	}

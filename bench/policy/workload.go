@@ -61,7 +61,8 @@ func multiTurn(conversations, turns int) workload {
 
 // shortPairs is prompts of which each two share half.
 func shortPairs(callers int) workload {
-	w := workload{name: "short pairs", what: fmt.Sprintf("pairs of prompts of 256 tokens that share 128, %d callers", callers), callers: callers}
+	what := fmt.Sprintf("pairs of prompts of 256 tokens that share 128, %d callers", callers)
+	w := workload{name: "short pairs", what: what, callers: callers}
 	for i := range int32(480) {
 		p := make([]int32, 256)
 		for k := range p {

@@ -50,7 +50,8 @@ func measure(b *testing.B, name, way string, load workload, callers, pods int, c
 			b.StopTimer()
 			set := startPods(b, pods, func(pod int, o *podOptions) {
 				settings := &o.Proxy.Settings
-				settings.MaxWait, settings.MaxAge = time.Duration(float64(settings.MaxWait)/measureSpeed), time.Duration(float64(settings.MaxAge)/measureSpeed)
+				settings.MaxWait = time.Duration(float64(settings.MaxWait) / measureSpeed)
+				settings.MaxAge = time.Duration(float64(settings.MaxAge) / measureSpeed)
 				o.Speed, o.Proxy.CallLoadReports = measureSpeed, way == "weighted"
 				if change != nil {
 					change(pod, o)

@@ -21,13 +21,15 @@ func TestAbortEndsWhatWaitsAndAnswersIt(t *testing.T) {
 		})
 		time.Sleep(20 * time.Millisecond) // it is in its forward
 		wg.Go(func() {
-			second = do(t.Context(), s, "POST", "/generate", `{"rid":["ab10","cd"],"input_ids":[[4,5],[6,7]],"sampling_params":{"max_new_tokens":0}}`)
+			second = do(t.Context(), s, "POST", "/generate", `{"rid":["ab10","cd"],"input_ids":[[4,5],[6,7]],`+
+				`"sampling_params":{"max_new_tokens":0}}`)
 		})
 		time.Sleep(20 * time.Millisecond) // it waits for the next
 		if w := do(t.Context(), s, "POST", "/abort_request", `{"rid":"ab1"}`); w.Code != 200 {
 			t.Errorf("abort: %d", w.Code)
 		}
-		if w := do(t.Context(), s, "POST", "/generate", `{"rid":"zz","text":"again"}`); w.Code != 400 || !strings.Contains(w.Body.String(), "Duplicate request ID detected: zz") {
+		if w := do(t.Context(), s, "POST", "/generate", `{"rid":"zz","text":"again"}`); w.Code != 400 || !strings.Contains(w.Body.String(),
+			"Duplicate request ID detected: zz") {
 			t.Errorf("a rid in use: %d %s", w.Code, w.Body)
 		}
 		wg.Wait()

@@ -185,7 +185,8 @@ func properties() []property {
 		}},
 		{"scores are told from where they are asked for", func(t *testing.T, s *server) {
 			for _, start := range []int{0, 10} {
-				m := s.send(t, sglang.Request{InputIDs: ids(30, 0, 4), MaxNewTokens: 1, Logprobs: &sglang.LogprobOptions{PromptStart: &start, TopK: 2, TokenIDs: []int32{5}}})[0].Answer.Meta
+				m := s.send(t, sglang.Request{InputIDs: ids(30, 0, 4), MaxNewTokens: 1, Logprobs: &sglang.LogprobOptions{PromptStart: &start,
+					TopK: 2, TokenIDs: []int32{5}}})[0].Answer.Meta
 				in := m.InputTokenLogprobs
 				if len(in) != 30-start || in[0].Logprob != nil || in[1].Logprob == nil || in[len(in)-1].ID != int(ids(30, 0, 4)[29]) ||
 					len(m.InputTopLogprobs) != len(in) || len(m.InputTopLogprobs[1]) != 2 || len(m.InputIDsLogprobs[1]) != 1 ||
@@ -272,13 +273,15 @@ func properties() []property {
 			s.read(t, ids(300, 0, 1))
 			s.settle(t)
 			after, err := s.Loads(t.Context())
-			if err != nil || after.TotalPrefillUncachedTokens-before.TotalPrefillUncachedTokens != 301 || after.TotalPrefillBusyMicros <= before.TotalPrefillBusyMicros {
+			if err != nil || after.TotalPrefillUncachedTokens-before.TotalPrefillUncachedTokens != 301 ||
+				after.TotalPrefillBusyMicros <= before.TotalPrefillBusyMicros {
 				t.Errorf("%+v, then %+v, %v", before, after, err)
 			}
 		}},
 		{"limits are told", func(t *testing.T, s *server) {
 			models, err := s.Models(t.Context())
-			if i := s.info; err != nil || i.MaxReqInputLen == 0 || i.MaxTotalNumTokens == 0 || i.ChunkedPrefillSize == 0 || i.MaxRunningRequests == 0 ||
+			if i := s.info; err != nil || i.MaxReqInputLen == 0 || i.MaxTotalNumTokens == 0 ||
+				i.ChunkedPrefillSize == 0 || i.MaxRunningRequests == 0 ||
 				i.Version == "" || i.ContextLength != nil || len(models) != 1 || models[0].MaxModelLen < i.MaxReqInputLen {
 				t.Errorf("%+v, %+v, %v", s.info, models, err)
 			}

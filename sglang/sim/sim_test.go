@@ -119,7 +119,8 @@ func TestAttentionMayCostTheSquareOfThePromptWhateverIsCached(t *testing.T) {
 }
 
 func TestTheFrontEndsWorkForOthersMayLengthenAForward(t *testing.T) {
-	for contention, want := range map[float64]time.Duration{0: 0, 0.5: 5500 * time.Microsecond, 1: 11 * time.Millisecond, 100: 110 * time.Millisecond} {
+	for contention, want := range map[float64]time.Duration{0: 0, 0.5: 5500 * time.Microsecond, 1: 11 * time.Millisecond,
+		100: 110 * time.Millisecond} {
 		p := small()
 		p.Contention = contention
 		bubble(t, p, func(t *testing.T, s *Server) {
@@ -185,7 +186,8 @@ func TestTextCostsItsTokenizing(t *testing.T) {
 	bubble(t, small(), func(t *testing.T, s *Server) {
 		start := time.Now()
 		a := read(t, s, []string{strings.Repeat("word ", 200)})
-		want := 10*time.Millisecond + time.Millisecond + 10*time.Millisecond + 100*time.Millisecond + time.Duration(a[0].Meta.PromptTokens)*100*time.Microsecond
+		want := 10*time.Millisecond + time.Millisecond + 10*time.Millisecond + 100*time.Millisecond +
+			time.Duration(a[0].Meta.PromptTokens)*100*time.Microsecond
 		if took := time.Since(start); took != want {
 			t.Errorf("took %v, want %v", took, want)
 		}
@@ -265,7 +267,8 @@ func TestPromptWhoseLogprobsAreAskedForIsComputedFromThere(t *testing.T) {
 		} {
 			prompt, _ := json.Marshal(ids(100, 0, 1))
 			var a sglang.Answer
-			_ = json.Unmarshal(do(t.Context(), s, "POST", "/generate", fmt.Sprintf(`{"input_ids":%s,%s,"sampling_params":{"max_new_tokens":0}}`, prompt, options)).Body.Bytes(), &a)
+			_ = json.Unmarshal(do(t.Context(), s, "POST", "/generate", fmt.Sprintf(`{"input_ids":%s,%s,"sampling_params":{"max_new_tokens":0}}`,
+				prompt, options)).Body.Bytes(), &a)
 			if a.Meta.CachedTokens != want {
 				t.Errorf("%s: %d cached, want %d", options, a.Meta.CachedTokens, want)
 			}
@@ -387,25 +390,31 @@ func TestFullCacheForgetsTheLeastRecentlyUsed(t *testing.T) {
 
 func TestAnswersLookLikeSGLangs(t *testing.T) {
 	bubble(t, small(), func(t *testing.T, s *Server) {
-		one := do(t.Context(), s, "POST", "/generate", `{"rid":"r","text":"the quick brown fox","sampling_params":{"max_new_tokens":0}}`).Body.String()
-		for _, want := range []string{`"output_ids":[]`, `"id":"r"`, `"finish_reason":{"type":"length","length":0}`, `"prompt_tokens":4`, `"cached_tokens":0`, `"cached_tokens_details":null`, `"completion_tokens":0`} {
+		one := do(t.Context(), s, "POST", "/generate", `{"rid":"r","text":"the quick brown fox",`+
+			`"sampling_params":{"max_new_tokens":0}}`).Body.String()
+		for _, want := range []string{`"output_ids":[]`, `"id":"r"`, `"finish_reason":{"type":"length","length":0}`, `"prompt_tokens":4`,
+			`"cached_tokens":0`, `"cached_tokens_details":null`, `"completion_tokens":0`} {
 			if !strings.Contains(one, want) {
 				t.Errorf("%s lacks %s", one, want)
 			}
 		}
 		var a sglang.Answer
-		_ = json.Unmarshal(do(t.Context(), s, "POST", "/generate", `{"text":"the quick brown fox","sampling_params":{"max_new_tokens":1},"return_logprob":true,"logprob_start_len":0,"top_logprobs_num":2,"token_ids_logprob":[5]}`).Body.Bytes(), &a)
+		_ = json.Unmarshal(do(t.Context(), s, "POST", "/generate", `{"text":"the quick brown fox","sampling_params":{"max_new_tokens":1},`+
+			`"return_logprob":true,"logprob_start_len":0,"top_logprobs_num":2,"token_ids_logprob":[5]}`).Body.Bytes(), &a)
 		if len(a.OutputIDs) != 1 || a.Text == "" || len(a.Meta.InputTokenLogprobs) != 4 || a.Meta.InputTokenLogprobs[0].Logprob != nil ||
 			len(a.Meta.InputTopLogprobs) != 4 || len(a.Meta.OutputIDsLogprobs) != 1 {
 			t.Errorf("got %+v", a)
 		}
 		var list []sglang.Answer
-		_ = json.Unmarshal(do(t.Context(), s, "POST", "/generate", `{"rid":"base","text":["x","y"],"sampling_params":{"max_new_tokens":0}}`).Body.Bytes(), &list)
+		_ = json.Unmarshal(do(t.Context(), s, "POST", "/generate", `{"rid":"base","text":["x","y"],`+
+			`"sampling_params":{"max_new_tokens":0}}`).Body.Bytes(), &list)
 		if len(list) != 2 || list[1].Meta.ID != "base_1" {
 			t.Errorf("got %+v", list)
 		}
-		streamed := do(t.Context(), s, "POST", "/generate", `{"text":["x","y"],"stream":true,"sampling_params":{"max_new_tokens":0}}`).Body.String()
-		if !strings.Contains(streamed, `"index":0`) || !strings.Contains(streamed, `"index":1`) || !strings.HasSuffix(streamed, "data: [DONE]\n\n") {
+		streamed := do(t.Context(), s, "POST", "/generate", `{"text":["x","y"],"stream":true,`+
+			`"sampling_params":{"max_new_tokens":0}}`).Body.String()
+		if !strings.Contains(streamed, `"index":0`) || !strings.Contains(streamed, `"index":1`) || !strings.HasSuffix(streamed,
+			"data: [DONE]\n\n") {
 			t.Errorf("stream %s", streamed)
 		}
 	})
@@ -452,7 +461,8 @@ func TestSimulatorSaysThatItIsOne(t *testing.T) {
 	if w := do(t.Context(), s, "GET", "/nonexistent", ""); w.Code != 404 {
 		t.Errorf("got %d", w.Code)
 	}
-	if w := do(t.Context(), s, "GET", "/generate", ""); w.Code != 405 || w.Header().Get("Allow") != "PUT, POST" || w.Body.String() != `{"detail":"Method Not Allowed"}` {
+	if w := do(t.Context(), s, "GET", "/generate", ""); w.Code != 405 || w.Header().Get("Allow") != "PUT, "+
+		"POST" || w.Body.String() != `{"detail":"Method Not Allowed"}` {
 		t.Errorf("got %d %v %s", w.Code, w.Header(), w.Body)
 	}
 }
@@ -492,7 +502,8 @@ func TestProfilesAreValidAndReadable(t *testing.T) {
 func FuzzGenerateBody(f *testing.F) {
 	f.Add([]byte(`{"text":["a","b"],"rid":["x","y"],"sampling_params":[{"max_new_tokens":0},{"max_new_tokens":1}]}`))
 	f.Add([]byte(`{"text":["a",null],"input_ids":[[1],null],"sampling_params":{"n":2,"stop":"x"}}`))
-	f.Add([]byte(`{"input_ids":[[1],[2]],"return_logprob":[true,false],"logprob_start_len":[0,-1],"token_ids_logprob":[[1],[]],"cache_salt":"s"}`))
+	f.Add([]byte(`{"input_ids":[[1],[2]],"return_logprob":[true,false],"logprob_start_len":[0,-1],"token_ids_logprob":[[1],[]],` +
+		`"cache_salt":"s"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		p := small()
 		c, err := parseCall(body, p)

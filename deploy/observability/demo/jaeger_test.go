@@ -135,7 +135,8 @@ func TestRealJaegerHoldsABatchAndItsRequestsLinkedBothWays(t *testing.T) {
 	if len(found) != n+1 {
 		t.Errorf("the search found %d traces", len(found))
 	}
-	t.Logf("the batch %s has %d links, %d members, and %d requests that lead back; a search for its id finds %d traces:\n%s", id, len(root.Links), members, back, len(found), tree(batches[0]))
+	t.Logf("the batch %s has %d links, %d members, and %d requests that lead back; a search for its id finds %d traces:\n%s", id,
+		len(root.Links), members, back, len(found), tree(batches[0]))
 }
 
 func TestTheDemoShowsABatchAndARequest(t *testing.T) {
@@ -146,7 +147,8 @@ func TestTheDemoShowsABatchAndARequest(t *testing.T) {
 	if err := show(t.Context(), j, began, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"batch.dispatch  [paceline]", "\n    batch.member", "\n    POST /generate", "batch.wait", "batch.execute", "tag batch.id="} {
+	for _, want := range []string{"batch.dispatch  [paceline]", "\n    batch.member", "\n    POST /generate", "batch.wait",
+		"batch.execute", "tag batch.id="} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, out.String())
 		}

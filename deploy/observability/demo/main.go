@@ -35,7 +35,8 @@ func main() {
 	defer stop()
 	var o options
 	flag.StringVar(&o.jaeger, "jaeger", "", "`file` of a Jaeger 2 binary (default: built from its Go module, once)")
-	flag.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: a simulator); started with --enable-trace --otlp-traces-endpoint 127.0.0.1:4317 its own spans are seen, too")
+	flag.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: a simulator). "+
+		"Started with --enable-trace --otlp-traces-endpoint 127.0.0.1:4317 it adds its own spans")
 	flag.StringVar(&o.addresses.page, "page", "127.0.0.1:16686", "`host:port` of Jaeger's page and API")
 	flag.StringVar(&o.addresses.grpc, "otlp-grpc", "127.0.0.1:4317", "`host:port` where Jaeger takes OTLP over gRPC")
 	flag.StringVar(&o.addresses.http, "otlp-http", "127.0.0.1:4318", "`host:port` where Jaeger takes OTLP over HTTP")
@@ -92,7 +93,8 @@ func load(ctx context.Context, o options, w io.Writer) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
-	cmd.Env = append(os.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+o.addresses.http, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_TRACES_SAMPLER=always_on")
+	cmd.Env = append(os.Environ(), "OTEL_TRACES_SAMPLER=always_on",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://"+o.addresses.http, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
 	cmd.Stdout, cmd.Stderr = w, os.Stderr
 	return cmd.Run()
 }

@@ -38,7 +38,8 @@ func jaegerBinary(ctx context.Context, named string, w io.Writer) (string, error
 		return "", errors.New("run it from the root of the repository, or name a Jaeger with -jaeger")
 	}
 	say(w, "building Jaeger %s into %s: about five minutes, once\n", version, binary)
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", module, "-trimpath", "-ldflags", "-s -w", "-o", binary, "github.com/jaegertracing/jaeger/cmd/jaeger")
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", module, "-trimpath", "-ldflags", "-s -w", "-o", binary,
+		"github.com/jaegertracing/jaeger/cmd/jaeger")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = w, os.Stderr
 	return binary, cmd.Run()
@@ -76,7 +77,8 @@ func startJaeger(ctx context.Context, binary string, a addresses) (*jaeger, erro
 	}
 	defer log.Close() //nolint:errcheck // the process has its own
 	j.cmd = exec.CommandContext(context.WithoutCancel(ctx), binary, "--config", "file:"+file)
-	j.cmd.Env = append(os.Environ(), "JAEGER_PAGE="+a.page, "JAEGER_QUERY_GRPC=127.0.0.1:0", "JAEGER_OTLP_GRPC="+a.grpc, "JAEGER_OTLP_HTTP="+a.http)
+	j.cmd.Env = append(os.Environ(),
+		"JAEGER_PAGE="+a.page, "JAEGER_QUERY_GRPC=127.0.0.1:0", "JAEGER_OTLP_GRPC="+a.grpc, "JAEGER_OTLP_HTTP="+a.http)
 	j.cmd.Stdout, j.cmd.Stderr = log, log
 	if err := j.cmd.Start(); err != nil {
 		return nil, err

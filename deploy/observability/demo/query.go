@@ -100,7 +100,8 @@ type query struct {
 func (j *jaeger) find(ctx context.Context, q query) ([][]span, error) {
 	values := url.Values{
 		"query.service_name": {q.service}, "query.operation_name": {q.operation}, "query.num_traces": {"1000"},
-		"query.start_time_min": {q.since.UTC().Format(time.RFC3339Nano)}, "query.start_time_max": {time.Now().Add(time.Minute).UTC().Format(time.RFC3339Nano)},
+		"query.start_time_min": {q.since.UTC().Format(time.RFC3339Nano)},
+		"query.start_time_max": {time.Now().Add(time.Minute).UTC().Format(time.RFC3339Nano)},
 	}
 	var data tracesData
 	err := j.get(ctx, "/api/v3/traces?"+values.Encode(), &data)
@@ -243,7 +244,9 @@ func position(s span) int {
 // notable are the attributes that a tree shows.
 func notable(s span) string {
 	var b strings.Builder
-	for _, key := range []string{"batch.size", "batch.position", "batch.release_reason", "gen_ai.usage.input_tokens", "gen_ai.usage.cache_read.input_tokens"} {
+	for _, key := range []string{
+		"batch.size", "batch.position", "batch.release_reason", "gen_ai.usage.input_tokens", "gen_ai.usage.cache_read.input_tokens",
+	} {
 		if text, there := s.attribute(key); there {
 			fmt.Fprintf(&b, "  %s=%s", key, text)
 		}
