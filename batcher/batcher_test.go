@@ -251,7 +251,7 @@ func TestQueueBoundsRefuseAtOnceAndLoseNothing(t *testing.T) {
 	})
 }
 
-func TestRequestWhoseContextEndsInTheQueueIsNeverDispatched(t *testing.T) {
+func TestRequestWhoseContextEndsInTheQueueIsNeverSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
 		b := newBatcher(t, u, settings(1, time.Minute, 1))
@@ -272,7 +272,7 @@ func TestRequestWhoseContextEndsInTheQueueIsNeverDispatched(t *testing.T) {
 			t.Error(o.err)
 		}
 		if !slices.EqualFunc(u.seen, [][]int{{0}, {3}}, slices.Equal) {
-			t.Errorf("dispatched %v, want only 0 and 3", u.seen)
+			t.Errorf("sent %v, want only 0 and 3", u.seen)
 		}
 		if st := b.Stats(); st.Cancelled != 2 || st.Answered != 2 {
 			t.Errorf("stats %+v", st)
@@ -547,7 +547,7 @@ func TestRequestsThatAskForTheSameAreOnePromptAndEachIsAnswered(t *testing.T) {
 			}
 		}
 		if !slices.EqualFunc(u.seen, [][]int{{7, 8}}, slices.Equal) {
-			t.Errorf("dispatched %v", u.seen)
+			t.Errorf("sent %v", u.seen)
 		}
 		if st := b.Stats(); st.Accepted != 4 || st.Answered != 4 || st.Merged != 2 || st.QueuedBytes != 0 {
 			t.Errorf("stats %+v", st)
@@ -659,7 +659,7 @@ func TestARequestThatComesAfterTheReleaseIsAPromptOfItsOwn(t *testing.T) {
 		<-first
 		<-second
 		if len(u.seen) != 2 {
-			t.Errorf("dispatched %v", u.seen)
+			t.Errorf("sent %v", u.seen)
 		}
 	})
 }
@@ -699,7 +699,7 @@ func keepsTo100Tokens(t *testing.T, change func(*Settings)) {
 			reasons = append(reasons, o.receipt.Reason)
 		}
 		if !slices.EqualFunc(u.seen, [][]int{{500}, {40, 40}, {40, 10}}, slices.Equal) {
-			t.Errorf("dispatched %v: one above the budget goes alone, the others share it", u.seen)
+			t.Errorf("sent %v: one above the budget goes alone, the others share it", u.seen)
 		}
 		if !slices.Equal(reasons, []Reason{ReasonBudget, ReasonBudget, ReasonBudget, ReasonWait, ReasonWait}) {
 			t.Errorf("reasons %v", reasons)

@@ -88,7 +88,7 @@ func promptOf(prompt string) Item[string] {
 	return Item[string]{Value: prompt, Bytes: len(prompt) * prefix.BlockBytes, Tokens: len(prompt) * prefix.BlockTokens, Prefix: names(prompt)}
 }
 
-// submit sends requests in order, all at one moment, and waits for their ends.
+// sendAll sends requests in order, all at one moment, and waits for their ends.
 func sendAll(t *testing.T, b *Batcher[string, string], requests ...Item[string]) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -261,7 +261,7 @@ func TestWhatWasCachedIsForgottenOnFlushAndOnContradiction(t *testing.T) {
 	})
 }
 
-func TestBeliefKeepsToItsBound(t *testing.T) {
+func TestTheModelKeepsToItsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := serve(t, func(s *Settings) { s.PrefixBlocks = 5 })
 		defer b.Close()
