@@ -42,11 +42,9 @@ func NewTracer(provider trace.TracerProvider, p propagation.TextMapPropagator, v
 	return &Tracer{provider.Tracer("paceline/proxy", trace.WithInstrumentationVersion(version)), members, p}
 }
 
-// Traced reports whether calls of a gRPC method have a span. Health and reflection have
-// none.
-func Traced(method string) bool {
-	return strings.HasPrefix(method, "/"+pb.PrefillService_ServiceDesc.ServiceName+"/")
-}
+// ServicePrefix begins the gRPC methods whose calls are traced and measured. Health and
+// reflection are not.
+const ServicePrefix = "/paceline.v1.PrefillService/"
 
 var (
 	streamMethod = pb.PrefillService_PrefillStream_FullMethodName[1:]
@@ -57,7 +55,7 @@ var (
 // Arrive reads the caller's trace. It is a tap.ServerInHandle, because an interceptor
 // would have to copy all of a call's metadata.
 func (t *Tracer) Arrive(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if Traced(call.FullMethodName) {
+	if strings.HasPrefix(call.FullMethodName, ServicePrefix) {
 		ctx = t.propagator.Extract(ctx, Metadata(call.Header))
 	}
 	return ctx, nil
