@@ -62,7 +62,7 @@ func (u *Upstream) traceRequest(ctx context.Context, began time.Time, r batcher.
 	u.tracer.Record(ctx, telemetry.SpanExecute, released, now, ToStatus(err), options...)
 }
 
-// batchTrace is the trace of one batch. A nil batchTrace records nothing.
+// batchTrace is the trace of one batch.
 type batchTrace struct {
 	tracer   *telemetry.Tracer
 	root     trace.Span
@@ -75,7 +75,7 @@ type batchTrace struct {
 // traceBatch starts the trace of a batch, and returns its context. It returns ctx and nil
 // if none of the requests is sampled.
 func (u *Upstream) traceBatch(ctx context.Context, b *batch) (context.Context, *batchTrace) {
-	if u.tracer == nil || !anySampled(b) {
+	if !anySampled(b) {
 		return ctx, nil
 	}
 	return u.traceSampledBatch(ctx, b) // a function of its own, because its frame is large
@@ -157,7 +157,7 @@ func hostPort(of string) (host string, port int) {
 
 // member records the span of a prompt that has ended.
 func (t *batchTrace) member(i int, a *Answer, err error) {
-	if t == nil || t.links == nil || t.links[i] == nil {
+	if t.links == nil || t.links[i] == nil {
 		return
 	}
 	attributes := []attribute.KeyValue{t.id, attribute.Int(telemetry.BatchPosition, i)}
@@ -174,9 +174,6 @@ func (t *batchTrace) member(i int, a *Answer, err error) {
 
 // call starts the span of one call to SGLang.
 func (t *batchTrace) call(ctx context.Context, prompts, attempt int) (_ context.Context, end func(error)) {
-	if t == nil {
-		return ctx, func(error) {}
-	}
 	ctx, span := t.tracer.Start(ctx, telemetry.SpanGenerate, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attribute.String(telemetry.HTTPMethod, http.MethodPost), attribute.String(telemetry.URLPath, "/generate"),
 		attribute.Int(telemetry.BatchSize, prompts), attribute.Int(telemetry.BatchAttempts, attempt)))
@@ -195,9 +192,6 @@ func (t *batchTrace) call(ctx context.Context, prompts, attempt int) (_ context.
 
 // end records the members that are left, whose callers have gone, and ends the trace.
 func (t *batchTrace) end(f *BatchFacts, split bool, err error) {
-	if t == nil {
-		return
-	}
 	for i := range t.links {
 		t.member(i, nil, nil)
 	}
