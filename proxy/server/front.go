@@ -36,7 +36,7 @@ type watched struct {
 
 // begin starts watching a call where it is one to be seen. Its context has the span.
 func (f front) begin(ctx context.Context, method string) (context.Context, watched) {
-	if !strings.HasPrefix(method, servicePrefix) {
+	if !strings.HasPrefix(method, telemetry.ServicePrefix) {
 		return ctx, watched{}
 	}
 	w := watched{method: method[1:], began: time.Now(), trace: context.Background()}
@@ -47,16 +47,12 @@ func (f front) begin(ctx context.Context, method string) (context.Context, watch
 	return ctx, w
 }
 
-// servicePrefix begins the methods whose calls are traced and measured: probes and
-// reflection have nothing to show.
-const servicePrefix = "/paceline.v1.PrefillService/"
-
 // end notes how a call ended.
 func (f front) end(w watched, err error) {
 	if w.method == "" {
 		return
 	}
-	f.metrics.Call(w.trace, w.method, telemetry.StatusName(status.Code(err)), w.began)
+	f.metrics.Call(w.trace, w.method, w.began, err)
 	if w.span != nil {
 		telemetry.EndCall(w.span, w.method, err)
 	}

@@ -27,14 +27,18 @@ func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 		Upstream: u.Upstream, batch: b, sent: time.Now(), calls: make([]int, b.Len()), ended: make([]bool, b.Len()),
 		facts: &BatchFacts{ID: b.ID(), Reason: b.Reason(), Size: b.Len(), Predicted: b.Predicted()},
 	}
-	a.ctx, a.spans = u.traceBatch(ctx, b)
+	if a.ctx = ctx; u.tracer != nil {
+		a.ctx, a.spans = u.traceBatch(ctx, b)
+	}
 	u.metrics.Released(b.Reason().String(), b.Len(), b.Limit(), b.Merged())
 	a.sendAll()
 	if ctx.Err() != nil {
 		a.err = ctx.Err() // nobody waits any more, or the batcher closes
 	}
 	a.report()
-	a.spans.end(a.facts, a.split, a.err)
+	if a.spans != nil {
+		a.spans.end(a.facts, a.split, a.err)
+	}
 	if a.err == nil {
 		return nil
 	}
@@ -67,8 +71,11 @@ func (a *attempt) call(members []int) error {
 		}
 		stops[k] = a.abortIfGone(a.batch.Context(i), call.Requests[k].RID)
 	}
-	ctx, endSpan := a.spans.call(a.ctx, len(members), a.facts.Calls)
-	began, input, output := time.Now(), 0, 0
+	ctx, began, input, output := a.ctx, time.Now(), 0, 0
+	var endSpan func(error)
+	if a.spans != nil {
+		ctx, endSpan = a.spans.call(ctx, len(members), a.facts.Calls)
+	}
 	err := a.generate(ctx, call, func(k int, r sglang.Result) {
 		if r.Err == nil {
 			input, output = input+r.Answer.Meta.PromptTokens, output+r.Answer.Meta.CompletionTokens
@@ -76,7 +83,9 @@ func (a *attempt) call(members []int) error {
 		stops[k]()
 		a.deliver(members[k], r)
 	})
-	endSpan(err)
+	if endSpan != nil {
+		endSpan(err)
+	}
 	failed := ""
 	if err != nil {
 		failed = telemetry.StatusName(ToStatus(err).Code())
@@ -110,13 +119,13 @@ type attempt struct {
 	batch  *batch
 	ctx    context.Context //nolint:containedctx // of the batch
 	sent   time.Time
-	calls  []int  // by member
-	ended  []bool // by member: it has its answer, or an error of its own
-	err    error  // of the last call
-	broken bool   // SGLang broke a call off
-	died   bool   // it went away after that, and came back
-	split  bool   // it was sent again in parts
-	spans  *batchTrace
+	calls  []int       // by member
+	ended  []bool      // by member: it has its answer, or an error of its own
+	err    error       // of the last call
+	broken bool        // SGLang broke a call off
+	died   bool        // it went away after that, and came back
+	split  bool        // it was sent again in parts
+	spans  *batchTrace // nil: no request of the batch is sampled
 	facts  *BatchFacts
 }
 
@@ -286,10 +295,12 @@ func (a *attempt) deliver(i int, r sglang.Result) {
 	a.facts.PromptTokens += meta.PromptTokens
 	a.facts.CachedTokens += meta.CachedTokens
 	answer := &Answer{r.Answer, time.Since(a.sent), a.calls[i]}
-	a.spans.member(i, answer, nil)
 	a.batch.Answer(i, batcher.Result[*Answer]{
 		Value: answer, Usage: batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens},
 	})
+	if a.spans != nil { // after the answer, which does not wait for it
+		a.spans.member(i, answer, nil)
+	}
 }
 
 // blame ends a member with the error of the last call, which was about it.
@@ -308,8 +319,10 @@ func (a *attempt) reject(i int, err error) {
 // fail ends a member with an error.
 func (a *attempt) fail(i int, err error) {
 	a.ended[i] = true
-	a.spans.member(i, nil, err)
 	a.batch.Answer(i, batcher.Result[*Answer]{Err: err})
+	if a.spans != nil {
+		a.spans.member(i, nil, err)
+	}
 }
 
 // fault is what a call's error says.
