@@ -18,7 +18,7 @@ func (f sendFunc[Q, R]) Send(ctx context.Context, b *Batch[Q, R]) []Result[R] { 
 
 // failed is an error for every member.
 func failed[Q, R any](b *Batch[Q, R], err error) []Result[R] {
-	results := make([]Result[R], b.Len())
+	results := make([]Result[R], b.Size)
 	for i := range results {
 		results[i].Err = err
 	}
@@ -36,7 +36,7 @@ type upstream struct {
 }
 
 func (u *upstream) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
-	values := make([]int, b.Len())
+	values := make([]int, b.Size)
 	for i := range values {
 		values[i] = b.Value(i)
 	}
@@ -195,7 +195,7 @@ func TestRequestsOfDifferentKeysNeverShareABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mixed int
 		b := newBatcher(t, sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
-			for i := range batch.Len() {
+			for i := range batch.Size {
 				if batch.Value(i)%3 != batch.Value(0)%3 {
 					mixed++
 				}
@@ -251,7 +251,7 @@ func TestQueueBoundsRefuseAtOnceAndLoseNothing(t *testing.T) {
 	})
 }
 
-func TestRequestWhoseContextEndsInTheQueueIsNeverDispatched(t *testing.T) {
+func TestRequestWhoseContextEndsInTheQueueIsNeverSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
 		b := newBatcher(t, u, settings(1, time.Minute, 1))
@@ -272,7 +272,7 @@ func TestRequestWhoseContextEndsInTheQueueIsNeverDispatched(t *testing.T) {
 			t.Error(o.err)
 		}
 		if !slices.EqualFunc(u.seen, [][]int{{0}, {3}}, slices.Equal) {
-			t.Errorf("dispatched %v, want only 0 and 3", u.seen)
+			t.Errorf("sent %v, want only 0 and 3", u.seen)
 		}
 		if st := b.Stats(); st.Cancelled != 2 || st.Answered != 2 {
 			t.Errorf("stats %+v", st)
@@ -547,7 +547,7 @@ func TestRequestsThatAskForTheSameAreOnePromptAndEachIsAnswered(t *testing.T) {
 			}
 		}
 		if !slices.EqualFunc(u.seen, [][]int{{7, 8}}, slices.Equal) {
-			t.Errorf("dispatched %v", u.seen)
+			t.Errorf("sent %v", u.seen)
 		}
 		if st := b.Stats(); st.Accepted != 4 || st.Answered != 4 || st.Merged != 2 || st.QueuedBytes != 0 {
 			t.Errorf("stats %+v", st)
@@ -659,7 +659,7 @@ func TestARequestThatComesAfterTheReleaseIsAPromptOfItsOwn(t *testing.T) {
 		<-first
 		<-second
 		if len(u.seen) != 2 {
-			t.Errorf("dispatched %v", u.seen)
+			t.Errorf("sent %v", u.seen)
 		}
 	})
 }
@@ -699,7 +699,7 @@ func keepsTo100Tokens(t *testing.T, change func(*Settings)) {
 			reasons = append(reasons, o.receipt.Reason)
 		}
 		if !slices.EqualFunc(u.seen, [][]int{{500}, {40, 40}, {40, 10}}, slices.Equal) {
-			t.Errorf("dispatched %v: one above the budget goes alone, the others share it", u.seen)
+			t.Errorf("sent %v: one above the budget goes alone, the others share it", u.seen)
 		}
 		if !slices.Equal(reasons, []Reason{ReasonBudget, ReasonBudget, ReasonBudget, ReasonWait, ReasonWait}) {
 			t.Errorf("reasons %v", reasons)
@@ -724,7 +724,7 @@ func TestARequestThatNobodyWaitsForIsAnsweredToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := New(sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
 			time.Sleep(time.Second)
-			for i := range batch.Len() {
+			for i := range batch.Size {
 				batch.Answer(i, Result[int]{Value: 10 * batch.Value(i)})
 			}
 			return nil

@@ -40,8 +40,8 @@ type cacheServer struct {
 func (c *cacheServer) Send(_ context.Context, b *Batch[string, string]) []Result[string] {
 	var prompts []string
 	c.mu.Lock()
-	cached := make([]int, b.Len())
-	for i := range b.Len() {
+	cached := make([]int, b.Size)
+	for i := range b.Size {
 		p := b.Value(i)
 		prompts = append(prompts, p)
 		for cached[i] < len(p) && c.seen[p[:cached[i]+1]] {
@@ -88,7 +88,7 @@ func promptOf(prompt string) Item[string] {
 	return Item[string]{Value: prompt, Bytes: len(prompt) * prefix.BlockBytes, Tokens: len(prompt) * prefix.BlockTokens, Prefix: names(prompt)}
 }
 
-// submit sends requests in order, all at one moment, and waits for their ends.
+// sendAll sends requests in order, all at one moment, and waits for their ends.
 func sendAll(t *testing.T, b *Batcher[string, string], requests ...Item[string]) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -261,7 +261,7 @@ func TestWhatWasCachedIsForgottenOnFlushAndOnContradiction(t *testing.T) {
 	})
 }
 
-func TestBeliefKeepsToItsBound(t *testing.T) {
+func TestTheModelKeepsToItsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := serve(t, func(s *Settings) { s.PrefixBlocks = 5 })
 		defer b.Close()
@@ -285,7 +285,7 @@ func TestAHeldRequestGoesOnceItIsTooOld(t *testing.T) {
 			if b.Value(0) == "xa" {
 				<-block
 			}
-			for i := range b.Len() {
+			for i := range b.Size {
 				b.Answer(i, Result[string]{})
 			}
 			return nil

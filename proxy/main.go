@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"go.opentelemetry.io/otel"
@@ -30,9 +31,17 @@ const (
 	exitBadInput = 2 // a flag
 )
 
+// gcPercent is GOGC, unless the environment sets that. A proxy holds a few MiB and makes
+// much garbage: 400 takes 15 % less CPU time a request than Go's default of 100, and some
+// 25 MiB more (bench/overhead). GOMEMLIMIT bounds the memory.
+const gcPercent = 400
+
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals))
 }
 

@@ -182,7 +182,7 @@ func (m *Model) segment(p Prefix, start int, above *segment) *segment {
 }
 
 // split parts a segment after n blocks and returns the new upper part. The lower
-// part stays the segment that it was: whoever holds a prompt's last segment
+// part stays the segment that it was: who holds a prompt's last segment
 // reaches all others from it.
 func (m *Model) split(s *segment, n int) *segment {
 	u := &segment{

@@ -47,7 +47,7 @@ func main() {
 	flag.StringVar(&o.profile, "cpuprofile", "", "`file` for a CPU profile of the proxy")
 	flag.BoolVar(&o.bare, "bare", false, "no metrics, for the role proxy")
 	flag.StringVar(&o.traceDetail, "trace-detail", "", "for the role proxy")
-	flag.StringVar(&o.modes, "modes", "", "of -measure tracing, the `names` of those wanted beside bare, with commas; empty: all")
+	flag.StringVar(&o.modes, "modes", "", "of -measure tracing, the `names` of those wanted beside off, with commas; empty: all")
 	flag.IntVar(&o.callers, "callers", 64, "callers at once")
 	flag.IntVar(&o.bytes, "bytes", 8192, "bytes of a prompt, source code")
 	flag.IntVar(&o.size, "batch-size", 16, "batch size")

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"sync"
@@ -160,6 +161,9 @@ func proxy(ctx context.Context, o options) error {
 	cfg.Settings.BatchSize, cfg.Settings.MaxInFlight, cfg.Settings.MaxWait = o.size, o.inFlight, o.maxWait
 	if o.bare {
 		cfg.Metrics = ""
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as the command does
 	}
 	tracing, err := telemetry.Start(ctx, telemetry.Defaults{Service: "paceline"})
 	if err != nil {

@@ -36,7 +36,7 @@ type watched struct {
 
 // begin starts watching a call where it is one to be seen. Its context has the span.
 func (f front) begin(ctx context.Context, method string) (context.Context, watched) {
-	if !strings.HasPrefix(method, servicePrefix) {
+	if !strings.HasPrefix(method, telemetry.ServicePrefix) {
 		return ctx, watched{}
 	}
 	w := watched{method: method[1:], began: time.Now(), trace: context.Background()}
@@ -47,16 +47,12 @@ func (f front) begin(ctx context.Context, method string) (context.Context, watch
 	return ctx, w
 }
 
-// servicePrefix begins the methods whose calls are traced and measured: probes and
-// reflection have nothing to show.
-const servicePrefix = "/paceline.v1.PrefillService/"
-
 // end notes how a call ended.
 func (f front) end(w watched, err error) {
 	if w.method == "" {
 		return
 	}
-	f.metrics.Call(w.trace, w.method, telemetry.StatusName(status.Code(err)), w.began)
+	f.metrics.Call(w.trace, w.method, w.began, err)
 	if w.span != nil {
 		telemetry.EndCall(w.span, w.method, err)
 	}
@@ -65,21 +61,23 @@ func (f front) end(w watched, err error) {
 func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (reply any, err error) {
 	ctx, w := f.begin(ctx, info.FullMethod)
 	defer func() { f.end(w, err) }()
-	in, err := f.gate.passCall(ctx, info.FullMethod)
-	if err != nil {
-		return nil, err
+	if f.gate.keys != nil {
+		if ctx, err = f.gate.passCall(ctx, info.FullMethod); err != nil {
+			return nil, err
+		}
 	}
-	return handle(in, req)
+	return handle(ctx, req)
 }
 
 func (f front) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	ctx, w := f.begin(s.Context(), info.FullMethod)
 	defer func() { f.end(w, err) }()
-	in, err := f.gate.passCall(ctx, info.FullMethod)
-	if err != nil {
-		return err
+	if f.gate.keys != nil {
+		if ctx, err = f.gate.passCall(ctx, info.FullMethod); err != nil {
+			return err
+		}
 	}
-	return handle(srv, endingStream{s, in})
+	return handle(srv, endingStream{s, ctx})
 }
 
 // handler is the same for HTTP requests.
@@ -137,9 +135,6 @@ const healthMethods = "/grpc.health.v1.Health/"
 
 // pass returns a context that knows whose key it is.
 func (g gate) pass(ctx context.Context, authorization string) (context.Context, error) {
-	if g.keys == nil {
-		return ctx, nil
-	}
 	in, err := g.find(ctx, authorization)
 	if err != nil {
 		g.metrics.Refused(ctx, telemetry.RefusedKey)

@@ -65,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.tracer = telemetry.NewTracer(cfg.TracerProvider, cfg.Propagator, cfg.Version, cfg.TraceDetail != TraceDetailLinks)
 	if cfg.Metrics != "" {
-		s.metrics = telemetry.NewMetrics(cfg.Version, cfg.TracerProvider != nil)
+		s.metrics = telemetry.NewMetrics(cfg.Version)
 	}
 	if s.up, err = upstream.New(cfg.Upstream, cfg.Settings, s.tracer, s.metrics, s.log); err != nil {
 		return nil, settingFlag(err)
@@ -179,8 +179,8 @@ func (s *Server) openMetrics() (*port, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.metrics.Registry.MustRegister(&gauges{up: s.up, readiness: s.readiness, spans: s.cfg.Spans})
-	p.servePage(metricsHandler(s.metrics, s.readiness))
+	s.metrics.ShowState(s.state)
+	p.servePage(s.metricsHandler())
 	return p, nil
 }
 

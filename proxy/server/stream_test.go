@@ -31,22 +31,6 @@ func say(t *testing.T, s pb.PrefillService_PrefillStreamClient, req *pb.PrefillR
 	}
 }
 
-// streamed asks one after the other on a stream of its own.
-func (r *running) streamed() func(*pb.PrefillRequest) outcome {
-	s := r.stream(r.context())
-	return func(req *pb.PrefillRequest) outcome {
-		req.RequestId = "again"
-		if err := s.Send(&pb.PrefillStreamRequest{Request: req}); err != nil {
-			return outcome{err: err}
-		}
-		m, err := s.Recv()
-		if e := m.GetError(); e != nil {
-			err = fmt.Errorf("%v", e)
-		}
-		return outcome{reply: m.GetResponse(), err: err}
-	}
-}
-
 // hear reads every reply until the stream ends well.
 func hear(t *testing.T, s pb.PrefillService_PrefillStreamClient) map[string]*pb.PrefillStreamResponse {
 	t.Helper()

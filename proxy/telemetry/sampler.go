@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
@@ -13,61 +12,49 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// sampler decides as those of the SDK that OTEL_TRACES_SAMPLER names, and samples a
-// batch if one of its requests is sampled.
-type sampler struct {
-	name     string // as the variables say
-	byParent bool   // what has a parent is sampled as that is
-	below    uint64 // else a trace is sampled whose id has less than that in its last 63 bits
-}
-
-// always is below for every trace.
-const always = 1 << 63
-
-// newSampler reads the environment.
-func newSampler(d Defaults) (*sampler, error) {
-	s := &sampler{name: cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER"), d.Sampler, "parentbased_always_on")}
-	var rule string
-	switch rule, s.byParent = strings.CutPrefix(s.name, "parentbased_"); rule {
-	case "always_on":
-		s.below = always
-	case "always_off":
-	case "traceidratio":
-		ratio := 1.0
-		if text := cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER_ARG"), d.Ratio); text != "" {
-			var err error
-			if ratio, err = strconv.ParseFloat(text, 64); err != nil || !(ratio >= 0 && ratio <= 1) {
-				return nil, fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: must be from 0 to 1, got %q", text)
-			}
-			s.name += " " + text
-		}
-		s.below = uint64(ratio * always)
-	default:
-		return nil, fmt.Errorf("OTEL_TRACES_SAMPLER: must be always_on, always_off, traceidratio or one of these after parentbased_, got %q", s.name)
-	}
-	return s, nil
-}
-
-// samples decides about a span of a trace.
-func (s *sampler) samples(parent trace.SpanContext, id trace.TraceID, name string, links []trace.Link) bool {
-	switch {
-	case name == SpanDispatch:
-		return slices.ContainsFunc(links, func(l trace.Link) bool { return l.SpanContext.IsSampled() })
-	case s.byParent && parent.IsValid():
-		return parent.IsSampled()
-	}
-	return binary.BigEndian.Uint64(id[8:])>>1 < s.below
+// batchSampler samples a batch if any request that it links to is sampled. It samples
+// everything else as the sampler of the environment does.
+type batchSampler struct {
+	sdktrace.Sampler
 }
 
 // ShouldSample implements sdktrace.Sampler.
-func (s *sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	parent := trace.SpanContextFromContext(p.ParentContext)
-	r := sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: parent.TraceState()}
-	if s.samples(parent, p.TraceID, p.Name, p.Links) {
-		r.Decision = sdktrace.RecordAndSample
+func (s batchSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if p.Name != SpanDispatch {
+		return s.Sampler.ShouldSample(p)
 	}
-	return r
+	sampled := func(l trace.Link) bool { return l.SpanContext.IsSampled() }
+	if slices.ContainsFunc(p.Links, sampled) {
+		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample}
+	}
+	return sdktrace.SamplingResult{Decision: sdktrace.Drop}
 }
 
-// Description implements sdktrace.Sampler.
-func (s *sampler) Description() string { return "batches by their links, else " + s.name }
+// newSampler returns the sampler that OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG
+// name, and its name for people. The SDK reads them too, but falls back to its default
+// where a value is wrong, and has no sampler for batches.
+func newSampler(d Defaults) (s sdktrace.Sampler, name string, err error) {
+	name = cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER"), d.Sampler, "parentbased_always_on")
+	rule, parentBased := strings.CutPrefix(name, "parentbased_")
+	switch rule {
+	case "always_on":
+		s = sdktrace.AlwaysSample()
+	case "always_off":
+		s = sdktrace.NeverSample()
+	case "traceidratio":
+		text := cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER_ARG"), d.Ratio, "1")
+		ratio, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(ratio >= 0 && ratio <= 1) {
+			return nil, "", fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: must be from 0 to 1, got %q", text)
+		}
+		s, name = sdktrace.TraceIDRatioBased(ratio), name+" "+text
+	default:
+		return nil, "", fmt.Errorf(
+			"OTEL_TRACES_SAMPLER: must be always_on, always_off or traceidratio, alone or after parentbased_, got %q",
+			name)
+	}
+	if parentBased {
+		s = sdktrace.ParentBased(s)
+	}
+	return batchSampler{s}, name, nil
+}

@@ -2,32 +2,36 @@ package telemetry
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
 	pb "paceline/proto/paceline/v1"
 )
 
-// Tracer makes the spans of the proxy. No span tells any of a prompt. A nil Tracer
-// makes none, and costs nothing. It is safe for concurrent use.
+// Tracer makes the proxy's spans and passes traces on. No span has text of a prompt. A
+// nil Tracer makes none and costs nothing. It is safe for concurrent use.
 type Tracer struct {
 	trace.Tracer
 
-	Members bool // whether a batch's trace has a row for each prompt
+	Members bool // whether the trace of a batch has a span for each prompt
 
 	propagator propagation.TextMapPropagator
 }
 
-// NewTracer returns a tracer of a provider, or nil without one. A nil propagator is
-// W3C's traceparent. With members a batch's trace has a row for each prompt.
+// NewTracer returns a Tracer of a provider, or nil without one. A nil propagator is W3C's
+// traceparent. With members the trace of a batch has a span for each prompt.
 func NewTracer(provider trace.TracerProvider, p propagation.TextMapPropagator, version string, members bool) *Tracer {
 	if provider == nil {
 		return nil
@@ -38,36 +42,31 @@ func NewTracer(provider trace.TracerProvider, p propagation.TextMapPropagator, v
 	return &Tracer{provider.Tracer("paceline/proxy", trace.WithInstrumentationVersion(version)), members, p}
 }
 
-// Traced says whether calls of a gRPC method get a span: probes and reflection have
-// nothing to show.
-func Traced(method string) bool {
-	return strings.HasPrefix(method, "/"+pb.PrefillService_ServiceDesc.ServiceName+"/")
-}
+// ServicePrefix begins the gRPC methods whose calls are traced and measured. Health and
+// reflection are not.
+const ServicePrefix = "/paceline.v1.PrefillService/"
 
-// Made once.
 var (
 	streamMethod = pb.PrefillService_PrefillStream_FullMethodName[1:]
-	streamedSpan = streamMethod + " request"
 	grpcSystem   = attribute.String(RPCSystem, "grpc")
+	serverKind   = trace.WithSpanKind(trace.SpanKindServer)
 )
 
-// Arrive reads the caller's trace. It is a tap.ServerInHandle: interceptors have no
-// way to a call's metadata that does not copy all of it.
+// Arrive reads the caller's trace. It is a tap.ServerInHandle, because an interceptor
+// would have to copy all of a call's metadata.
 func (t *Tracer) Arrive(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if Traced(call.FullMethodName) {
+	if strings.HasPrefix(call.FullMethodName, ServicePrefix) {
 		ctx = t.propagator.Extract(ctx, Metadata(call.Header))
 	}
 	return ctx, nil
 }
 
-// StartCall begins the span of a call of gRPC that has arrived, by its method without
-// the first slash.
+// StartCall starts the span of a gRPC call that has arrived. method has no leading slash.
 func (t *Tracer) StartCall(ctx context.Context, method string) (context.Context, trace.Span) {
-	return StartLocal(ctx, t.Tracer, method, trace.SpanKindServer)
+	return t.Start(ctx, method, serverKind)
 }
 
-// EndCall ends it with the error of the call. Errors of the caller are no errors of
-// the server.
+// EndCall ends the span of a gRPC call. Errors of the caller are no errors of the span.
 func EndCall(span trace.Span, method string, err error) {
 	defer span.End()
 	if !span.IsRecording() {
@@ -83,14 +82,18 @@ func EndCall(span trace.Span, method string, err error) {
 	}
 }
 
-// StatusName is a code as the semantic conventions write it.
+// StatusName returns a status code as the semantic conventions write it, OUT_OF_RANGE for
+// OutOfRange.
 func StatusName(c codes.Code) string {
-	if c == codes.Canceled {
-		return "CANCELLED" // String has Go's spelling
+	switch c {
+	case codes.OK:
+		return "OK"
+	case codes.Canceled:
+		return "CANCELLED" // String has one L
 	}
 	var name strings.Builder
 	for i, r := range c.String() {
-		if i > 0 && r >= 'A' && r <= 'Z' && c != codes.OK { // OutOfRange: OUT_OF_RANGE
+		if i > 0 && r >= 'A' && r <= 'Z' {
 			name.WriteByte('_')
 		}
 		name.WriteRune(r)
@@ -98,23 +101,23 @@ func StatusName(c codes.Code) string {
 	return strings.ToUpper(name.String())
 }
 
-// StartStreamed begins the span of one request of a stream, which is sampled as the
-// stream is. end ends it with the error of the request, a gRPC status.
+// StartStreamed starts the span of one request of a stream, if the stream is sampled. end
+// ends it with the error of the request, a gRPC status.
 func (t *Tracer) StartStreamed(ctx context.Context) (_ context.Context, end func(error)) {
 	if !t.samples(ctx) {
 		return ctx, func(error) {}
 	}
-	ctx, span := t.Start(ctx, streamedSpan)
+	ctx, span := t.Start(ctx, streamMethod+" request")
 	return ctx, func(err error) { EndCall(span, streamMethod, err) }
 }
 
-// StartRequest begins the span of an HTTP request. route is one of a bounded number.
+// StartRequest starts the span of an HTTP request. route is one of a bounded number.
 func (t *Tracer) StartRequest(r *http.Request, route string) (context.Context, trace.Span) {
 	ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-	return t.Start(ctx, r.Method+" "+route, trace.WithSpanKind(trace.SpanKindServer))
+	return t.Start(ctx, r.Method+" "+route, serverKind)
 }
 
-// EndRequest ends it with the status code of the answer.
+// EndRequest ends the span of an HTTP request with the status code of the answer.
 func EndRequest(span trace.Span, method, route string, code int) {
 	defer span.End()
 	if !span.IsRecording() {
@@ -126,7 +129,25 @@ func EndRequest(span trace.Span, method, route string, code int) {
 	}
 }
 
-// Inject puts the trace of ctx on a request to SGLang.
+// Record makes a span of what has already ended, below the span of ctx. A nil st says that
+// it did not fail.
+func (t *Tracer) Record(ctx context.Context, name string, start, end time.Time, st *status.Status, options ...trace.SpanStartOption) {
+	_, span := t.Start(ctx, name, append(options, trace.WithTimestamp(start))...)
+	Fail(span, st)
+	span.End(trace.WithTimestamp(end))
+}
+
+// Fail notes on a span how its work failed, in the words that a caller gets. It does
+// nothing if st is nil or OK.
+func Fail(span trace.Span, st *status.Status) {
+	if st.Code() == codes.OK || !span.IsRecording() {
+		return
+	}
+	span.SetAttributes(attribute.String(ErrorType, StatusName(st.Code())))
+	span.SetStatus(otelcodes.Error, st.Message())
+}
+
+// Inject puts the trace of ctx into the header of a request to SGLang.
 func (t *Tracer) Inject(ctx context.Context, h http.Header) {
 	if t != nil && trace.SpanContextFromContext(ctx).IsValid() {
 		t.propagator.Inject(ctx, propagation.HeaderCarrier(h))
@@ -137,11 +158,29 @@ func (t *Tracer) samples(ctx context.Context) bool {
 	return t != nil && trace.SpanContextFromContext(ctx).IsSampled()
 }
 
-// Sampled is the context of a request whose trace is sampled, and else the background:
-// nothing is looked up in it.
+// Sampled returns ctx if its span is sampled, and context.Background() otherwise. So those
+// who look for the span later do not search all of ctx in vain.
 func (t *Tracer) Sampled(ctx context.Context) context.Context {
 	if t.samples(ctx) {
 		return ctx
 	}
 	return context.Background()
 }
+
+// Metadata lets a propagator read and write the metadata of a gRPC call. It implements
+// propagation.TextMapCarrier.
+type Metadata metadata.MD
+
+// Get implements propagation.TextMapCarrier.
+func (m Metadata) Get(key string) string {
+	if values := metadata.MD(m).Get(key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// Set implements propagation.TextMapCarrier.
+func (m Metadata) Set(key, value string) { metadata.MD(m).Set(key, value) }
+
+// Keys implements propagation.TextMapCarrier.
+func (m Metadata) Keys() []string { return slices.Collect(maps.Keys(m)) }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
@@ -178,7 +179,8 @@ func TestSamplersAreThoseOfTheEnvironment(t *testing.T) {
 
 func TestABatchIsSampledWithAnyOfItsRequestsAndKeepsAllLinks(t *testing.T) {
 	c := otlptest.New(t)
-	tr := mustStart(t, "OTEL_EXPORTER_OTLP_ENDPOINT", c.URL, "OTEL_TRACES_SAMPLER", "parentbased_always_off", "OTEL_SPAN_LINK_COUNT_LIMIT", "10")
+	tr := mustStart(t, "OTEL_EXPORTER_OTLP_ENDPOINT", c.URL, "OTEL_TRACES_SAMPLER", "parentbased_always_off",
+		"OTEL_SPAN_LINK_COUNT_LIMIT", "10")
 	links := make([]trace.Link, 1000)
 	for i := range links {
 		links[i] = trace.LinkFromContext(remote(false))
@@ -192,6 +194,17 @@ func TestABatchIsSampledWithAnyOfItsRequestsAndKeepsAllLinks(t *testing.T) {
 	shut(t, tr)
 	if spans := c.Spans(); len(spans) != 1 || len(spans[0].Links) != 1000 {
 		t.Errorf("%d spans", len(spans))
+	}
+}
+
+func TestLimitsOfTheEnvironmentHold(t *testing.T) {
+	c := otlptest.New(t)
+	tr := mustStart(t, "OTEL_EXPORTER_OTLP_ENDPOINT", c.URL, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "1",
+		"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "3")
+	tr.span(context.Background(), "one", trace.WithAttributes(attribute.String("a", "abcdef"), attribute.String("b", "x")))
+	shut(t, tr)
+	if spans := c.Spans(); len(spans) != 1 || len(spans[0].Attributes) != 1 || spans[0].Attributes["a"] != "abc" {
+		t.Errorf("%+v", spans)
 	}
 }
 

@@ -35,9 +35,12 @@ type rateError struct{ wait time.Duration }
 
 func (e *rateError) Error() string { return "the key's rate of requests is used up" }
 
-// ToStatus is the one place where an error becomes a gRPC status. An error that it
-// does not know becomes INTERNAL without its text, which might hold anything.
+// ToStatus is the one place where an error becomes a gRPC status; nil becomes nil. An error
+// that it does not know becomes INTERNAL without its text, which might hold anything.
 func ToStatus(err error) *status.Status {
+	if err == nil {
+		return nil
+	}
 	st, _ := toStatus(err)
 	return st
 }

@@ -58,8 +58,12 @@ func New(cfg Config, batching batcher.Settings, tracer *telemetry.Tracer, metric
 	if err := u.tokenizers.open(); err != nil {
 		return nil, &FieldError{"tokenizer", err.Error()}
 	}
+	var header func(context.Context, http.Header)
+	if tracer != nil {
+		header = tracer.Inject
+	}
 	var err error
-	if u.client, err = cfg.client(tracer.Inject); err != nil {
+	if u.client, err = cfg.client(header); err != nil {
 		return nil, &FieldError{"upstream", err.Error()}
 	}
 	if u.Queue, err = batcher.New(sender{u}, batching); err != nil {

@@ -1,5 +1,5 @@
-// Package otlptest is a collector inside the process, for tests of traces: it takes
-// spans over OTLP as a real one does, and tells what it got.
+// Package otlptest has a collector that runs inside a test. It receives spans over OTLP
+// as a real one does, and returns them.
 package otlptest
 
 import (
@@ -9,9 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Collector takes spans over OTLP/HTTP and OTLP/gRPC. Its methods may be called from
+// Collector receives spans over OTLP/HTTP and OTLP/gRPC. Its methods may be called from
 // any goroutine.
 type Collector struct {
 	collector.UnimplementedTraceServiceServer
@@ -29,21 +29,19 @@ type Collector struct {
 	URL  string // of OTLP over HTTP
 	GRPC string // URL of OTLP over gRPC
 
-	// Answer, where not nil, is asked before a request is taken; a status other than
-	// 200 refuses it. It may wait. It is set before the first request.
+	// Answer, if not nil, is called for each HTTP request, and may block. A status other
+	// than 200 refuses the request. It must be set before the first request.
 	Answer func() int
 
-	mu      sync.Mutex // guards all below
-	spans   []Span
-	headers []http.Header
+	mu     sync.Mutex // guards all below
+	spans  []Span
+	header http.Header // of the last request
 }
 
 // Span is a span as it arrived.
 type Span struct {
 	Service, Name             string
 	TraceID, SpanID, ParentID string // in hex; ParentID is empty at a root
-	Kind                      trace.Span_SpanKind
-	Start, End                time.Time
 	Attributes, Resource      map[string]any
 	Links                     []Link
 	Error                     bool
@@ -60,7 +58,7 @@ type Link struct {
 func New(t testing.TB) *Collector {
 	c := &Collector{}
 	web := httptest.NewServer(http.HandlerFunc(c.serveHTTP))
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's own listener
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it ends with the test
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +77,9 @@ func New(t testing.TB) *Collector {
 }
 
 // Export implements the collector's gRPC service.
-func (c *Collector) Export(ctx context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+func (c *Collector) Export(
+	ctx context.Context, req *collector.ExportTraceServiceRequest,
+) (*collector.ExportTraceServiceResponse, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	header := http.Header{}
 	for key, values := range md {
@@ -87,7 +87,7 @@ func (c *Collector) Export(ctx context.Context, req *collector.ExportTraceServic
 			header.Add(key, v)
 		}
 	}
-	c.take(req, header)
+	c.receive(req, header)
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
@@ -108,14 +108,14 @@ func (c *Collector) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	c.take(req, r.Header)
+	c.receive(req, r.Header)
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
-func (c *Collector) take(req *collector.ExportTraceServiceRequest, header http.Header) {
+func (c *Collector) receive(req *collector.ExportTraceServiceRequest, header http.Header) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.headers = append(c.headers, header)
+	c.header = header
 	for _, rs := range req.GetResourceSpans() {
 		resource := attributes(rs.GetResource().GetAttributes())
 		service, _ := resource["service.name"].(string)
@@ -128,15 +128,15 @@ func (c *Collector) take(req *collector.ExportTraceServiceRequest, header http.H
 }
 
 func read(s *trace.Span, service string, resource map[string]any) Span {
+	id := hex.EncodeToString
 	out := Span{
-		Service: service, Name: s.GetName(), Kind: s.GetKind(),
-		TraceID: hex.EncodeToString(s.GetTraceId()), SpanID: hex.EncodeToString(s.GetSpanId()), ParentID: hex.EncodeToString(s.GetParentSpanId()),
-		Start: time.Unix(0, int64(s.GetStartTimeUnixNano())), End: time.Unix(0, int64(s.GetEndTimeUnixNano())), //nolint:gosec // until 2262
+		Service: service, Name: s.GetName(),
+		TraceID: id(s.GetTraceId()), SpanID: id(s.GetSpanId()), ParentID: id(s.GetParentSpanId()),
 		Attributes: attributes(s.GetAttributes()), Resource: resource,
 		Error: s.GetStatus().GetCode() == trace.Status_STATUS_CODE_ERROR, Message: s.GetStatus().GetMessage(),
 	}
 	for _, l := range s.GetLinks() {
-		out.Links = append(out.Links, Link{hex.EncodeToString(l.GetTraceId()), hex.EncodeToString(l.GetSpanId()), attributes(l.GetAttributes())})
+		out.Links = append(out.Links, Link{id(l.GetTraceId()), id(l.GetSpanId()), attributes(l.GetAttributes())})
 	}
 	return out
 }
@@ -160,30 +160,21 @@ func attributes(kvs []*common.KeyValue) map[string]any {
 	return out
 }
 
-// Spans returns what arrived so far.
+// Spans returns the spans that arrived so far.
 func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]Span(nil), c.spans...)
+	return slices.Clone(c.spans)
 }
 
 // Named returns the spans of one name.
 func (c *Collector) Named(name string) []Span {
-	var out []Span
-	for _, s := range c.Spans() {
-		if s.Name == name {
-			out = append(out, s)
-		}
-	}
-	return out
+	return slices.DeleteFunc(c.Spans(), func(s Span) bool { return s.Name != name })
 }
 
-// Header returns a header of the last request; empty where none came.
+// Header returns a header of the last request, or an empty string.
 func (c *Collector) Header(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.headers) == 0 {
-		return ""
-	}
-	return c.headers[len(c.headers)-1].Get(name)
+	return c.header.Get(name)
 }
