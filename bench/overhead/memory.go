@@ -21,7 +21,7 @@ const (
 // everything waits.
 func measureMemory(ctx context.Context, o options) error {
 	o.delay = time.Hour
-	up, first, err := startProxy(ctx, o)
+	_, first, err := startProxy(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -42,11 +42,7 @@ func measureMemory(ctx context.Context, o options) error {
 	}
 	fmt.Printf("idle: %.1f MiB resident, %.3f %% CPU\n", mib(rss), 100*(after-before).Seconds()/idle.Seconds())
 
-	bare, err := start(ctx, o, "echo")
-	if err != nil {
-		return err
-	}
-	second, err := start(ctx, o, "proxy", "-upstream", "http://"+up.addr)
+	bare, second, err := startBoth(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,13 @@ func upstream(ctx context.Context, o options) error {
 		_, _ = io.WriteString(w, `{"version":"none","max_req_input_len":1000000,"max_total_num_tokens":1000000}`)
 	})
 	mux.HandleFunc("/generate", func(w http.ResponseWriter, r *http.Request) {
-		body, done := receive(r)
-		if done == nil {
+		kept := bodies.Get().(*[]byte)
+		defer bodies.Put(kept)
+		body := slices.Grow((*kept)[:0], int(r.ContentLength))[:r.ContentLength]
+		if _, err := io.ReadFull(r.Body, body); err != nil {
 			return
 		}
-		defer done()
+		*kept = body
 		if bytes.HasSuffix(body, []byte(`"stream":true}`)) {
 			stream(w)
 			return
@@ -72,21 +74,8 @@ func upstream(ctx context.Context, o options) error {
 	return nil
 }
 
-// bodies are *[]byte that received what is answered.
+// bodies are *[]byte to receive requests in.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
-
-// receive reads a request's body, which is good until done is called. done is nil if
-// it can't be read.
-func receive(r *http.Request) (body []byte, done func()) {
-	kept := bodies.Get().(*[]byte)
-	done = func() { bodies.Put(kept) }
-	*kept = slices.Grow((*kept)[:0], int(r.ContentLength))[:r.ContentLength]
-	if _, err := io.ReadFull(r.Body, *kept); err != nil {
-		done()
-		return nil, nil
-	}
-	return *kept, done
-}
 
 // What a stream of the upstream is: an event each so often, which says when it was
 // sent.

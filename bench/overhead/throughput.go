@@ -32,13 +32,11 @@ func measureThroughput(ctx context.Context, o options) error {
 			}
 		}
 	}
-	rate := func(r result) float64 { return r.rate }
-	cpu := func(r result) float64 { return float64(r.cpu) }
+	rate, cpu := func(r result) float64 { return r.rate }, func(r result) float64 { return float64(r.cpu) }
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, line := range []struct {
-		name string
-		a, b string
-		of   func(result) float64
+		name, a, b string
+		of         func(result) float64
 	}{
 		{"proxy / echo, unary, requests/s", "proxy unary", "echo unary", rate},
 		{"proxy / echo, unary, CPU a request", "proxy unary", "echo unary", cpu},

@@ -44,13 +44,11 @@ var policies = map[string]func(*target.Settings){
 }
 
 type options struct {
-	sglang, profile     string
-	speed               float64
-	kv, repeats         int
-	size, inFlight      int
-	maxAge              time.Duration
-	workloads, policies string
-	prompts             int
+	sglang, profile, workloads, policies string
+
+	speed                                float64
+	maxAge                               time.Duration
+	kv, repeats, size, inFlight, prompts int
 }
 
 func main() {
@@ -150,21 +148,16 @@ func compare(ctx context.Context, w workload, names []string, o options) error {
 }
 
 func printRow(out *tabwriter.Writer, name string, runs []measured, distinct int, speed float64) {
-	of := func(f func(measured) float64) []float64 {
-		var all []float64
-		for _, r := range runs {
-			all = append(all, f(r))
-		}
-		return all
+	var rate, computed, p50, p99, size []float64
+	for _, m := range runs {
+		rate, size = append(rate, float64(len(m.latency))/m.wall.Seconds()/speed), append(size, m.size)
+		latency := stats.Summarize(m.latency)
+		p50, p99 = append(p50, speed*latency.P50), append(p99, speed*latency.P99)
+		computed = append(computed, float64(m.computed)/float64(distinct))
 	}
-	rate := of(func(m measured) float64 { return float64(len(m.latency)) / m.wall.Seconds() / speed })
 	low, high := stats.Range(rate)
 	_, _ = fmt.Fprintf(out, "%s\t%.2f\t%.1f\t%.1f – %.1f\t%.2f\t%.2f\t%.1f\n", name,
-		stats.Median(of(func(m measured) float64 { return float64(m.computed) / float64(distinct) })),
-		stats.Median(rate), low, high,
-		speed*stats.Median(of(func(m measured) float64 { return stats.Summarize(m.latency).P50 })),
-		speed*stats.Median(of(func(m measured) float64 { return stats.Summarize(m.latency).P99 })),
-		stats.Median(of(func(m measured) float64 { return m.size })))
+		stats.Median(computed), stats.Median(rate), low, high, stats.Median(p50), stats.Median(p99), stats.Median(size))
 }
 
 // proxy is an embedded proxy with its clients.
