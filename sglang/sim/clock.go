@@ -32,31 +32,30 @@ func sleepUntil(t time.Time, done <-chan struct{}) {
 	}
 }
 
-// frontEnd is the single-threaded front end: work on it queues. It keeps to its
-// own schedule and not to when timers really fire, so that their lateness does
-// not add up while it is busy.
+// frontEnd is the single-threaded front end: work on it queues. It keeps to its own schedule
+// and not to when timers really fire, so their lateness does not add up while it is busy.
 type frontEnd struct {
 	mu     sync.Mutex
 	free   time.Time // when all reserved work is done
-	record bool      // of spans
-	spans  []span    // reserved, oldest first
+	record bool      // keeps stretches
+	busy   []stretch // reserved, oldest first
 }
 
-// maxSpans bounds what is remembered while no forward asks for it.
-const maxSpans = 4096
+// maxStretches bounds what is remembered while no forward asks for it.
+const maxStretches = 4096
 
-// span is a stretch of uninterrupted work.
-type span struct{ from, to time.Time }
+// stretch is uninterrupted work.
+type stretch struct{ from, to time.Time }
 
 // restart forgets all reserved work.
 func (f *frontEnd) restart() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.free, f.spans = time.Time{}, nil
+	f.free, f.busy = time.Time{}, nil
 }
 
-// reserve takes the next pieces of the front end's time, one after the other with
-// nothing of another call between them, and returns when each ends.
+// reserve takes the next pieces of the front end's time, one after the other with nothing of
+// another call between them, and returns when each ends.
 func (f *frontEnd) reserve(now time.Time, pieces ...time.Duration) []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,26 +66,26 @@ func (f *frontEnd) reserve(now time.Time, pieces ...time.Duration) []time.Time {
 		f.free = f.free.Add(d)
 		ends[i] = f.free
 	}
-	if n := len(f.spans); !f.record || f.free.Equal(from) {
-		return ends
-	} else if n > 0 && f.spans[n-1].to.Equal(from) {
-		f.spans[n-1].to = f.free
-	} else {
-		f.spans = append(f.spans[max(0, n-maxSpans):], span{from, f.free})
+	switch n := len(f.busy); {
+	case !f.record || f.free.Equal(from):
+	case n > 0 && f.busy[n-1].to.Equal(from):
+		f.busy[n-1].to = f.free
+	default:
+		f.busy = append(f.busy[max(0, n-maxStretches):], stretch{from, f.free})
 	}
 	return ends
 }
 
-// worked is how long the front end works between two times. It forgets what was
-// before: from never decreases from one call to the next.
+// worked is how long the front end works between two times. It forgets what was before:
+// from never decreases from one call to the next.
 func (f *frontEnd) worked(from, to time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(f.spans) > 0 && !f.spans[0].to.After(from) {
-		f.spans = f.spans[1:]
+	for len(f.busy) > 0 && !f.busy[0].to.After(from) {
+		f.busy = f.busy[1:]
 	}
 	var sum time.Duration
-	for _, s := range f.spans {
+	for _, s := range f.busy {
 		sum += max(0, earlier(s.to, to).Sub(later(s.from, from)))
 	}
 	return sum

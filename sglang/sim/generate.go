@@ -10,10 +10,9 @@ import (
 	"paceline/sglang"
 )
 
-// generateBody is the body of /generate, as far as the simulator knows it;
-// other fields are ignored, as SGLang ignores them. Fields that may be one value
-// or a list stay raw; text does not, because scanning it twice more was most of
-// the simulator's own cost.
+// generateBody is the part of a /generate body that the simulator knows. It ignores other
+// fields, as SGLang does. Fields that may be one value or a list stay raw. Text does not:
+// scanning it twice more was most of the simulator's own cost.
 type generateBody struct {
 	Text         any             `json:"text"`
 	InputIDs     json.RawMessage `json:"input_ids"`
@@ -50,9 +49,8 @@ type prompt struct {
 	refusal      string // of this prompt alone, found by the scheduler; "" for none
 }
 
-// parseCall reads a /generate body. Errors are *refusal, and beside one the call
-// is as far as it was read: whether it asks for a stream decides how the error
-// is answered.
+// parseCall reads a /generate body. Its errors are *refusal. With an error it returns the
+// call as far as it was read: whether it asks for a stream decides how to answer the error.
 func parseCall(body []byte, p Profile) (*call, error) {
 	var b generateBody
 	if err := json.Unmarshal(body, &b); err != nil {
@@ -194,9 +192,9 @@ func notInt64(ids []any) string {
 	return ""
 }
 
-// reusable is how many of a prompt's leading tokens may come from the cache: all
-// but the last, and none whose log probability is asked for (sglang 0.5.23,
-// schedule_batch.py, _compute_max_prefix_len).
+// reusable is how many of a prompt's leading tokens may come from the cache: all but the
+// last, and none whose log probability is asked for (sglang 0.5.23, schedule_batch.py,
+// _compute_max_prefix_len).
 func (p *prompt) reusable() int {
 	n := len(p.tokens) - 1
 	if p.logprob && p.logprobStart >= 0 {
@@ -205,8 +203,8 @@ func (p *prompt) reusable() int {
 	return n
 }
 
-// narrow makes the token ids of a prompt. One beyond 32 bits becomes -1: it is
-// as deadly as any other outside the vocabulary.
+// narrow makes the token ids of a prompt. An id beyond 32 bits becomes -1: it is as deadly
+// as any other outside the vocabulary.
 func narrow(wide []int64) []int32 {
 	ids := make([]int32, len(wide))
 	for i, id := range wide {
@@ -276,8 +274,8 @@ func (c *call) readSampling(raw json.RawMessage) error {
 	return nil
 }
 
-// mostTopLogprobs bounds what a long prompt makes the simulator write.
-const mostTopLogprobs = 128
+// maxTopLogprobs bounds what a long prompt makes the simulator write.
+const maxTopLogprobs = 128
 
 func (c *call) readOptions(b generateBody) error {
 	logprob, err1 := perPrompt(c, "return_logprob", b.Logprob, false)
@@ -293,8 +291,8 @@ func (c *call) readOptions(b generateBody) error {
 		p := &c.prompts[i]
 		p.logprob, p.logprobStart, p.topLogprobs, p.idLogprobs = logprob[i], start[i], top[i], ids[i]
 		p.space = salt[i] + "\x00" + lora[i]
-		if p.topLogprobs > mostTopLogprobs {
-			return meaning("top_logprobs_num=%d: this is a simulator, and it makes up no more than %d.", p.topLogprobs, mostTopLogprobs)
+		if p.topLogprobs > maxTopLogprobs {
+			return meaning("top_logprobs_num=%d: this is a simulator, and it makes up no more than %d.", p.topLogprobs, maxTopLogprobs)
 		}
 		if p.logprob && p.logprobStart > len(p.tokens) {
 			return meaning("req.logprob_start_len=%d is higher than the number of input tokens len(req.origin_input_ids)=%d. "+
@@ -328,8 +326,8 @@ func perPrompt[T any](c *call, field string, raw json.RawMessage, absent T) ([]T
 
 func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
-// check refuses what SGLang refuses for its length, and reports whether an
-// input is one that would stop a real server.
+// check refuses what SGLang refuses for its length, and reports whether an input would stop
+// a real server.
 func (c *call) check(p Profile) (deadly bool, err error) {
 	for i := range c.prompts {
 		one := &c.prompts[i]
@@ -349,8 +347,8 @@ func (c *call) check(p Profile) (deadly bool, err error) {
 			if !c.stream {
 				return false, meaning("%s", problem)
 			}
-			// The scheduler finds it: it computes a token in its place, and in a
-			// stream its neighbours never know.
+			// The scheduler finds it: it computes a token in its place, and its
+			// neighbours in the stream never know.
 			one.refusal, one.tokens, one.newTokens, one.logprob = problem, []int32{0}, 1, false
 		}
 	}

@@ -44,8 +44,8 @@ type violation struct {
 	ctx   string // "" for none
 }
 
-// String writes a violation as Pydantic does, with a copy of the input: a proxy
-// must keep that copy out of its own errors.
+// String writes a violation as Pydantic does, with a copy of the input. A proxy must keep
+// that copy out of its own errors.
 func (v violation) String() string {
 	s := fmt.Sprintf("{'type': '%s', 'loc': ('body'%s), 'msg': %s, 'input': %s", v.kind, v.place, pythonRepr(v.msg), pythonRepr(v.input))
 	if v.ctx != "" {

@@ -38,8 +38,8 @@ type event struct {
 	Index *int `json:"index,omitempty"`
 }
 
-// stream writes an event for each prompt as it ends, and then [DONE]. A real
-// server sends one for each token; for prefill that is the same.
+// stream writes an event for each prompt as it ends, and then [DONE]. A real server sends
+// one for each token; for prefill that is the same.
 func (s *Server) stream(w http.ResponseWriter, c *call, jobs []*job) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	flusher := http.NewResponseController(w)
@@ -176,8 +176,8 @@ func fakeLogprob(id int32, place int) *float64 {
 	return &v
 }
 
-// generated makes up n tokens after a prompt. They hang on all of it, so that an
-// answer given to the wrong prompt is not the right one by chance.
+// generated makes up n tokens after a prompt. They depend on all of it, so that the answer
+// to another prompt is never right by chance.
 func generated(tokens []int32, n, vocab int) []int32 {
 	ids := make([]int32, n)
 	if n == 0 {

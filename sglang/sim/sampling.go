@@ -23,8 +23,8 @@ var samplingFields = []struct{ name, kind string }{
 // defaultNewTokens is SGLang's max_new_tokens where none is given.
 const defaultNewTokens = 128
 
-// newTokensOf validates one sampling_params and returns its max_new_tokens: all
-// of it that a simulated model heeds.
+// newTokensOf validates one sampling_params and returns its max_new_tokens. The simulated
+// model ignores the rest.
 func newTokensOf(raw json.RawMessage) (int, error) {
 	if !present(raw) {
 		return defaultNewTokens, nil
@@ -90,8 +90,8 @@ func integer(raw json.RawMessage) (int, bool) {
 	return n, err == nil
 }
 
-// unexpected describes a value as SGLang does where it wanted another: a string
-// is quoted in full, so a proxy must keep this out of its own errors too.
+// unexpected describes a value of the wrong type as SGLang does. It quotes a string in full,
+// so a proxy must keep this out of its own errors too.
 func unexpected(raw json.RawMessage) string {
 	var v any
 	_ = json.Unmarshal(raw, &v) // it was decoded once before: it is JSON

@@ -20,8 +20,8 @@ func tokenize(text string, vocab int) []int32 {
 // Longest pieces in bytes, set so that the totals of real prompts agree with
 // Qwen2.5's tokenizer (see tokens_test.go).
 const (
-	longestWord  = 9 // letters of one token, with the space before them
-	longestPunct = 3
+	maxWord  = 9 // letters of one token, with the space before them
+	maxPunct = 3
 )
 
 // pieceLen is the length in bytes of the first piece of a text that is not
@@ -51,7 +51,7 @@ func pieceLen(s string) int {
 
 func wordLen(s string, start int) int {
 	n := start + 1
-	for n < len(s) && n-start < longestWord && isLetter(s[n]) && !isCamelHump(s[n-1], s[n]) {
+	for n < len(s) && n-start < maxWord && isLetter(s[n]) && !isCamelHump(s[n-1], s[n]) {
 		n++
 	}
 	return n
@@ -78,7 +78,7 @@ func spaceLen(s string) int {
 
 func punctLen(s string, start int) int {
 	n := start + 1
-	for n < len(s) && n-start < longestPunct && isPunct(s[n]) {
+	for n < len(s) && n-start < maxPunct && isPunct(s[n]) {
 		n++
 	}
 	for n < len(s) && s[n] == '\n' {
