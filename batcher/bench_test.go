@@ -127,7 +127,7 @@ func BenchmarkQueueDepth(b *testing.B) {
 				q.push(last, false)
 				p := q.lanes[0].next(false, time.Time{})
 				q.send(p)
-				last = p.leader()
+				last = p.items[0]
 			}
 		})
 	}

@@ -20,8 +20,6 @@ type prompt[Q, R any] struct {
 	entry prefix.Entry // in group; its Value is the prompt
 }
 
-func (p *prompt[Q, R]) leader() *pending[Q, R] { return p.items[0] }
-
 // lane is the waiting prompts that may share a batch.
 type lane[Q, R any] struct {
 	key      string
@@ -65,7 +63,7 @@ func (q *queue[Q, R]) push(it *pending[Q, R], merge bool) bool {
 		switch other := q.leaders[hash]; {
 		case other == nil:
 			q.leaders[hash] = p
-		case other.leader().MergeKey.equal(&it.MergeKey):
+		case other.items[0].MergeKey.equal(&it.MergeKey):
 			other.items = append(other.items, it)
 			it.prompt = other
 			return false
@@ -113,7 +111,7 @@ func (q *queue[Q, R]) remove(p *prompt[Q, R]) {
 		it.prompt = nil
 	}
 	l := p.lane
-	if hash := p.leader().MergeKey.Hash; q.leaders[hash] == p {
+	if hash := p.items[0].MergeKey.Hash; q.leaders[hash] == p {
 		delete(q.leaders, hash)
 	}
 	l.prompts.Remove(p.place)
@@ -152,11 +150,13 @@ func (q *queue[Q, R]) group(l *lane[Q, R], who *caller) *group {
 
 // count counts the leader of a prompt that came (1) or goes (-1).
 func (l *lane[Q, R]) count(p *prompt[Q, R], n int) {
-	l.tokens += int64(n * p.leader().Tokens)
-	l.bytes += int64(n * p.leader().Bytes)
-	if n > 0 {
+	l.tokens += int64(n * p.items[0].Tokens)
+	l.bytes += int64(n * p.items[0].Bytes)
+	switch {
+	case p.items[0].deadline.IsZero():
+	case n > 0:
 		l.urgent.add(p)
-	} else {
+	default:
 		l.urgent.remove(p)
 	}
 }
@@ -192,7 +192,7 @@ func (l *lane[Q, R]) next(fifo bool, urgent time.Time) *prompt[Q, R] {
 	if fifo {
 		return l.oldest()
 	}
-	if len(l.urgent) > 0 && !l.urgent[0].leader().deadline.After(urgent) {
+	if len(l.urgent) > 0 && !l.urgent[0].items[0].deadline.After(urgent) {
 		return l.urgent[0]
 	}
 	if g := l.neediest(); g != nil {
@@ -206,22 +206,18 @@ type urgent[Q, R any] []*prompt[Q, R]
 
 // find returns where the first deadline that is not before t stands.
 func (u urgent[Q, R]) find(t time.Time) int {
-	i, _ := slices.BinarySearchFunc(u, t, func(p *prompt[Q, R], t time.Time) int { return p.leader().deadline.Compare(t) })
+	i, _ := slices.BinarySearchFunc(u, t, func(p *prompt[Q, R], t time.Time) int { return p.items[0].deadline.Compare(t) })
 	return i
 }
 
 func (u *urgent[Q, R]) add(p *prompt[Q, R]) {
-	if t := p.leader().deadline; !t.IsZero() {
-		*u = slices.Insert(*u, u.find(t), p)
-	}
+	*u = slices.Insert(*u, u.find(p.items[0].deadline), p)
 }
 
 func (u *urgent[Q, R]) remove(p *prompt[Q, R]) {
-	if t := p.leader().deadline; !t.IsZero() {
-		i := u.find(t)
-		i += slices.Index((*u)[i:], p)
-		*u = slices.Delete(*u, i, i+1)
-	}
+	i := u.find(p.items[0].deadline)
+	i += slices.Index((*u)[i:], p)
+	*u = slices.Delete(*u, i, i+1)
 }
 
 // caller is one of those who share the batcher. Each is served in proportion to

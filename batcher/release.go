@@ -82,7 +82,7 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 			v.since = l.released // the oldest may be held: the rest fills a batch of its own
 		}
 		if len(l.urgent) > 0 && b.meter.Cost.Ready() {
-			v.last = l.urgent[0].leader().deadline.Add(-b.horizon(l, s, now))
+			v.last = l.urgent[0].items[0].deadline.Add(-b.horizon(l, s, now))
 		}
 		if l.crowded {
 			v.open = 0 // until a batch in flight ends
@@ -147,7 +147,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 		if p == nil || d.fifo && !first && !d.until.IsZero() && p.since.After(d.until) {
 			break
 		}
-		it := p.leader()
+		it := p.items[0] // the leader
 		if err := b.late(it, now); err != nil {
 			b.fail(it, err)
 			b.stats.Cancelled++

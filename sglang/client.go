@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -86,17 +85,6 @@ func (c *Client) exchange(ctx context.Context, method, path string, data []byte)
 	return c.exchangeBody(ctx, method, path, &body{data: data})
 }
 
-// exchangeBody is exchange with a body that the caller keeps.
-func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body) ([]byte, http.Header, error) {
-	res, err := c.open(ctx, method, path, b)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
-	data, err := c.readAll(ctx, whereOf(method, path), res)
-	return data, res.Header, err
-}
-
 // callJSON is exchange with an answer that is a JSON document, which it reads into v.
 func (c *Client) callJSON(ctx context.Context, method, path string, body []byte, v any) error {
 	data, header, err := c.exchange(ctx, method, path, body)
@@ -111,24 +99,4 @@ func (c *Client) callJSON(ctx context.Context, method, path string, body []byte,
 		return notExpectedJSON(where)
 	}
 	return nil
-}
-
-// whereOf names a call in errors. It leaves out the query.
-func whereOf(method, path string) string {
-	path, _, _ = strings.Cut(path, "?")
-	return method + " " + path
-}
-
-// The media types of answers.
-const (
-	jsonType  = "application/json"
-	eventType = "text/event-stream"
-)
-
-func wantType(want, where string, h http.Header) error {
-	got := h.Get("Content-Type")
-	if kind, _, err := mime.ParseMediaType(got); err == nil && kind == want {
-		return nil
-	}
-	return protocolError(where, fmt.Sprintf("the answer's content type is %.60q, expected %s", got, want))
 }

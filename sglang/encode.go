@@ -22,20 +22,32 @@ func (b *body) encode(call Call, stream bool) error {
 	if err := call.check(); err != nil {
 		return err
 	}
-	b.data = appendCall(slices.Grow(b.data, call.sizeHint()), call, stream)
+	size := 256 // about as long as the JSON will be, in bytes
+	for _, r := range call.Requests {
+		size += len(r.Text) + len(r.Text)/4 + 7*len(r.InputIDs) + 160
+	}
+	b.data = appendCall(slices.Grow(b.data, size), call, stream)
 	return nil
 }
 
 // appendCall writes the JSON of a call. Each field of an item is a list as long as the
 // requests. A field that no request uses is left out.
 func appendCall(b []byte, call Call, stream bool) []byte {
-	b = call.appendPrompts(append(b, '{'))
+	if b = append(b, '{'); call.Requests[0].InputIDs != nil {
+		b = append(b, `"input_ids":`...)
+		b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendIDs(b, r.InputIDs) })
+	} else {
+		b = append(b, `"text":`...)
+		b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.Text) })
+	}
 	b = append(b, `,"rid":`...)
 	b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.RID) })
 	b = append(b, `,"sampling_params":`...)
 	b = appendList(b, call.Requests, appendSampling)
-	b = call.appendLogprobs(b)
-	if call.uses(func(r Request) bool { return r.CacheSalt != "" }) {
+	if slices.ContainsFunc(call.Requests, func(r Request) bool { return r.Logprobs != nil }) {
+		b = call.appendLogprobs(b)
+	}
+	if slices.ContainsFunc(call.Requests, func(r Request) bool { return r.CacheSalt != "" }) {
 		b = append(b, `,"cache_salt":`...)
 		b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.CacheSalt) })
 	}
@@ -48,32 +60,9 @@ func appendCall(b []byte, call Call, stream bool) []byte {
 	return append(strconv.AppendBool(append(b, `,"stream":`...), stream), '}')
 }
 
-// sizeHint is about how long the JSON will be, in bytes.
-func (call Call) sizeHint() int {
-	n := 256
-	for _, r := range call.Requests {
-		n += len(r.Text) + len(r.Text)/4 + 7*len(r.InputIDs) + 160
-	}
-	return n
-}
-
-func (call Call) uses(f func(Request) bool) bool { return slices.ContainsFunc(call.Requests, f) }
-
-func (call Call) appendPrompts(b []byte) []byte {
-	if call.Requests[0].InputIDs != nil {
-		b = append(b, `"input_ids":`...)
-		return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendIDs(b, r.InputIDs) })
-	}
-	b = append(b, `"text":`...)
-	return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.Text) })
-}
-
-// appendLogprobs adds the four lists of log probability options if a request asks for
-// any. The other requests get the values that mean none.
+// appendLogprobs adds the four lists of log probability options. Requests that ask for
+// none get the values that mean none.
 func (call Call) appendLogprobs(b []byte) []byte {
-	if !call.uses(func(r Request) bool { return r.Logprobs != nil }) {
-		return b
-	}
 	list := func(name string, f func(b []byte, o *LogprobOptions) []byte) {
 		b = append(append(append(b, ',', '"'), name...), '"', ':')
 		b = appendList(b, call.Requests, func(b []byte, r *Request) []byte {
@@ -92,7 +81,7 @@ func (call Call) appendLogprobs(b []byte) []byte {
 		return strconv.AppendInt(b, int64(*o.PromptStart), 10)
 	})
 	list("top_logprobs_num", func(b []byte, o *LogprobOptions) []byte { return strconv.AppendInt(b, int64(o.TopK), 10) })
-	if call.uses(func(r Request) bool { return r.Logprobs != nil && len(r.Logprobs.TokenIDs) > 0 }) {
+	if slices.ContainsFunc(call.Requests, func(r Request) bool { return r.Logprobs != nil && len(r.Logprobs.TokenIDs) > 0 }) {
 		// [] and not null: SGLang refuses null in this list.
 		list("token_ids_logprob", func(b []byte, o *LogprobOptions) []byte { return appendIDs(b, o.TokenIDs) })
 	}

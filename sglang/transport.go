@@ -6,13 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 const (
@@ -170,4 +175,40 @@ func cutShort(ctx context.Context, where string, err error) error {
 
 func (c *Client) tooLong(where string, status int) *Error {
 	return &Error{Where: where, Status: status, Kind: KindTooLong, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
+}
+
+// exchangeBody is exchange with a body that the caller keeps.
+func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body) ([]byte, http.Header, error) {
+	res, err := c.open(ctx, method, path, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
+	data, err := c.readAll(ctx, whereOf(method, path), res)
+	return data, res.Header, err
+}
+
+// whereOf names a call in errors. It leaves out the query.
+func whereOf(method, path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	return method + " " + path
+}
+
+// The media types of answers.
+const (
+	jsonType  = "application/json"
+	eventType = "text/event-stream"
+)
+
+func wantType(want, where string, h http.Header) error {
+	got := h.Get("Content-Type")
+	if kind, _, err := mime.ParseMediaType(got); err == nil && kind == want {
+		return nil
+	}
+	return protocolError(where, fmt.Sprintf("the answer's content type is %.60q, expected %s", got, want))
+}
+
+// unmarshal reads JSON as tolerantly as encoding/json does, but names must match in case.
+func unmarshal(data []byte, v any) error {
+	return json.Unmarshal(data, v, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }

@@ -11,11 +11,6 @@ import (
 // use the same types, so they can't drift apart. What is sent is in encode.go, and
 // the shapes of refused calls are in errors.go.
 
-// unmarshal reads JSON as tolerantly as encoding/json does, but names must match in case.
-func unmarshal(data []byte, v any) error {
-	return json.Unmarshal(data, v, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-}
-
 // Answer is the answer to one prompt.
 type Answer struct {
 	Text      string   `json:"text"`

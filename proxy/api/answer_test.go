@@ -1,7 +1,7 @@
 package api
 
 import (
-	"encoding/json"
+	"github.com/go-json-experiment/json"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"

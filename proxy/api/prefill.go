@@ -35,7 +35,7 @@ func NewService(stopping context.Context, up *upstream.Upstream, tracer *telemet
 
 // Prefill implements PrefillServiceServer.
 func (s *Service) Prefill(ctx context.Context, req *pb.PrefillRequest) (*pb.PrefillResponse, error) {
-	o := s.up.Submit(ctx, hostOf(ctx), parse(req))
+	o := s.up.Submit(ctx, hostOf(ctx), func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) })
 	if o.Err != nil {
 		return nil, upstream.ToStatus(o.Err).Err()
 	}
@@ -43,11 +43,6 @@ func (s *Service) Prefill(ctx context.Context, req *pb.PrefillRequest) (*pb.Pref
 		return nil, upstream.ToStatus(err).Err()
 	}
 	return reply(req, o.Answer, o.Receipt), nil
-}
-
-// parse makes a prompt of a request.
-func parse(req *pb.PrefillRequest) upstream.Parse {
-	return func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) }
 }
 
 // receiptTrailer carries a Receipt message. grpc-go encodes what ends in -bin.

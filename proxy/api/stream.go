@@ -121,7 +121,8 @@ func (c *conversation) leave(id string) {
 // serve has one request answered, and does not wait for that.
 func (c *conversation) serve(req *pb.PrefillRequest) {
 	ctx, endSpan := c.tracer.StartStreamed(c.stream.Context())
-	c.up.SubmitFunc(ctx, hostOf(ctx), parse(req), func(outcome func() upstream.Outcome) {
+	parse := func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) }
+	c.up.SubmitFunc(ctx, hostOf(ctx), parse, func(outcome func() upstream.Outcome) {
 		c.end(asked{req, endSpan, outcome})
 	})
 }

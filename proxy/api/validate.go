@@ -19,23 +19,30 @@ const (
 // *upstream.FieldError. It lets nothing through that is known to end SGLang: an empty
 // prompt, or an id outside the vocabulary (sglang 0.5.23).
 func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, error) {
-	for _, check := range []func(*pb.PrefillRequest, upstream.Limits) error{
-		validatePrompt, validateNames, validateLogprobs, validateSampling,
-	} {
-		if err := check(req, l); err != nil {
-			return nil, err
-		}
+	if err := validatePrompt(req, l); err != nil {
+		return nil, err
+	}
+	if err := validateNames(req); err != nil {
+		return nil, err
 	}
 	p := &upstream.Prompt{Priority: req.Priority, LoRA: req.GetLora()}
-	p.Request = sglang.Request{
-		Text:         req.GetText(),
-		MaxNewTokens: int(req.GetMaxNewTokens()),
-		Sampling:     sampling(req.GetSamplingParams()),
-		Logprobs:     logprobOptions(req.GetLogprobs()),
-		CacheSalt:    req.GetCacheSalt(),
-	}
+	p.Request = sglang.Request{Text: req.GetText(), MaxNewTokens: int(req.GetMaxNewTokens()), CacheSalt: req.GetCacheSalt()}
 	if ids := req.GetTokenIds(); len(ids) > 0 {
 		p.Request.InputIDs = ids // else nil: present but empty is absent
+	}
+	if o := req.GetLogprobs(); o != nil {
+		if err := validateLogprobs(o, len(p.Request.InputIDs), l); err != nil {
+			return nil, err
+		}
+		p.Request.Logprobs = logprobOptions(o)
+	}
+	if s := req.GetSamplingParams(); s != nil {
+		if err := validateSampling(s, l); err != nil {
+			return nil, err
+		}
+		p.Request.Sampling = sglang.Sampling{
+			Temperature: s.Temperature, TopP: s.TopP, TopK: s.TopK, MinP: s.MinP, Seed: s.Seed, LogitBias: s.GetLogitBias(),
+		}
 	}
 	return p, nil
 }
@@ -55,7 +62,7 @@ func validatePrompt(req *pb.PrefillRequest, l upstream.Limits) error {
 	return l.CheckIDs("token_ids", ids)
 }
 
-func validateNames(req *pb.PrefillRequest, _ upstream.Limits) error {
+func validateNames(req *pb.PrefillRequest) error {
 	for _, f := range []struct {
 		name, value string
 		most        int
@@ -71,30 +78,24 @@ func validateNames(req *pb.PrefillRequest, _ upstream.Limits) error {
 	return nil
 }
 
-func validateLogprobs(req *pb.PrefillRequest, l upstream.Limits) error {
-	o := req.GetLogprobs()
-	if o == nil {
-		return nil
-	}
-	most := uint32(l.MaxTopLogprobs())
-	switch ids := req.GetTokenIds(); {
-	case o.GetTopK() > most:
-		return upstream.WrongField("logprobs.top_k", "must be at most %d, got %d", most, o.GetTopK())
+// validateLogprobs checks the options for a prompt of that many token ids; 0 for a text.
+func validateLogprobs(o *pb.LogprobOptions, ids int, l upstream.Limits) error {
+	limit := uint32(l.MaxTopLogprobs())
+	switch {
+	case o.GetTopK() > limit:
+		return upstream.WrongField("logprobs.top_k", "must be at most %d, got %d", limit, o.GetTopK())
 	case o.GetPromptStart() > math.MaxInt32:
 		return upstream.WrongField("logprobs.prompt_start", "must be at most %d, got %d", math.MaxInt32, o.GetPromptStart())
-	case len(ids) > 0:
-		if err := upstream.CheckStart(logprobOptions(o), len(ids)); err != nil {
+	case ids > 0:
+		if err := upstream.CheckStart(logprobOptions(o), ids); err != nil {
 			return err
 		}
 	}
 	return l.CheckIDs("logprobs.token_ids", o.GetTokenIds())
 }
 
-func validateSampling(req *pb.PrefillRequest, l upstream.Limits) error {
-	p := req.GetSamplingParams()
+func validateSampling(p *pb.SamplingParams, l upstream.Limits) error {
 	switch {
-	case p == nil:
-		return nil
 	case !within(p.GetTemperature(), 0, math.MaxFloat32):
 		return upstream.WrongField("sampling_params.temperature", "must be a number of at least 0, got %v", p.GetTemperature())
 	case p.TopP != nil && (!within(p.GetTopP(), 0, 1) || p.GetTopP() == 0):
@@ -126,20 +127,7 @@ func validateBias(bias map[int32]float32, l upstream.Limits) error {
 // within is false for NaN, too.
 func within(x, low, high float32) bool { return x >= low && x <= high }
 
-func sampling(p *pb.SamplingParams) sglang.Sampling {
-	if p == nil {
-		return sglang.Sampling{}
-	}
-	return sglang.Sampling{
-		Temperature: p.Temperature, TopP: p.TopP, TopK: p.TopK, MinP: p.MinP,
-		Seed: p.Seed, LogitBias: p.GetLogitBias(),
-	}
-}
-
 func logprobOptions(o *pb.LogprobOptions) *sglang.LogprobOptions {
-	if o == nil {
-		return nil
-	}
 	out := &sglang.LogprobOptions{TopK: int(o.GetTopK()), TokenIDs: o.GetTokenIds()}
 	if o.PromptStart != nil {
 		start := int(o.GetPromptStart())

@@ -22,6 +22,7 @@ func TestTheWayOfAPromptIsShort(t *testing.T) {
 		t.Skip("builds the proxy with coverage counters")
 	}
 	dir, f := t.TempDir(), newFake(t)
+	f.setInfo("max_req_input_len", 1000)
 	program := filepath.Join(dir, "way")
 	command(t, "go", "build", "-cover", "-covermode=atomic", "-coverpkg=paceline/proxy/...,paceline/batcher/...,paceline/sglang,paceline/tokenizer",
 		"-o", program, "./testdata/way")

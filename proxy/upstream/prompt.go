@@ -209,22 +209,19 @@ const (
 	learning           = 0.05 // weight of one answer: about twenty are remembered
 )
 
-// tokens is the exact length of a prompt of ids, and the estimated one of a text.
-func (l *textLength) tokens(r *sglang.Request) int {
-	if len(r.InputIDs) > 0 {
-		return len(r.InputIDs)
-	}
-	return int(math.Ceil(float64(len(r.Text)) / l.ratio()))
+// tokens is the estimated length of a text.
+func (l *textLength) tokens(text string) int {
+	return int(math.Ceil(float64(len(text)) / l.ratio()))
 }
 
 // learn takes SGLang's count of a text. Concurrent answers may overwrite one
 // another's lesson, which does no harm.
-func (l *textLength) learn(r *sglang.Request, tokens int) {
-	if r.Text == "" || tokens <= 0 {
+func (l *textLength) learn(text string, tokens int) {
+	if tokens <= 0 {
 		return
 	}
 	old := l.ratio()
-	l.bytesPerToken.Store(math.Float64bits(old + learning*(float64(len(r.Text))/float64(tokens)-old)))
+	l.bytesPerToken.Store(math.Float64bits(old + learning*(float64(len(text))/float64(tokens)-old)))
 }
 
 func (l *textLength) ratio() float64 {

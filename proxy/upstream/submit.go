@@ -84,8 +84,10 @@ func (u *Upstream) begin(ctx context.Context) submission {
 // same snapshot.
 func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Item[*Prompt], err error) {
 	caller := callerOf(ctx, host)
-	if err := caller.reserve(); err != nil {
-		return item, err
+	if caller.Rate != nil {
+		if err := caller.reserve(); err != nil {
+			return item, err
+		}
 	}
 	if !s.snapshot.Ready {
 		return item, &notReadyError{s.snapshot.Reason}
@@ -94,34 +96,31 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 	if err != nil {
 		return item, err
 	}
-	if err := s.snapshot.bind(p); err != nil {
-		return item, err
+	p.generation = s.snapshot.generation
+	if s.snapshot.encoder.ids != nil && p.Request.Text != "" {
+		if err := s.snapshot.encoder.apply(p, s.snapshot.Limits); err != nil {
+			return item, err
+		}
 	}
 	p.Request.RID, p.sampled = sglang.NewRID(), s.trace != context.Background()
 	names, key := p.prefix(), p.key()
 	item = batcher.Item[*Prompt]{
 		Value:    p,
 		Bytes:    len(p.Request.Text) + 4*len(p.Request.InputIDs),
-		Tokens:   s.textLength.tokens(&p.Request),
+		Tokens:   len(p.Request.InputIDs),
 		Key:      key,
 		Caller:   caller.Name,
 		Weight:   caller.Weight,
 		Prefix:   names,
 		MergeKey: s.mergeKeys.of(p, key, names),
 	}
+	if p.Request.Text != "" {
+		item.Tokens = s.textLength.tokens(p.Request.Text)
+	}
 	if p.Priority != nil {
 		item.Priority = int(*p.Priority) // the queue is in the order that SGLang's would have
 	}
 	return item, nil
-}
-
-// bind encodes a prompt that was parsed with the snapshot's limits, and stamps it.
-func (s *Snapshot) bind(p *Prompt) error {
-	p.generation = s.generation
-	if s.encoder.ids == nil || p.Request.Text == "" {
-		return nil
-	}
-	return s.encoder.apply(p, s.Limits)
 }
 
 // failed ends a request with an error.
@@ -142,7 +141,9 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 		return s.failed(err)
 	}
 	s.metrics.Ended(s.trace, s.snapshot.Model, s.began, telemetry.End{Outcome: telemetry.OutcomeAnswered})
-	s.textLength.learn(&p.Request, answer.Meta.PromptTokens)
+	if p.Request.Text != "" {
+		s.textLength.learn(p.Request.Text, answer.Meta.PromptTokens)
+	}
 	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
 }
 
@@ -172,9 +173,6 @@ func callerOf(ctx context.Context, host string) Caller {
 
 // reserve counts one prompt against the caller's rate. The error is a *rateError.
 func (c Caller) reserve() error {
-	if c.Rate == nil {
-		return nil
-	}
 	r := c.Rate.Reserve()
 	if wait := r.Delay(); wait > 0 {
 		r.Cancel()

@@ -43,7 +43,7 @@ func run(url, dir string) error {
 	}
 	client := pb.NewPrefillServiceClient(conn)
 	prefill := func() error {
-		_, err := client.Prefill(ctx, &pb.PrefillRequest{TokenIds: []int32{1, 2, 3}, MaxNewTokens: 1})
+		_, err := client.Prefill(ctx, &pb.PrefillRequest{TokenIds: make([]int32, 200), MaxNewTokens: 1})
 		return err
 	}
 	for range 100 { // until it is ready
