@@ -65,11 +65,11 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 		return t, err
 	}
 	t.Exporter = name
-	sampler, name, err := newSampler(d)
+	sampler, err := newSampler(d)
 	if err != nil {
 		return nil, err
 	}
-	t.Sampler = name
+	t.Sampler = sampler.name
 	res, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", d.Service), attribute.String("service.version", d.Version)),
 		resource.WithTelemetrySDK(), resource.WithFromEnv())
