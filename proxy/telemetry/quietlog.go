@@ -9,33 +9,32 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Of one message at most quietBurst records are logged in quietWindow; the first of
-// the next window says how many were left out. A server that fails each of a
-// thousand calls a second needs no thousand lines.
+// A server that fails a thousand calls a second must not log a thousand lines.
 const (
-	quietBurst  = 5
-	quietWindow = 10 * time.Second
-	maxMessages = 1024 // told apart; messages are our own words, so there are some dozens
+	quietBurst  = 5                // records of one message in a window; the others are left out
+	quietWindow = 10 * time.Second // the first record after it says how many were left out
+	maxMessages = 1024             // that are counted; the proxy has some dozens
 )
 
-// quiet is a slog.Handler that leaves repetitions out.
+// quiet is a slog.Handler that leaves out repeated messages.
 type quiet struct {
 	slog.Handler
 	seen *seenMessages
 }
 
-// seenMessages is shared by all handlers derived from one.
+// seenMessages counts records by message. All handlers derived from one share it.
 type seenMessages struct {
 	mu     sync.Mutex
-	counts map[string]*messageCount
+	counts map[string]*messageCount // guarded by mu
 }
 
 type messageCount struct {
-	since    time.Time
-	let, cut int
+	since    time.Time // start of the window
+	let, cut int       // records logged and left out in it
 }
 
-// Quiet leaves repetitions out of a log, and adds the trace to what is logged in one.
+// Quiet returns a logger that leaves out repeated messages, and adds the id of the trace to
+// a record if the trace is sampled.
 func Quiet(l *slog.Logger) *slog.Logger { return slog.New(newQuiet(l.Handler())) }
 
 func newQuiet(h slog.Handler) slog.Handler {
@@ -52,14 +51,14 @@ func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
 		r = r.Clone()
 		r.AddAttrs(slog.Int("left_out_before", cut))
 	}
-	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+	if sc := trace.SpanContextFromContext(ctx); sc.IsSampled() {
 		r = r.Clone()
 		r.AddAttrs(slog.String("trace_id", sc.TraceID().String()))
 	}
 	return q.Handler.Handle(ctx, r)
 }
 
-// count says whether a record of a message passes, and how many did not in the
+// count reports whether a record of a message passes, and how many were left out in the
 // window before.
 func (s *seenMessages) count(message string, now time.Time) (cut int, pass bool) {
 	s.mu.Lock()

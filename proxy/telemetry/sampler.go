@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
@@ -12,49 +13,59 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// batchSampler samples a batch if any request that it links to is sampled. It samples
-// everything else as the sampler of the environment does.
-type batchSampler struct {
-	sdktrace.Sampler
+// sampler samples a batch if any request that it links to is sampled. It samples everything
+// else as the SDK's samplers do that OTEL_TRACES_SAMPLER names. It is one function, because
+// most requests pay for nothing else of tracing: the SDK's samplers call one another.
+type sampler struct {
+	name        string // for people
+	parentBased bool   // a span is sampled as its parent is, if it has one
+	bound       uint64 // otherwise a trace is sampled if the last 63 bits of its id are below
 }
+
+// always is the bound of every trace.
+const always = 1 << 63
 
 // ShouldSample implements sdktrace.Sampler.
-func (s batchSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	if p.Name != SpanDispatch {
-		return s.Sampler.ShouldSample(p)
+func (s *sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	parent := trace.SpanContextFromContext(p.ParentContext)
+	var sampled bool
+	switch {
+	case p.Name == SpanDispatch:
+		sampled = slices.ContainsFunc(p.Links, func(l trace.Link) bool { return l.SpanContext.IsSampled() })
+	case s.parentBased && parent.IsValid():
+		sampled = parent.IsSampled()
+	default:
+		sampled = binary.BigEndian.Uint64(p.TraceID[8:])>>1 < s.bound
 	}
-	sampled := func(l trace.Link) bool { return l.SpanContext.IsSampled() }
-	if slices.ContainsFunc(p.Links, sampled) {
-		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample}
+	r := sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: parent.TraceState()}
+	if sampled {
+		r.Decision = sdktrace.RecordAndSample
 	}
-	return sdktrace.SamplingResult{Decision: sdktrace.Drop}
+	return r
 }
 
-// newSampler returns the sampler that OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG
-// name, and its name for people. The SDK reads them too, but falls back to its default
-// where a value is wrong, and has no sampler for batches.
-func newSampler(d Defaults) (s sdktrace.Sampler, name string, err error) {
-	name = cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER"), d.Sampler, "parentbased_always_on")
-	rule, parentBased := strings.CutPrefix(name, "parentbased_")
-	switch rule {
+// Description implements sdktrace.Sampler.
+func (s *sampler) Description() string { return s.name }
+
+// newSampler returns the sampler that OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG name.
+func newSampler(d Defaults) (*sampler, error) {
+	s := &sampler{name: cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER"), d.Sampler, "parentbased_always_on")}
+	var rule string
+	switch rule, s.parentBased = strings.CutPrefix(s.name, "parentbased_"); rule {
 	case "always_on":
-		s = sdktrace.AlwaysSample()
+		s.bound = always
 	case "always_off":
-		s = sdktrace.NeverSample()
 	case "traceidratio":
 		text := cmp.Or(os.Getenv("OTEL_TRACES_SAMPLER_ARG"), d.Ratio, "1")
 		ratio, err := strconv.ParseFloat(text, 64)
 		if err != nil || !(ratio >= 0 && ratio <= 1) {
-			return nil, "", fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: must be from 0 to 1, got %q", text)
+			return nil, fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: must be from 0 to 1, got %q", text)
 		}
-		s, name = sdktrace.TraceIDRatioBased(ratio), name+" "+text
+		s.name += " " + text
+		s.bound = uint64(ratio * always)
 	default:
-		return nil, "", fmt.Errorf(
-			"OTEL_TRACES_SAMPLER: must be always_on, always_off or traceidratio, alone or after parentbased_, got %q",
-			name)
+		return nil, fmt.Errorf(
+			"OTEL_TRACES_SAMPLER: must be always_on, always_off or traceidratio, alone or after parentbased_, got %q", s.name)
 	}
-	if parentBased {
-		s = sdktrace.ParentBased(s)
-	}
-	return batchSampler{s}, name, nil
+	return s, nil
 }

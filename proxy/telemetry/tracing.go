@@ -1,13 +1,15 @@
-// Package telemetry sets up tracing from the standard OTEL_* variables, for the proxy
-// and for loadgen, and holds the names of spans, attributes and metrics.
+// Package telemetry sets up traces, metrics and the log for the rest of the proxy, which
+// only observes. It decides nothing about a request. loadgen uses its traces.
 //
-// The OpenTelemetry SDK makes, batches and exports the spans. This package adds three
-// things: an error that names a wrong variable, a sampler that samples a batch if any of
-// its requests is sampled, and counts of the spans that were exported, refused and
+// The OpenTelemetry SDK makes, batches and exports spans, as the standard OTEL_* variables
+// say; Start adds an error that names a wrong variable, a sampler that samples a batch if
+// any of its requests is sampled, and counts of the spans that were exported, refused and
 // dropped. Without an endpoint there is no exporter and no cost. A collector that is away
-// or slow delays nobody: spans beyond the size of the queue are dropped and counted.
+// or slow delays nobody: spans that exceed the queue are dropped and counted.
 //
-// Read Start first, then names.go.
+// Read names.go first: the spans and their attributes. Then tracer.go has what the rooms of
+// the proxy call for spans, metrics.go for metrics, and gauges.go what is read at a scrape.
+// tracing.go, exporter.go and sampler.go are the set-up, quietlog.go is the log.
 package telemetry
 
 import (
@@ -63,11 +65,11 @@ func Start(ctx context.Context, d Defaults) (*Tracing, error) {
 		return t, err
 	}
 	t.Exporter = name
-	sampler, name, err := newSampler(d)
+	sampler, err := newSampler(d)
 	if err != nil {
 		return nil, err
 	}
-	t.Sampler = name
+	t.Sampler = sampler.name
 	res, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", d.Service), attribute.String("service.version", d.Version)),
 		resource.WithTelemetrySDK(), resource.WithFromEnv())

@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
@@ -174,6 +177,30 @@ func TestSamplersAreThoseOfTheEnvironment(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheSamplerDecidesAsTheSDKsDo(t *testing.T) {
+	ratio := sdktrace.TraceIDRatioBased(.3)
+	for name, sdks := range map[string]sdktrace.Sampler{
+		"always_on": sdktrace.AlwaysSample(), "always_off": sdktrace.NeverSample(), "traceidratio": ratio,
+		"parentbased_always_on": sdktrace.ParentBased(sdktrace.AlwaysSample()), "parentbased_traceidratio": sdktrace.ParentBased(ratio),
+		"parentbased_always_off": sdktrace.ParentBased(sdktrace.NeverSample()),
+	} {
+		ours, err := newSampler(Defaults{Sampler: name, Ratio: "0.3"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 1000 {
+			p := sdktrace.SamplingParameters{Name: "one"}
+			binary.BigEndian.PutUint64(p.TraceID[8:], rand.Uint64())
+			for _, ctx := range []context.Context{context.Background(), remote(true), remote(false)} {
+				p.ParentContext = ctx
+				if got, want := ours.ShouldSample(p).Decision, sdks.ShouldSample(p).Decision; got != want {
+					t.Fatalf("%s, trace %v: %v, the SDK's: %v", name, p.TraceID, got, want)
+				}
+			}
+		}
 	}
 }
 
