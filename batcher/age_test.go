@@ -35,13 +35,13 @@ func ageLaw(t *rapid.T) {
 	)
 	sender := sendFunc[int, int](func(_ context.Context, b *Batch[int, int]) []Result[int] {
 		mu.Lock()
-		for i := range b.Len() {
+		for i := range b.Size {
 			order = append(order, b.Value(i))
 			ways[b.Value(i)].released = time.Now()
 		}
 		mu.Unlock()
 		time.Sleep(10 * time.Millisecond)
-		for i := range b.Len() {
+		for i := range b.Size {
 			b.Answer(i, Result[int]{Usage: Usage{PromptTokens: 300, CachedTokens: 64}})
 		}
 		return nil

@@ -27,8 +27,8 @@ func inTurn(perCall, perPrompt time.Duration) Sender[int, int] {
 	return sendFunc[int, int](func(_ context.Context, b *Batch[int, int]) []Result[int] {
 		one <- struct{}{}
 		defer func() { <-one }()
-		time.Sleep(perCall + time.Duration(b.Len())*perPrompt)
-		results := make([]Result[int], b.Len())
+		time.Sleep(perCall + time.Duration(b.Size)*perPrompt)
+		results := make([]Result[int], b.Size)
 		for i := range results {
 			results[i].Usage.PromptTokens = 100
 		}

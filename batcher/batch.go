@@ -33,19 +33,26 @@ type Usage struct {
 	CachedTokens int // of these, from its prefix cache
 }
 
+// Release is how and why a batch was released.
+type Release struct {
+	ID        uint64 // numbers the batches of one Batcher from 1
+	Reason    Reason
+	At        time.Time
+	Predicted time.Duration // from the release to the answers; 0: not known
+	Size      int           // members; items that were merged are one
+	Limit     int           // the batch size then: how many members it could have had
+	Merged    int           // items that needed no prompt of their own
+}
+
 // Batch is a released batch in the hands of a Sender. Its methods may be called
 // from any goroutine until Send returns.
 type Batch[Q, R any] struct {
-	owner     *Batcher[Q, R]
-	id        uint64
-	reason    Reason
-	released  time.Time
-	predicted time.Duration // until its answers
-	ctx       context.Context
-	cancel    context.CancelFunc
-	members   []member[Q, R]
-	limit     int // prompts that it could have had
-	merged    int // items that needed no prompt of their own
+	Release
+
+	owner   *Batcher[Q, R]
+	ctx     context.Context
+	cancel  context.CancelFunc
+	members []member[Q, R]
 
 	// Guarded by owner.mu.
 	live     int // items whose caller still waits
@@ -77,9 +84,9 @@ func (b *Batch[Q, R]) bind(i int) {
 	for _, p := range m.items {
 		p.batch = b
 		p.receipt = Receipt{
-			BatchID: b.id, Size: len(b.members), Position: i, Reason: b.reason,
-			QueueWait: b.released.Sub(p.accepted), Merged: len(m.items) - 1,
-			Predicted: b.predicted, PredictedUncached: int(m.uncached),
+			BatchID: b.ID, Size: b.Size, Position: i, Reason: b.Reason,
+			QueueWait: b.At.Sub(p.accepted), Merged: len(m.items) - 1,
+			Predicted: b.Predicted, PredictedUncached: int(m.uncached),
 		}
 	}
 	b.live += len(m.items)
@@ -107,30 +114,11 @@ func (b *Batch[Q, R]) send() {
 	now := time.Now()
 	b.used.Clean = b.used.Clean && b.answered == len(b.members)
 	o.meter.Ended(b.used, len(o.inFlight), now)
-	o.auto.Ended()
+	if o.settings.Mode == ModeAuto {
+		o.auto.Ended()
+	}
 	o.release(now)
 }
-
-// ID numbers the batches of one Batcher from 1.
-func (b *Batch[Q, R]) ID() uint64 { return b.id }
-
-// Reason is why the batch was released.
-func (b *Batch[Q, R]) Reason() Reason { return b.reason }
-
-// Released is when the batch was released.
-func (b *Batch[Q, R]) Released() time.Time { return b.released }
-
-// Predicted is the expected time from the release to the answers; 0: not known.
-func (b *Batch[Q, R]) Predicted() time.Duration { return b.predicted }
-
-// Len is the number of members at the release. Items that were merged are one.
-func (b *Batch[Q, R]) Len() int { return len(b.members) }
-
-// Limit is the batch size at the release: how many members it could have had.
-func (b *Batch[Q, R]) Limit() int { return b.limit }
-
-// Merged is the number of items that needed no prompt of their own.
-func (b *Batch[Q, R]) Merged() int { return b.merged }
 
 // Value returns what member i submitted.
 func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].leader.Value }

@@ -166,7 +166,7 @@ func (b *Batcher[Q, R]) refusal(p *pending[Q, R]) error {
 // late returns a *LateError if even a batch of its own would come too late for an
 // item, or nil. It requires mu.
 func (b *Batcher[Q, R]) late(p *pending[Q, R], now time.Time) error {
-	cost := b.meter.Cost()
+	cost := b.meter.Cost
 	if p.deadline.IsZero() || !cost.Ready() {
 		return nil
 	}
@@ -284,7 +284,7 @@ func (b *Batcher[Q, R]) Stats() Stats {
 	s.InFlight = len(b.inFlight)
 	s.Callers = len(b.callers.byName)
 	s.CachedBlocks = b.model.Cached()
-	s.Cost = b.meter.Cost()
+	s.Cost = b.meter.Cost
 	s.BreakerOpen = b.breaker.open(time.Now())
 	if b.settings.Mode == ModeAuto {
 		s.Plan = b.auto.Plan(s.Cost, b.forwardsBudget())

@@ -18,7 +18,7 @@ func (f sendFunc[Q, R]) Send(ctx context.Context, b *Batch[Q, R]) []Result[R] { 
 
 // failed is an error for every member.
 func failed[Q, R any](b *Batch[Q, R], err error) []Result[R] {
-	results := make([]Result[R], b.Len())
+	results := make([]Result[R], b.Size)
 	for i := range results {
 		results[i].Err = err
 	}
@@ -36,7 +36,7 @@ type upstream struct {
 }
 
 func (u *upstream) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
-	values := make([]int, b.Len())
+	values := make([]int, b.Size)
 	for i := range values {
 		values[i] = b.Value(i)
 	}
@@ -195,7 +195,7 @@ func TestRequestsOfDifferentKeysNeverShareABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mixed int
 		b := newBatcher(t, sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
-			for i := range batch.Len() {
+			for i := range batch.Size {
 				if batch.Value(i)%3 != batch.Value(0)%3 {
 					mixed++
 				}
@@ -724,7 +724,7 @@ func TestARequestThatNobodyWaitsForIsAnsweredToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := New(sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
 			time.Sleep(time.Second)
-			for i := range batch.Len() {
+			for i := range batch.Size {
 				batch.Answer(i, Result[int]{Value: 10 * batch.Value(i)})
 			}
 			return nil

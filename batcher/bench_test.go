@@ -33,7 +33,7 @@ func BenchmarkSubmitToAnswer(b *testing.B) {
 // measurement.
 func instantly(b *testing.B, size int) (batcher *Batcher[int, int], finish func()) {
 	instant := sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
-		results := make([]Result[int], batch.Len())
+		results := make([]Result[int], batch.Size)
 		for i := range results {
 			results[i].Usage = Usage{PromptTokens: 2900, CachedTokens: 2899}
 		}

@@ -43,7 +43,9 @@ func (b *Batcher[Q, R]) Resume() {
 	b.mu.Lock()
 	defer b.unlock()
 	b.draining = false
-	b.endDrain()
+	if b.settled != nil {
+		b.endDrain()
+	}
 }
 
 // Close refuses new items and ends all others with ErrClosed: waiting ones at
@@ -65,17 +67,8 @@ func (b *Batcher[Q, R]) Close() {
 	b.running.Wait()
 }
 
-// settle ends a drain that has nothing left to wait for. It requires mu.
-func (b *Batcher[Q, R]) settle() {
-	if b.queue.count == 0 && len(b.inFlight) == 0 {
-		b.endDrain()
-	}
-}
-
 // endDrain lets the callers of Drain return. It requires mu.
 func (b *Batcher[Q, R]) endDrain() {
-	if b.settled != nil {
-		close(b.settled)
-		b.settled = nil
-	}
+	close(b.settled)
+	b.settled = nil
 }

@@ -32,13 +32,13 @@ func law(t *rapid.T) {
 	)
 	faulty := errors.New("upstream fault")
 	sender := sendFunc[int, int](func(ctx context.Context, b *Batch[int, int]) []Result[int] {
-		out := &sent{id: b.ID(), key: b.Context(0).Value(keyOf{}).(string)}
+		out := &sent{id: b.ID, key: b.Context(0).Value(keyOf{}).(string)}
 		mu.Lock()
 		batches = append(batches, out)
-		for i := range b.Len() {
+		for i := range b.Size {
 			out.values = append(out.values, b.Value(i))
 			if b.Context(i).Value(keyOf{}) != out.key {
-				problems = append(problems, fmt.Sprintf("batch %d mixes keys", b.ID()))
+				problems = append(problems, fmt.Sprintf("batch %d mixes keys", b.ID))
 			}
 		}
 		mu.Unlock()
@@ -47,7 +47,7 @@ func law(t *rapid.T) {
 		case <-ctx.Done():
 			return failed(b, ctx.Err())
 		}
-		for i := range b.Len() {
+		for i := range b.Size {
 			switch v := b.Value(i); v % 5 {
 			case 0: // left for what Send returns
 			case 1:

@@ -40,8 +40,8 @@ type cacheServer struct {
 func (c *cacheServer) Send(_ context.Context, b *Batch[string, string]) []Result[string] {
 	var prompts []string
 	c.mu.Lock()
-	cached := make([]int, b.Len())
-	for i := range b.Len() {
+	cached := make([]int, b.Size)
+	for i := range b.Size {
 		p := b.Value(i)
 		prompts = append(prompts, p)
 		for cached[i] < len(p) && c.seen[p[:cached[i]+1]] {
@@ -285,7 +285,7 @@ func TestAHeldRequestGoesOnceItIsTooOld(t *testing.T) {
 			if b.Value(0) == "xa" {
 				<-block
 			}
-			for i := range b.Len() {
+			for i := range b.Size {
 				b.Answer(i, Result[string]{})
 			}
 			return nil

@@ -28,6 +28,13 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 	b.settle()
 }
 
+// settle ends a drain that has nothing left to wait for. It requires mu.
+func (b *Batcher[Q, R]) settle() {
+	if b.settled != nil && b.queue.count == 0 && len(b.inFlight) == 0 {
+		b.endDrain()
+	}
+}
+
 // effective returns the settings with what the mode decides by itself. It requires
 // mu.
 func (b *Batcher[Q, R]) effective() Settings {
@@ -74,7 +81,7 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 		if v.open < v.count && l.released.After(since) {
 			v.since = l.released // the oldest may be held: the rest fills a batch of its own
 		}
-		if len(l.urgent) > 0 && b.meter.Cost().Ready() {
+		if len(l.urgent) > 0 && b.meter.Cost.Ready() {
 			v.last = l.urgent[0].leader().deadline.Add(-b.horizon(l, s, now))
 		}
 		if l.crowded {
@@ -88,7 +95,7 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 // horizon returns the longest time until a batch of the lane that goes now is
 // answered. It requires mu.
 func (b *Batcher[Q, R]) horizon(l *lane[Q, R], s *Settings, now time.Time) time.Duration {
-	n, cost := min(l.open(), s.BatchSize), b.meter.Cost()
+	n, cost := min(l.open(), s.BatchSize), b.meter.Cost
 	tokens := float64(l.tokens) / float64(l.prompts.Len()) * float64(n) * b.meter.UncachedShare()
 	return cost.AtMost(b.meter.Backlog(now) + cost.Predict(n, tokens))
 }
@@ -96,21 +103,21 @@ func (b *Batcher[Q, R]) horizon(l *lane[Q, R], s *Settings, now time.Time) time.
 // start takes prompts from a lane as decided and sends them as one batch. It
 // requires mu.
 func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.Time) {
-	batch := &Batch[Q, R]{owner: b, reason: d.reason, released: now, limit: s.BatchSize, members: make([]member[Q, R], 0, d.take)}
+	batch := &Batch[Q, R]{Release: Release{Reason: d.reason, At: now, Limit: s.BatchSize}, owner: b, members: make([]member[Q, R], 0, d.take)}
 	uncached := b.fill(batch, l, d, s, now)
 	n := len(batch.members)
 	if n == 0 {
 		return // all of them were too late
 	}
 	b.batches++
-	batch.id = b.batches
+	batch.ID, batch.Size = b.batches, n
 	batch.ctx, batch.cancel = context.WithCancel(context.Background())
 	batch.used = tune.Account{Prompts: n, Released: now, Clean: true}
-	batch.used.Predicted, batch.predicted = b.meter.Sent(n, uncached, len(b.inFlight), now)
+	batch.used.Predicted, batch.Predicted = b.meter.Sent(n, uncached, len(b.inFlight), now)
 	for i := range batch.members {
 		batch.bind(i)
 	}
-	batch.merged = batch.live - n
+	batch.Merged = batch.live - n
 	if d.fifo {
 		b.ordered = max(0, b.ordered-(agedShare-1)*n)
 	} else {
@@ -119,9 +126,9 @@ func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.
 	l.released = now
 	b.inFlight[batch] = struct{}{}
 	b.stats.InFlightRequests += batch.live
-	b.stats.Releases[batch.reason].Batches++
-	b.stats.Releases[batch.reason].Requests += uint64(batch.live)
-	b.stats.Merged += uint64(batch.merged)
+	b.stats.Releases[batch.Reason].Batches++
+	b.stats.Releases[batch.Reason].Requests += uint64(batch.live)
+	b.stats.Merged += uint64(batch.Merged)
 	b.running.Go(batch.send)
 }
 
@@ -147,12 +154,12 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 			continue
 		}
 		if !d.fifo && b.crowded(b.model.Room(&p.entry), first) {
-			batch.reason, l.crowded = ReasonBudget, true
+			batch.Reason, l.crowded = ReasonBudget, true
 			break
 		}
 		tokens, bytes = tokens+int64(it.Tokens), bytes+int64(it.Bytes)
 		if !first && (s.BatchTokens > 0 && tokens > s.BatchTokens || s.BatchBytes > 0 && bytes > s.BatchBytes) {
-			batch.reason = ReasonBudget
+			batch.Reason = ReasonBudget
 			break
 		}
 		m := member[Q, R]{leader: it, items: p.items, uncached: b.uncached(it), inFlight: b.queue.send(p)}

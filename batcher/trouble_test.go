@@ -20,11 +20,11 @@ func learned(t *testing.T, change func(*Settings)) *Batcher[int, int] {
 	}
 	sender := sendFunc[int, int](func(_ context.Context, b *Batch[int, int]) []Result[int] {
 		tokens := 0
-		for i := range b.Len() {
+		for i := range b.Size {
 			tokens += b.Value(i)
 		}
-		time.Sleep(10*time.Millisecond + time.Duration(b.Len())*5*time.Millisecond + time.Duration(tokens)*100*time.Microsecond)
-		for i := range b.Len() {
+		time.Sleep(10*time.Millisecond + time.Duration(b.Size)*5*time.Millisecond + time.Duration(tokens)*100*time.Microsecond)
+		for i := range b.Size {
 			b.Answer(i, Result[int]{Usage: Usage{PromptTokens: b.Value(i)}})
 		}
 		return nil
@@ -212,7 +212,7 @@ func (f *flaky) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
 		time.Sleep(f.takes)
 		if !fails {
 			b.Succeeded()
-			for i := range b.Len() {
+			for i := range b.Size {
 				b.Answer(i, Result[int]{Value: b.Value(i)})
 			}
 			return nil

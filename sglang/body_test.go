@@ -35,7 +35,7 @@ func TestTheEndOfWritingIsSeen(t *testing.T) {
 	}
 	defer c.CloseIdle()
 	b := &body{data: []byte(strings.Repeat("x", 300<<10))} // more than any buffer on the way
-	got, _, err := c.transfer(t.Context(), http.MethodPost, "/", b)
+	got, _, err := c.exchangeBody(t.Context(), http.MethodPost, "/", b)
 	if err != nil || string(got) != string(b.data) {
 		t.Fatalf("%d bytes came back, error %v", len(got), err)
 	}
@@ -63,7 +63,7 @@ func TestAnAnswerThatComesEarlyLeavesItsBodyAlone(t *testing.T) {
 	for range 20 {
 		b := newBody()
 		b.data = append(b.data, strings.Repeat("x", 1<<20)...)
-		if _, _, err := c.transfer(t.Context(), http.MethodPost, "/", b); err == nil {
+		if _, _, err := c.exchangeBody(t.Context(), http.MethodPost, "/", b); err == nil {
 			t.Fatal("no error")
 		}
 		if b.writing.Load() == 0 {

@@ -1,10 +1,21 @@
 package sglang
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
+
+	"github.com/go-json-experiment/json"
 )
+
+// This file writes the body of /generate by hand, because its prompts are most of what
+// the proxy sends. BenchmarkEncode compares it with json/v2. CPU time for a prompt of a
+// list of 16, November 2026, two cores that also did other work, best of three; the proxy
+// spent 52 µs of CPU on such a request (bench/overhead -measure throughput):
+//
+//	8 KiB of text    8.4 µs here, 11.0 µs by json/v2:  5 % of a request
+//	2,048 ids       21.9 µs here, 40.0 µs by json/v2: 35 % of a request
+//
+// Answers are read by json/v2: 3.3 µs each (BenchmarkDecode), 0.4 µs more than by hand.
 
 // encode makes the body the JSON of a call.
 func (b *body) encode(call Call, stream bool) error {
@@ -15,8 +26,8 @@ func (b *body) encode(call Call, stream bool) error {
 	return nil
 }
 
-// appendCall writes the JSON of a call. Every per-item field is a list as long
-// as the requests; a field that no request uses is left out.
+// appendCall writes the JSON of a call. Each field of an item is a list as long as the
+// requests. A field that no request uses is left out.
 func appendCall(b []byte, call Call, stream bool) []byte {
 	b = call.appendPrompts(append(b, '{'))
 	b = append(b, `,"rid":`...)
@@ -24,7 +35,7 @@ func appendCall(b []byte, call Call, stream bool) []byte {
 	b = append(b, `,"sampling_params":`...)
 	b = appendList(b, call.Requests, appendSampling)
 	b = call.appendLogprobs(b)
-	if call.uses(func(r *Request) bool { return r.CacheSalt != "" }) {
+	if call.uses(func(r Request) bool { return r.CacheSalt != "" }) {
 		b = append(b, `,"cache_salt":`...)
 		b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.CacheSalt) })
 	}
@@ -46,14 +57,7 @@ func (call Call) sizeHint() int {
 	return n
 }
 
-func (call Call) uses(f func(*Request) bool) bool {
-	for i := range call.Requests {
-		if f(&call.Requests[i]) {
-			return true
-		}
-	}
-	return false
-}
+func (call Call) uses(f func(Request) bool) bool { return slices.ContainsFunc(call.Requests, f) }
 
 func (call Call) appendPrompts(b []byte) []byte {
 	if call.Requests[0].InputIDs != nil {
@@ -64,10 +68,10 @@ func (call Call) appendPrompts(b []byte) []byte {
 	return appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.Text) })
 }
 
-// appendLogprobs adds the four lists of log probability options where some
-// request asks for any. A request that does not has the values that mean none.
+// appendLogprobs adds the four lists of log probability options if a request asks for
+// any. The other requests get the values that mean none.
 func (call Call) appendLogprobs(b []byte) []byte {
-	if !call.uses(func(r *Request) bool { return r.Logprobs != nil }) {
+	if !call.uses(func(r Request) bool { return r.Logprobs != nil }) {
 		return b
 	}
 	list := func(name string, f func(b []byte, o *LogprobOptions) []byte) {
@@ -88,15 +92,15 @@ func (call Call) appendLogprobs(b []byte) []byte {
 		return strconv.AppendInt(b, int64(*o.PromptStart), 10)
 	})
 	list("top_logprobs_num", func(b []byte, o *LogprobOptions) []byte { return strconv.AppendInt(b, int64(o.TopK), 10) })
-	if call.uses(func(r *Request) bool { return r.Logprobs != nil && len(r.Logprobs.TokenIDs) > 0 }) {
+	if call.uses(func(r Request) bool { return r.Logprobs != nil && len(r.Logprobs.TokenIDs) > 0 }) {
 		// [] and not null: SGLang refuses null in this list.
 		list("token_ids_logprob", func(b []byte, o *LogprobOptions) []byte { return appendIDs(b, o.TokenIDs) })
 	}
 	return b
 }
 
-// samplingJSON is the sampling_params of one prompt. max_new_tokens is always
-// written: left out it means 128.
+// samplingJSON is the sampling_params of one prompt. max_new_tokens is always written:
+// left out, it means 128.
 type samplingJSON struct {
 	MaxNewTokens int               `json:"max_new_tokens"`
 	Temperature  float32           `json:"temperature"`
@@ -120,7 +124,7 @@ func appendSampling(b []byte, r *Request) []byte {
 	if s.Temperature != nil {
 		j.Temperature = *s.Temperature
 	}
-	data, _ := json.Marshal(j) // can't fail: check let only finite numbers through
+	data, _ := json.Marshal(j, json.Deterministic(true)) // can't fail: check let only finite numbers through
 	return append(b, data...)
 }
 
@@ -149,3 +153,27 @@ func appendIDs(b []byte, ids []int32) []byte {
 	}
 	return append(b, ']')
 }
+
+// appendString writes s, which is valid UTF-8, as a JSON string. It escapes only what
+// JSON demands.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		if e := escapes[s[i]]; e != "" {
+			b = append(append(b, s[from:i]...), e...)
+			from = i + 1
+		}
+	}
+	return append(append(b, s[from:]...), '"')
+}
+
+// escapes has the JSON of each byte that does not stand for itself.
+var escapes = func() (all [256]string) {
+	const hexDigits = "0123456789abcdef"
+	for c := range byte(' ') {
+		all[c] = `\u00` + string([]byte{hexDigits[c>>4], hexDigits[c&15]})
+	}
+	all['"'], all['\\'], all['\n'], all['\t'], all['\r'] = `\"`, `\\`, `\n`, `\t`, `\r`
+	return all
+}()

@@ -1,13 +1,15 @@
 package sglang
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Kind is what an error means to its caller.
@@ -22,7 +24,7 @@ const (
 	KindUnreachable             // no whole answer came: refused, reset, cut short
 	KindProtocol                // an answer that can't be understood
 	KindAborted                 // the work was aborted at the server
-	KindTooLong                 // the answer is longer than Options.MaxResponseBytes
+	KindTooLong                 // the answer is longer than 64 MiB
 )
 
 // Error is a failed call, or a failed item of a list.
@@ -32,7 +34,7 @@ type Error struct {
 	Kind    Kind
 	Message string // what the server said, cut to what can't hold prompt text
 	Item    int    // 1 + index of the only item of the list that it names; 0: none
-	Sent    bool   // KindUnreachable: some of the call may have reached the server
+	Sent    bool   // KindUnreachable: part of the call may have reached the server
 	cause   error
 }
 
@@ -46,6 +48,39 @@ func (e *Error) Error() string {
 
 // Unwrap returns the transport's error, if that is the cause.
 func (e *Error) Unwrap() error { return e.cause }
+
+func protocolError(where, message string) *Error {
+	return &Error{Where: where, Status: http.StatusOK, Kind: KindProtocol, Message: message}
+}
+
+func notExpectedJSON(where string) *Error {
+	return protocolError(where, "the answer is not the expected JSON")
+}
+
+func (e *itemError) err() *Error {
+	status := statusOf(e.Code)
+	return &Error{Where: generateWhere, Status: status, Kind: kindOf(status), Message: safe(e.Message)}
+}
+
+// abortError is the error of an element that the server gave up. It has a status if
+// the server had a cause of its own, and none if the server was told to.
+func abortError(f *FinishReason) *Error {
+	e := &Error{Where: generateWhere, Status: http.StatusOK, Kind: KindAborted, Message: safe(f.Message)}
+	if len(f.StatusCode) > 0 && string(f.StatusCode) != "null" {
+		e.Status = statusOf(f.StatusCode)
+		e.Kind = kindOf(e.Status)
+	}
+	return e
+}
+
+// statusOf reads a status that may be a number or a string. Anything else is a
+// server's fault.
+func statusOf(raw jsontext.Value) int {
+	if status, err := strconv.Atoi(strings.Trim(string(raw), `"`)); err == nil && status >= 400 && status < 600 {
+		return status
+	}
+	return http.StatusInternalServerError
+}
 
 func kindOf(status int) Kind {
 	switch status {
@@ -80,12 +115,12 @@ func errorFromBody(where string, status int, body []byte) *Error {
 
 func messageOf(body []byte) string {
 	var shape struct {
-		Error   json.RawMessage `json:"error"`
-		Message string          `json:"message"`
-		Detail  json.RawMessage `json:"detail"`
+		Error   jsontext.Value `json:"error"`
+		Message string         `json:"message"`
+		Detail  jsontext.Value `json:"detail"`
 	}
-	if json.Unmarshal(body, &shape) != nil {
-		if json.Valid(body) {
+	if unmarshal(body, &shape) != nil {
+		if jsontext.Value(body).IsValid() {
 			return "" // a document of no known shape may hold anything
 		}
 		return string(body)
@@ -93,26 +128,17 @@ func messageOf(body []byte) string {
 	var inner struct {
 		Message string `json:"message"`
 	}
-	var text string
-	switch {
-	case json.Unmarshal(shape.Error, &inner) == nil && inner.Message != "":
-		return inner.Message
-	case json.Unmarshal(shape.Error, &text) == nil && text != "":
-		return text
-	case shape.Message != "":
-		return shape.Message
-	case json.Unmarshal(shape.Detail, &text) == nil && text != "":
-		return text
-	}
-	return ""
+	var text, detail string
+	_, _, _ = unmarshal(shape.Error, &inner), unmarshal(shape.Error, &text), unmarshal(shape.Detail, &detail) // of another shape: ""
+	return cmp.Or(inner.Message, text, shape.Message, detail)
 }
 
-const longestMessage = 300
+const maxMessage = 300
 
-// safe cuts a message to what can't hold prompt text. Validation errors quote
-// the input they refuse (`'input': …`), so of those only the places stay, and
-// the JSON contract quotes a string of the wrong type (`invalid type: string
-// "…"`, api_types.py), so nothing stays between double quotes.
+// safe cuts a message to what can't hold prompt text. Validation errors quote the input
+// that they refuse (`'input': …`): safe keeps only their places. The JSON contract
+// quotes a string of the wrong type (`invalid type: string "…"`, api_types.py): safe
+// keeps nothing between double quotes.
 func safe(message string) string {
 	if strings.Contains(message, "validation error") || strings.Contains(message, "'input'") {
 		message = validationSummary(message)
@@ -122,8 +148,8 @@ func safe(message string) string {
 	if message == "" {
 		return "no message"
 	}
-	if len(message) > longestMessage {
-		end := longestMessage
+	if len(message) > maxMessage {
+		end := maxMessage
 		for !utf8.RuneStart(message[end]) {
 			end--
 		}
@@ -132,8 +158,8 @@ func safe(message string) string {
 	return message
 }
 
-// withoutQuotation cuts from the first double quote to the last: what is quoted
-// may hold quotes itself, and SGLang does not escape them.
+// withoutQuotation cuts from the first double quote to the last. What is quoted may
+// hold quotes itself, and SGLang does not escape them.
 func withoutQuotation(s string) string {
 	first, last := strings.IndexByte(s, '"'), strings.LastIndexByte(s, '"')
 	switch {
@@ -145,26 +171,15 @@ func withoutQuotation(s string) string {
 	return s[:first] + `"…"` + s[last+1:]
 }
 
-// validationSummary keeps, of each refused place, where it is: the only part
-// that is never a copy of the input.
+// validationSummary keeps where each refused place is: the only part that is never a
+// copy of the input.
 func validationSummary(message string) string {
 	var places []string
-	for rest := message; ; {
-		_, after, found := strings.Cut(rest, "'loc': (")
-		if !found {
-			break
-		}
-		inside, tail, closed := strings.Cut(after, ")")
-		if !closed {
-			break
-		}
-		rest = tail
+	for _, after := range strings.Split(message, "'loc': (")[1:] {
 		// Each place comes twice: the message repeats its list behind a trace.
-		if place := placeOf(inside); !slices.Contains(places, place) {
+		inside, _, closed := strings.Cut(after, ")")
+		if place := placeOf(inside); closed && !slices.Contains(places, place) && len(places) < maxPlaces {
 			places = append(places, place)
-		}
-		if len(places) == mostPlaces {
-			break
 		}
 	}
 	if len(places) == 0 {
@@ -174,7 +189,7 @@ func validationSummary(message string) string {
 }
 
 const (
-	mostPlaces   = 8
+	maxPlaces    = 8
 	placesPrefix = "not of the expected form: "
 )
 

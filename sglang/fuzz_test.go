@@ -54,7 +54,7 @@ func FuzzErrorBodyGivesAShortMessage(f *testing.F) {
 	f.Add([]byte(`{"object":"error","message":"1 validation error: 'loc': ('body', 'text'), 'input': 'secret'"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		e := errorFromBody("POST /generate", 400, body)
-		if e.Message == "" || len(e.Message) > longestMessage+len("…") || !utf8.ValidString(e.Message) {
+		if e.Message == "" || len(e.Message) > maxMessage+len("…") || !utf8.ValidString(e.Message) {
 			t.Errorf("message %q", e.Message)
 		}
 	})

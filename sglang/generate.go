@@ -2,16 +2,19 @@ package sglang
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"net/http"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Call is one list for /generate. What SGLang takes once for a whole list, and
-// not per item, stands here: requests that differ in it can't share a call.
+// Call is one list for /generate. Its own fields are what SGLang takes once for a
+// whole list: requests that differ in them can't share a call.
 type Call struct {
 	Requests []Request // at least one; all with Text, or all with InputIDs
 	Priority *int32    // higher first; nil leaves it to the server
@@ -27,57 +30,60 @@ type Request struct {
 	Sampling     Sampling
 	Logprobs     *LogprobOptions // nil asks for none
 	CacheSalt    string          // "" is the common cache
-	KeepRaw      bool            // whether Answer.Raw is wanted (by Generate, not by GenerateEach)
+	KeepRaw      bool            // Generate sets Answer.Raw; GenerateEach does not
 }
 
-// Sampling is how generated tokens are chosen. Fields that are nil are left to
-// the server, but for the temperature: nil is 0, greedy.
+// NewRID makes a request id: 32 random hexadecimal digits, as SGLang makes its own.
+// All have one length, because an abort matches by prefix, and hold no underscore,
+// because SGLang's traces cut an id there.
+func NewRID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+// Sampling says how generated tokens are chosen. A nil field is left to the server,
+// except the temperature: nil is 0, greedy.
 type Sampling struct {
 	Temperature, TopP, MinP *float32
 	TopK                    *int32
 	Seed                    *int64
 	LogitBias               map[int32]float32
 
-	// Raw is the whole sampling_params object as JSON, and then all that is sent;
-	// MaxNewTokens stays what it says there.
-	Raw json.RawMessage
+	// Raw, if not nil, is the whole sampling_params object as JSON. Nothing else is
+	// sent then; MaxNewTokens must agree with it.
+	Raw []byte
 }
 
-// LogprobOptions is which log probabilities are answered.
+// LogprobOptions says which log probabilities are answered.
 type LogprobOptions struct {
-	PromptStart *int // from this position of the prompt on; nil: none of the prompt's
+	PromptStart *int // first position of the prompt to answer; nil: none of the prompt
 	TopK        int
 	TokenIDs    []int32
 }
 
-// Answer is the answer to one prompt.
-type Answer struct {
-	Text      string   `json:"text"`
-	OutputIDs []int32  `json:"output_ids"`
-	Meta      MetaInfo `json:"meta_info"`
-
-	Raw json.RawMessage `json:"-"` // as the server wrote it, where Request.KeepRaw asked for it
-}
-
-// Result is what became of one prompt of a list.
+// Result is the outcome of one prompt of a list.
 type Result struct {
 	Answer Answer
-	Err    error // this prompt's own error, an *Error; the list is otherwise well
+	Err    error // this prompt's own error, an *Error; other prompts may have answers
 }
 
-const generatePath = "/generate"
+const (
+	generatePath  = "/generate"
+	generateWhere = http.MethodPost + " " + generatePath
+)
 
 // Generate sends a list in one call and returns one result for each request, in
-// the order of the requests. An error means that the whole list failed: with
-// KindRejected because of an item that SGLang does not name, or, with status 0,
-// because of one that was not sent, and which the message names by index.
+// the order of the requests. An error means that the whole list failed. KindRejected
+// with a status means that SGLang refused an item without naming it; with status 0
+// nothing was sent, and the message names the item by index.
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	b := newBody()
 	defer b.release()
 	if err := b.encode(call, false); err != nil {
 		return nil, err
 	}
-	data, header, err := c.transfer(ctx, http.MethodPost, generatePath, b)
+	data, header, err := c.exchangeBody(ctx, http.MethodPost, generatePath, b)
 	if err != nil {
 		return nil, err
 	}
@@ -87,11 +93,99 @@ func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	return decodeResults(data, call.Requests)
 }
 
-const generateWhere = http.MethodPost + " " + generatePath
+// item is one element of the answer to a list: an answer, or with the Rust server an
+// error of its own.
+type item struct {
+	Answer
+	Error *itemError `json:"error"`
+}
 
-// check refuses, as KindRejected, what SGLang 0.5.23 does not survive (an empty
-// prompt or list element, a negative id) and what JSON can't carry. Ids beyond
-// the vocabulary, whose size no endpoint tells, are the caller's to refuse.
+type itemError struct {
+	Message string         `json:"message"`
+	Code    jsontext.Value `json:"code"`
+}
+
+// decodeResults reads the answer to a list. The elements come in the order of the
+// requests. Each names its rid, and if the order differs the rid decides.
+func decodeResults(data []byte, requests []Request) ([]Result, error) {
+	items, err := decodeItems(data, requests)
+	if err != nil {
+		return nil, protocolError(generateWhere, "the answer is not the expected list")
+	}
+	if len(items) != len(requests) {
+		return nil, protocolError(generateWhere, fmt.Sprintf("the answer holds %d elements for %d requests", len(items), len(requests)))
+	}
+	places, err := placesOf(items, requests)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]Result, len(requests))
+	for i := range items {
+		results[places[i]] = items[i].result()
+	}
+	return results, nil
+}
+
+func decodeItems(data []byte, requests []Request) ([]item, error) {
+	items := make([]item, 0, len(requests))
+	if !slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw }) {
+		return items, unmarshal(data, &items)
+	}
+	var raw []jsontext.Value
+	if err := unmarshal(data, &raw); err != nil {
+		return nil, err
+	}
+	for _, element := range raw {
+		var it item
+		if err := unmarshal(element, &it); err != nil {
+			return nil, err
+		}
+		it.Raw = element
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// placesOf returns the request's index for each element. An element that failed names
+// no rid and belongs to the request at its own place.
+func placesOf(items []item, requests []Request) ([]int, error) {
+	places := make([]int, len(items))
+	inOrder := true
+	for i, it := range items {
+		places[i] = i
+		inOrder = inOrder && (it.Error != nil || it.Meta.ID == requests[i].RID)
+	}
+	if inOrder {
+		return places, nil
+	}
+	byRID := make(map[string]int, len(requests))
+	for i, r := range requests {
+		byRID[r.RID] = i
+	}
+	for i, it := range items {
+		place, known := byRID[it.Meta.ID]
+		if !known {
+			return nil, protocolError(generateWhere, fmt.Sprintf("element %d of the answer names none of the rids sent, or one twice", i))
+		}
+		delete(byRID, it.Meta.ID)
+		places[i] = place
+	}
+	return places, nil
+}
+
+func (it *item) result() Result {
+	if it.Error != nil {
+		return Result{Err: it.Error.err()}
+	}
+	if f := it.Meta.FinishReason; f != nil && f.Type == "abort" {
+		return Result{Answer: it.Answer, Err: abortError(f)}
+	}
+	return Result{Answer: it.Answer}
+}
+
+// check refuses, as KindRejected, what SGLang 0.5.23 does not survive (an empty prompt
+// or list element, a negative id) and what JSON can't carry. The caller refuses ids
+// beyond the vocabulary: no endpoint says its size.
 func (call Call) check() error {
 	if len(call.Requests) == 0 {
 		return refused("requests: an empty list")
@@ -112,7 +206,7 @@ func (call Call) check() error {
 	return nil
 }
 
-// problem is the field that is wrong and why, or "".
+// problem names the wrong field and why it is wrong, or is "".
 func (r *Request) problem() string {
 	switch {
 	case r.Text != "" && r.InputIDs != nil:

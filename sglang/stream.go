@@ -4,22 +4,20 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 )
 
-// GenerateEach sends a list in one call, like Generate, and has it answered as a
-// stream: each is called with a request's index and its result as soon as the
-// server is done with it, once for a request, in no set order and from the calling
-// goroutine. After an error the requests that each was not called for have failed
-// with it.
+// GenerateEach sends a list in one call, like Generate, and reads the answer as a
+// stream. It calls each with a request's index and its result as soon as the server is
+// done with it: once for a request, in no set order, from the calling goroutine. After
+// an error, the requests without a result have failed with that error.
 //
-// It costs the server an event for each prompt. In return the first prompts of a
-// list don't wait for the last, and SGLang notices a closed connection ten times
-// sooner (0.25 s, measured).
+// It costs the server an event for each prompt. In return the first prompts of a list
+// don't wait for the last, and SGLang notices a closed connection ten times sooner
+// (0.25 s, measured).
 func (c *Client) GenerateEach(ctx context.Context, call Call, each func(i int, r Result)) error {
 	b := newBody()
 	defer b.release()
@@ -36,24 +34,15 @@ func (c *Client) GenerateEach(ctx context.Context, call Call, each func(i int, r
 	}
 	s := stream{requests: call.Requests, open: len(call.Requests), ended: make([]bool, len(call.Requests)), each: each}
 	err = s.read(io.LimitReader(res.Body, c.limit+1))
+	var understood *Error
 	switch {
 	case s.bytes > c.limit:
 		return c.tooLong(generateWhere, res.StatusCode)
-	case errors.Is(err, errCut):
-		return cutShort(ctx, generateWhere, io.ErrUnexpectedEOF)
-	case err != nil && !isError(err):
+	case err != nil && !errors.As(err, &understood):
 		return cutShort(ctx, generateWhere, err)
 	}
 	return err
 }
-
-func isError(err error) bool {
-	var e *Error
-	return errors.As(err, &e)
-}
-
-// errCut is a stream that ended without its end mark.
-var errCut = errors.New("a stream without an end")
 
 // stream reads the events of one call.
 type stream struct {
@@ -64,14 +53,14 @@ type stream struct {
 	each     func(i int, r Result)
 }
 
-// read reads to the end mark. Its errors are *Error, errCut, or the reader's own.
+// read reads to the end mark. Its errors are *Error, or the reader's own.
 func (s *stream) read(r io.Reader) error {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := lines.ReadBytes('\n')
 		s.bytes += int64(len(line))
 		if err == io.EOF {
-			return errCut
+			return io.ErrUnexpectedEOF
 		}
 		if err != nil {
 			return err
@@ -82,37 +71,34 @@ func (s *stream) read(r io.Reader) error {
 		case !is: // a blank line, a comment, or a field that says nothing here
 		case string(data) == "[DONE]":
 			if s.open > 0 {
-				return protocolError(fmt.Sprintf("the stream ended without the answers to %d of %d requests", s.open, len(s.requests)))
+				return protocolError(generateWhere, fmt.Sprintf("the stream ended without the answers to %d of %d requests", s.open, len(s.requests)))
 			}
 			return nil
 		default:
-			if err := s.take(data); err != nil {
+			if err := s.event(data); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// event is one event: an answer as far as it has come, or an error; of the
-// request at index, and without one of the whole call.
-type event struct {
-	item
-	Index *int `json:"index"`
-}
-
-func (s *stream) take(data []byte) error {
-	var e event
-	if json.Unmarshal(data, &e) != nil {
-		return protocolError("the stream holds an event that is not the expected JSON")
+// event handles one event: the answer to the request at index as far as it has come, or
+// an error of that request. An error without an index is that of the whole call.
+func (s *stream) event(data []byte) error {
+	var e struct {
+		item
+		Index *int `json:"index"`
+	}
+	if unmarshal(data, &e) != nil {
+		return protocolError(generateWhere, "the stream holds an event that is not the expected JSON")
 	}
 	if e.Error != nil && e.Index == nil {
-		status := statusOf(e.Error.Code)
-		err := &Error{Where: generateWhere, Status: status, Kind: kindOf(status), Message: safe(e.Error.Message)}
+		err := e.Error.err()
 		err.Item = itemNamed(err.Message)
 		return err
 	}
 	if e.Error == nil && e.Meta.FinishReason == nil {
-		return nil // the last one tells everything
+		return nil // the last event of a request holds the whole answer
 	}
 	i := -1
 	switch {
@@ -122,7 +108,7 @@ func (s *stream) take(data []byte) error {
 		i = 0
 	}
 	if i < 0 || s.ended[i] || e.Error == nil && e.Meta.ID != s.requests[i].RID {
-		return protocolError("the stream holds an event that belongs to none of the requests still open")
+		return protocolError(generateWhere, "the stream holds an event that belongs to none of the requests still open")
 	}
 	s.ended[i] = true
 	s.open--

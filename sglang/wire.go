@@ -1,14 +1,31 @@
 package sglang
 
 import (
-	"encoding/json"
-	"fmt"
+	"errors"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The JSON that SGLang 0.5.23 speaks, kept in this one file. Client and
-// simulator both use these types, so they can't drift apart.
+// This file holds the JSON that SGLang 0.5.23 answers. The client and the simulator
+// use the same types, so they can't drift apart. What is sent is in encode.go, and
+// the shapes of refused calls are in errors.go.
 
-// MetaInfo is the meta_info of one answer. Times are seconds.
+// unmarshal reads JSON as tolerantly as encoding/json does, but names must match in case.
+func unmarshal(data []byte, v any) error {
+	return json.Unmarshal(data, v, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
+// Answer is the answer to one prompt.
+type Answer struct {
+	Text      string   `json:"text"`
+	OutputIDs []int32  `json:"output_ids"`
+	Meta      MetaInfo `json:"meta_info"`
+
+	Raw []byte `json:"-"` // as the server wrote it, if Request.KeepRaw asked for it
+}
+
+// MetaInfo is the meta_info of one answer. Times are in seconds.
 type MetaInfo struct {
 	ID                  string           `json:"id"`
 	FinishReason        *FinishReason    `json:"finish_reason"`
@@ -27,51 +44,101 @@ type MetaInfo struct {
 	OutputIDsLogprobs   [][]TokenLogprob `json:"output_token_ids_logprobs,omitempty"`
 }
 
-// FinishReason is why generation ended: "length", "stop" or "abort".
+// FinishReason says why generation ended: "length", "stop" or "abort".
 type FinishReason struct {
-	Type       string          `json:"type"`
-	Length     *int            `json:"length,omitempty"`      // tokens generated; absent for abort
-	Message    string          `json:"message,omitempty"`     // abort only
-	StatusCode json.RawMessage `json:"status_code,omitempty"` // abort only; number or null
+	Type       string         `json:"type"`
+	Length     *int           `json:"length,omitempty"`      // tokens generated; absent for abort
+	Message    string         `json:"message,omitempty"`     // abort only
+	StatusCode jsontext.Value `json:"status_code,omitempty"` // abort only; number or null
 }
 
-// CachedDetails says where cached tokens lay; SGLang answers null when there are none.
+// CachedDetails says where cached tokens were. SGLang answers null when there are none.
 type CachedDetails struct {
 	Device int `json:"device"`
 	Host   int `json:"host"`
 }
 
-// TokenLogprob is SGLang's triple [logprob, id, text]. Logprob is null for the
-// first token of a prompt; text is null unless asked for.
+// TokenLogprob is SGLang's triple [logprob, id, text]. Logprob is null for the first
+// token of a prompt. Text is null unless asked for.
 type TokenLogprob struct {
 	Logprob *float64
 	ID      int
 	Text    *string
 }
 
-// UnmarshalJSON reads the triple; the text may be missing.
-func (t *TokenLogprob) UnmarshalJSON(data []byte) error {
-	var parts []json.RawMessage
-	if err := json.Unmarshal(data, &parts); err != nil {
+// UnmarshalJSONFrom reads the triple; the text may be missing.
+func (t *TokenLogprob) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != '[' {
+		return errNoTriple
+	}
+	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
 	*t = TokenLogprob{}
-	if len(parts) < 2 || len(parts) > 3 {
-		return fmt.Errorf("a log probability has %d parts, expected [logprob, id, text]", len(parts))
+	for i, part := range []any{&t.Logprob, &t.ID, &t.Text} {
+		if i == 2 && d.PeekKind() == ']' {
+			break
+		}
+		if err := json.UnmarshalDecode(d, part); err != nil {
+			return err
+		}
 	}
-	if err := json.Unmarshal(parts[0], &t.Logprob); err != nil {
-		return err
+	end, err := d.ReadToken()
+	if err == nil && end.Kind() != ']' {
+		return errNoTriple
 	}
-	if err := json.Unmarshal(parts[1], &t.ID); err != nil {
-		return err
-	}
-	if len(parts) == 3 {
-		return json.Unmarshal(parts[2], &t.Text)
-	}
-	return nil
+	return err
 }
+
+var errNoTriple = errors.New("a log probability: expected [logprob, id, text]")
 
 // MarshalJSON writes the triple.
 func (t TokenLogprob) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]any{t.Logprob, t.ID, t.Text})
+}
+
+// ServerInfo is the part of /server_info that is used.
+type ServerInfo struct {
+	Version            string         `json:"version"`
+	Status             string         `json:"status"`
+	ModelPath          string         `json:"model_path"`
+	ServedModelName    string         `json:"served_model_name"`
+	Device             string         `json:"device"`
+	Dtype              string         `json:"dtype"`
+	SchedulePolicy     string         `json:"schedule_policy"`
+	MaxReqInputLen     int            `json:"max_req_input_len"`    // tokens of the longest prompt
+	MaxTotalNumTokens  int            `json:"max_total_num_tokens"` // tokens that the KV cache holds
+	ChunkedPrefillSize int            `json:"chunked_prefill_size"` // tokens in one forward
+	MaxPrefillTokens   int            `json:"max_prefill_tokens"`
+	MaxRunningRequests int            `json:"max_running_requests"`
+	ContextLength      *int           `json:"context_length"` // null unless set at start
+	StartupTime        *StartupTime   `json:"startup_time"`
+	Simulator          *SimulatorInfo `json:"simulator"` // only our simulator sends it
+}
+
+// StartupTime is how long the server took to start.
+type StartupTime struct {
+	LoadWeight float64 `json:"load_weight"` // seconds
+}
+
+// SimulatorInfo says that a server is simulated, and how.
+type SimulatorInfo struct {
+	Profile   string  `json:"profile"`
+	Origin    string  `json:"origin"` // where the profile's numbers come from
+	Speed     float64 `json:"speed"`  // simulated seconds per real second
+	VocabSize int     `json:"vocab_size"`
+}
+
+// Model is one entry of /v1/models.
+type Model struct {
+	ID          string `json:"id"`
+	MaxModelLen int    `json:"max_model_len"` // tokens: the context length
+}
+
+// Load is the server's own account of its work, summed over data-parallel ranks.
+type Load struct {
+	NumRunning                 int   `json:"num_running_reqs"`
+	NumWaiting                 int   `json:"num_waiting_reqs"`
+	TotalPrefillUncachedTokens int64 `json:"total_prefill_uncached_tokens"` // tokens computed since the start
+	TotalPrefillBusyMicros     int64 `json:"total_prefill_busy_us"`         // microseconds spent computing them
 }

@@ -2,164 +2,50 @@ package tokenizer
 
 import "slices"
 
-// pairs tells of two neighbouring tokens which one they merge to, and how early:
-// an open hash table.
+// pairs says what two neighbouring tokens merge to, and how early.
 type pairs struct {
-	slots []pair
-	shift uint
-	bytes [1 << 16]merged // of two bytes' tokens, by first<<8 | second
+	merges map[uint64]merged // by left<<32 | right
+	bytes  [1 << 16]merged   // of two bytes' tokens, by first<<8 | second
 
-	// Most pairs that are looked for do not merge, and for most of these this
-	// says so: it has a bit for each pair's hash, and stays in a near cache.
+	// Most pairs that are looked for do not merge, and the filter says so for most of
+	// these: it has a bit for each pair's hash, and stays in a near cache.
 	filter [1 << (filterBits - 6)]uint64
-}
-
-const filterBits = 20
-
-func filterBit(key uint64) (word int, bit uint64) {
-	h := key * spread >> (64 - filterBits)
-	return int(h >> 6), 1 << (h & 63)
 }
 
 // merged is what a pair merges to.
 type merged struct {
-	rank uint32 // never if it does not
+	rank uint32 // the pair's place in the file; never if it does not merge
 	id   uint32
 }
 
-type pair struct {
-	key  uint64 // left<<32 | right
-	rank uint32 // 1 + its place in the file; 0: the slot is free
-	id   uint32 // what they merge to
-}
+const never = 1<<32 - 1
 
 func pairKey(left, right uint32) uint64 { return uint64(left)<<32 | uint64(right) }
 
-// spread is 2^64 over the golden ratio: multiplied by it, the high bits of near
-// keys lie far apart.
-const spread = 0x9e3779b97f4a7c15
+const filterBits = 20
 
-func (p *pairs) allocate(n int) {
-	bits := sizeBits(n)
-	p.slots, p.shift = make([]pair, 1<<bits), 64-bits
-}
-
-// sizeBits is the logarithm of a table's size of which n entries fill at most two
-// thirds: a small table misses the processor's cache less often.
-func sizeBits(n int) (bits uint) {
-	for bits = 1; 1<<bits < n+n/2; bits++ {
-	}
-	return bits
-}
-
-// at is the slot that holds the key, or the free one where it belongs.
-func (p *pairs) at(key uint64) *pair {
-	for i := key * spread >> p.shift; ; i++ {
-		if s := &p.slots[i&uint64(len(p.slots)-1)]; s.key == key || s.rank == 0 {
-			return s
-		}
-	}
-}
-
-func mix(key uint64) uint64 {
-	key *= spread
-	return (key ^ key>>29) * spread
+func filterBit(key uint64) (word int, bit uint64) {
+	const spread = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: near keys get high bits that lie far apart
+	h := key * spread >> (64 - filterBits)
+	return int(h >> 6), 1 << (h & 63)
 }
 
 // find is what a pair merges to.
 func (p *pairs) find(left, right uint32) merged {
 	key := pairKey(left, right)
-	if word, bit := filterBit(key); p.filter[word]&bit == 0 {
-		return merged{rank: never}
-	}
-	if s := p.at(key); s.rank != 0 {
-		return merged{s.rank, s.id}
+	if word, bit := filterBit(key); p.filter[word]&bit != 0 {
+		if m, ok := p.merges[key]; ok {
+			return m
+		}
 	}
 	return merged{rank: never}
-}
-
-const never = 1<<32 - 1
-
-// pieces finds the token that a whole piece merges to: most pieces are one. It is
-// an open hash table over the tokens' texts. The first eight bytes of a text stand
-// in the table, for most have no more.
-type pieces struct {
-	slots []piece
-	shift uint
-}
-
-type piece struct {
-	start  uint64 // the text's first eight bytes, padded with zeros
-	id     uint32
-	length uint32 // bytes; 0: the slot is free
-}
-
-func newPieces(n int) pieces {
-	bits := sizeBits(n)
-	return pieces{slots: make([]piece, 1<<bits), shift: 64 - bits}
-}
-
-// find finds the token of the piece text[:n].
-func (p *pieces) find(t *Tokenizer, text string, n int) (id uint32, ok bool) {
-	start := firstBytes(text, n)
-	for i := hash(start, text[:n]) >> p.shift; ; i++ {
-		s := &p.slots[i&uint64(len(p.slots)-1)]
-		if s.start == start && int(s.length) == n && (n <= 8 || t.token(s.id) == text[:n]) {
-			return s.id, true
-		}
-		if s.length == 0 {
-			return 0, false
-		}
-	}
-}
-
-func (p *pieces) add(text string, id uint32) {
-	start := firstBytes(text, len(text))
-	for i := hash(start, text) >> p.shift; ; i++ {
-		if s := &p.slots[i&uint64(len(p.slots)-1)]; s.length == 0 {
-			*s = piece{start, id, uint32(len(text))}
-			return
-		}
-	}
-}
-
-// firstBytes is the first eight bytes of text[:n], padded with zeros.
-func firstBytes(text string, n int) (start uint64) {
-	if len(text) >= 8 {
-		start = word(text)
-		if n < 8 {
-			start &= 1<<(8*n) - 1
-		}
-		return start
-	}
-	for i := range n {
-		start |= uint64(text[i]) << (8 * i)
-	}
-	return start
-}
-
-// hash need not resist collisions made on purpose: only the vocabulary's own
-// texts are in the table.
-func hash(start uint64, text string) uint64 {
-	h := mix(start ^ uint64(len(text))<<56)
-	for len(text) > 8 {
-		text = text[8:]
-		h = mix(h ^ firstBytes(text, min(len(text), 8)))
-	}
-	return h
-}
-
-func word(s string) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // scratch is the room to merge one piece in.
 type scratch struct {
 	short struct { // of a short piece
-		ids   [mostShort + 1]uint32
-		pairs [mostShort + 1]merged // what each id and the next merge to
+		ids   [maxShort + 1]uint32
+		pairs [maxShort + 1]merged // what each id and the next merge to
 	}
 
 	// Of a long one.
@@ -168,18 +54,18 @@ type scratch struct {
 	heap             []uint64 // rank<<32 | position of the left token
 }
 
-// mostShort is the longest piece, in bytes, whose best pair is looked for one by
-// one: below it that is faster than a heap.
-const mostShort = 192
+// maxShort is the longest piece, in bytes, whose best pair is looked for one by one: below
+// it that is faster than a heap.
+const maxShort = 192
 
-// keptScratch is the longest piece, in bytes, whose room is kept for the next.
-const keptScratch = 1 << 16
+// maxKept is the longest piece, in bytes, whose room is kept for the next.
+const maxKept = 1 << 16
 
-// merge appends the ids of a piece: beginning with its bytes, the pair with the
-// lowest rank is merged, the leftmost among equals, until none merges.
+// merge appends the ids of a piece. Beginning with its bytes, it merges the pair with the
+// lowest rank, the leftmost among equals, until none merges.
 func (t *Tokenizer) merge(dst []int32, text string, s *scratch) []int32 {
 	n := len(text)
-	if n > mostShort {
+	if n > maxShort {
 		return t.mergeLong(dst, text, s)
 	}
 	ids, pairs := &s.short.ids, &s.short.pairs
@@ -216,8 +102,9 @@ func (t *Tokenizer) merge(dst []int32, text string, s *scratch) []int32 {
 	return dst
 }
 
-// mergeLong is merge with a heap of pairs and a linked list of tokens: n·log n,
-// whatever the piece is made of.
+// mergeLong is merge with a heap of pairs and links between tokens: n·log n, whatever the
+// piece is made of. The heap is not container/heap, which allocates for each pair and
+// takes twice as long.
 func (t *Tokenizer) mergeLong(dst []int32, text string, s *scratch) []int32 {
 	n := uint32(len(text))
 	s.ids, s.ranks = grown(s.ids, n), grown(s.ranks, n)
@@ -252,7 +139,7 @@ func (t *Tokenizer) mergeLong(dst []int32, text string, s *scratch) []int32 {
 	for i := uint32(0); i < n; i = s.next[i] {
 		dst = append(dst, int32(s.ids[i]))
 	}
-	if n > keptScratch {
+	if n > maxKept {
 		s.ids, s.ranks, s.next, s.prev, s.heap = nil, nil, nil, nil, nil
 	}
 	return dst

@@ -1,15 +1,15 @@
-// Package tokenizer turns text into the token ids of the Qwen2, Qwen2.5 and
-// Qwen3 models, and back: byte-level BPE exactly as their tokenizer.json says, in
-// Go alone. It is verified against Hugging Face's tokenizers, token for token.
+// Package tokenizer turns text into the token ids of the Qwen2, Qwen2.5 and Qwen3 models:
+// byte-level BPE exactly as their tokenizer.json says, in Go alone. It is verified against
+// Hugging Face's tokenizers, token for token. It never guesses: a file that needs other
+// steps is refused.
 //
-// With ids a whole batch reaches SGLang's scheduler as one message, which a list
-// of texts does not, and SGLang need not tokenize.
+// With ids a whole batch reaches SGLang's scheduler as one message, which a list of texts
+// does not, and SGLang need not tokenize.
 //
 //	t, err := tokenizer.Load("tokenizer.json")
 //	ids := t.Encode("def add(a, b):")
 //
-// Text takes four steps: added tokens such as <|im_end|> are cut out, what is
-// between them is brought to normal form C, cut into pieces (split.go), and each
-// piece is merged from its bytes (bpe.go). Read tokenizer.go first; file.go reads
-// the file and refuses what would need other steps.
+// Text takes four steps. Added tokens such as <|im_end|> are cut out; the rest is brought to
+// normal form C (nfc.go) and cut into pieces (split.go); each piece is merged from its bytes
+// (bpe.go). Read tokenizer.go first; file.go reads the file.
 package tokenizer

@@ -12,9 +12,8 @@ import (
 // maxFileBytes bounds what is read: Qwen's file has 11 MB.
 const maxFileBytes = 128 << 20
 
-// Load reads a tokenizer.json. The error says what the file needs that this
-// package does not do exactly: then there is no tokenizer, rather than one that
-// is nearly right.
+// Load reads a tokenizer.json. If the file needs something that this package does not do
+// exactly, the error says what: there is no tokenizer rather than a nearly right one.
 func Load(path string) (*Tokenizer, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -28,14 +27,14 @@ func Load(path string) (*Tokenizer, error) {
 	if len(data) > maxFileBytes {
 		return nil, fmt.Errorf("%s: is longer than %d bytes", path, maxFileBytes)
 	}
-	t, err := Parse(data)
+	t, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, nil
 }
 
-// file is a tokenizer.json, as far as it matters.
+// file is the part of a tokenizer.json that matters.
 type file struct {
 	Added []struct {
 		ID         uint32 `json:"id"`
@@ -97,8 +96,8 @@ func (m *merge) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Parse is Load of a file's contents.
-func Parse(data []byte) (*Tokenizer, error) {
+// parse is Load of a file's contents.
+func parse(data []byte) (*Tokenizer, error) {
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("not a tokenizer.json: %w", err)
@@ -133,8 +132,8 @@ func (s *step) cutsAsQwen() bool {
 		bytes.Type == "ByteLevel" && !bytes.AddPrefixSpace && bytes.UseRegex != nil && !*bytes.UseRegex
 }
 
-// most is the largest vocabulary that is taken: real ones have up to 300,000.
-const most = 1 << 22
+// maxVocabulary bounds ids; real vocabularies have up to 300,000.
+const maxVocabulary = 1 << 22
 
 func build(f *file) (*Tokenizer, error) {
 	texts, err := f.texts()
@@ -166,12 +165,12 @@ func build(f *file) (*Tokenizer, error) {
 	}
 	// A piece that is a token's text merges to that token, unless the order of
 	// merges leads elsewhere.
-	t.pieces = newPieces(len(f.Model.Vocab))
+	t.pieces = make(map[string]uint32, len(f.Model.Vocab))
 	var s scratch
 	var ids []int32
 	for _, id := range f.Model.Vocab {
 		if ids = t.merge(ids[:0], texts[id], &s); len(ids) == 1 && uint32(ids[0]) == id {
-			t.pieces.add(texts[id], id)
+			t.pieces[texts[id]] = id
 		}
 	}
 	return t, nil
@@ -181,8 +180,8 @@ func build(f *file) (*Tokenizer, error) {
 func (f *file) texts() ([]string, error) {
 	size := uint32(0)
 	for text, id := range f.Model.Vocab {
-		if id >= most {
-			return nil, fmt.Errorf("model.vocab: %q has the id %d, expected less than %d", text, id, most)
+		if id >= maxVocabulary {
+			return nil, fmt.Errorf("model.vocab: %q has the id %d, expected less than %d", text, id, maxVocabulary)
 		}
 		size = max(size, id+1)
 	}
@@ -190,8 +189,8 @@ func (f *file) texts() ([]string, error) {
 		switch {
 		case a.Content == "":
 			return nil, fmt.Errorf("added_tokens: %d is empty", a.ID)
-		case a.ID >= most:
-			return nil, fmt.Errorf("added_tokens: %q has the id %d, expected less than %d", a.Content, a.ID, most)
+		case a.ID >= maxVocabulary:
+			return nil, fmt.Errorf("added_tokens: %q has the id %d, expected less than %d", a.Content, a.ID, maxVocabulary)
 		case a.SingleWord || a.LeftStrip || a.RightStrip || a.Normalized:
 			return nil, fmt.Errorf("added_tokens: %q: expected none of single_word, lstrip, rstrip and normalized", a.Content)
 		}
@@ -215,7 +214,7 @@ func (f *file) texts() ([]string, error) {
 }
 
 func (t *Tokenizer) addMerges(m model) error {
-	t.pairs.allocate(len(m.Merges))
+	t.pairs.merges = make(map[uint64]merged, len(m.Merges))
 	for rank, pair := range m.Merges {
 		left, ok1 := m.Vocab[pair[0]]
 		right, ok2 := m.Vocab[pair[1]]
@@ -224,11 +223,10 @@ func (t *Tokenizer) addMerges(m model) error {
 			return fmt.Errorf("model.merges[%d]: a token of it is not in model.vocab", rank)
 		}
 		key := pairKey(left, right)
-		s := t.pairs.at(key)
-		if s.rank != 0 {
-			return fmt.Errorf("model.merges[%d]: the same as merges[%d]", rank, s.rank-1)
+		if same, twice := t.pairs.merges[key]; twice {
+			return fmt.Errorf("model.merges[%d]: the same as merges[%d]", rank, same.rank)
 		}
-		s.key, s.rank, s.id = key, uint32(rank)+1, made
+		t.pairs.merges[key] = merged{uint32(rank), made}
 		word, bit := filterBit(key)
 		t.pairs.filter[word] |= bit
 	}

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// joiner is what golang.org/x/text puts between every thirty combining marks in a
-// row, so that streams can be normalized with a bounded buffer. Unicode's normal
-// form has none.
+// joiner is what golang.org/x/text puts after every thirty combining marks in a row, to
+// normalize streams with a bounded buffer. Unicode's normal form has none.
 const joiner = "\u034f"
 
 // normal is a text in normal form C.
@@ -25,12 +24,9 @@ func normal(text string) string {
 	return normalUnbounded(text)
 }
 
-// beforeMarks says whether all characters are below U+0300, of which each stands
-// for itself in normal form C. Their UTF-8 has no byte from 0xcc on.
+// beforeMarks reports whether all characters are below U+0300. Each of these stands for
+// itself in normal form C, and their UTF-8 has no byte from 0xcc on.
 func beforeMarks(text string) bool {
-	for len(text) >= 8 && word(text)&0x8080808080808080 == 0 {
-		text = text[8:]
-	}
 	for i := range len(text) {
 		if text[i] >= 0xcc {
 			return false
@@ -39,9 +35,8 @@ func beforeMarks(text string) bool {
 	return true
 }
 
-// normalUnbounded is normal by the letter of Unicode's annex 15, for texts with
-// more marks in a row than anybody writes: decomposed, marks in order, and
-// composed again.
+// normalUnbounded follows Unicode's annex 15 to the letter, for texts with more marks in a
+// row than anybody writes: it decomposes, puts marks in order, and composes again.
 func normalUnbounded(text string) string {
 	var runes []rune
 	for _, r := range text {
@@ -74,7 +69,7 @@ func normalUnbounded(text string) string {
 	return string(out)
 }
 
-// markOf is the canonical combining class: 0 for what is no mark.
+// markOf is the canonical combining class; 0 means that r is no mark.
 func markOf(r rune) uint8 { return norm.NFC.PropertiesString(string(r)).CCC() }
 
 // composed is the one character that two are in normal form C, if there is one.

@@ -98,7 +98,7 @@ func everyCharacter() []string {
 
 func vocabulary(tok *Tokenizer) []string {
 	var all []string
-	for id := range uint32(tok.Size()) {
+	for id := range uint32(len(tok.ends)) {
 		all = append(all, tok.token(id), "x"+tok.token(id)+tok.token(id))
 	}
 	for i, s := range all {
@@ -145,7 +145,7 @@ func longPieces() []string {
 	rng := rand.New(rand.NewPCG(5, 6))
 	var all []string
 	for _, s := range []string{"a", " ", "\n", "ab", "=", "-", "!", "é", "中", "abcdefghij", "\u0301", "0"} {
-		for _, n := range []int{mostShort - 1, mostShort, mostShort + 1, 1000, 20_000} {
+		for _, n := range []int{maxShort - 1, maxShort, maxShort + 1, 1000, 20_000} {
 			all = append(all, strings.Repeat(s, n/len(s)+1))
 		}
 	}

@@ -1,12 +1,13 @@
 package tokenizer
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// splitPattern is how the Qwen family cuts text into pieces. pieceLen is this
-// pattern by hand, as Go's regexp knows no lookahead and is slow.
+// splitPattern is how the Qwen family cuts text into pieces. pieceLen does the same by
+// hand: Go's regexp has no lookahead and is slow.
 const splitPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
 // class is what the pattern tells characters apart by.
@@ -20,29 +21,6 @@ const (
 	newline              // \r and \n
 	unknown              // not told by one byte
 )
-
-// classes are those of all characters in pages of 256, of which equal ones are
-// one.
-var classes = func() (c struct {
-	page  [(unicode.MaxRune + 1) / 256]uint16
-	pages [][256]class
-}) {
-	seen := map[[256]class]uint16{}
-	for i := range c.page {
-		var p [256]class
-		for k := range p {
-			p[k] = classOf(rune(i*256 + k))
-		}
-		at, ok := seen[p]
-		if !ok {
-			at = uint16(len(c.pages))
-			seen[p] = at
-			c.pages = append(c.pages, p)
-		}
-		c.page[i] = at
-	}
-	return c
-}()
 
 func classOf(r rune) class {
 	switch {
@@ -77,7 +55,7 @@ func look(text string, at int) (class, int) {
 		return c, 1
 	}
 	r, n := utf8.DecodeRuneInString(text[at:])
-	return classes.pages[classes.page[r>>8]][r&0xff], n
+	return classOf(r), n
 }
 
 // run is where the characters of a class end that begin at text[at:].
@@ -150,26 +128,13 @@ func spaces(text string) int {
 	return last
 }
 
-// contraction is the length of 's, 't, 're, 've, 'm, 'll or 'd, in either case,
-// at the beginning of a text, or 0. The long s (ſ) is an s, as case folding has
-// it.
+// contraction is the length of 's, 't, 're, 've, 'm, 'll or 'd, in either case, at the
+// beginning of a text, or 0. By case folding, the long s (ſ) is an s.
 func contraction(text string) int {
-	if len(text) < 2 {
-		return 0
-	}
-	switch text[1] | 0x20 {
-	case 's', 't', 'm', 'd':
-		return 2
-	}
-	if len(text) < 3 {
-		return 0
-	}
-	if text[1:3] == "ſ" {
-		return 3
-	}
-	switch [2]byte{text[1] | 0x20, text[2] | 0x20} {
-	case [2]byte{'r', 'e'}, [2]byte{'v', 'e'}, [2]byte{'l', 'l'}:
-		return 3
+	for _, c := range []string{"'s", "'t", "'m", "'d", "'ſ", "'re", "'ve", "'ll"} {
+		if len(text) >= len(c) && (text[:len(c)] == c || strings.EqualFold(text[:len(c)], c)) {
+			return len(c)
+		}
 	}
 	return 0
 }

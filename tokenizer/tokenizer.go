@@ -1,21 +1,20 @@
 package tokenizer
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"unicode/utf8"
 )
 
-// Tokenizer is one vocabulary. It never changes, keeps nothing of what it
-// encodes, and is safe for concurrent use. Qwen's takes about 10 MiB.
+// Tokenizer is one vocabulary. It never changes, keeps nothing of what it encodes, and is
+// safe for concurrent use. Qwen's takes about 15 MiB.
 type Tokenizer struct {
 	text    string   // of all tokens, one after the other
-	ends    []uint32 // token id's text ends here, and begins where id-1's ends
+	ends    []uint32 // where each id's text ends; it begins where that of id-1 ends
 	added   []addedToken
-	start   byte // what all added tokens begin with
+	start   byte // first byte of all added tokens
 	byteIDs [256]uint32
-	pieces  pieces
+	pieces  map[string]uint32 // the id of each piece that merges to one token: most pieces do
 	pairs   pairs
 	scratch sync.Pool // *scratch
 }
@@ -26,19 +25,19 @@ type addedToken struct {
 	text string
 }
 
-// Size is one more than the largest id. A model may know more ids than its
-// tokenizer makes.
+// Size is one more than the largest id. A model may know more ids than its tokenizer
+// makes.
 func (t *Tokenizer) Size() int { return len(t.ends) }
 
-// Encode returns the ids of a text, those of added tokens in it included. Bytes
-// that are not UTF-8 count as U+FFFD.
+// Encode returns the ids of a text, including those of added tokens in it. Bytes that are
+// not UTF-8 count as U+FFFD.
 func (t *Tokenizer) Encode(text string) []int32 {
-	return t.AppendEncode(make([]int32, 0, len(text)/3+1), text)
+	return t.appendEncode(make([]int32, 0, len(text)/3+1), text)
 }
 
-// AppendEncode appends the ids of a text to dst. It allocates nothing where dst
-// has room and the text is in normal form C.
-func (t *Tokenizer) AppendEncode(dst []int32, text string) []int32 {
+// appendEncode appends the ids of a text to dst. It allocates nothing if dst has room and
+// the text is in normal form C.
+func (t *Tokenizer) appendEncode(dst []int32, text string) []int32 {
 	if !utf8.ValidString(text) {
 		text = string([]rune(text))
 	}
@@ -59,8 +58,8 @@ func (t *Tokenizer) AppendEncode(dst []int32, text string) []int32 {
 	return dst
 }
 
-// findAdded finds the first added token in a text, the longest where several
-// begin; at is the text's length if there is none.
+// findAdded finds the first added token in a text, the longest if several begin there.
+// at is the text's length if there is none.
 func (t *Tokenizer) findAdded(text string) (at int, found *addedToken) {
 	for {
 		next := strings.IndexByte(text[at:], t.start)
@@ -86,7 +85,7 @@ func (t *Tokenizer) appendPlain(dst []int32, text string, s *scratch) []int32 {
 	text = normal(text)
 	for text != "" {
 		n := pieceLen(text)
-		if id, ok := t.pieces.find(t, text, n); ok {
+		if id, ok := t.pieces[text[:n]]; ok {
 			dst = append(dst, int32(id))
 		} else {
 			dst = t.merge(dst, text[:n], s)
@@ -94,26 +93,6 @@ func (t *Tokenizer) appendPlain(dst []int32, text string, s *scratch) []int32 {
 		text = text[n:]
 	}
 	return dst
-}
-
-// Decode returns the text of ids. Bytes that are no UTF-8, as where ids end within
-// a character, are left as they are. The error names an id outside the
-// vocabulary.
-func (t *Tokenizer) Decode(ids []int32) (string, error) {
-	text, err := t.AppendDecode(make([]byte, 0, 5*len(ids)), ids)
-	return string(text), err
-}
-
-// AppendDecode appends the bytes of ids to dst. The bytes of two lists are those
-// of both in one, so a stream can be decoded part by part.
-func (t *Tokenizer) AppendDecode(dst []byte, ids []int32) ([]byte, error) {
-	for i, id := range ids {
-		if id < 0 || int(id) >= len(t.ends) {
-			return dst, fmt.Errorf("ids[%d]: %d is outside the vocabulary [0, %d)", i, id, len(t.ends))
-		}
-		dst = append(dst, t.token(uint32(id))...)
-	}
-	return dst, nil
 }
 
 // token is the text of an id.

@@ -46,7 +46,7 @@ func smallFile(change func(map[string]any)) []byte {
 
 func small(t testing.TB) *Tokenizer {
 	t.Helper()
-	tok, err := Parse(smallFile(nil))
+	tok, err := parse(smallFile(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,11 +125,11 @@ func TestFilesOfOtherTokenizersAreRefused(t *testing.T) {
 		}, "lstrip"},
 		"an empty token": {func(f map[string]any) { f["added_tokens"] = []any{map[string]any{"id": 300}} }, "empty"},
 	} {
-		if _, err := Parse(smallFile(c.change)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := parse(smallFile(c.change)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want it to name %s", name, err, c.want)
 		}
 	}
-	if _, err := Parse([]byte("{")); err == nil || !strings.Contains(err.Error(), "not a tokenizer.json") {
+	if _, err := parse([]byte("{")); err == nil || !strings.Contains(err.Error(), "not a tokenizer.json") {
 		t.Error(err)
 	}
 	if _, err := Load("none.json"); err == nil {
@@ -137,20 +137,20 @@ func TestFilesOfOtherTokenizersAreRefused(t *testing.T) {
 	}
 }
 
-func TestDecodingNamesAnIDOutsideTheVocabulary(t *testing.T) {
-	tok := small(t)
-	for _, id := range []int32{-1, int32(tok.Size())} {
-		if _, err := tok.Decode([]int32{0, id}); err == nil || !strings.Contains(err.Error(), "ids[1]") {
-			t.Errorf("%d: %v", id, err)
-		}
+// decode is the text of ids.
+func (t *Tokenizer) decode(ids []int32) string {
+	var b strings.Builder
+	for _, id := range ids {
+		b.WriteString(t.token(uint32(id)))
 	}
+	return b.String()
 }
 
 func TestEncodingKeepsNothingAndAllocatesNothing(t *testing.T) {
 	tok := small(t)
 	text := strings.Repeat("def self(in, on):\n    don't <|im_end|> é", 20)
 	dst := tok.Encode(text)
-	if n := testing.AllocsPerRun(100, func() { dst = tok.AppendEncode(dst[:0], text) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { dst = tok.appendEncode(dst[:0], text) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -167,16 +167,13 @@ func FuzzRoundTrip(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		ids := tok.Encode(text)
-		got, err := tok.Decode(ids)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := tok.decode(ids)
 		if want := normalApart(tok, string([]rune(text))); got != want {
 			t.Fatalf("%q: got %q, want %q", text, got, want)
 		}
 		for rest := got; rest != ""; {
 			n := pieceLen(rest)
-			short, long := tok.merge(nil, rest[:min(n, mostShort)], new(scratch)), tok.mergeLong(nil, rest[:min(n, mostShort)], new(scratch))
+			short, long := tok.merge(nil, rest[:min(n, maxShort)], new(scratch)), tok.mergeLong(nil, rest[:min(n, maxShort)], new(scratch))
 			if n > 1 && !slices.Equal(short, long) {
 				t.Fatalf("%q: %v by looking, %v by heap", rest[:n], short, long)
 			}
@@ -211,13 +208,11 @@ func FuzzParse(f *testing.F) {
 	f.Add(smallFile(nil))
 	f.Add([]byte(`{"model":{"type":"BPE"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tok, err := Parse(data)
+		tok, err := parse(data)
 		if err != nil {
 			return
 		}
-		if _, err := tok.Decode(tok.Encode("def f(x):\n\treturn x")); err != nil {
-			t.Fatal(err)
-		}
+		tok.decode(tok.Encode("def f(x):\n\treturn x"))
 	})
 }
 
@@ -245,14 +240,14 @@ func BenchmarkEncode(b *testing.B) {
 			bytes, tokens := 0, 0
 			var dst []int32
 			for _, text := range texts {
-				dst = tok.AppendEncode(dst[:0], text)
+				dst = tok.appendEncode(dst[:0], text)
 				bytes, tokens = bytes+len(text), tokens+len(dst)
 			}
 			b.SetBytes(int64(bytes))
 			b.ReportAllocs()
 			for b.Loop() {
 				for _, text := range texts {
-					dst = tok.AppendEncode(dst[:0], text)
+					dst = tok.appendEncode(dst[:0], text)
 				}
 			}
 			b.ReportMetric(float64(bytes)/float64(tokens), "bytes/token")

@@ -50,9 +50,9 @@ func (a *Auto) Choose(waiting, inFlight int, m *Meter) (size int, wait time.Dura
 	}
 	a.size, a.bound = (here+InFlight)/(InFlight+1), "all prompts here shared among the batches in flight and the next"
 	a.wait = maxWait
-	if prompt := m.prompt(); m.cost.Ready() && prompt > 0 {
+	if prompt := m.prompt(); m.Cost.Ready() && prompt > 0 {
 		a.wait = min(maxWait, seconds(prompt))
-		if enough := m.cost.PerBatch / overhead / prompt; enough < float64(a.size) {
+		if enough := m.Cost.PerBatch / overhead / prompt; enough < float64(a.size) {
 			a.size, a.bound = max(min(a.size, minEnough), int(enough)), "as many as carry a batch's fixed cost"
 		}
 	}

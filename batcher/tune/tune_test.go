@@ -32,7 +32,7 @@ func TestMeterLearnsWhatTheServerTakes(t *testing.T) {
 		m := learned(100, perBatch, perPrompt, perToken)
 		for _, prompts := range []int{1, 4, 16} {
 			want := perBatch + perPrompt*float64(prompts) + perToken*200*float64(prompts)
-			if got := m.Cost().Predict(prompts, 200*float64(prompts)).Seconds(); math.Abs(got-want) > 0.02*want {
+			if got := m.Cost.Predict(prompts, 200*float64(prompts)).Seconds(); math.Abs(got-want) > 0.02*want {
 				t.Errorf("%d prompts: predicted %v s, want %v s", prompts, got, want)
 			}
 		}
@@ -41,11 +41,11 @@ func TestMeterLearnsWhatTheServerTakes(t *testing.T) {
 
 func TestFailedBatchesTeachNothing(t *testing.T) {
 	m, now := learned(30, 0.01, 0.005, 0.0001), time.Unix(5000, 0)
-	before := m.Cost()
+	before := m.Cost
 	m.Sent(4, 400, 0, now)
 	m.Ended(Account{Prompts: 4, Released: now}, 0, now.Add(time.Minute))
-	if m.Cost() != before {
-		t.Errorf("%+v, was %+v", m.Cost(), before)
+	if m.Cost != before {
+		t.Errorf("%+v, was %+v", m.Cost, before)
 	}
 }
 
@@ -73,7 +73,7 @@ func TestAutoChoosesSizeAndWait(t *testing.T) {
 			if size != c.size || c.wait > 0 && wait != c.wait || c.wait == 0 && wait >= maxWait {
 				t.Errorf("%d requests, %v", size, wait)
 			}
-			if p := a.Plan(c.meter.Cost(), 7); !strings.Contains(p.Why, c.why) || p.BatchSize != size || p.BatchTokens != 7 || p.MaxInFlight != InFlight {
+			if p := a.Plan(c.meter.Cost, 7); !strings.Contains(p.Why, c.why) || p.BatchSize != size || p.BatchTokens != 7 || p.MaxInFlight != InFlight {
 				t.Errorf("%+v", p)
 			}
 		})

@@ -1,12 +1,11 @@
-// Command overhead measures what the proxy costs beside others that do less, each
-// server in a process of its own, interleaved, repeated, and reported as ratios
+// Command overhead measures what the proxy costs beside servers that do less. Each server
+// is a process of its own; measurements are interleaved, repeated, and reported as ratios
 // (lowest – median – highest). CPU time and memory are read from /proc (Linux).
 //
 //	go run ./bench/overhead -measure throughput    a bare gRPC server with the same messages
 //	go run ./bench/overhead -measure latency       the same, at a fixed rate below saturation
 //	go run ./bench/overhead -measure memory        resident memory idle and with 10,000 prompts waiting, and CPU when idle
 //	go run ./bench/overhead -measure passthrough   a stream through the proxy and straight
-//	go run ./bench/overhead -measure peer -peer F  KServe's batcher, as built by bench/kserve
 //	go run ./bench/overhead -measure tracing       the proxy with and without tracing, and with collectors that are dead, slow or refuse
 //	go run ./bench/overhead -measure soak          20 minutes: memory, goroutines and descriptors
 package main
@@ -23,7 +22,7 @@ import (
 )
 
 type options struct {
-	role, measure, upstream, profile, peer, traceDetail, modes string
+	role, measure, upstream, profile, traceDetail, modes string
 
 	bare bool
 	env  []string // of a process that is started
@@ -35,17 +34,16 @@ type options struct {
 
 var measurements = map[string]func(context.Context, options) error{
 	"throughput": measureThroughput, "latency": measureLatency, "memory": measureMemory,
-	"passthrough": measurePassThrough, "peer": measurePeer, "tracing": measureTracing, "soak": measureSoak,
+	"passthrough": measurePassThrough, "tracing": measureTracing, "soak": measureSoak,
 }
 
 var roles = map[string]func(context.Context, options) error{"upstream": upstream, "echo": echo, "proxy": proxy}
 
 func main() {
 	var o options
-	flag.StringVar(&o.measure, "measure", "throughput", "throughput, latency, memory, passthrough, peer, tracing or soak")
-	flag.StringVar(&o.role, "role", "", "what a process of the measurement does; empty: measure")
+	flag.StringVar(&o.measure, "measure", "throughput", "throughput, latency, memory, passthrough, tracing or soak")
+	flag.StringVar(&o.role, "role", "", "part of a process that a measurement starts; empty: measure")
 	flag.StringVar(&o.upstream, "upstream", "", "the proxy's upstream")
-	flag.StringVar(&o.peer, "peer", "", "`binary` of bench/kserve")
 	flag.StringVar(&o.profile, "cpuprofile", "", "`file` for a CPU profile of the proxy")
 	flag.BoolVar(&o.bare, "bare", false, "no metrics, for the role proxy")
 	flag.StringVar(&o.traceDetail, "trace-detail", "", "for the role proxy")
@@ -62,12 +60,12 @@ func main() {
 	flag.DurationVar(&o.soak, "soak", 20*time.Minute, "time of -measure soak")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	run := measurements[o.measure]
+	run, known := measurements[o.measure]
 	if o.role != "" {
-		run = roles[o.role]
+		run, known = roles[o.role]
 	}
-	err := fmt.Errorf("-measure and -role name nothing that there is")
-	if run != nil {
+	err := fmt.Errorf("unknown -measure %q or -role %q", o.measure, o.role)
+	if known {
 		err = run(ctx, o)
 	}
 	stop()

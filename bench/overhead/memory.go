@@ -7,9 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	pb "paceline/proto/paceline/v1"
 )
 
@@ -20,32 +17,26 @@ const (
 	window      = 1000 // of one stream; the proxy reads no further than 1,024
 )
 
-// measureMemory looks at an idle proxy, and at one before an upstream that is so
-// slow that everything waits.
-func measureMemory(parent context.Context, o options) error {
-	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
+// measureMemory looks at an idle proxy, and at one before an upstream that is so slow that
+// everything waits.
+func measureMemory(ctx context.Context, o options) error {
 	o.delay = time.Hour
-	up, err := start(ctx, o, "upstream")
-	if err != nil {
-		return err
-	}
-	p, err := start(ctx, o, "proxy", "-upstream", "http://"+up.addr)
+	up, first, err := startProxy(ctx, o)
 	if err != nil {
 		return err
 	}
 	time.Sleep(2 * time.Second)
-	before, err := p.cpu()
+	before, err := first.cpu()
 	if err != nil {
 		return err
 	}
 	const idle = 30 * time.Second
 	time.Sleep(idle)
-	after, err := p.cpu()
+	after, err := first.cpu()
 	if err != nil {
 		return err
 	}
-	rss, _, err := p.resident()
+	rss, _, err := first.resident()
 	if err != nil {
 		return err
 	}
@@ -55,20 +46,20 @@ func measureMemory(parent context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	again, err := start(ctx, o, "proxy", "-upstream", "http://"+up.addr)
+	second, err := start(ctx, o, "proxy", "-upstream", "http://"+up.addr)
 	if err != nil {
 		return err
 	}
 	for _, m := range []struct {
 		what string
 		*child
-		send func(context.Context, pb.PrefillServiceClient, options, int)
+		send func(context.Context, pb.PrefillServiceClient, string, int)
 	}{
-		{"proxy, unary calls", p, waitUnary},
-		{"proxy, streams", again, waitStream},
+		{"proxy, unary calls", first, waitUnary},
+		{"proxy, streams", second, waitStream},
 		{"bare gRPC server, unary calls", bare, waitUnary},
 	} {
-		rss, err := m.filled(ctx, o, m.send)
+		rss, err := m.filled(ctx, source(o.bytes), m.send)
 		if err != nil {
 			return err
 		}
@@ -80,17 +71,18 @@ func measureMemory(parent context.Context, o options) error {
 }
 
 // filled has prompts wait at a server, and returns its highest resident memory.
-func (c *child) filled(ctx context.Context, o options, send func(context.Context, pb.PrefillServiceClient, options, int)) (highest int64, err error) {
-	sending, stop := context.WithCancel(ctx)
+func (c *child) filled(ctx context.Context, prompt string, send func(context.Context, pb.PrefillServiceClient, string, int)) (highest int64, err error) {
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var wg sync.WaitGroup
 	for range connections {
-		conn, err := grpc.NewClient(c.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		client, hangUp, err := dial(c.addr)
 		if err != nil {
 			return 0, err
 		}
-		defer conn.Close() //nolint:errcheck // nothing is left on it
-		wg.Go(func() { send(sending, pb.NewPrefillServiceClient(conn), o, waiting/connections) })
+		defer hangUp()
+		sending.Go(func() { send(ctx, client, prompt, waiting/connections) })
 	}
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		now, _, err := c.resident()
@@ -99,24 +91,19 @@ func (c *child) filled(ctx context.Context, o options, send func(context.Context
 		}
 		highest = max(highest, now)
 	}
-	stop()
-	wg.Wait()
 	return highest, nil
 }
 
-// waitUnary and waitStream have n prompts wait until ctx ends; nothing is ever
-// answered.
-func waitUnary(ctx context.Context, client pb.PrefillServiceClient, o options, n int) {
-	prompt := source(o.bytes)
-	var wg sync.WaitGroup
+// waitUnary and waitStream have n prompts wait until ctx ends; nothing is ever answered.
+func waitUnary(ctx context.Context, client pb.PrefillServiceClient, prompt string, n int) {
+	var calls sync.WaitGroup
 	for range n {
-		wg.Go(func() { _, _ = client.Prefill(ctx, &pb.PrefillRequest{Text: another(prompt)}) })
+		calls.Go(func() { _, _ = client.Prefill(ctx, &pb.PrefillRequest{Text: another(prompt)}) })
 	}
-	wg.Wait()
+	calls.Wait()
 }
 
-func waitStream(ctx context.Context, client pb.PrefillServiceClient, o options, n int) {
-	prompt := source(o.bytes)
+func waitStream(ctx context.Context, client pb.PrefillServiceClient, prompt string, n int) {
 	for left := n; left > 0; left -= window {
 		s, err := client.PrefillStream(ctx)
 		if err != nil {

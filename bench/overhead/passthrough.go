@@ -14,14 +14,8 @@ import (
 
 // measurePassThrough compares how long the events of a stream take from the
 // upstream to the client, straight and through the proxy.
-func measurePassThrough(parent context.Context, o options) error {
-	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
-	up, err := start(ctx, o, "upstream")
-	if err != nil {
-		return err
-	}
-	p, err := start(ctx, o, "proxy", "-upstream", "http://"+up.addr)
+func measurePassThrough(ctx context.Context, o options) error {
+	up, p, err := startProxy(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -9,14 +9,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -27,10 +23,10 @@ import (
 	"paceline/proxy/telemetry"
 )
 
-// upstream answers every list at once, like an SGLang that takes no time, with the
-// KV pool of a model of 7 billion parameters on 80 GB. Of a list to /generate it looks
-// at the end alone, for the names of the requests: what it costs, on the cores that the
-// proxy needs too, is what the system takes to receive.
+// upstream answers every list at once, like an SGLang that takes no time, with the KV pool
+// of a model of 7 billion parameters on 80 GB. It reads only the end of a list to /generate,
+// for the names of the requests: it shares its cores with the proxy, and costs little more
+// than the system takes to receive.
 func upstream(ctx context.Context, o options) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
@@ -61,16 +57,6 @@ func upstream(ctx context.Context, o options) error {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(append(out, ']'))
-	})
-	mux.HandleFunc("/v1/models/m:predict", func(w http.ResponseWriter, r *http.Request) { // KServe's own interface
-		body, done := receive(r)
-		if done == nil {
-			return
-		}
-		defer done()
-		time.Sleep(o.delay)
-		n := bytes.Count(body, []byte(`"text":`))
-		_, _ = io.WriteString(w, `{"predictions":[`+strings.Repeat(`{"prompt_tokens":2000,"cached_tokens":0},`, n-1)+`{"prompt_tokens":2000,"cached_tokens":0}]}`)
 	})
 	collectors(mux)
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // for as long as the process
@@ -195,16 +181,6 @@ func proxy(ctx context.Context, o options) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, syscall.SIGUSR1)
-	go func() {
-		for range asked {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			fmt.Fprintf(os.Stderr, "%d goroutines, MiB: heap %.1f live or garbage, %.1f in use, stacks %.1f, from the system %.1f, given back %.1f\n",
-				runtime.NumGoroutine(), mib(int64(m.HeapAlloc)), mib(int64(m.HeapInuse)), mib(int64(m.StackInuse)), mib(int64(m.Sys)), mib(int64(m.HeapReleased)))
-		}
-	}()
-	fmt.Println(p.Addr(), p.HTTPAddr())
+	fmt.Println(p.Addr(), p.HTTPAddr(), p.MetricsAddr())
 	return p.Run(ctx)
 }

@@ -1,57 +1,29 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"strconv"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"text/tabwriter"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
-	pb "paceline/proto/paceline/v1"
 )
 
-// result is one measurement.
-type result struct {
-	rate float64       // requests/s
-	cpu  time.Duration // of the server, a request
-	all  int64         // requests, with those before and after the time that counts
-}
-
-// kind is how requests are sent.
-type kind struct {
-	name string
-	run  func(ctx context.Context, c pb.PrefillServiceClient, o options, prompt string, done *atomic.Int64) error
-}
-
-var kinds = []kind{{"unary", unary}, {"stream", streams}}
-
-func measureThroughput(parent context.Context, o options) error {
-	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
-	up, err := start(ctx, o, "upstream")
+// measureThroughput compares requests/s and CPU time a request of the proxy and of a bare
+// gRPC server.
+func measureThroughput(ctx context.Context, o options) error {
+	echo, proxy, err := startBoth(ctx, o)
 	if err != nil {
-		return err
-	}
-	servers := map[string]*child{}
-	if servers["echo"], err = start(ctx, o, "echo"); err != nil {
-		return err
-	}
-	if servers["proxy"], err = start(ctx, o, "proxy", "-upstream", "http://"+up.addr, "-cpuprofile", o.profile); err != nil {
 		return err
 	}
 	prompt := source(o.bytes)
 	results := map[string][]result{}
 	for range o.repeats {
 		for _, k := range kinds {
-			for _, name := range []string{"echo", "proxy"} {
-				r, err := once(ctx, servers[name], k, o, prompt)
+			for i, name := range []string{"echo", "proxy"} {
+				r, err := once(ctx, []*child{echo, proxy}[i], k, o, prompt)
 				if err != nil {
 					return fmt.Errorf("%s %s: %w", name, k.name, err)
 				}
@@ -75,118 +47,56 @@ func measureThroughput(parent context.Context, o options) error {
 	} {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", line.name, ratios(results[line.a], results[line.b], line.of))
 	}
-	cancel()
-	_ = servers["proxy"].cmd.Wait() // it was told to end, and writes its profile
+	if err := proxy.end(); err != nil { // it writes its profile
+		return err
+	}
 	return w.Flush()
 }
 
-// ratios are the quotients of measurements made one after the other.
-func ratios(a, b []result, of func(result) float64) string {
-	return spread(quotients(a, b, of), "%.2f")
-}
-
-func quotients(a, b []result, of func(result) float64) (all []float64) {
-	for i := range a {
-		all = append(all, of(a[i])/of(b[i]))
-	}
-	return all
-}
-
-func once(ctx context.Context, c *child, k kind, o options, prompt string) (result, error) {
-	conn, err := grpc.NewClient(c.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return result{}, err
-	}
-	defer conn.Close() //nolint:errcheck // nothing is left on it
-	client := pb.NewPrefillServiceClient(conn)
-	if err := ready(ctx, client); err != nil {
-		return result{}, err
-	}
-	return watch(ctx, c, o, func(ctx context.Context, done *atomic.Int64) error { return k.run(ctx, client, o, prompt, done) })
-}
-
-// ready waits until the proxy has found its upstream.
-func ready(ctx context.Context, client pb.PrefillServiceClient) error {
-	for {
-		_, err := client.Prefill(ctx, &pb.PrefillRequest{Text: "a"})
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// watch measures a server while load runs.
-func watch(ctx context.Context, c *child, o options, load func(context.Context, *atomic.Int64) error) (result, error) {
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	var done atomic.Int64
-	ended := make(chan error, 1)
-	go func() { ended <- load(running, &done) }()
-	time.Sleep(o.seconds / 4) // warm
-	before, began := done.Load(), time.Now()
-	cpu, err := c.cpu()
-	if err != nil {
-		return result{}, err
-	}
-	time.Sleep(o.seconds)
-	n, took := done.Load()-before, time.Since(began)
-	after, err := c.cpu()
-	stop()
-	err = errors.Join(err, <-ended)
-	if n == 0 {
-		return result{}, errors.Join(err, errors.New("nothing was answered"))
-	}
-	return result{float64(n) / took.Seconds(), (after - cpu) / time.Duration(n), done.Load()}, err
-}
-
-// unary lets callers send one request after the other.
-func unary(ctx context.Context, c pb.PrefillServiceClient, o options, prompt string, done *atomic.Int64) error {
-	var wg sync.WaitGroup
-	var failed atomic.Value
-	for range o.callers {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				if _, err := c.Prefill(ctx, &pb.PrefillRequest{Text: another(prompt)}); err == nil {
-					done.Add(1)
-				} else if ctx.Err() == nil {
-					failed.Store(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	err, _ := failed.Load().(error)
-	return err
-}
-
-// streams lets one stream have as many requests open.
-func streams(ctx context.Context, c pb.PrefillServiceClient, o options, prompt string, done *atomic.Int64) error {
-	s, err := c.PrefillStream(ctx)
+// measureLatency sends at a fixed rate, whatever comes back, and compares the time from
+// when a request should have been sent to its answer.
+func measureLatency(ctx context.Context, o options) error {
+	o.maxWait = 0
+	echo, proxy, err := startBoth(ctx, o)
 	if err != nil {
 		return err
 	}
-	send := func(id string) error {
-		return s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: id, Text: another(prompt)}})
-	}
-	for i := range o.callers {
-		if err := send(strconv.Itoa(i)); err != nil {
-			return err
-		}
-	}
-	for ctx.Err() == nil {
-		m, err := s.Recv()
-		if err == nil {
-			if e := m.GetError(); e != nil {
-				return fmt.Errorf("%v", e)
+	shares := []float64{0.5, 0.9, 0.99}
+	ratio := make([][]float64, len(shares))
+	for range o.repeats {
+		var at [2][]time.Duration
+		for i, c := range []*child{echo, proxy} {
+			client, hangUp, err := dialReady(ctx, c.addr)
+			if err != nil {
+				return err
 			}
-			done.Add(1)
-			err = send(m.GetRequestId())
+			var mu sync.Mutex
+			var all []time.Duration
+			openLoop(ctx, client, source(o.bytes), o.rate, o.seconds, func(took time.Duration, failed error) {
+				mu.Lock()
+				defer mu.Unlock()
+				all, err = append(all, took), cmp.Or(err, failed)
+			})
+			hangUp()
+			if err != nil {
+				return err
+			}
+			slices.Sort(all)
+			for _, share := range shares {
+				at[i] = append(at[i], all[int(share*float64(len(all)-1))])
+			}
 		}
-		if err != nil && ctx.Err() == nil {
-			return err
+		fmt.Fprintf(os.Stderr, "p50, p90, p99: echo %v, proxy %v\n", at[0], at[1])
+		for i := range shares {
+			ratio[i] = append(ratio[i], float64(at[1][i])/float64(at[0][i]))
 		}
 	}
-	return nil
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for i, share := range shares {
+		_, _ = fmt.Fprintf(w, "proxy / echo at %.0f requests/s, p%.0f\t%s\n", o.rate, 100*share, spread(ratio[i], "%.2f"))
+	}
+	if err := proxy.end(); err != nil { // it writes its profile
+		return err
+	}
+	return w.Flush()
 }

@@ -1,22 +1,22 @@
-// Command policy compares what the batcher's orders cost and save: it sends
-// prompts that share much or little through an embedded proxy, to the simulator
-// or a running SGLang, once for each policy, interleaved and repeated.
+// Command policy compares what the batcher's orders cost and save. It sends prompts that
+// share much or little through an embedded proxy, to the simulator or a running SGLang, once
+// for each policy, interleaved and repeated.
 //
 //	go run ./bench/policy                                 simulated H100
 //	go run ./bench/policy -sglang http://127.0.0.1:30000  a running SGLang
 //
-// "computed/distinct" is the tokens that the server computed, by its own count,
-// over the fewest possible: 1.00 shares everything. Flushes the server's cache.
+// "computed/distinct" is the tokens that the server computed, by its own count, over the
+// fewest possible: 1.00 shares everything. It flushes the server's cache.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,28 +34,23 @@ import (
 	"paceline/sglang/sim"
 )
 
-// policies are the compared settings, the plain one first.
-var policies = []policy{
-	{"fifo", func(s *target.Settings) { s.PrefixOrder, s.MergeIdentical = false, false }},
-	{"prefix", func(s *target.Settings) { s.MergeIdentical = false }},
-	{"merge", func(s *target.Settings) { s.PrefixOrder = false }},
-	{"both", func(*target.Settings) {}},
-	{"auto", func(s *target.Settings) { s.Mode = pb.BatchMode_BATCH_MODE_AUTO }},
-}
-
-type policy struct {
-	name   string
-	change func(*target.Settings)
+// policies are the compared settings, as changes of the proxy's defaults.
+var policies = map[string]func(*target.Settings){
+	"fifo":   func(s *target.Settings) { s.PrefixOrder, s.MergeIdentical = false, false },
+	"prefix": func(s *target.Settings) { s.MergeIdentical = false },
+	"merge":  func(s *target.Settings) { s.PrefixOrder = false },
+	"both":   func(*target.Settings) {},
+	"auto":   func(s *target.Settings) { s.Mode = pb.BatchMode_BATCH_MODE_AUTO },
 }
 
 type options struct {
-	sglang, profile string
-	speed           float64
-	kv, repeats     int
-	size, inFlight  int
-	maxAge          time.Duration
-	workloads, only string
-	prompts         int
+	sglang, profile     string
+	speed               float64
+	kv, repeats         int
+	size, inFlight      int
+	maxAge              time.Duration
+	workloads, policies string
+	prompts             int
 }
 
 func main() {
@@ -70,7 +65,7 @@ func main() {
 	flag.DurationVar(&o.maxAge, "max-age", batcher.DefaultSettings().MaxAge, "age from which a request goes before its turn")
 	flag.IntVar(&o.prompts, "n", 500, "first turns")
 	flag.StringVar(&o.workloads, "workloads", "a,b,c,d,e,f", "a: first turns, b: rollouts, c: multi-turn, d: few callers, e: short pairs, f: the same of two callers")
-	flag.StringVar(&o.only, "policies", "", "only these, by name, separated by commas")
+	flag.StringVar(&o.policies, "policies", "fifo,prefix,merge,both,auto", "policies to compare, separated by commas")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, o)
@@ -82,76 +77,38 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	chosen, err := policiesOf(o.only)
-	if err != nil {
-		return err
+	names := strings.Split(o.policies, ",")
+	for _, name := range names {
+		if policies[name] == nil {
+			return fmt.Errorf("-policies: unknown %q", name)
+		}
 	}
-	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, letter := range strings.Split(o.workloads, ",") {
-		w, err := workloadOf(letter, o)
-		if err != nil {
-			return err
+	for letter := range strings.SplitSeq(o.workloads, ",") {
+		load := workloads[letter]
+		if load == nil {
+			return fmt.Errorf("-workloads: unknown %q", letter)
 		}
-		if err := compare(ctx, w, chosen, o, out); err != nil {
-			return err
-		}
-		if err := out.Flush(); err != nil {
+		if err := compare(ctx, load(o), names, o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// policiesOf are the policies of these names, with commas between; without names, all.
-func policiesOf(names string) ([]policy, error) {
-	if names == "" {
-		return policies, nil
-	}
-	var all []string
-	var chosen []policy
-	wanted := strings.Split(names, ",")
-	for _, p := range policies {
-		all = append(all, p.name)
-		if slices.Contains(wanted, p.name) {
-			chosen = append(chosen, p)
-		}
-	}
-	for _, name := range wanted {
-		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("-policies: %q is none of %s", name, strings.Join(all, ", "))
-		}
-	}
-	return chosen, nil
-}
-
-func workloadOf(letter string, o options) (workload, error) {
-	switch letter {
-	case "a":
-		return firstTurns(o.prompts), nil
-	case "b":
-		return rolloutsTogether(), nil
-	case "c":
-		return multiTurn(), nil
-	case "d":
-		return few(4), nil
-	case "e":
-		return shortPairs(64), nil
-	case "f":
-		return shortPairs(2), nil
-	}
-	return workload{}, fmt.Errorf("-workloads: %q is none of a to f", letter)
-}
-
 // compare measures one workload at every policy.
-func compare(ctx context.Context, w workload, chosen []policy, o options, out *tabwriter.Writer) error {
+func compare(ctx context.Context, w workload, names []string, o options) error {
 	distinct := w.distinct()
-	kv := o.kv
-	if kv == 0 && w.callers == 0 {
-		kv = distinct / 4
-	}
 	url, speed := o.sglang, 1.0
 	if url == "" {
-		s, err := simulator(o, kv)
+		profile, err := sim.ProfileNamed(o.profile)
+		if err != nil {
+			return err
+		}
+		if o.kv == 0 && w.callers == 0 {
+			o.kv = distinct / 4
+		}
+		profile.KVCacheTokens = cmp.Or(o.kv, profile.KVCacheTokens)
+		s, err := sim.New(sim.Options{Profile: profile, Speed: o.speed})
 		if err != nil {
 			return err
 		}
@@ -166,28 +123,29 @@ func compare(ctx context.Context, w workload, chosen []policy, o options, out *t
 		return err
 	}
 	defer p.stop()
-	fmt.Fprintf(out, "\n%s: %s; %d prompts, %d distinct tokens\n", w.name, w.what, len(w.prompts), distinct) //nolint:errcheck // flushed with its error
-	fmt.Fprintln(out, "policy\tcomputed/distinct\tprompts/s\trange\tp50 s\tp99 s\tbatch")                    //nolint:errcheck // likewise
 	all := map[string][]measured{}
 	for range o.repeats {
-		for _, policy := range chosen {
+		for _, name := range names {
 			s := p.plain
-			policy.change(&s)
+			policies[name](&s)
 			m, err := p.measure(ctx, w, s)
 			if err != nil {
-				return fmt.Errorf("%s, %s: %w", w.name, policy.name, err)
+				return fmt.Errorf("%s, %s: %w", w.name, name, err)
 			}
-			all[policy.name] = append(all[policy.name], m)
+			all[name] = append(all[name], m)
 		}
 	}
-	for _, policy := range chosen {
-		runs := all[policy.name]
-		printRow(out, policy.name, runs, distinct, speed)
+	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(out, "\n%s: %s; %d prompts, %d distinct tokens\n", w.name, w.what, len(w.prompts), distinct)
+	_, _ = fmt.Fprintln(out, "policy\tcomputed/distinct\tprompts/s\trange\tp50 s\tp99 s\tbatch")
+	for _, name := range names {
+		runs := all[name]
+		printRow(out, name, runs, distinct, speed)
 		if why := runs[len(runs)-1].why; why != "" {
-			fmt.Fprintf(out, "%s, last: %s\n", policy.name, why) //nolint:errcheck // likewise
+			_, _ = fmt.Fprintf(out, "%s, last: %s\n", name, why)
 		}
 	}
-	return nil
+	return out.Flush()
 }
 
 func printRow(out *tabwriter.Writer, name string, runs []measured, distinct int, speed float64) {
@@ -200,23 +158,12 @@ func printRow(out *tabwriter.Writer, name string, runs []measured, distinct int,
 	}
 	rate := of(func(m measured) float64 { return float64(len(m.latency)) / m.wall.Seconds() / speed })
 	low, high := stats.Range(rate)
-	fmt.Fprintf(out, "%s\t%.2f\t%.1f\t%.1f – %.1f\t%.2f\t%.2f\t%.1f\n", name, //nolint:errcheck // flushed with its error
+	_, _ = fmt.Fprintf(out, "%s\t%.2f\t%.1f\t%.1f – %.1f\t%.2f\t%.2f\t%.1f\n", name,
 		stats.Median(of(func(m measured) float64 { return float64(m.computed) / float64(distinct) })),
 		stats.Median(rate), low, high,
 		speed*stats.Median(of(func(m measured) float64 { return stats.Summarize(m.latency).P50 })),
 		speed*stats.Median(of(func(m measured) float64 { return stats.Summarize(m.latency).P99 })),
 		stats.Median(of(func(m measured) float64 { return m.size })))
-}
-
-func simulator(o options, kv int) (*sim.Server, error) {
-	profile, err := sim.ProfileNamed(o.profile)
-	if err != nil {
-		return nil, err
-	}
-	if kv > 0 {
-		profile.KVCacheTokens = kv
-	}
-	return sim.New(sim.Options{Profile: profile, Speed: o.speed})
 }
 
 // proxy is an embedded proxy with its clients.
@@ -277,15 +224,12 @@ type measured struct {
 	why      string    // what auto chose at the end
 }
 
-// place is a prompt's place in a batch.
-type place struct {
-	batch    string
-	position uint32
-}
-
 // measure sends the workload once with a cold cache.
 func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (measured, error) {
-	if err := p.prepare(ctx, s); err != nil {
+	if err := p.control.Apply(ctx, s); err != nil {
+		return measured{}, err
+	}
+	if err := p.control.Flush(ctx, 30*time.Second); err != nil {
 		return measured{}, err
 	}
 	var (
@@ -293,7 +237,7 @@ func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (mea
 		m       measured
 		failure error
 		batches = map[string]int{}
-		counted = map[place]bool{} // several callers may have one prompt
+		counted = map[string]bool{} // by place in a batch: several callers may have one prompt
 		next    atomic.Int64
 		callers sync.WaitGroup
 	)
@@ -307,18 +251,15 @@ func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (mea
 			return
 		}
 		m.latency = append(m.latency, time.Since(start).Seconds())
-		if r := reply.GetReceipt(); !counted[place{r.GetBatchId(), r.GetPosition()}] {
+		r := reply.GetReceipt()
+		batches[r.GetBatchId()] = int(r.GetBatchSize())
+		if place := fmt.Sprint(r.GetBatchId(), " ", r.GetPosition()); !counted[place] {
+			counted[place] = true
 			m.computed += int(reply.GetPromptTokens() - reply.GetCachedTokens())
-			counted[place{r.GetBatchId(), r.GetPosition()}] = true
-			batches[r.GetBatchId()] = int(r.GetBatchSize())
 		}
 	}
-	n := w.callers
-	if n == 0 {
-		n = len(w.prompts)
-	}
 	start := time.Now()
-	for range n {
+	for range cmp.Or(w.callers, len(w.prompts)) {
 		callers.Go(func() {
 			for i := next.Add(1) - 1; int(i) < len(w.prompts); i = next.Add(1) - 1 {
 				send(int(i))
@@ -333,11 +274,4 @@ func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (mea
 		m.size += float64(size) / float64(len(batches))
 	}
 	return m, errors.Join(failure, err)
-}
-
-func (p *proxy) prepare(ctx context.Context, s target.Settings) error {
-	if err := p.control.Apply(ctx, s); err != nil {
-		return err
-	}
-	return p.control.Flush(ctx, 30*time.Second)
 }

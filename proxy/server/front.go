@@ -61,21 +61,23 @@ func (f front) end(w watched, err error) {
 func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (reply any, err error) {
 	ctx, w := f.begin(ctx, info.FullMethod)
 	defer func() { f.end(w, err) }()
-	in, err := f.gate.passCall(ctx, info.FullMethod)
-	if err != nil {
-		return nil, err
+	if f.gate.keys != nil {
+		if ctx, err = f.gate.passCall(ctx, info.FullMethod); err != nil {
+			return nil, err
+		}
 	}
-	return handle(in, req)
+	return handle(ctx, req)
 }
 
 func (f front) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	ctx, w := f.begin(s.Context(), info.FullMethod)
 	defer func() { f.end(w, err) }()
-	in, err := f.gate.passCall(ctx, info.FullMethod)
-	if err != nil {
-		return err
+	if f.gate.keys != nil {
+		if ctx, err = f.gate.passCall(ctx, info.FullMethod); err != nil {
+			return err
+		}
 	}
-	return handle(srv, endingStream{s, in})
+	return handle(srv, endingStream{s, ctx})
 }
 
 // handler is the same for HTTP requests.
@@ -133,9 +135,6 @@ const healthMethods = "/grpc.health.v1.Health/"
 
 // pass returns a context that knows whose key it is.
 func (g gate) pass(ctx context.Context, authorization string) (context.Context, error) {
-	if g.keys == nil {
-		return ctx, nil
-	}
 	in, err := g.find(ctx, authorization)
 	if err != nil {
 		g.metrics.Refused(ctx, telemetry.RefusedKey)

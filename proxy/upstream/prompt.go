@@ -70,14 +70,6 @@ func (p *Prompt) key() string {
 	return string(key)
 }
 
-// queuePriority orders the queue as SGLang would order it.
-func (p *Prompt) queuePriority() int {
-	if p.Priority == nil {
-		return 0
-	}
-	return int(*p.Priority)
-}
-
 // Bounds of a request that hold for every model.
 const (
 	MaxTopLogprobs = 1024

@@ -70,14 +70,12 @@ const maxRecent = 64
 
 // BatchFacts is what a batch came to.
 type BatchFacts struct {
-	ID                         uint64
-	Reason                     batcher.Reason
-	Size, Answered             int
+	batcher.Release
+
+	Answered                   int           // members
 	Calls                      int           // to SGLang
 	Took                       time.Duration // from the release
-	Predicted                  time.Duration // 0: unknown
 	PromptTokens, CachedTokens int
-	Ended                      time.Time
 }
 
 // recentBatches remembers the batches that ended last. The zero value is ready; it
@@ -87,8 +85,7 @@ type recentBatches struct {
 	all []*BatchFacts // the latest last; guarded by mu
 }
 
-func (r *recentBatches) add(f *BatchFacts, now time.Time) {
-	f.Ended = now
+func (r *recentBatches) add(f *BatchFacts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.all) == maxRecent {

@@ -24,33 +24,27 @@ type sender struct{ *Upstream }
 // soon as its result is there. Those that are left end with the error of the last call.
 func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	a := &attempt{
-		Upstream: u.Upstream, batch: b, sent: time.Now(), calls: make([]int, b.Len()), ended: make([]bool, b.Len()),
-		facts: &BatchFacts{ID: b.ID(), Reason: b.Reason(), Size: b.Len(), Predicted: b.Predicted()},
+		Upstream: u.Upstream, batch: b, sent: time.Now(), calls: make([]int, b.Size), ended: make([]bool, b.Size),
+		facts: &BatchFacts{Release: b.Release},
 	}
 	if a.ctx = ctx; u.tracer != nil {
 		a.ctx, a.spans = u.traceBatch(ctx, b)
 	}
-	u.metrics.Released(b.Reason().String(), b.Len(), b.Limit(), b.Merged())
+	u.metrics.Released(b.Reason.String(), b.Size, b.Limit, b.Merged)
 	a.sendAll()
 	if ctx.Err() != nil {
 		a.err = ctx.Err() // nobody waits any more, or the batcher closes
 	}
-	a.report()
+	a.facts.Took = time.Since(b.At)
+	a.metrics.BatchEnded(a.ctx, a.facts.Took, b.Predicted, a.facts.PromptTokens, a.facts.CachedTokens)
+	a.recent.add(a.facts)
 	if a.spans != nil {
 		a.spans.end(a.facts, a.split, a.err)
 	}
 	if a.err == nil {
 		return nil
 	}
-	return slices.Repeat([]batcher.Result[*Answer]{{Err: a.err}}, b.Len())
-}
-
-// report tells the metrics and the status of the batch that has ended.
-func (a *attempt) report() {
-	now := time.Now()
-	a.facts.Took = now.Sub(a.batch.Released())
-	a.metrics.BatchEnded(a.ctx, a.facts.Took, a.facts.Predicted, a.facts.PromptTokens, a.facts.CachedTokens)
-	a.recent.add(a.facts, now)
+	return slices.Repeat([]batcher.Result[*Answer]{{Err: a.err}}, b.Size)
 }
 
 // call is one call to SGLang, which ends the members that it answers. A caller that
@@ -90,7 +84,7 @@ func (a *attempt) call(members []int) error {
 	if err != nil {
 		failed = telemetry.StatusName(ToStatus(err).Code())
 	}
-	a.metrics.Called(ctx, a.Snapshot().Model, began, input, output, failed)
+	a.metrics.Called(ctx, a.current.Load().Model, began, input, output, failed)
 	for k, i := range members {
 		stops[k]()
 		if a.ctx.Err() != nil && !a.ended[i] && a.batch.Context(i).Err() == nil {
@@ -131,7 +125,7 @@ type attempt struct {
 
 // sendAll sends all members as one call, and finds the one that fails the others.
 func (a *attempt) sendAll() {
-	members := make([]int, a.batch.Len())
+	members := make([]int, a.batch.Size)
 	for i := range members {
 		members[i] = i
 	}
@@ -165,7 +159,7 @@ func (a *attempt) sendAlone(members []int) {
 			if !a.died {
 				return
 			}
-			a.log.ErrorContext(a.ctx, "SGLang went away twice with one prompt, which is not sent again", "batch", a.batch.ID(), "member", i)
+			a.log.ErrorContext(a.ctx, "SGLang went away twice with one prompt, which is not sent again", "batch", a.batch.ID, "member", i)
 			a.fail(i, errDeadly)
 		}
 	}
@@ -191,10 +185,11 @@ func (a *attempt) send(members []int) batcher.Outcome {
 		if a.ctx.Err() != nil {
 			return batcher.Stop
 		}
-		switch faultOf(a.err) {
-		case noFault:
+		if a.err == nil {
 			a.batch.Succeeded()
 			return batcher.Good
+		}
+		switch faultOf(a.err) {
 		case itemsFault:
 			a.batch.Succeeded()
 			return batcher.Bad
@@ -253,7 +248,7 @@ func (a *attempt) awaitServer() presence {
 // warn logs a call that failed through no fault of a prompt, and asks for a check if
 // SGLang seems away.
 func (a *attempt) warn() {
-	a.log.WarnContext(a.ctx, "a call to SGLang failed", "batch", a.batch.ID(), "requests", a.batch.Len(), "error", a.err)
+	a.log.WarnContext(a.ctx, "a call to SGLang failed", "batch", a.batch.ID, "requests", a.batch.Size, "error", a.err)
 	if kindOf(a.err) == sglang.KindUnreachable {
 		a.suspect()
 	}
@@ -265,7 +260,7 @@ func (a *attempt) present(members []int) []int {
 	for _, i := range members {
 		switch p := a.batch.Value(i); {
 		case a.ended[i] || a.batch.Context(i).Err() != nil:
-		case p.generation != a.Snapshot().generation && len(p.Request.InputIDs) > 0:
+		case p.generation != a.current.Load().generation && len(p.Request.InputIDs) > 0:
 			a.fail(i, errOtherModel)
 		default:
 			here = append(here, i)
@@ -329,10 +324,9 @@ func (a *attempt) fail(i int, err error) {
 type fault uint8
 
 const (
-	noFault    fault = iota
-	itemsFault       // one of the prompts is to blame
-	passing          // SGLang failed, and may not the next time
-	lasting          // SGLang fails whatever is sent
+	itemsFault fault = iota // one of the prompts is to blame
+	passing                 // SGLang failed, and may not the next time
+	lasting                 // SGLang fails whatever is sent
 )
 
 // duplicateID is how SGLang refuses an id that it still holds, of a call that
@@ -342,8 +336,6 @@ const duplicateID = "Duplicate request ID"
 func faultOf(err error) fault {
 	var e *sglang.Error
 	switch {
-	case err == nil:
-		return noFault
 	case !errors.As(err, &e):
 		return lasting
 	case e.Kind == sglang.KindRejected && strings.Contains(e.Message, duplicateID):
@@ -377,4 +369,39 @@ func wasSent(err error) bool {
 func mayBeItemsFault(err error) bool {
 	var e *sglang.Error
 	return errors.As(err, &e) && e.Status == http.StatusInternalServerError
+}
+
+// Aborting is done beside the call, for callers that have gone: it must neither
+// last nor flood a server that is in trouble.
+const (
+	abortTimeout = 2 * time.Second
+	abortsAtOnce = 16
+)
+
+// abortIfGone has SGLang abort the request of that rid once its caller has gone, and
+// does not wait for that. stop ends the watch: SGLang is done with the request.
+func (u *Upstream) abortIfGone(caller context.Context, rid string) (stop func()) {
+	u.aborts.Add(1)
+	unwatch := context.AfterFunc(caller, func() {
+		defer u.aborts.Done()
+		u.abort(rid)
+	})
+	return func() {
+		if unwatch() {
+			u.aborts.Done()
+		}
+	}
+}
+
+// abort ends the work for rid at SGLang.
+func (u *Upstream) abort(rid string) {
+	ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
+	defer cancel()
+	select {
+	case u.abortSlots <- struct{}{}:
+		defer func() { <-u.abortSlots }()
+		// A failed abort costs SGLang some work and nobody an answer.
+		_ = u.client.Abort(ctx, rid)
+	case <-ctx.Done():
+	}
 }

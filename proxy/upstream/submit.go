@@ -73,7 +73,7 @@ type submission struct {
 }
 
 func (u *Upstream) begin(ctx context.Context) submission {
-	s := submission{u, u.Snapshot(), context.Background(), time.Now()}
+	s := submission{u, u.current.Load(), context.Background(), time.Now()}
 	if u.tracer != nil {
 		s.trace = u.tracer.Sampled(ctx)
 	}
@@ -99,17 +99,20 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 	}
 	p.Request.RID, p.sampled = sglang.NewRID(), s.trace != context.Background()
 	names, key := p.prefix(), p.key()
-	return batcher.Item[*Prompt]{
+	item = batcher.Item[*Prompt]{
 		Value:    p,
 		Bytes:    len(p.Request.Text) + 4*len(p.Request.InputIDs),
 		Tokens:   s.textLength.tokens(&p.Request),
 		Key:      key,
-		Priority: p.queuePriority(),
 		Caller:   caller.Name,
 		Weight:   caller.Weight,
 		Prefix:   names,
 		MergeKey: s.mergeKeys.of(p, key, names),
-	}, nil
+	}
+	if p.Priority != nil {
+		item.Priority = int(*p.Priority) // the queue is in the order that SGLang's would have
+	}
+	return item, nil
 }
 
 // bind encodes a prompt that was parsed with the snapshot's limits, and stamps it.

@@ -83,15 +83,15 @@ func (u *Upstream) traceBatch(ctx context.Context, b *batch) (context.Context, *
 
 // anySampled reports whether any request of a batch is sampled.
 func anySampled(b *batch) bool {
-	for i := range b.Len() {
+	for i := range b.Size {
 		if b.Value(i).sampled {
 			return true
 		}
 	}
-	if b.Merged() == 0 {
+	if b.Merged == 0 {
 		return false
 	}
-	for i := range b.Len() {
+	for i := range b.Size {
 		for _, request := range b.Requests(i) {
 			if trace.SpanContextFromContext(request).IsSampled() {
 				return true
@@ -103,26 +103,26 @@ func anySampled(b *batch) bool {
 
 func (u *Upstream) traceSampledBatch(ctx context.Context, b *batch) (context.Context, *batchTrace) {
 	requests, links, byMember := linksOf(b)
-	id := attribute.String(telemetry.BatchID, u.BatchID(b.ID()))
+	id := attribute.String(telemetry.BatchID, u.BatchID(b.ID))
 	host, port := hostPort(u.URL())
 	attributes := []attribute.KeyValue{
 		id,
-		attribute.Int(telemetry.BatchSize, b.Len()),
+		attribute.Int(telemetry.BatchSize, b.Size),
 		attribute.Int(telemetry.BatchRequests, requests),
-		attribute.String(telemetry.BatchReason, b.Reason().String()),
+		attribute.String(telemetry.BatchReason, b.Reason.String()),
 		attribute.String(telemetry.GenAIOperation, telemetry.OperationPrefill),
 		attribute.String(telemetry.GenAIProvider, telemetry.ProviderSGLang),
-		attribute.String(telemetry.GenAIModel, u.Snapshot().Model),
+		attribute.String(telemetry.GenAIModel, u.current.Load().Model),
 		attribute.String(telemetry.ServerAddress, host),
 		attribute.Int(telemetry.ServerPort, port),
 	}
-	if p := b.Predicted(); p > 0 {
+	if p := b.Predicted; p > 0 {
 		attributes = append(attributes, attribute.Float64(telemetry.BatchPredicted, p.Seconds()))
 	}
-	ctx, root := u.tracer.Start(ctx, telemetry.SpanDispatch, trace.WithNewRoot(), trace.WithTimestamp(b.Released()),
+	ctx, root := u.tracer.Start(ctx, telemetry.SpanDispatch, trace.WithNewRoot(), trace.WithTimestamp(b.At),
 		trace.WithLinks(links...), trace.WithAttributes(attributes...))
 	b.Attach(root.SpanContext())
-	t := &batchTrace{tracer: u.tracer, root: root, ctx: ctx, id: id, released: b.Released()}
+	t := &batchTrace{tracer: u.tracer, root: root, ctx: ctx, id: id, released: b.At}
 	if u.tracer.Members {
 		t.links = byMember
 	}
@@ -132,7 +132,7 @@ func (u *Upstream) traceSampledBatch(ctx context.Context, b *batch) (context.Con
 // linksOf counts the requests of a batch, and returns links to those that are sampled, all
 // together and by member. A link to one that is not sampled would lead nowhere.
 func linksOf(b *batch) (requests int, all []trace.Link, byMember [][]trace.Link) {
-	byMember = make([][]trace.Link, b.Len())
+	byMember = make([][]trace.Link, b.Size)
 	for i := range byMember {
 		for _, request := range b.Requests(i) {
 			requests++

@@ -54,7 +54,7 @@ func (u *Upstream) awaitReturn(ctx context.Context) (away, back bool) {
 		case <-ctx.Done():
 			return true, false
 		}
-		if u.Snapshot().Ready {
+		if u.current.Load().Ready {
 			return away, true
 		}
 	}
@@ -118,7 +118,7 @@ func (u *Upstream) pause(ctx context.Context, wait time.Duration, listen bool) (
 // again where it may have been away since: it may serve another model now. The result
 // means nothing once ctx has ended.
 func (u *Upstream) check(ctx context.Context, suspected bool) *Snapshot {
-	before := u.Snapshot()
+	before := u.current.Load()
 	next := *before
 	learn := suspected || !before.Ready
 	if learn {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -103,22 +102,22 @@ func stringsOf(value any, field string) (values []string, list bool, err error) 
 	if one, ok := value.(string); ok {
 		return []string{one}, false, nil
 	}
-	notOne := violation{kind: "string_type", place: fmt.Sprintf(", '%s', 'str'", field), msg: "Input should be a valid string", input: value}
+	wrong := func(kind, place, what string, input any) violation {
+		return violation{kind: kind, place: ", '" + field + "', " + place, msg: "Input should be a valid " + what, input: input}
+	}
+	all := []violation{wrong("string_type", "'str'", "string", value)}
 	elements, ok := value.([]any)
 	if !ok {
-		return nil, false, validation(notOne, violation{kind: "list_type", place: fmt.Sprintf(", '%s', 'list[str]'", field), msg: "Input should be a valid list", input: value})
+		all = append(all, wrong("list_type", "'list[str]'", "list", value))
 	}
-	wrong := []violation{notOne}
 	values = make([]string, len(elements))
 	for i, e := range elements {
-		s, ok := e.(string)
-		if !ok {
-			wrong = append(wrong, violation{kind: "string_type", place: fmt.Sprintf(", '%s', 'list[str]', %d", field, i), msg: "Input should be a valid string", input: e})
+		if values[i], ok = e.(string); !ok {
+			all = append(all, wrong("string_type", fmt.Sprintf("'list[str]', %d", i), "string", e))
 		}
-		values[i] = s
 	}
-	if len(wrong) > 1 {
-		return nil, false, validation(wrong...)
+	if len(all) > 1 {
+		return nil, false, validation(all...)
 	}
 	return values, true, nil
 }
@@ -148,41 +147,45 @@ func notIDs(raw json.RawMessage) *refusal {
 	d.UseNumber() // 1.0 is no id
 	_ = d.Decode(&input)
 	problem := notIDsProblem(input)
-	return validation(violation{kind: "value_error", place: ", 'input_ids'", msg: "Value error, " + problem, input: input, ctx: "ValueError(" + pythonRepr(problem) + ")"})
+	return validation(violation{
+		kind: "value_error", place: ", 'input_ids'", msg: "Value error, " + problem, input: input, ctx: "ValueError(" + pythonRepr(problem) + ")",
+	})
 }
 
 func notIDsProblem(input any) string {
 	rows, ok := input.([]any)
-	if !ok {
+	switch {
+	case !ok:
 		return "must be list or null; got " + pythonType(input)
-	}
-	if len(rows) == 0 {
+	case len(rows) == 0:
 		return ""
+	case pythonType(rows[0]) == "int":
+		return notInt64(rows)
+	case pythonType(rows[0]) != "list":
+		return "elements must be int or list; got " + pythonType(rows[0])
 	}
-	switch pythonType(rows[0]) {
-	case "list":
-		for i, row := range rows {
-			ids, ok := row.([]any)
-			switch {
-			case row == nil:
-				return fmt.Sprintf("row %d: must not be None", i)
-			case !ok:
-				return fmt.Sprintf("row %d: must be list; got %s", i, pythonType(row))
-			case len(ids) > 0 && pythonType(ids[0]) != "int":
-				return fmt.Sprintf("row %d: elements must be int; got %s", i, pythonType(ids[0]))
-			}
-			if problem := notIDsAfterTheFirst(ids); problem != "" {
-				return fmt.Sprintf("row %d: %s", i, problem)
-			}
+	for i, row := range rows {
+		if problem := notRowProblem(row); problem != "" {
+			return fmt.Sprintf("row %d: %s", i, problem)
 		}
-		return ""
-	case "int":
-		return notIDsAfterTheFirst(rows)
 	}
-	return "elements must be int or list; got " + pythonType(rows[0])
+	return ""
 }
 
-func notIDsAfterTheFirst(ids []any) string {
+func notRowProblem(row any) string {
+	ids, ok := row.([]any)
+	switch {
+	case row == nil:
+		return "must not be None"
+	case !ok:
+		return "must be list; got " + pythonType(row)
+	case len(ids) > 0 && pythonType(ids[0]) != "int":
+		return "elements must be int; got " + pythonType(ids[0])
+	}
+	return notInt64(ids)
+}
+
+func notInt64(ids []any) string {
 	for _, id := range ids {
 		if t := pythonType(id); t != "int" {
 			return fmt.Sprintf("contains non-int64 element: '%s' object cannot be interpreted as an integer", t)
@@ -282,7 +285,7 @@ func (c *call) readOptions(b generateBody) error {
 	top, err3 := perPrompt(c, "top_logprobs_num", b.TopLogprobs, 0)
 	salt, err4 := perPrompt(c, "cache_salt", b.CacheSalt, "")
 	lora, err5 := perPrompt(c, "lora_path", b.LoRA, "")
-	ids, err6 := perPromptIDs(c, "token_ids_logprob", b.IDLogprobs)
+	ids, err6 := perPrompt[[]int32](c, "token_ids_logprob", b.IDLogprobs, nil)
 	if err := cmp.Or(err1, err2, err3, err4, err5, err6); err != nil {
 		return err
 	}
@@ -294,59 +297,31 @@ func (c *call) readOptions(b generateBody) error {
 			return meaning("top_logprobs_num=%d: this is a simulator, and it makes up no more than %d.", p.topLogprobs, mostTopLogprobs)
 		}
 		if p.logprob && p.logprobStart > len(p.tokens) {
-			return meaning("req.logprob_start_len=%d is higher than the number of input tokens len(req.origin_input_ids)=%d. Please use a smaller logprob_start_len.", p.logprobStart, len(p.tokens))
+			return meaning("req.logprob_start_len=%d is higher than the number of input tokens len(req.origin_input_ids)=%d. "+
+				"Please use a smaller logprob_start_len.", p.logprobStart, len(p.tokens))
 		}
 	}
 	return nil
 }
 
-// perPrompt reads a field that may be absent, one value for all prompts, or a
-// list with one for each.
+// perPrompt reads a field that may be absent, one value for all prompts, or a list with one
+// for each. Null in the list is refused, as by SGLang.
 func perPrompt[T any](c *call, field string, raw json.RawMessage, absent T) ([]T, error) {
 	values := slices.Repeat([]T{absent}, len(c.prompts))
-	if !present(raw) {
-		return values, nil
-	}
-	if raw[0] == '[' {
-		many, err := strictList[T](raw)
-		if err != nil || !c.list || len(many) != len(values) {
-			return nil, wrongType(field, raw)
-		}
-		return many, nil
-	}
 	var one T
-	if json.Unmarshal(raw, &one) != nil {
+	var many []*T
+	switch {
+	case !present(raw):
+	case json.Unmarshal(raw, &one) == nil:
+		for i := range values {
+			values[i] = one
+		}
+	case json.Unmarshal(raw, &many) == nil && c.list && len(many) == len(values) && !slices.Contains(many, nil):
+		for i := range values {
+			values[i] = *many[i]
+		}
+	default:
 		return nil, wrongType(field, raw)
-	}
-	for i := range values {
-		values[i] = one
-	}
-	return values, nil
-}
-
-// perPromptIDs reads a list of ids for all prompts, or a list of lists.
-func perPromptIDs(c *call, field string, raw json.RawMessage) ([][]int32, error) {
-	var one []int32
-	if present(raw) && json.Unmarshal(raw, &one) == nil {
-		return slices.Repeat([][]int32{one}, len(c.prompts)), nil
-	}
-	return perPrompt[[]int32](c, field, raw, nil)
-}
-
-// strictList refuses null elements, as SGLang does.
-func strictList[T any](raw json.RawMessage) ([]T, error) {
-	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
-		return nil, err
-	}
-	values := make([]T, len(elements))
-	for i, e := range elements {
-		if !present(e) {
-			return nil, errors.New("null in a list")
-		}
-		if err := json.Unmarshal(e, &values[i]); err != nil {
-			return nil, err
-		}
 	}
 	return values, nil
 }
@@ -364,9 +339,13 @@ func (c *call) check(p Profile) (deadly bool, err error) {
 		case n >= p.ContextLength:
 			return false, meaning("The input (%d tokens) is longer than the model's context length (%d tokens).", n, p.ContextLength)
 		case n+one.newTokens > p.ContextLength:
-			return false, meaning("Requested token count exceeds the model's maximum context length of %d tokens. You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. Please reduce the number of tokens in the input messages or the completion to fit within the limit.", p.ContextLength, n+one.newTokens, n, one.newTokens)
+			return false, meaning("Requested token count exceeds the model's maximum context length of %d tokens. "+
+				"You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. "+
+				"Please reduce the number of tokens in the input messages or the completion to fit within the limit.",
+				p.ContextLength, n+one.newTokens, n, one.newTokens)
 		case n > p.maxPromptTokens():
-			problem := fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
+			problem := fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). "+
+				"Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
 			if !c.stream {
 				return false, meaning("%s", problem)
 			}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -24,8 +25,14 @@ type Profile struct {
 	TokenSeconds           float64 `json:"token_seconds"`             // c: device, for each uncached token
 	ForwardSeconds         float64 `json:"forward_seconds"`           // d: device, for each forward
 	SequenceSeconds        float64 `json:"sequence_seconds"`          // device, for each prompt in a forward
-	AttentionSeconds       float64 `json:"attention_seconds"`         // device, for each prompt in a forward and the square of its tokens so far, cached ones too: above 0 where attention does not profit from the cache (torch_native)
-	Contention             float64 `json:"contention"`                // seconds that a forward takes longer for each second the front end works meanwhile, at most as long again: 0 where they share no cores, about 1 where each could use all
+
+	// Device, for each prompt in a forward and the square of its tokens so far, cached
+	// ones too: above 0 if attention does not profit from the cache (torch_native).
+	AttentionSeconds float64 `json:"attention_seconds"`
+
+	// Seconds that a forward takes longer for each second the front end works meanwhile,
+	// at most as long again: 0 if they share no cores, about 1 if each could use all.
+	Contention float64 `json:"contention"`
 
 	ChunkedPrefillSize int     `json:"chunked_prefill_size"` // tokens in one forward
 	MaxPrefillTokens   int     `json:"max_prefill_tokens"`   // another bound on tokens in one forward; 0 means 16384, as SGLang's default
@@ -51,8 +58,9 @@ func Profiles() []Profile {
 		},
 		{
 			Name: "cpu-tiny-qwen2", Device: "2-core CPU (simulated)", Model: "tiny random Qwen2",
-			Origin: "fitted by loadgen calibrate to SGLang 0.5.23 serving a tiny random model on 2 CPU cores (torch_native attention): the mean of " +
-				"two calibrations, before and after a sweep, of 170 and 102 calls of up to 2,048 tokens; whole calls are off by 13 and 12 % on average",
+			Origin: "fitted by loadgen calibrate to SGLang 0.5.23 serving a tiny random model on 2 CPU cores (torch_native attention): the mean " +
+				"of two calibrations, before and after a sweep, of 170 and 102 calls of up to 2,048 tokens; " +
+				"whole calls are off by 13 and 12 % on average",
 			CallSeconds: 0.00459, RequestSeconds: 0.000664, TokenizeSecondsPerByte: 913e-9,
 			TokenSeconds: 6.39e-6, ForwardSeconds: 0.0115, SequenceSeconds: 0.00057, AttentionSeconds: 5.87e-9, Contention: 0.712,
 			ChunkedPrefillSize: 4096, MaxRunningRequests: 32, KVCacheTokens: 1_000_000, ContextLength: 32768, VocabSize: 151_936,
@@ -84,10 +92,10 @@ func ReadProfile(path string) (Profile, error) {
 	var p Profile
 	d := json.NewDecoder(f)
 	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
-		return Profile{}, fmt.Errorf("%s: %w", path, err)
+	if err = d.Decode(&p); err == nil {
+		err = p.Validate()
 	}
-	if err := p.Validate(); err != nil {
+	if err != nil {
 		return Profile{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
@@ -100,38 +108,30 @@ func (p Profile) Validate() error {
 		value float64
 	}{
 		{"call_seconds", p.CallSeconds}, {"request_seconds", p.RequestSeconds}, {"token_seconds", p.TokenSeconds},
-		{"forward_seconds", p.ForwardSeconds}, {"sequence_seconds", p.SequenceSeconds}, {"attention_seconds", p.AttentionSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds},
-		{"contention", p.Contention},
+		{"forward_seconds", p.ForwardSeconds}, {"sequence_seconds", p.SequenceSeconds}, {"attention_seconds", p.AttentionSeconds},
+		{"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds}, {"contention", p.Contention},
 	} {
 		if !(f.value >= 0 && f.value < 3600) {
 			return fmt.Errorf("%s: must be from 0 to 3600, got %v", f.name, f.value)
 		}
 	}
 	for _, f := range []struct {
-		name  string
-		value int
-		least int
+		name       string
+		value, min int
 	}{
 		{"chunked_prefill_size", p.ChunkedPrefillSize, 1}, {"max_running_requests", p.MaxRunningRequests, 1},
 		{"kv_cache_tokens", p.KVCacheTokens, 16}, {"context_length", p.ContextLength, 16}, {"vocab_size", p.VocabSize, 256},
+		{"max_prefill_tokens", p.MaxPrefillTokens, 0},
 	} {
-		if f.value < f.least {
-			return fmt.Errorf("%s: must be at least %d, got %d", f.name, f.least, f.value)
+		if f.value < f.min {
+			return fmt.Errorf("%s: must be at least %d, got %d", f.name, f.min, f.value)
 		}
-	}
-	if p.MaxPrefillTokens < 0 {
-		return fmt.Errorf("max_prefill_tokens: must be at least 0, got %d", p.MaxPrefillTokens)
 	}
 	return nil
 }
 
 // maxPrefillTokens is MaxPrefillTokens, or SGLang's default for it.
-func (p Profile) maxPrefillTokens() int {
-	if p.MaxPrefillTokens == 0 {
-		return 16384
-	}
-	return p.MaxPrefillTokens
-}
+func (p Profile) maxPrefillTokens() int { return cmp.Or(p.MaxPrefillTokens, 16384) }
 
 // forwardTokens is the most tokens that one forward computes.
 func (p Profile) forwardTokens() int { return min(p.ChunkedPrefillSize, p.maxPrefillTokens()) }

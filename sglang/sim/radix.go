@@ -5,10 +5,9 @@ import (
 	"slices"
 )
 
-// radix is the prefix cache: a radix tree over token ids for each space (cache
-// salt and adapter), with a common capacity in tokens. Least recently used
-// leaves go first; what a running request uses stays. Not safe for concurrent
-// use.
+// radix is the prefix cache: a radix tree over token ids for each space (cache salt and
+// adapter), with a common capacity in tokens. It evicts the least recently used leaves
+// first, and nothing that a running request uses. It is not safe for concurrent use.
 type radix struct {
 	capacity int
 	size     int // tokens cached
@@ -85,27 +84,22 @@ func split(n *node, k int) *node {
 }
 
 // hold keeps a node and all above it from being evicted, until release.
-func (r *radix) hold(n *node) {
+func (r *radix) hold(n *node) { r.count(n, 1) }
+
+func (r *radix) release(n *node) { r.count(n, -1) }
+
+func (r *radix) count(n *node, holds int) {
 	for ; n != nil; n = n.parent {
-		n.holds++
+		n.holds += holds
 	}
 }
 
-func (r *radix) release(n *node) {
-	for ; n != nil; n = n.parent {
-		n.holds--
-	}
-}
-
-// makeRoom evicts until at most room tokens are cached. Where what is held stands
-// in the way it evicts nothing and returns false.
+// makeRoom evicts until at most room tokens are cached. If more are held it evicts nothing
+// and returns false.
 func (r *radix) makeRoom(room int) bool {
-	if r.size > room && r.held() > room {
-		return false
-	}
 	for r.size > room {
-		leaves := r.looseLeaves()
-		if len(leaves) == 0 {
+		held, leaves := r.survey()
+		if held > room || len(leaves) == 0 {
 			return false
 		}
 		slices.SortFunc(leaves, func(a, b *node) int { return cmp.Compare(a.used, b.used) })
@@ -121,31 +115,15 @@ func (r *radix) makeRoom(room int) bool {
 	return true
 }
 
-// held is the tokens that can't be evicted.
-func (r *radix) held() int {
-	sum := 0
+// survey returns how many tokens are held, and the leaves that are not.
+func (r *radix) survey() (held int, loose []*node) {
 	var walk func(n *node)
 	walk = func(n *node) {
-		if n.holds == 0 && n.parent != nil {
-			return // nor is anything below it
-		}
-		sum += len(n.tokens)
-		for _, child := range n.children {
-			walk(child)
-		}
-	}
-	for _, root := range r.roots {
-		walk(root)
-	}
-	return sum
-}
-
-func (r *radix) looseLeaves() []*node {
-	var leaves []*node
-	var walk func(n *node)
-	walk = func(n *node) {
-		if len(n.children) == 0 && n.holds == 0 && n.parent != nil {
-			leaves = append(leaves, n)
+		switch {
+		case n.holds > 0:
+			held += len(n.tokens)
+		case len(n.children) == 0 && n.parent != nil:
+			loose = append(loose, n)
 		}
 		for _, child := range n.children {
 			walk(child)
@@ -154,7 +132,7 @@ func (r *radix) looseLeaves() []*node {
 	for _, root := range r.roots {
 		walk(root)
 	}
-	return leaves
+	return held, loose
 }
 
 // clear empties the cache. Nothing may be held.

@@ -20,13 +20,15 @@ func (r *refusal) Error() string { return string(r.body) }
 
 // meaning refuses a well-formed call for what it asks.
 func meaning(format string, args ...any) *refusal {
-	return &refusal{status: 400, body: marshal(map[string]any{"error": map[string]any{"message": fmt.Sprintf(format, args...)}})}
+	return badRequest(map[string]any{"error": map[string]any{"message": fmt.Sprintf(format, args...)}})
 }
 
 // contract refuses a call as SGLang's JSON contract does.
 func contract(format string, args ...any) *refusal {
-	return &refusal{status: 400, body: marshal(map[string]any{"error": fmt.Sprintf(format, args...)})}
+	return badRequest(map[string]any{"error": fmt.Sprintf(format, args...)})
 }
+
+func badRequest(body map[string]any) *refusal { return &refusal{status: 400, body: marshal(body)} }
 
 // internalError is what SGLang answers where it fails by itself.
 func internalError() *refusal {
@@ -64,29 +66,30 @@ func validation(violations ...violation) *refusal {
 	}
 	message := fmt.Sprintf("%d validation error%s:\n  %s\n\n  File \"simulated\", line 928, in generate_request\n    POST /generate [%s]",
 		len(all), plural, strings.Join(all, "\n  "), strings.Join(all, ", "))
-	return &refusal{status: 400, body: marshal(map[string]any{"object": "error", "message": message, "type": "Bad Request", "param": nil, "code": 400})}
+	return badRequest(map[string]any{"object": "error", "message": message, "type": "Bad Request", "param": nil, "code": 400})
 }
 
 // wrongType refuses a field of the wrong type.
 func wrongType(field string, raw json.RawMessage) *refusal {
 	var input any
 	_ = json.Unmarshal(raw, &input) // it was decoded once before: it is JSON
-	return validation(violation{kind: "value_error", place: ", '" + field + "'", msg: "Value error, not of the expected type", input: input})
+	return validation(violation{kind: "value_error", place: ", '" + field + "'", msg: notExpectedType, input: input})
 }
+
+const notExpectedType = "Value error, not of the expected type"
 
 // undecodable refuses a body for the error that encoding/json found in it.
 func undecodable(err error) *refusal {
 	var syntax *json.SyntaxError
 	if !errors.As(err, &syntax) {
-		return validation(violation{kind: "value_error", place: ",", msg: "Value error, not of the expected type", input: map[string]any{}})
+		return validation(violation{kind: "value_error", place: ",", msg: notExpectedType, input: map[string]any{}})
 	}
 	cause := "unexpected character"
 	if strings.HasPrefix(syntax.Error(), "unexpected end") {
 		cause = "unexpected end of data"
 	}
-	return validation(violation{
-		kind: "json_invalid", place: ", " + strconv.FormatInt(syntax.Offset, 10), msg: "JSON decode error", input: map[string]any{}, ctx: "'" + cause + "'",
-	})
+	place := ", " + strconv.FormatInt(syntax.Offset, 10)
+	return validation(violation{kind: "json_invalid", place: place, msg: "JSON decode error", input: map[string]any{}, ctx: "'" + cause + "'"})
 }
 
 // pythonRepr writes a decoded JSON value about as Python's repr does.

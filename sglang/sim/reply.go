@@ -1,15 +1,109 @@
 package sim
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
+	"net/http"
 
 	"paceline/sglang"
 )
 
+// answer waits for all prompts of a call and writes the whole answer.
+func (s *Server) answer(w http.ResponseWriter, c *call, jobs []*job) {
+	answers := make([]sglang.Answer, len(jobs))
+	for i, j := range jobs {
+		<-j.finished
+		dropIfDead(j)
+		answers[i] = s.reply(j)
+	}
+	if c.list {
+		writeJSON(w, http.StatusOK, answers)
+		return
+	}
+	writeJSON(w, http.StatusOK, answers[0])
+}
+
+// dropIfDead drops the connection of a job that ended with the server.
+func dropIfDead(j *job) {
+	if j.crashed {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// event is one event of a streamed answer; a list's events name their place.
+type event struct {
+	sglang.Answer
+	Index *int `json:"index,omitempty"`
+}
+
+// stream writes an event for each prompt as it ends, and then [DONE]. A real
+// server sends one for each token; for prefill that is the same.
+func (s *Server) stream(w http.ResponseWriter, c *call, jobs []*job) {
+	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	flusher := http.NewResponseController(w)
+	ended := make(chan int, len(jobs))
+	for i, j := range jobs {
+		go func() { <-j.finished; ended <- i }()
+	}
+	for range jobs {
+		i := <-ended
+		dropIfDead(jobs[i])
+		e := event{Answer: s.reply(jobs[i])}
+		if c.list {
+			e.Index = &i
+		}
+		_, _ = fmt.Fprintf(w, "data: %s\n\n", marshal(e))
+		_ = flusher.Flush() // an error means that the client has gone: all its prompts end soon
+	}
+	_, _ = fmt.Fprint(w, "data: [DONE]\n\n")
+}
+
+// streamError reports an error in a stream: under status 200, as SGLang does.
+func streamError(w http.ResponseWriter, ref *refusal) {
+	var shape struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	_ = json.Unmarshal(ref.body, &shape) // other shapes have no message to carry
+	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	_, _ = fmt.Fprintf(w, "data: %s\n\ndata: [DONE]\n\n", marshal(map[string]any{"error": map[string]any{
+		"message": shape.Error.Message, "type": "invalid_request_error", "code": ref.status, "retryable": false,
+	}}))
+}
+
+// refuse writes an error answer; for a stream it is an event under status 200.
+func (s *Server) refuse(w http.ResponseWriter, err error, c *call) {
+	var ref *refusal
+	if !errors.As(err, &ref) {
+		ref = internalError()
+	}
+	switch {
+	case ref.plain:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(ref.status)
+		_, _ = w.Write(ref.body)
+	case c.stream:
+		streamError(w, ref)
+	default:
+		writeRaw(w, ref.status, ref.body)
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) { writeRaw(w, status, marshal(v)) }
+
+func writeRaw(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // an error means that the client has gone
+}
+
 // reply is the answer to one prompt whose job has ended.
-func (s *Server) reply(p prompt, j *job) sglang.Answer {
-	a := sglang.Answer{OutputIDs: generated(p.tokens, j.made, s.profile.VocabSize), Meta: sglang.MetaInfo{
-		ID: p.rid, CompletionTokens: j.made, WeightVersion: "default", FinishReason: finishReason(p, j),
+func (s *Server) reply(j *job) sglang.Answer {
+	a := sglang.Answer{OutputIDs: generated(j.tokens, j.made, s.profile.VocabSize), Meta: sglang.MetaInfo{
+		ID: j.rid, CompletionTokens: j.made, WeightVersion: "default", FinishReason: finishReason(j),
 		E2ELatency: s.clock.simulated(j.ended.Sub(j.arrived)),
 	}}
 	for _, id := range a.OutputIDs {
@@ -18,21 +112,21 @@ func (s *Server) reply(p prompt, j *job) sglang.Answer {
 	if j.started.IsZero() { // SGLang says no more of what it aborts in its queue (tokenizer_manager.py, _handle_abort_req)
 		return a
 	}
-	a.Meta.PromptTokens, a.Meta.CachedTokens = len(p.tokens), j.cached
+	a.Meta.PromptTokens, a.Meta.CachedTokens = len(j.tokens), j.cached
 	a.Meta.QueueTime = s.clock.simulated(j.started.Sub(j.ready))
 	if j.cached > 0 {
 		a.Meta.CachedTokensDetails = &sglang.CachedDetails{Device: j.cached}
 	}
-	if p.logprob && !j.aborted {
-		s.logprobs(p, &a)
+	if j.logprob && !j.aborted {
+		j.logprobs(&a)
 	}
 	return a
 }
 
-func finishReason(p prompt, j *job) *sglang.FinishReason {
+func finishReason(j *job) *sglang.FinishReason {
 	switch {
-	case p.refusal != "" && !j.aborted:
-		return &sglang.FinishReason{Type: "abort", Message: p.refusal, StatusCode: []byte("400")}
+	case j.refusal != "" && !j.aborted:
+		return &sglang.FinishReason{Type: "abort", Message: j.refusal, StatusCode: []byte("400")}
 	case !j.aborted:
 		return &sglang.FinishReason{Type: "length", Length: &j.made}
 	case j.started.IsZero():
@@ -41,57 +135,40 @@ func finishReason(p prompt, j *job) *sglang.FinishReason {
 	return &sglang.FinishReason{Type: "abort", Message: "Aborted", StatusCode: []byte("null")}
 }
 
-// logprobs makes up log probabilities: the same for the same tokens, and
-// nothing else is true of them.
-func (s *Server) logprobs(p prompt, a *sglang.Answer) {
+// logprobs makes up log probabilities: the same for the same tokens, and nothing else is
+// true of them.
+func (p *prompt) logprobs(a *sglang.Answer) {
 	m := &a.Meta
 	m.InputTokenLogprobs, m.OutputTokenLogprobs = []sglang.TokenLogprob{}, []sglang.TokenLogprob{}
-	if p.logprobStart >= 0 {
-		for i := p.logprobStart; i < len(p.tokens); i++ {
-			t := sglang.TokenLogprob{ID: int(p.tokens[i])}
-			if i > p.logprobStart {
-				t.Logprob = fakeLogprob(p.tokens[i], i)
-			}
-			m.InputTokenLogprobs = append(m.InputTokenLogprobs, t)
-			m.InputTopLogprobs = appendPlace(m.InputTopLogprobs, p.topLogprobs, i, i > p.logprobStart)
-			m.InputIDsLogprobs = appendChosen(m.InputIDsLogprobs, p.idLogprobs, i, i > p.logprobStart)
+	// rows adds what is asked for at a place. The first place of a prompt has only null.
+	rows := func(top, ids *[][]sglang.TokenLogprob, place int, known bool) {
+		var likely, chosen []sglang.TokenLogprob
+		for k := 0; known && k < p.topLogprobs; k++ {
+			v := -1 - float64(k)
+			likely = append(likely, sglang.TokenLogprob{ID: place + k, Logprob: &v})
 		}
+		for k := 0; known && k < len(p.idLogprobs); k++ {
+			chosen = append(chosen, sglang.TokenLogprob{ID: int(p.idLogprobs[k]), Logprob: fakeLogprob(p.idLogprobs[k], place)})
+		}
+		if p.topLogprobs > 0 {
+			*top = append(*top, likely)
+		}
+		if len(p.idLogprobs) > 0 {
+			*ids = append(*ids, chosen)
+		}
+	}
+	for i := p.logprobStart; i >= 0 && i < len(p.tokens); i++ {
+		t := sglang.TokenLogprob{ID: int(p.tokens[i])}
+		if i > p.logprobStart {
+			t.Logprob = fakeLogprob(p.tokens[i], i)
+		}
+		m.InputTokenLogprobs = append(m.InputTokenLogprobs, t)
+		rows(&m.InputTopLogprobs, &m.InputIDsLogprobs, i, i > p.logprobStart)
 	}
 	for i, id := range a.OutputIDs {
 		m.OutputTokenLogprobs = append(m.OutputTokenLogprobs, sglang.TokenLogprob{ID: int(id), Logprob: fakeLogprob(id, len(p.tokens)+i)})
 	}
-	// The place after the prompt is answered even at 0 new tokens.
-	m.OutputTopLogprobs = appendPlace(m.OutputTopLogprobs, p.topLogprobs, len(p.tokens), true)
-	m.OutputIDsLogprobs = appendChosen(m.OutputIDsLogprobs, p.idLogprobs, len(p.tokens), true)
-}
-
-func appendPlace(to [][]sglang.TokenLogprob, n, place int, known bool) [][]sglang.TokenLogprob {
-	if n <= 0 {
-		return to
-	}
-	if !known {
-		return append(to, nil)
-	}
-	row := make([]sglang.TokenLogprob, n)
-	for k := range row {
-		v := -1 - float64(k)
-		row[k] = sglang.TokenLogprob{ID: place + k, Logprob: &v}
-	}
-	return append(to, row)
-}
-
-func appendChosen(to [][]sglang.TokenLogprob, ids []int32, place int, known bool) [][]sglang.TokenLogprob {
-	if len(ids) == 0 {
-		return to
-	}
-	if !known {
-		return append(to, nil)
-	}
-	row := make([]sglang.TokenLogprob, len(ids))
-	for k, id := range ids {
-		row[k] = sglang.TokenLogprob{ID: int(id), Logprob: fakeLogprob(id, place)}
-	}
-	return append(to, row)
+	rows(&m.OutputTopLogprobs, &m.OutputIDsLogprobs, len(p.tokens), true) // answered even at 0 new tokens
 }
 
 func fakeLogprob(id int32, place int) *float64 {

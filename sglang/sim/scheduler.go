@@ -7,13 +7,9 @@ import (
 	"time"
 )
 
-// job is one prompt at the server, from the front end to its end.
+// job is one prompt at the server, from the front end to its answer.
 type job struct {
-	rid      string
-	space    string // cache salt and adapter
-	tokens   []int32
-	reusable int       // most leading tokens to take from the cache
-	newToks  int       // tokens to generate
+	*prompt
 	arrived  time.Time // when its call came
 	ready    time.Time // when the front end handed it over
 	finished chan struct{}
@@ -31,7 +27,7 @@ type job struct {
 	crashed  bool // ended without an answer
 }
 
-// state is where a job is.
+// state says where a job is.
 type state uint8
 
 const (
@@ -57,15 +53,15 @@ type Stats struct {
 	Crashes        int64 // inputs that would have stopped a real server
 }
 
-// scheduler runs the device: forward after forward, each with what waits, first
-// come first served, up to ChunkedPrefillSize tokens. A prompt that doesn't fit
-// is cut, and goes on in the next forward before all others.
+// scheduler runs the device: forward after forward, each with what waits, first come first
+// served, up to ChunkedPrefillSize tokens. A prompt that doesn't fit is cut, and goes on in
+// the next forward before all others.
 type scheduler struct {
 	profile Profile
 	clock   clock
 	front   *frontEnd // whose work may slow the device down
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards all to closed
 	waiting  []*job
 	chunked  *job              // partly read
 	running  int               // jobs in a forward, the chunked one, or generating
@@ -73,26 +69,27 @@ type scheduler struct {
 	live     map[*job]struct{} // all jobs that have not ended, those at the front end too
 	cache    *radix
 	stats    Stats
-	blocked  bool            // what waits was not taken for want of room
-	over     bool            // closed: nothing is taken any more
-	idle     []chan struct{} // closed when nothing runs any more
-	life     chan struct{}   // closed at a crash, and then another
-	wake     chan struct{}   // buffered: something to do
-	closed   chan struct{}
-	ended    chan struct{}
+	blocked  bool          // what waits was not taken for want of room
+	over     bool          // closed: nothing is taken any more
+	idle     chan struct{} // closed and replaced when the last live job ends
+	life     chan struct{} // closed and replaced at a crash
+
+	wake   chan struct{} // buffered: something to do
+	closed chan struct{}
+	ended  chan struct{}
 }
 
 func newScheduler(p Profile, c clock, front *frontEnd) *scheduler {
 	s := &scheduler{
 		profile: p, clock: c, front: front, cache: newRadix(p.KVCacheTokens),
-		live: map[*job]struct{}{}, life: make(chan struct{}), wake: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
+		live: map[*job]struct{}{}, idle: make(chan struct{}), life: make(chan struct{}),
+		wake: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go s.run()
 	return s
 }
 
-// close ends every job, those still to come too, and the loop. It is to be
-// called once.
+// close ends every job, those still to come too, and the loop. Call it once.
 func (s *scheduler) close() {
 	s.mu.Lock()
 	s.over = true
@@ -102,8 +99,8 @@ func (s *scheduler) close() {
 	<-s.ended
 }
 
-// enter takes jobs into account, as the front end begins with them, and returns
-// a channel that is closed when the server they came to dies.
+// enter counts jobs as the front end begins with them, and returns a channel that is
+// closed when the server they came to dies.
 func (s *scheduler) enter(jobs []*job) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,8 +115,8 @@ func (s *scheduler) enter(jobs []*job) <-chan struct{} {
 	return life
 }
 
-// submit queues jobs at once, so that one forward can take them all. Jobs that
-// have ended at the front end are passed over.
+// submit queues jobs at once, so that one forward can take them all. It skips jobs that
+// have ended at the front end.
 func (s *scheduler) submit(jobs ...*job) {
 	s.mu.Lock()
 	for _, j := range jobs {
@@ -144,17 +141,17 @@ func (s *scheduler) run() {
 	var free time.Time // when the device was, or will be, done with its last forward
 	for {
 		f := s.plan(free)
-		if f == nil {
+		for f == nil {
 			select {
 			case <-s.wake:
-				continue
+				f = s.plan(free)
 			case <-s.closed:
 				return
 			}
 		}
 		free = s.compute(f)
 		select {
-		case <-f.life: // it died with the server
+		case <-f.life: // the server died during the forward
 			free = time.Now()
 		default:
 			s.complete(f, free)
@@ -162,8 +159,8 @@ func (s *scheduler) run() {
 	}
 }
 
-// compute lets the time of a forward pass and returns its end. What the front end
-// does meanwhile may lengthen it.
+// compute sleeps for the time of a forward and returns its end. What the front end does
+// meanwhile may lengthen it.
 func (s *scheduler) compute(f *forward) time.Time {
 	alone := s.clock.real(f.cost)
 	end := f.start.Add(alone)
@@ -195,7 +192,7 @@ type part struct {
 	tokens int
 }
 
-// plan chooses the next forward; nil when there is none to begin.
+// plan chooses the next forward, or returns nil.
 func (s *scheduler) plan(free time.Time) *forward {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,11 +221,11 @@ func (s *scheduler) plan(free time.Time) *forward {
 	return f
 }
 
-// fill puts into a forward the job that was cut, and then what waits.
+// fill puts the job that was cut into a forward, and then what waits.
 func (s *scheduler) fill(f *forward) {
 	budget := s.profile.forwardTokens()
 	if j := s.chunked; j != nil {
-		f.parts = append(f.parts, s.takePart(j, &budget))
+		f.parts = append(f.parts, s.cut(j, &budget))
 	}
 	for budget > 0 && s.chunked == nil && len(s.waiting) > 0 && s.running < s.profile.MaxRunningRequests {
 		j := s.waiting[0]
@@ -237,14 +234,14 @@ func (s *scheduler) fill(f *forward) {
 		}
 		s.waiting[0] = nil
 		s.waiting = s.waiting[1:]
-		f.parts = append(f.parts, s.takePart(j, &budget))
+		f.parts = append(f.parts, s.cut(j, &budget))
 	}
 }
 
-// admit makes room for a job and finds what of it is cached. It reports false
-// when the cache is full of running work.
+// admit makes room for a job and finds its cached part. It reports false if the cache is
+// full of running work.
 func (s *scheduler) admit(j *job, start time.Time) bool {
-	matched, end := s.cache.match(j.space, j.tokens[:j.reusable])
+	matched, end := s.cache.match(j.space, j.tokens[:j.reusable()])
 	s.cache.hold(end)
 	need := len(j.tokens) - matched
 	if !s.cache.makeRoom(s.cache.capacity-s.reserved-need) && s.running > 0 {
@@ -257,9 +254,8 @@ func (s *scheduler) admit(j *job, start time.Time) bool {
 	return true
 }
 
-// takePart gives a job its part of the forward; a job cut short is the chunked
-// one from now on.
-func (s *scheduler) takePart(j *job, budget *int) part {
+// cut gives a job its part of the forward. A job that doesn't fit becomes the chunked one.
+func (s *scheduler) cut(j *job, budget *int) part {
 	n := min(len(j.tokens)-j.computed, *budget)
 	*budget -= n
 	j.computed += n
@@ -270,8 +266,8 @@ func (s *scheduler) takePart(j *job, budget *int) part {
 	return part{j, n}
 }
 
-// complete books a forward: what it computed is cached from now on, and jobs
-// that have been read to their end are answered.
+// complete accounts for a forward: what it computed is cached from now on, and jobs that
+// have been read to their end are answered.
 func (s *scheduler) complete(f *forward, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,7 +281,9 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 		}
 		s.stats.UncachedTokens += int64(p.tokens)
 		s.reserved -= p.tokens
-		s.keep(j)
+		s.cache.release(j.node)
+		j.node = s.cache.insert(j.space, j.tokens[:j.computed])
+		s.cache.hold(j.node)
 		switch {
 		case j.aborted:
 			if s.chunked == j {
@@ -301,28 +299,21 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 	}
 }
 
-// keep caches what has been computed of a job.
-func (s *scheduler) keep(j *job) {
-	s.cache.release(j.node)
-	j.node = s.cache.insert(j.space, j.tokens[:j.computed])
-	s.cache.hold(j.node)
-}
-
-// generate lets the time of tokens beyond the first pass, one forward each, and
-// then ends the job. Generating doesn't hold up prefill here.
+// generate ends a job after the time of its tokens beyond the first, one forward each.
+// Generating doesn't hold up prefill here.
 func (s *scheduler) generate(j *job) {
-	if j.newToks <= 1 {
-		j.made = j.newToks
+	if j.newTokens <= 1 {
+		j.made = j.newTokens
 		s.end(j, j.read)
 		return
 	}
 	j.state = generates
-	last := j.read.Add(s.clock.real(float64(j.newToks-1) * s.profile.ForwardSeconds))
+	last := j.read.Add(s.clock.real(float64(j.newTokens-1) * s.profile.ForwardSeconds))
 	time.AfterFunc(time.Until(last), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if j.state == generates {
-			j.made = j.newToks
+			j.made = j.newTokens
 			s.end(j, last)
 		}
 	})
@@ -332,12 +323,12 @@ func (s *scheduler) generate(j *job) {
 func (s *scheduler) madeBy(j *job, now time.Time) int {
 	each := s.clock.real(s.profile.ForwardSeconds)
 	if each <= 0 {
-		return j.newToks
+		return j.newTokens
 	}
-	return min(1+int(now.Sub(j.read)/each), j.newToks)
+	return min(1+int(now.Sub(j.read)/each), j.newTokens)
 }
 
-// end gives up what a running job holds, and answers it.
+// end releases what a running job holds, and answers it.
 func (s *scheduler) end(j *job, now time.Time) {
 	s.cache.release(j.node)
 	s.running--
@@ -355,21 +346,19 @@ func (s *scheduler) finish(j *job, now time.Time) {
 	delete(s.live, j)
 	close(j.finished)
 	if len(s.live) == 0 {
-		s.tellIdle()
+		renew(&s.idle)
 	}
 }
 
-func (s *scheduler) tellIdle() {
-	for _, c := range s.idle {
-		close(c)
-	}
-	s.idle = nil
+// renew closes a channel and makes another.
+func renew(c *chan struct{}) {
+	close(*c)
+	*c = make(chan struct{})
 }
 
-// abort ends the jobs for which match holds: one that waits or generates at
-// once, one that is cut or will generate after its forward. A forward is not
-// interrupted, and a prompt that is whole in it is answered as if nothing had
-// been said.
+// abort ends the jobs for which match holds: at once if they wait or generate, after their
+// forward if they are cut or will generate. It does not interrupt a forward, and a prompt
+// that is whole in it is answered as usual.
 func (s *scheduler) abort(match func(*job) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -379,24 +368,21 @@ func (s *scheduler) abort(match func(*job) bool) {
 			continue
 		}
 		switch {
-		case j.state == waits:
+		case j.state == waits || j.state == atFrontEnd:
 			s.waiting = slices.DeleteFunc(s.waiting, func(other *job) bool { return other == j })
-			j.aborted = true
-			s.finish(j, now)
-		case j.state == atFrontEnd:
 			j.aborted = true
 			s.finish(j, now)
 		case j.state == generates:
 			j.aborted, j.made = true, s.madeBy(j, now)
 			s.end(j, now)
-		case j == s.chunked || j.newToks > 1:
+		case j == s.chunked || j.newTokens > 1:
 			j.aborted = true
 		}
 	}
 }
 
-// crash is the end of a real server, which begins anew at once: every job ends
-// without an answer, and the cache is lost.
+// crash ends every job without an answer and loses the cache, as when a real server ends
+// and is started again.
 func (s *scheduler) crash() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -415,13 +401,12 @@ func (s *scheduler) dropAll() {
 	s.waiting, s.chunked, s.running, s.reserved, s.blocked = nil, nil, 0, 0, false
 	s.stats.EvictedTokens += s.cache.evicted
 	s.cache = newRadix(s.profile.KVCacheTokens)
-	close(s.life)
-	s.life = make(chan struct{})
-	s.tellIdle()
+	renew(&s.life)
+	renew(&s.idle)
 }
 
-// flush empties the cache once nothing runs, waiting for that until the
-// deadline, and reports whether it did. An error says that the server died.
+// flush empties the cache once nothing runs, waiting for that until the deadline, and
+// reports whether it did. An error says that the server died.
 func (s *scheduler) flush(deadline time.Time, gone <-chan struct{}) (bool, error) {
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
@@ -437,30 +422,25 @@ func (s *scheduler) flush(deadline time.Time, gone <-chan struct{}) (bool, error
 			return false, nil
 		case <-gone:
 			return false, nil
-		case <-life:
 		}
 		select {
-		case <-life: // which makes it idle, too
-			return false, errDied
+		case <-life: // a server that died is idle, too
+			return false, errors.New("the simulated server died")
 		default:
 		}
 	}
 }
 
-var errDied = errors.New("the simulated server died")
-
-// flushIfIdle empties the cache, or returns a channel that is closed when
-// nothing runs any more.
+// flushIfIdle empties the cache, or returns a channel that is closed when nothing runs any
+// more.
 func (s *scheduler) flushIfIdle() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.live) == 0 {
-		s.cache.clear()
-		return nil
+	if len(s.live) > 0 {
+		return s.idle
 	}
-	idle := make(chan struct{})
-	s.idle = append(s.idle, idle)
-	return idle
+	s.cache.clear()
+	return nil
 }
 
 // alive returns a channel that is closed when the server dies.

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"paceline/sglang"
 )
 
 // Options are the options of a Server.
@@ -21,7 +19,7 @@ type Options struct {
 	Speed   float64 // simulated seconds per real second; 0 means 1
 }
 
-// Server is a simulated SGLang. Its methods may be called from any goroutine.
+// Server is a simulated SGLang. It is safe for concurrent use.
 type Server struct {
 	profile   Profile
 	clock     clock
@@ -37,11 +35,10 @@ type Server struct {
 	once   sync.Once // Close
 }
 
-// longestBody bounds what is read of a request; a list of long prompts fits.
-const longestBody = 256 << 20
+// maxBody bounds what is read of a request, bytes; a list of long prompts fits.
+const maxBody = 256 << 20
 
-// New starts a simulated server. It serves nothing before Listen, or before its
-// Handler is used. Close ends it.
+// New starts a simulated server, which Listen or Handler serves. Close ends it.
 func New(o Options) (*Server, error) {
 	if o.Speed == 0 {
 		o.Speed = 1
@@ -52,21 +49,41 @@ func New(o Options) (*Server, error) {
 	if err := o.Profile.Validate(); err != nil {
 		return nil, fmt.Errorf("profile %s: %w", o.Profile.Name, err)
 	}
-	c := clock{o.Speed}
-	s := &Server{
-		profile: o.Profile, clock: c,
-		mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{},
-	}
+	s := &Server{profile: o.Profile, clock: clock{o.Speed}, mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{}}
 	s.front.record = o.Profile.Contention > 0
-	s.scheduler = newScheduler(o.Profile, c, &s.front)
+	s.scheduler = newScheduler(o.Profile, s.clock, &s.front)
 	s.routes()
 	return s, nil
 }
 
 func (s *Server) routes() {
-	s.route("/generate", s.generate, "PUT", "POST")
-	s.controlRoutes()
-	s.infoRoutes()
+	read := []string{"GET"}
+	for _, r := range []struct {
+		paths   []string
+		methods []string
+		handle  http.HandlerFunc
+	}{
+		{[]string{"/generate"}, []string{"PUT", "POST"}, s.generate},
+		{[]string{"/flush_cache"}, []string{"GET", "POST"}, s.flush},
+		{[]string{"/abort_request"}, []string{"POST"}, s.abort},
+		{[]string{"/ready", "/ping"}, read, func(http.ResponseWriter, *http.Request) {}},
+		{[]string{"/health", "/health_generate"}, read, s.health},
+		{[]string{"/model_info", "/get_model_info"}, read, s.modelInfo},
+		{[]string{"/server_info", "/get_server_info"}, read, s.serverInfo},
+		{[]string{"/v1/models"}, read, s.models},
+		{[]string{"/v1/loads"}, read, s.loads},
+		{[]string{"/metrics"}, read, s.metrics},
+	} {
+		for _, path := range r.paths {
+			for _, method := range r.methods {
+				s.mux.HandleFunc(method+" "+path, r.handle)
+			}
+			s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Allow", strings.Join(r.methods, ", "))
+				writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
+			})
+		}
+	}
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "SGLang is running")
 	})
@@ -75,22 +92,11 @@ func (s *Server) routes() {
 	})
 }
 
-// route serves a path for the methods, and refuses all others.
-func (s *Server) route(path string, handle http.HandlerFunc, methods ...string) {
-	for _, method := range methods {
-		s.mux.HandleFunc(method+" "+path, handle)
-	}
-	s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Allow", strings.Join(methods, ", "))
-		writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
-	})
-}
-
 // Handler returns the HTTP interface, to be served in any way.
 func (s *Server) Handler() http.Handler { return s.mux }
 
-// Listen serves on addr (host:port, port 0 for one of the system's choice) until
-// Close, and returns the base URL.
+// Listen serves on addr until Close, and returns the base URL. addr is host:port; port 0
+// takes a free one.
 func (s *Server) Listen(addr string) (string, error) {
 	l, err := net.Listen("tcp", addr) //nolint:noctx // bound at once, and for the life of the server
 	if err != nil {
@@ -108,8 +114,8 @@ func (s *Server) Listen(addr string) (string, error) {
 	return "http://" + l.Addr().String(), nil
 }
 
-// Close ends the server: its connections are closed and prompts that are being
-// read get no answer. Calls after the first do nothing.
+// Close ends the server: it closes its connections, and prompts under way get no answer.
+// Calls after the first do nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	servers := s.http
@@ -133,7 +139,7 @@ func (s *Server) Stats() Stats {
 // generate answers /generate.
 func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	arrived := time.Now()
-	body, err := io.ReadAll(io.LimitReader(r.Body, longestBody))
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		return // the client has gone
 	}
@@ -145,14 +151,17 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	if err == nil && !deadly {
 		err = s.claim(c)
 	}
+	if err != nil || deadly { // the call goes no further than the front end, where it queues like any other
+		ends := s.front.reserve(arrived, s.clock.real(s.profile.CallSeconds))
+		sleepUntil(ends[0], r.Context().Done())
+	}
 	switch {
 	case err != nil:
-		s.passFrontEnd(r, arrived)
 		s.refuse(w, err, c)
 		return
-	case deadly:
-		s.passFrontEnd(r, arrived)
-		s.crash()
+	case deadly: // a real server ends; this one begins anew at once
+		s.front.restart()
+		s.scheduler.crash()
 		panic(http.ErrAbortHandler) // the connection drops, as when the process dies
 	}
 	defer s.unclaim(c)
@@ -160,7 +169,10 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	if c.stream {
 		notice = streamNotice
 	}
-	jobs := c.jobs(arrived)
+	jobs := make([]*job, len(c.prompts))
+	for i := range c.prompts {
+		jobs[i] = &job{prompt: &c.prompts[i], arrived: arrived, finished: make(chan struct{})}
+	}
 	life := s.scheduler.enter(jobs)
 	stop := s.abortWhenGone(r.Context(), jobs, notice)
 	defer stop()
@@ -172,21 +184,7 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, c, jobs)
 }
 
-// passFrontEnd waits for the front end to get to a call that goes no further:
-// it queues like any other.
-func (s *Server) passFrontEnd(r *http.Request, arrived time.Time) {
-	ends := s.front.reserve(arrived, s.clock.real(s.profile.CallSeconds))
-	sleepUntil(ends[0], r.Context().Done())
-}
-
-// crash is what a deadly input does to a real server; this one begins anew at
-// once.
-func (s *Server) crash() {
-	s.front.restart()
-	s.scheduler.crash()
-}
-
-// claim takes the call's rids; one in use refuses the call.
+// claim takes the call's rids. It refuses the call if one is in use.
 func (s *Server) claim(c *call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,23 +207,9 @@ func (s *Server) unclaim(c *call) {
 	}
 }
 
-// jobs are the prompts of a call, for the scheduler.
-func (c *call) jobs(arrived time.Time) []*job {
-	jobs := make([]*job, len(c.prompts))
-	for i := range c.prompts {
-		p := &c.prompts[i]
-		jobs[i] = &job{
-			rid: p.rid, space: p.space, tokens: p.tokens, reusable: p.reusable(), newToks: p.newTokens,
-			arrived: arrived, finished: make(chan struct{}),
-		}
-	}
-	return jobs
-}
-
-// handOver takes a call through the front end to the scheduler, or returns when
-// the server dies. Ids arrive there as one message; text is tokenized and handed
-// over prompt by prompt, so that a forward may begin with the first of a list
-// (sglang 0.5.23).
+// handOver takes a call through the front end to the scheduler, or returns when the server
+// dies. Ids arrive there as one message. Text is tokenized and handed over prompt by prompt,
+// so that a forward may begin with the first of a list (sglang 0.5.23).
 func (s *Server) handOver(c *call, arrived time.Time, jobs []*job, life <-chan struct{}) {
 	pieces := []time.Duration{s.clock.real(s.profile.CallSeconds)}
 	for _, p := range c.prompts {
@@ -233,46 +217,17 @@ func (s *Server) handOver(c *call, arrived time.Time, jobs []*job, life <-chan s
 	}
 	ends := s.front.reserve(arrived, pieces...)
 	last := ends[len(jobs)]
-	if len(jobs) == 0 {
-		sleepUntil(last, life)
-		return
-	}
 	for i, j := range jobs {
-		j.ready = ends[i+1]
-	}
-	if c.text {
-		for _, j := range jobs {
+		j.ready = last
+		if c.text {
+			j.ready = ends[i+1]
 			sleepUntil(j.ready, life)
 			s.scheduler.submit(j)
 		}
-		return
-	}
-	for _, j := range jobs {
-		j.ready = last
 	}
 	sleepUntil(last, life)
-	s.scheduler.submit(jobs...)
-}
-
-// answer waits for all prompts of a call and writes the whole answer.
-func (s *Server) answer(w http.ResponseWriter, c *call, jobs []*job) {
-	answers := make([]sglang.Answer, len(jobs))
-	for i, j := range jobs {
-		<-j.finished
-		dropIfDead(j)
-		answers[i] = s.reply(c.prompts[i], j)
-	}
-	if c.list {
-		writeJSON(w, http.StatusOK, answers)
-		return
-	}
-	writeJSON(w, http.StatusOK, answers[0])
-}
-
-// dropIfDead drops the connection of a job that ended with the server.
-func dropIfDead(j *job) {
-	if j.crashed {
-		panic(http.ErrAbortHandler)
+	if !c.text {
+		s.scheduler.submit(jobs...)
 	}
 }
 
@@ -283,8 +238,8 @@ const (
 	streamNotice    = 0.25
 )
 
-// abortWhenGone aborts all jobs of a call whose client goes away, once SGLang
-// would have noticed, until stop is called.
+// abortWhenGone aborts all jobs of a call whose client goes away, once SGLang would have
+// noticed, until stop is called.
 func (s *Server) abortWhenGone(ctx context.Context, jobs []*job, notice float64) (stop func()) {
 	stopped := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {
@@ -295,30 +250,4 @@ func (s *Server) abortWhenGone(ctx context.Context, jobs []*job, notice float64)
 		unwatch()
 		close(stopped)
 	}
-}
-
-// refuse writes an error answer; for a stream it is an event under status 200.
-func (s *Server) refuse(w http.ResponseWriter, err error, c *call) {
-	var ref *refusal
-	if !errors.As(err, &ref) {
-		ref = internalError()
-	}
-	switch {
-	case ref.plain:
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(ref.status)
-		_, _ = w.Write(ref.body)
-	case c.stream:
-		streamError(w, ref)
-	default:
-		writeRaw(w, ref.status, ref.body)
-	}
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) { writeRaw(w, status, marshal(v)) }
-
-func writeRaw(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // an error means that the client has gone
 }

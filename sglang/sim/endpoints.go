@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,26 +15,8 @@ import (
 // version is the SGLang whose interface this is.
 const version = "0.5.23"
 
-func (s *Server) infoRoutes() {
-	for _, path := range []string{"/ready", "/ping"} {
-		s.route(path, func(http.ResponseWriter, *http.Request) {}, "GET")
-	}
-	for _, path := range []string{"/health", "/health_generate"} {
-		s.route(path, s.health, "GET")
-	}
-	for _, path := range []string{"/model_info", "/get_model_info"} {
-		s.route(path, s.modelInfo, "GET")
-	}
-	for _, path := range []string{"/server_info", "/get_server_info"} {
-		s.route(path, s.serverInfo, "GET")
-	}
-	s.route("/v1/models", s.models, "GET")
-	s.route("/v1/loads", s.loads, "GET")
-	s.route("/metrics", s.metrics, "GET")
-}
-
-// health takes a second, as measured: a real server generates a token and looks
-// for it once a second.
+// health takes a second, as measured: a real server generates a token and looks for it
+// once a second.
 func (s *Server) health(_ http.ResponseWriter, r *http.Request) {
 	second := time.NewTimer(s.clock.real(1))
 	defer second.Stop()
@@ -44,9 +29,9 @@ func (s *Server) health(_ http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, sglang.ModelInfo{
-		ModelPath: "simulated", TokenizerPath: "simulated", ServedModelName: s.profile.Model,
-		ModelType: "simulated", WeightVersion: "default", IsGeneration: true,
+	writeJSON(w, http.StatusOK, map[string]any{
+		"model_path": "simulated", "tokenizer_path": "simulated", "served_model_name": s.profile.Model,
+		"model_type": "simulated", "weight_version": "default", "is_generation": true,
 	})
 }
 
@@ -103,4 +88,42 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	_, _ = fmt.Fprint(w, b.String())
+}
+
+// maxFlushWait bounds ?timeout=, in simulated seconds; what is beyond counts as none.
+const maxFlushWait = 1e6
+
+// flush empties the cache, unless something runs until ?timeout= simulated seconds have
+// passed.
+func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
+	timeout, err := strconv.ParseFloat(r.URL.Query().Get("timeout"), 64)
+	if err != nil || !(timeout > 0 && timeout < maxFlushWait) { // NaN too
+		timeout = 0
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	flushed, err := s.scheduler.flush(time.Now().Add(s.clock.real(timeout)), r.Context().Done())
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if !flushed {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, "Flush cache failed.\n")
+		return
+	}
+	_, _ = io.WriteString(w, "Cache flushed.\nPlease check backend logs for more details. "+
+		"(When there are running or waiting requests, the operation will not be performed.)\n")
+}
+
+// abort ends every request whose rid begins with the one given. It answers 200 whatever it
+// found.
+func (s *Server) abort(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		RID string `json:"rid"`
+		All bool   `json:"abort_all"`
+	}
+	data, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err == nil && json.Unmarshal(data, &body) == nil && (body.All || body.RID != "") {
+		s.scheduler.abort(func(j *job) bool { return body.All || strings.HasPrefix(j.rid, body.RID) })
+	}
+	w.WriteHeader(http.StatusOK)
 }

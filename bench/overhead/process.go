@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+// child is a process of the measurement.
+type child struct {
+	cmd                 *exec.Cmd
+	addr, http, metrics string // addr is gRPC's, or the only one
+}
+
+// started are all processes so far: some would drain for longer than anybody waits.
+var started []*os.Process
+
+func killStarted() {
+	for _, p := range started {
+		_ = p.Kill()
+	}
+}
+
+// start starts a process of this program in a role. Its first line is its addresses.
+func start(ctx context.Context, o options, role string, more ...string) (*child, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{
+		"-role", role, "-batch-size", strconv.Itoa(o.size), "-max-in-flight", strconv.Itoa(o.inFlight), "-max-wait", o.maxWait.String(), "-delay", o.delay.String(),
+	}, more...)
+	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // itself
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), o.env...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	started = append(started, cmd.Process)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	c := &child{cmd: cmd}
+	_, _ = fmt.Sscan(line, &c.addr, &c.http, &c.metrics) // a proxy has three
+	return c, err
+}
+
+// startProxy starts an upstream and a proxy before it.
+func startProxy(ctx context.Context, o options) (up, proxy *child, err error) {
+	if up, err = start(ctx, o, "upstream"); err != nil {
+		return nil, nil, err
+	}
+	proxy, err = start(ctx, o, "proxy", "-upstream", "http://"+up.addr, "-cpuprofile", o.profile)
+	return up, proxy, err
+}
+
+// startBoth starts a bare gRPC server, and a proxy before an upstream.
+func startBoth(ctx context.Context, o options) (echo, proxy *child, err error) {
+	if echo, err = start(ctx, o, "echo"); err != nil {
+		return nil, nil, err
+	}
+	_, proxy, err = startProxy(ctx, o)
+	return echo, proxy, err
+}
+
+// end asks a proxy to end, and waits for it.
+func (c *child) end() error {
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return c.cmd.Wait()
+}
+
+// resident is the process's resident memory in bytes, and how many descriptors it has
+// open.
+func (c *child) resident() (rss int64, descriptors int, err error) {
+	proc, err := procfs.NewProc(c.cmd.Process.Pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	stat, err := proc.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	descriptors, err = proc.FileDescriptorsLen()
+	return int64(stat.ResidentMemory()), descriptors, err
+}
+
+// cpu is the CPU time that the process has used.
+func (c *child) cpu() (time.Duration, error) {
+	proc, err := procfs.NewProc(c.cmd.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
+	stat, err := proc.Stat()
+	return time.Duration(stat.CPUTime() * float64(time.Second)), err
+}
+
+// goroutines is how many a proxy has, by its metrics page.
+func (c *child) goroutines() (int, error) {
+	res, err := http.Get("http://" + c.metrics + "/metrics") //nolint:noctx // answered at once
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close() //nolint:errcheck // only read
+	page, err := io.ReadAll(res.Body)
+	_, after, _ := strings.Cut(string(page), "\ngo_goroutines ")
+	n, err2 := strconv.Atoi(strings.SplitN(after, "\n", 2)[0])
+	return n, errors.Join(err, err2)
+}

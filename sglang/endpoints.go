@@ -1,0 +1,133 @@
+package sglang
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Ready reports nil when the server says that it is ready. It costs no forward,
+// unlike /health.
+func (c *Client) Ready(ctx context.Context) error {
+	_, _, err := c.exchange(ctx, http.MethodGet, "/ready", nil)
+	return err
+}
+
+// ServerInfo reads /server_info.
+func (c *Client) ServerInfo(ctx context.Context) (info ServerInfo, err error) {
+	err = c.callJSON(ctx, http.MethodGet, "/server_info", nil, &info)
+	return info, err
+}
+
+// Models reads /v1/models.
+func (c *Client) Models(ctx context.Context) ([]Model, error) {
+	var list struct {
+		Data []Model `json:"data"`
+	}
+	err := c.callJSON(ctx, http.MethodGet, "/v1/models", nil, &list)
+	return list.Data, err
+}
+
+// Loads reads /v1/loads.
+func (c *Client) Loads(ctx context.Context) (sum Load, err error) {
+	var answer struct {
+		Loads []Load `json:"loads"`
+	}
+	err = c.callJSON(ctx, http.MethodGet, "/v1/loads", nil, &answer)
+	for _, rank := range answer.Loads {
+		sum.NumRunning += rank.NumRunning
+		sum.NumWaiting += rank.NumWaiting
+		sum.TotalPrefillUncachedTokens += rank.TotalPrefillUncachedTokens
+		sum.TotalPrefillBusyMicros += rank.TotalPrefillBusyMicros
+	}
+	return sum, err
+}
+
+// Tokenize returns the token ids that the server computes for a prompt's text.
+func (c *Client) Tokenize(ctx context.Context, text string) ([]int32, error) {
+	const path = "/tokenize"
+	body, err := json.Marshal(map[string]string{"prompt": text})
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Tokens []int32 `json:"tokens"`
+	}
+	err = c.callJSON(ctx, http.MethodPost, path, body, &answer)
+	if err == nil && answer.Tokens == nil {
+		err = notExpectedJSON(http.MethodPost + " " + path)
+	}
+	return answer.Tokens, err
+}
+
+// FlushCache empties the prefix cache. The server refuses while anything runs: it
+// waits up to timeout (0: not at all) for that to end, and the error is then of
+// KindBusy.
+func (c *Client) FlushCache(ctx context.Context, timeout time.Duration) error {
+	path := "/flush_cache"
+	if timeout > 0 {
+		path += "?timeout=" + strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64)
+	}
+	_, _, err := c.exchange(ctx, http.MethodPost, path, nil)
+	var refused *Error
+	if errors.As(err, &refused) && refused.Status == http.StatusBadRequest {
+		refused.Kind = KindBusy
+	}
+	return err
+}
+
+// Abort ends the work for one request id. The server aborts every id that begins
+// with rid, and answers 200 whether it knows one or not.
+func (c *Client) Abort(ctx context.Context, rid string) error {
+	if rid == "" {
+		return errors.New("sglang: abort: empty rid would abort everything")
+	}
+	body, err := json.Marshal(map[string]string{"rid": rid})
+	if err != nil {
+		return err
+	}
+	_, _, err = c.exchange(ctx, http.MethodPost, "/abort_request", body)
+	return err
+}
+
+// maxModelConfigBytes bounds what is read of a model's config.json; real ones have a
+// few KiB.
+const maxModelConfigBytes = 1 << 20
+
+// VocabSize returns how many token ids the served model knows, or 0 if that is
+// unknown. No endpoint of SGLang 0.5.23 says it. The simulator does, and so does
+// config.json in the model's folder if proxy and SGLang share a disk.
+func VocabSize(info ServerInfo) int {
+	if info.Simulator != nil {
+		return info.Simulator.VocabSize
+	}
+	if !filepath.IsAbs(info.ModelPath) {
+		return 0 // a name on a model hub, or a folder relative to SGLang's own
+	}
+	f, err := os.Open(filepath.Join(info.ModelPath, "config.json"))
+	if err != nil {
+		return 0
+	}
+	defer f.Close() //nolint:errcheck // only read
+	var config struct {
+		VocabSize  int `json:"vocab_size"`
+		TextConfig struct {
+			VocabSize int `json:"vocab_size"`
+		} `json:"text_config"` // of models with several parts
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxModelConfigBytes))
+	if err != nil || unmarshal(data, &config) != nil {
+		return 0
+	}
+	if config.VocabSize > 0 {
+		return config.VocabSize
+	}
+	return max(0, config.TextConfig.VocabSize)
+}

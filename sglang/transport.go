@@ -1,0 +1,173 @@
+package sglang
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// The server closes a connection that was idle for 5 s (uvicorn's default,
+	// measured). Closing it sooner here avoids most sends on a closing connection;
+	// send repeats the others.
+	idleTimeout = 4 * time.Second
+	dialTimeout = 5 * time.Second
+)
+
+// Transport returns a transport with the settings that suit SGLang. It limits
+// neither connections nor the time to an answer: batches in flight are limited
+// elsewhere, and contexts end calls.
+func Transport() *http.Transport {
+	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout: dialTimeout,
+		IdleConnTimeout:     idleTimeout,
+		MaxIdleConns:        0,    // no limit
+		MaxIdleConnsPerHost: 4096, // the default of 2 would dial anew for nearly every call
+		DisableCompression:  true, // answers are small, and loopback is not the bottleneck
+		WriteBufferSize:     64 << 10,
+		ReadBufferSize:      16 << 10,
+	}
+}
+
+// body is the body of one request, with what is known of how it was sent.
+type body struct {
+	data []byte // nil: none
+
+	sent    atomic.Bool  // part of the request may have reached the server
+	writing atomic.Int32 // attempts that net/http may still be writing
+}
+
+// bodies are reused: a list of sixteen prompts of 8 KiB is 170 KiB, which would be
+// garbage after each call.
+var bodies = sync.Pool{New: func() any { return new(body) }}
+
+// maxKeptBody is the longest body that is kept for reuse, bytes.
+const maxKeptBody = 4 << 20
+
+// newBody returns a body without data.
+func newBody() *body { return bodies.Get().(*body) }
+
+// release gives the body up after its call has ended. If the answer came early or the
+// call was cancelled, net/http may still read the body: then the garbage collector
+// gets it.
+func (b *body) release() {
+	if b.writing.Load() > 0 || cap(b.data) > maxKeptBody {
+		return
+	}
+	b.data = b.data[:0]
+	b.sent.Store(false)
+	bodies.Put(b)
+}
+
+// open sends one request and returns its answer, which has status 200. The caller
+// closes its body.
+func (c *Client) open(ctx context.Context, method, path string, b *body) (*http.Response, error) {
+	where := whereOf(method, path)
+	res, err := c.send(ctx, method, path, b)
+	if err != nil {
+		return nil, transportError(ctx, where, b.sent.Load(), err)
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
+	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
+	data, err := c.readAll(ctx, where, res)
+	if err != nil {
+		return nil, err
+	}
+	return nil, errorFromBody(where, res.StatusCode, data)
+}
+
+// send sends a request until an answer begins or the call fails for good. A request
+// that a kept-alive connection lost, because the server was closing it, is sent again:
+// prefill, abort and flush are all safe to repeat. A new connection is never tried
+// twice, so this ends.
+//
+// net/http repeats by itself what is lost while it reads (newRequest marks the request
+// as repeatable for that). It gives up if the connection is reset while the body is
+// being written (Go 1.26, persistConn.shouldRetryRequest): with a batch of 256 KiB that
+// is about every second time.
+func (c *Client) send(ctx context.Context, method, path string, b *body) (*http.Response, error) {
+	for {
+		var kept, answered atomic.Bool // atomic: the hooks run on net/http's goroutines
+		req, err := c.newRequest(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GetConn:              func(string) { kept.Store(false); b.writing.Add(1) },
+			GotConn:              func(i httptrace.GotConnInfo) { kept.Store(i.Reused) },
+			GotFirstResponseByte: func() { answered.Store(true) },
+			WroteHeaders:         func() { b.sent.Store(true) },
+			WroteRequest:         func(httptrace.WroteRequestInfo) { b.writing.Add(-1) },
+		}), method, path, b.data)
+		if err != nil {
+			return nil, err
+		}
+		res, err := c.client.Do(req)
+		if err == nil || !kept.Load() || answered.Load() || ctx.Err() != nil {
+			return res, err
+		}
+	}
+}
+
+func (c *Client) newRequest(ctx context.Context, method, path string, data []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	if data != nil {
+		req.Header.Set("Content-Type", jsonType)
+	}
+	// A nil value is not sent; it tells net/http that repeating is safe: see send.
+	req.Header["Idempotency-Key"] = nil
+	if c.header != nil {
+		c.header(ctx, req.Header)
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	return req, nil
+}
+
+// trustedLength is how much of an announced length is allocated before it arrives,
+// bytes.
+const trustedLength = 1 << 20
+
+func (c *Client) readAll(ctx context.Context, where string, res *http.Response) ([]byte, error) {
+	data := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(0, res.ContentLength), trustedLength)))
+	_, err := data.ReadFrom(io.LimitReader(res.Body, c.limit+1))
+	switch {
+	case err != nil:
+		return nil, cutShort(ctx, where, err)
+	case int64(data.Len()) > c.limit:
+		return nil, c.tooLong(where, res.StatusCode)
+	}
+	return data.Bytes(), nil
+}
+
+// transportError is the error of a call that brought no whole answer.
+func transportError(ctx context.Context, where string, sent bool, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("sglang: %s: %w", where, ctx.Err())
+	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err // the URL is known, and may hold more than it should
+	}
+	return &Error{Where: where, Kind: KindUnreachable, Message: err.Error(), Sent: sent, cause: err}
+}
+
+func cutShort(ctx context.Context, where string, err error) error {
+	return transportError(ctx, where, true, fmt.Errorf("the answer was cut short: %w", err))
+}
+
+func (c *Client) tooLong(where string, status int) *Error {
+	return &Error{Where: where, Status: status, Kind: KindTooLong, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
+}
