@@ -104,7 +104,7 @@ func TestCommandsNamePackagesAndTestsThatExist(t *testing.T) {
 // testNames are the names of all tests, benchmarks and fuzz targets, a line each.
 func testNames(t *testing.T) string {
 	t.Helper()
-	function := regexp.MustCompile(`(?m)^func (?:Test|Benchmark|Fuzz)(\w+)\(`)
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
 	var names strings.Builder
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
