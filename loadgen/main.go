@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"paceline/loadgen/cli"
 )
 
 // Exit statuses.
@@ -74,7 +77,7 @@ type subcommand struct {
 	stops bool   // it ends its work after a signal; others end at once
 
 	// define defines the flags, and returns what runs the subcommand once they are set.
-	define func(f *flagSet) runner
+	define func(f *cli.FlagSet) runner
 }
 
 // runner runs a subcommand with the arguments that stand after its flags.
@@ -94,7 +97,7 @@ var subcommands = map[string]subcommand{
 func (c subcommand) run(ctx context.Context, name string, args []string, in io.Reader, out io.Writer) error {
 	f := newFlagSet(name)
 	r := c.define(f)
-	switch err := f.parse(args, out); {
+	switch err := f.Read(args, out); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
@@ -105,6 +108,15 @@ func (c subcommand) run(ctx context.Context, name string, args []string, in io.R
 		return inputError{fmt.Errorf("%s: must be given %s, got %d arguments", name, c.args, f.NArg())}
 	}
 	return r(ctx, f.Args(), in, out)
+}
+
+//go:embed help
+var helpFiles embed.FS
+
+// newFlagSet returns a flag set whose help begins with help/NAME.txt.
+func newFlagSet(name string) *cli.FlagSet {
+	usage, _ := helpFiles.ReadFile("help/" + name + ".txt") // a test reads each
+	return cli.New(name, string(usage))
 }
 
 // sameSignal is how soon a signal may come twice for one wish: timeout(1) and others send it to

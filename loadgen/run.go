@@ -75,7 +75,7 @@ func execute(ctx context.Context, o options) error {
 	sw := &sweep.Sweep{
 		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Progress: new(sweep.Progress), Log: log,
 	}
-	r.Runs, err = measure(ctx, sw, j, o.startAt)
+	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
 	return finish(ctx, o, r, out, err, log)
@@ -114,7 +114,7 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 }
 
 // measure runs the sweep, shows its progress and records each run.
-func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt startTime) ([]report.Run, error) {
+func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt time.Time) ([]report.Run, error) {
 	line := newLine(os.Stderr, sw.Progress)
 	showing, stop := context.WithCancel(ctx)
 	var shown sync.WaitGroup
@@ -125,7 +125,7 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt s
 		if err := sw.WarmUp(ctx); err != nil {
 			return j.Kept, err
 		}
-		if err := startAt.wait(ctx); err != nil {
+		if err := awaitStart(ctx, startAt); err != nil {
 			return j.Kept, err
 		}
 	}
@@ -135,17 +135,18 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt s
 	}}.Run(ctx)
 }
 
-// wait returns at the start time. It refuses a time that passed while this process got ready.
-func (s *startTime) wait(ctx context.Context) error {
-	if s.IsZero() {
+// awaitStart returns at a time; the zero time is now. It refuses a time that passed while this
+// process got ready.
+func awaitStart(ctx context.Context, t time.Time) error {
+	if t.IsZero() {
 		return nil
 	}
-	if err := s.passed(); err != nil {
+	if err := checkStart(t); err != nil {
 		return inputError{fmt.Errorf("%w: getting ready took longer", err)}
 	}
-	fmt.Fprintf(os.Stderr, "ready; measuring begins at %s\n", s)
+	fmt.Fprintf(os.Stderr, "ready; measuring begins at %s\n", t.Format(time.RFC3339))
 	select {
-	case <-time.After(time.Until(s.Time)):
+	case <-time.After(time.Until(t)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

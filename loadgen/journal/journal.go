@@ -123,7 +123,7 @@ func Resume(dir string, plan sweep.Plan, b Beginning, ended bool) (*Journal, err
 		}
 	}
 	j.Kept = plan.WholeCells(j.Runs)
-	if j.requests, err = keepRequests(filepath.Join(dir, RequestsFile), j.Kept); err != nil {
+	if j.requests, err = keepRequests(dir, j.Kept); err != nil {
 		return nil, errors.Join(err, runs.Close())
 	}
 	return j, nil
@@ -134,7 +134,12 @@ func (j *Journal) resume(plan sweep.Plan, b Beginning, ended bool) error {
 	if err != nil {
 		return err
 	}
-	to := change{Flags: moreRepeats(held.Facts, plan.Repeats)}
+	var to change
+	for _, f := range held.Facts { // measured repeats stay valid with more, because the order of each is drawn in turn
+		if had, err := strconv.Atoi(f.Value); f.Name == "-repeats" && err == nil && plan.Repeats > had {
+			to.Flags = []Fact{{Name: f.Name, Value: strconv.Itoa(plan.Repeats)}}
+		}
+	}
 	if d := Differences(held.Facts, b.Facts, to.Flags...); len(d) > 0 {
 		return fmt.Errorf("another sweep than this: %s", summary(d))
 	}
@@ -150,17 +155,6 @@ func (j *Journal) resume(plan sweep.Plan, b Beginning, ended bool) error {
 	held.resume(b.At, to)
 	j.Contents = held
 	return j.write(entry{Resumed: &b.At, Changed: &to})
-}
-
-// moreRepeats returns the flag -repeats if it has grown. The repeats that are measured stay
-// valid, because the order of each is drawn in turn. With fewer it is another sweep.
-func moreRepeats(held []Fact, repeats int) []Fact {
-	for _, f := range held {
-		if had, err := strconv.Atoi(f.Value); f.Name == "-repeats" && err == nil && repeats > had {
-			return []Fact{{Name: f.Name, Value: strconv.Itoa(repeats)}}
-		}
-	}
-	return nil
 }
 
 // Measured writes a run and its requests. They are on the disk when it returns.

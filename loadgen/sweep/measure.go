@@ -30,32 +30,40 @@ type measurement struct {
 // durations are times of the report.
 type durations []time.Duration
 
-// summary describes the durations, in seconds.
-func (d durations) summary() stats.Summary {
+// describe returns the summary of the durations, in seconds, and their histogram.
+func (d durations) describe() (stats.Summary, *stats.Histogram) {
 	seconds := make([]float64, len(d))
 	for i, one := range d {
 		seconds[i] = one.Seconds()
 	}
-	return stats.Summarize(seconds)
+	return stats.Summarize(seconds), stats.NewHistogram(d...)
 }
 
-// report returns the figures of the run: only answers received in full count, tokens are
-// the server's count, and times are multiplied by the speed of the simulated clock.
+// report returns the figures of the run: only answers received in full count, tokens are the
+// server's count, and times are multiplied by the speed of the simulated clock.
 func (m measurement) report() report.Run {
 	run := report.Run{
 		Setting: m.setting.Name(), Mode: string(m.setting.Mode), BatchSize: m.setting.BatchSize,
 		Phase: string(m.phase), Repeat: m.repeat, StartedAt: m.started,
 		Total: len(m.samples), WallSeconds: m.seconds(m.wall),
 		Errors: map[string]int{}, ReleaseReasons: map[string]int{},
+		Arrivals: &report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()},
 	}
 	var latency, queueWait durations
-	batches := map[string]target.Answer{} // one answer of each batch
+	var due dueTimes
+	batches := map[string]target.Answer{} // one answer of each
 	var traces []report.Trace
 	for i, s := range m.samples {
 		if m.warmsUp(s) {
 			run.Total--
+			run.Arrivals.WarmUp++
 			continue
 		}
+		if s.dropped {
+			run.Arrivals.Dropped++
+			continue
+		}
+		m.addDue(&due, run.Arrivals, s)
 		if s.answer.TraceID != "" {
 			traces = append(traces, m.trace(i))
 		}
@@ -90,46 +98,40 @@ func (m measurement) report() report.Run {
 		run.RequestThroughput = float64(run.Completed) / run.WallSeconds
 		run.InputTokenThroughput = float64(run.PromptTokens) / run.WallSeconds
 	}
-	run.Latency, run.QueueWait = latency.summary(), queueWait.summary()
-	run.LatencyHistogram, run.QueueWaitHistogram = stats.NewHistogram(latency...), stats.NewHistogram(queueWait...)
-	run.Arrivals = m.arrivals()
+	run.Latency, run.LatencyHistogram = latency.describe()
+	run.QueueWait, run.QueueWaitHistogram = queueWait.describe()
+	a := run.Arrivals
+	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = due.latency.describe()
+	a.SendDelay, a.SendDelayHistogram = due.delay.describe()
+	a.OwnDelay, a.OwnDelayHistogram = due.own.describe()
 	run.ProcessCPUSeconds, run.SchedulerWait = m.after.since(m.before)
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total
 	return run
 }
 
-// arrivals compares when the requests were sent with when they were due.
-func (m measurement) arrivals() *report.Arrivals {
-	a := report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()}
-	var latency, delay, own durations
-	for _, s := range m.samples {
-		switch {
-		case m.warmsUp(s):
-			a.WarmUp++
-			continue
-		case s.dropped:
-			a.Dropped++
-			continue
-		case s.intended.IsZero():
-			continue
-		}
-		after := s.at.Sub(s.intended)
-		delay, own = append(delay, m.scaled(after)), append(own, m.scaled(max(0, after-s.held)))
-		if s.err == nil {
-			latency = append(latency, m.scaled(after+s.latency))
-		}
-		if m.arrival.Open() && m.scaled(after) > m.arrival.LateAfter {
-			a.Late++
-			if m.scaled(after-s.held) > m.arrival.LateAfter {
-				a.LateByItself++
-			}
+// dueTimes compare when requests were sent and answered with when they were due.
+type dueTimes struct {
+	latency, delay durations
+	own            durations // the part of delay that is nobody else's slowness
+}
+
+func (m measurement) addDue(d *dueTimes, a *report.Arrivals, s sample) {
+	if s.intended.IsZero() {
+		return
+	}
+	after := s.at.Sub(s.intended)
+	delay, own := m.scaled(after), m.scaled(after-s.held)
+	d.delay, d.own = append(d.delay, delay), append(d.own, max(0, own))
+	if s.err == nil {
+		d.latency = append(d.latency, m.scaled(after+s.latency))
+	}
+	if m.arrival.Open() && delay > m.arrival.LateAfter {
+		a.Late++
+		if own > m.arrival.LateAfter {
+			a.LateByItself++
 		}
 	}
-	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = latency.summary(), stats.NewHistogram(latency...)
-	a.SendDelay, a.SendDelayHistogram = delay.summary(), stats.NewHistogram(delay...)
-	a.OwnDelay, a.OwnDelayHistogram = own.summary(), stats.NewHistogram(own...)
-	return &a
 }
 
 // requests returns a line for each request that was sent or dropped.
