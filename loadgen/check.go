@@ -45,13 +45,13 @@ var checkCommand = subcommand{
 		cli.Define(f, &c.shared, firstTurnShared, "shared-tokens", "tokens at the beginning of all prompts, where none were counted")
 		return func(_ context.Context, args []string, in io.Reader, out io.Writer) error {
 			if err := c.complete(device, model); err != nil {
-				return inputError{err}
+				return err
 			}
 			claims, err := c.claims(args[0], in)
 			if err != nil {
-				return inputError{err}
+				return err
 			}
-			return c.judge(out, claims)
+			return failed(c.judge(out, claims))
 		}
 	},
 }

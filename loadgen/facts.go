@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,24 +66,20 @@ func newConfig(o options) report.Config {
 	}
 	for _, s := range p.Settings {
 		c.Settings = append(c.Settings, s.Name())
-		if s.Mode == sweep.ModeFixed {
-			c.MaxInFlights = with(c.MaxInFlights, s.MaxInFlight)
-			c.MaxWaitsSeconds = with(c.MaxWaitsSeconds, s.MaxWait.Seconds())
-			c.Orders = with(c.Orders, string(s.Order))
+	}
+	if len(o.sizes.Value) > 0 {
+		c.MaxInFlights = sweep.Distinct(o.maxInFlight.Value)
+		for _, wait := range sweep.Distinct(o.maxWait.Value) {
+			c.MaxWaitsSeconds = append(c.MaxWaitsSeconds, wait.Seconds())
+		}
+		for _, order := range sweep.Distinct(o.orders.Value) {
+			c.Orders = append(c.Orders, string(order))
 		}
 	}
 	for _, phase := range p.Phases {
 		c.Phases = append(c.Phases, string(phase))
 	}
 	return c
-}
-
-// with returns the list with v in it.
-func with[T comparable](list []T, v T) []T {
-	if slices.Contains(list, v) {
-		return list
-	}
-	return append(list, v)
 }
 
 // announce says on the terminal what is about to be measured.

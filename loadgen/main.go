@@ -80,7 +80,8 @@ type subcommand struct {
 	define func(f *cli.FlagSet) runner
 }
 
-// runner runs a subcommand with the arguments that stand after its flags.
+// runner runs a subcommand with the arguments that stand after its flags. An error is one of the
+// input, but for those of failed.
 type runner func(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 
 var subcommands = map[string]subcommand{
@@ -107,7 +108,23 @@ func (c subcommand) run(ctx context.Context, name string, args []string, in io.R
 	case c.args != "" && (f.NArg() == 0 || c.most > 0 && f.NArg() != c.most):
 		return inputError{fmt.Errorf("%s: must be given %s, got %d arguments", name, c.args, f.NArg())}
 	}
-	return r(ctx, f.Args(), in, out)
+	err := r(ctx, f.Args(), in, out)
+	if err == nil || errors.As(err, new(failure)) {
+		return err
+	}
+	return inputError{err}
+}
+
+// failure is an error of a subcommand that is none of the input.
+type failure struct{ error }
+
+func (e failure) Unwrap() error { return e.error }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure{err}
 }
 
 //go:embed help
@@ -152,9 +169,8 @@ func fail(err error) int {
 		return exitOK
 	}
 	printError(err)
-	var bad inputError
 	switch {
-	case errors.As(err, &bad):
+	case errors.As(err, new(inputError)):
 		return exitBadInput
 	case errors.Is(err, errThreshold):
 		return exitThreshold

@@ -18,37 +18,14 @@ import (
 
 const resultsFile = "results.json"
 
-// output says where a report is written.
-type output struct {
-	dir    string // empty: a new directory in results, named after the time
-	resume bool   // dir holds the sweep that goes on
-	suffix string // of a new directory
-}
-
-func (o options) output() output {
+// makeOutput makes the directory of a report: a new one in results, named after the time, if dir
+// is empty. It spares a directory in which a sweep has measured what it has not reported.
+func makeOutput(dir, suffix string) (string, error) {
 	switch {
-	case o.resume != "":
-		return output{dir: o.resume, resume: true}
-	case o.part.Of > 0: // other shards may begin in the same second
-		return output{dir: o.out, suffix: fmt.Sprintf("-shard-%d", o.part.Index)}
-	}
-	return output{dir: o.out}
-}
-
-// makeSweepOutput makes the directory for a sweep. It spares a directory in which another sweep
-// has measured what it has not reported.
-func makeSweepOutput(o output) (string, error) {
-	if !o.resume && o.dir != "" && unfinished(o.dir) {
-		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: go on with it by -resume %s, or name another directory", o.dir, o.dir)
-	}
-	return makeOutput(o)
-}
-
-// makeOutput makes the directory of a report.
-func makeOutput(o output) (string, error) {
-	dir := o.dir
-	if dir == "" {
-		dir = filepath.Join("results", time.Now().Format("20060102-150405")+o.suffix)
+	case dir == "":
+		dir = filepath.Join("results", time.Now().Format("20060102-150405")+suffix)
+	case unfinished(dir):
+		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: go on with it by -resume %s, or name another directory", dir, dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
@@ -77,8 +54,11 @@ func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logge
 		}
 	}
 	var errs []error
-	if cells := r.Latencies(); len(cells) > 0 {
-		errs = append(errs, writeLatencies(filepath.Join(out, "latency"), cells))
+	cells := r.Latencies()
+	for _, c := range cells { // as HdrHistogram's tools read them
+		errs = append(errs, writeFile(filepath.Join(out, "latency", c.Name()+".hgrm"), func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
+	}
+	if len(cells) > 0 {
 		r.Files = append(r.Files, "latency/*.hgrm")
 	}
 	digest, err := readDigest(out)
@@ -116,19 +96,12 @@ func writePages(r report.Report, digest report.Digest, lang phrase.Language, out
 	)
 }
 
-// writeLatencies writes the latencies of each cell as HdrHistogram's tools read them.
-func writeLatencies(dir string, cells []report.Latencies) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// writeFile writes a file, and makes its directory.
+func writeFile(path string, write func(*os.File) error) error {
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err != nil {
 		return fmt.Errorf("-out: %w", err)
 	}
-	var errs []error
-	for _, c := range cells {
-		errs = append(errs, writeFile(filepath.Join(dir, c.Name()+".hgrm"), func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
-	}
-	return errors.Join(errs...)
-}
-
-func writeFile(path string, write func(*os.File) error) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("-out: %w", err)
@@ -187,16 +160,13 @@ var compareCommand = subcommand{
 		return func(_ context.Context, args []string, _ io.Reader, out io.Writer) error {
 			before, err := readResults(args[0])
 			if err != nil {
-				return inputError{err}
+				return err
 			}
 			after, err := readResults(args[1])
 			if err != nil {
-				return inputError{err}
+				return err
 			}
-			if err := report.WriteComparison(out, before, after); err != nil {
-				return inputError{err}
-			}
-			return nil
+			return report.WriteComparison(out, before, after)
 		}
 	},
 }
@@ -207,75 +177,64 @@ var mergeCommand = subcommand{
 	define: func(f *cli.FlagSet) runner {
 		var dir string
 		cli.Define(f, &dir, "", "out", "`directory` for the joined report (default results/<time>)")
-		return func(_ context.Context, args []string, _ io.Reader, _ io.Writer) error { return mergeReports(args, dir) }
+		return func(_ context.Context, shards []string, _ io.Reader, _ io.Writer) error {
+			reports, requests := make([]report.Report, len(shards)), make([][]report.Request, len(shards))
+			for i, shard := range shards {
+				var err error
+				if reports[i], err = readResults(shard); err != nil {
+					return err
+				}
+				if requests[i], err = journal.ReadRequests(shard); err != nil {
+					return err
+				}
+			}
+			merged, all, err := report.Merge(reports, requests)
+			if err != nil {
+				return fmt.Errorf("merge: %w", err)
+			}
+			if dir, err = makeOutput(dir, ""); err != nil {
+				return err
+			}
+			err = writeFile(filepath.Join(dir, journal.RequestsFile), func(f *os.File) error { return report.WriteRequests(f, all) })
+			return failed(errors.Join(err, conclude(merged, phrase.English, dir, slog.New(slog.DiscardHandler))))
+		}
 	},
-}
-
-func mergeReports(shards []string, dir string) error {
-	reports, requests := make([]report.Report, len(shards)), make([][]report.Request, len(shards))
-	for i, shard := range shards {
-		var err error
-		if reports[i], err = readResults(shard); err != nil {
-			return inputError{err}
-		}
-		if requests[i], err = journal.ReadRequests(shard); err != nil {
-			return inputError{err}
-		}
-	}
-	merged, all, err := report.Merge(reports, requests)
-	if err != nil {
-		return inputError{fmt.Errorf("merge: %w", err)}
-	}
-	if dir, err = makeSweepOutput(output{dir: dir}); err != nil {
-		return inputError{err}
-	}
-	err = writeFile(filepath.Join(dir, journal.RequestsFile), func(f *os.File) error { return report.WriteRequests(f, all) })
-	if err != nil {
-		return err
-	}
-	return conclude(merged, phrase.English, dir, slog.New(slog.DiscardHandler))
 }
 
 // reportCommand writes the pages of a report again.
 var reportCommand = subcommand{
 	args: "the directory of one report", most: 1,
 	define: func(f *cli.FlagSet) runner {
-		var language, dir string
+		var language, to string
 		cli.Define(f, &language, string(phrase.English), "lang", "`language` of the report: en or zh")
-		cli.Define(f, &dir, "", "out", "`directory` to write to (default: where the report is)")
+		cli.Define(f, &to, "", "out", "`directory` to write to (default: where the report is)")
 		return func(_ context.Context, args []string, _ io.Reader, out io.Writer) error {
 			lang, err := phrase.Named(language)
 			if err != nil {
-				return inputError{fmt.Errorf("-lang: %w", err)}
+				return fmt.Errorf("-lang: %w", err)
 			}
-			return rewrite(out, args[0], dir, lang)
+			from := args[0]
+			r, err := readResults(from)
+			if err != nil {
+				return err
+			}
+			if info, err := os.Stat(from); err == nil && !info.IsDir() {
+				from = filepath.Dir(from)
+			}
+			digest, err := readDigest(from)
+			if err != nil {
+				return err
+			}
+			if to == "" {
+				to = from
+			}
+			err = errors.Join(writePages(r, digest, lang, to), report.WriteTerminal(out, r, lang))
+			if err == nil {
+				_, err = fmt.Fprintf(out, "\n%s\n", phrase.Say("report: %s", filepath.Join(to, "report.html")).In(lang))
+			}
+			return failed(err)
 		}
 	},
-}
-
-func rewrite(w io.Writer, from, to string, lang phrase.Language) error {
-	r, err := readResults(from)
-	if err != nil {
-		return inputError{err}
-	}
-	if info, err := os.Stat(from); err == nil && !info.IsDir() {
-		from = filepath.Dir(from)
-	}
-	digest, err := readDigest(from)
-	if err != nil {
-		return inputError{err}
-	}
-	if to == "" {
-		to = from
-	}
-	if to, err = makeOutput(output{dir: to}); err != nil {
-		return inputError{err}
-	}
-	if err := errors.Join(writePages(r, digest, lang, to), report.WriteTerminal(w, r, lang)); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "\n%s\n", phrase.Say("report: %s", filepath.Join(to, "report.html")).In(lang))
-	return err
 }
 
 // schemaCommand prints the JSON Schema of results.json.
@@ -283,7 +242,7 @@ var schemaCommand = subcommand{
 	define: func(*cli.FlagSet) runner {
 		return func(_ context.Context, _ []string, _ io.Reader, out io.Writer) error {
 			_, err := out.Write(report.Schema)
-			return err
+			return failed(err)
 		}
 	},
 }

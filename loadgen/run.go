@@ -28,9 +28,15 @@ func execute(ctx context.Context, o options) error {
 	if err := o.part.Plan(o.plan).ValidateFor(o.part.Prompts(l.Prompts)); err != nil {
 		return inputError{err}
 	}
-	out, err := makeSweepOutput(o.output())
-	if err != nil {
-		return inputError{err}
+	out := o.resume
+	if out == "" {
+		suffix := ""
+		if o.part.Of > 0 { // other shards may begin in the same second
+			suffix = fmt.Sprintf("-shard-%d", o.part.Index)
+		}
+		if out, err = makeOutput(o.out, suffix); err != nil {
+			return inputError{err}
+		}
 	}
 	log, closeLog, err := openLog(out)
 	if err != nil {

@@ -30,17 +30,17 @@ var simulateCommand = subcommand{
 		return func(ctx context.Context, _ []string, _ io.Reader, out io.Writer) error {
 			simulator, p, err := newSimulator(profile, speed)
 			if err != nil {
-				return inputError{err}
+				return err
 			}
 			url, err := simulator.Listen(listen)
 			if err != nil {
-				return errors.Join(fmt.Errorf("-listen: %w", err), simulator.Close())
+				return failed(errors.Join(fmt.Errorf("-listen: %w", err), simulator.Close()))
 			}
 			_, err = fmt.Fprintf(out, "simulating SGLang at %s: %s, %s\n", url, p.Model, p.Device)
 			if err == nil {
 				<-ctx.Done()
 			}
-			return errors.Join(err, simulator.Close())
+			return failed(errors.Join(err, simulator.Close()))
 		}
 	},
 }
@@ -82,13 +82,13 @@ var calibrateCommand = subcommand{
 		return func(ctx context.Context, _ []string, _ io.Reader, out io.Writer) error {
 			switch {
 			case o.Repeats < 1:
-				return inputError{fmt.Errorf("-repeats: must be at least 1, got %d", o.Repeats)}
+				return fmt.Errorf("-repeats: must be at least 1, got %d", o.Repeats)
 			case o.Tokens < 128:
-				return inputError{fmt.Errorf("-tokens: must be at least 128, got %d", o.Tokens)}
+				return fmt.Errorf("-tokens: must be at least 128, got %d", o.Tokens)
 			}
 			client, err := newClient(url, keyFile, nil)
 			if err != nil {
-				return inputError{err}
+				return err
 			}
 			defer client.CloseIdle()
 			return runCalibration(ctx, client, o, path, out)
@@ -104,17 +104,17 @@ func runCalibration(ctx context.Context, client *sglang.Client, o calibrate.Opti
 	}
 	r, err := calibrate.Run(ctx, client, o)
 	if err != nil {
-		return orInterrupted(ctx, err)
+		return failed(orInterrupted(ctx, err))
 	}
 	data, err := json.MarshalIndent(r.Profile, "", "  ")
 	if err != nil {
-		return err
+		return failed(err)
 	}
 	if err := os.WriteFile(path, append(data, '\n'), 0o600); err != nil {
-		return inputError{fmt.Errorf("-out: %w", err)}
+		return fmt.Errorf("-out: %w", err)
 	}
 	_, err = fmt.Fprintf(out, "%swritten to %s\n", r, path)
-	return err
+	return failed(err)
 }
 
 // describeCommand compares generated trajectories with published figures and with a file.
@@ -130,19 +130,19 @@ var describeCommand = subcommand{
 		cli.Define(f, &path, "", "out", "`file` for the generated trajectories, JSON lines in R2E-Gym's form")
 		return func(_ context.Context, _ []string, _ io.Reader, out io.Writer) error {
 			if count < 1 {
-				return inputError{fmt.Errorf("-n: must be at least 1, got %d", count)}
+				return fmt.Errorf("-n: must be at least 1, got %d", count)
 			}
 			generated := trajectory.Generate(count, seed)
 			if path != "" {
 				if err := writeFile(path, func(f *os.File) error { return trajectory.Write(f, generated) }); err != nil {
-					return inputError{err}
+					return err
 				}
 			}
 			all := []trajectory.Described{{Name: fmt.Sprintf("generated, %d trajectories, seed %d", count, seed), Trajectories: generated}}
 			if file != "" {
 				read, err := trajectory.ReadFile(file)
 				if err != nil {
-					return inputError{fmt.Errorf("-trajectories: %w", err)}
+					return fmt.Errorf("-trajectories: %w", err)
 				}
 				all = append(all, trajectory.Described{Name: fmt.Sprintf("%s, %d trajectories", filepath.Base(file), len(read)), Trajectories: read})
 			}
@@ -157,14 +157,14 @@ func describe(out io.Writer, all []trajectory.Described, tokens string) error {
 	if tokens != "" {
 		t, err := tokenizer.Load(tokens)
 		if err != nil {
-			return inputError{fmt.Errorf("-tokenizer: %w", err)}
+			return fmt.Errorf("-tokenizer: %w", err)
 		}
 		length = func(text string) int { return len(t.Encode(text)) }
 		how = "Tokens are counted by " + filepath.Base(tokens) + "."
 	}
 	if err := trajectory.Describe(out, all, length); err != nil {
-		return err
+		return failed(err)
 	}
 	_, err := fmt.Fprintf(out, "\n%s A dash: unknown.\n", how)
-	return err
+	return failed(err)
 }

@@ -187,7 +187,7 @@ func (s Setting) Name() string {
 // Multiply returns a fixed setting for each combination. Each list must hold a value; a value
 // that is given twice counts once.
 func Multiply(sizes, inFlight []int, waits []time.Duration, orders []Order) (all []Setting) {
-	sizes, inFlight, waits, orders = distinct(sizes), distinct(inFlight), distinct(waits), distinct(orders)
+	sizes, inFlight, waits, orders = Distinct(sizes), Distinct(inFlight), Distinct(waits), Distinct(orders)
 	for _, size := range sizes {
 		for _, n := range inFlight {
 			for _, wait := range waits {
@@ -210,8 +210,8 @@ func Multiply(sizes, inFlight []int, waits []time.Duration, orders []Order) (all
 	return all
 }
 
-// distinct returns the values without repetitions, in their order.
-func distinct[T comparable](values []T) (kept []T) {
+// Distinct returns the values without repetitions, in their order.
+func Distinct[T comparable](values []T) (kept []T) {
 	for _, v := range values {
 		if !slices.Contains(kept, v) {
 			kept = append(kept, v)
