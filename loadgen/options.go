@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -114,21 +114,21 @@ func (o *options) arrivalFlags(f *cli.FlagSet) {
 
 func (o *options) settingFlags(f *cli.FlagSet) {
 	f.Title("What is measured")
-	numbers := cli.List(strconv.Atoi, "is not a whole number")
-	cli.Define(f, &o.sizes, cli.Parse("1,2,4,8,16", numbers), "sizes", "batch sizes to measure, separated by commas")
+	const number = "is not a whole number"
+	cli.Define(f, &o.sizes, cli.Parse("1,2,4,8,16", cli.List(0, strconv.Atoi, number)), "sizes", "batch sizes to measure, separated by commas")
 	cli.Define(f, &o.unbatched, true, "unbatched", "measure single calls too: no waiting, no in-flight cap")
 	cli.Define(f, &o.auto, true, "auto", "measure the mode that chooses by itself too")
 	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure straight to SGLang too, without a proxy")
 	cli.Define(f, &o.plan.Repeats, 3, "repeats", "how often each setting is measured") // the fewest that show a spread
 	cli.Define(f, &o.stopWhen, cli.Parse("0", readShare), "stop-when", fmt.Sprintf("end a setting's repeats once the 95 %% interval of its throughput reaches no "+
 		"further than this `share` to either side, such as 2%%, but not before %d; -repeats is the most. 0: never", stats.FewestForInterval))
-	cli.Define(f, &o.maxInFlight, cli.Parse("2", numbers), "max-in-flight", // the proxy's own default
+	cli.Define(f, &o.maxInFlight, cli.Parse("2", cli.List(1, strconv.Atoi, number)), "max-in-flight", // the proxy's own default
 		"batches at SGLang at once; several, separated by commas, measure each batch size at each")
-	cli.Define(f, &o.maxWait, cli.Parse("5ms", cli.List(time.ParseDuration, "is not a time such as 5ms")), "max-wait", // the proxy's own default
+	cli.Define(f, &o.maxWait, cli.Parse("5ms", cli.List(1, time.ParseDuration, "is not a time such as 5ms")), "max-wait", // the proxy's own default
 		"longest wait for a batch to fill; several, separated by commas, as -max-in-flight")
-	cli.Define(f, &o.orders, cli.Parse("fifo", cli.List(cli.Word[sweep.Order], "")), "order", // a plain control
+	cli.Define(f, &o.orders, cli.Parse("fifo", cli.List(1, cli.Word[sweep.Order], "")), "order", // a plain control
 		"order in which waiting requests are released, for fixed sizes: fifo, prefix (along shared prefixes, one leader first) or both")
-	cli.Define(f, &o.phases, cli.Parse("cold,warm", cli.List(cli.Word[sweep.Phase], "")), "phases",
+	cli.Define(f, &o.phases, cli.Parse("cold,warm", cli.List(1, cli.Word[sweep.Phase], "")), "phases",
 		"states of the prefix cache to measure: cold, warm or both. Warm alone fills it unmeasured")
 	cli.Define(f, &o.plan.Timeout, 10*time.Minute, "timeout", "limit of one request") // longer than any pass should queue
 	cli.Define(f, &o.load.Seed, 1, "seed", "seed of the generated trajectories and of the order of settings")
@@ -300,27 +300,14 @@ func (o *options) resumed(given *cli.FlagSet) error {
 
 // complete validates the options and fills in what follows from them.
 func (o *options) complete() error {
-	if err := o.validate(); err != nil {
-		return err
+	lang, err := phrase.Named(o.language)
+	if err != nil {
+		err = fmt.Errorf("-lang: %w", err)
 	}
-	var err error
-	if o.lang, err = phrase.Named(o.language); err != nil {
-		return fmt.Errorf("-lang: %w", err)
-	}
-	if err := o.load.Validate(); err != nil {
-		return err
-	}
-	if err := o.completeLimits(); err != nil {
-		return err
-	}
-	if err := o.completeArrival(); err != nil {
-		return err
-	}
+	o.lang = lang
+	o.completeSettings()
 	o.plan.Seed, o.plan.StopWhen, o.plan.Speed, o.plan.Phases = o.load.Seed, o.stopWhen.Value, 1, o.phases.Value
-	if err := o.completeSettings(); err != nil {
-		return err
-	}
-	return o.plan.Validate()
+	return cmp.Or(o.validate(), err, o.load.Validate(), o.completeLimits(), o.completeArrival(), o.plan.Validate())
 }
 
 func (o *options) validate() error {
@@ -343,7 +330,7 @@ func (o *options) validate() error {
 		return fmt.Errorf("-shard: %d outstanding conversations can't be split into %d shards, see -most-outstanding",
 			o.plan.Arrival.MaxOutstanding, o.part.Of)
 	}
-	return errors.Join(checkStart(o.startAt.Value), o.access.Validate(o.target != ""))
+	return cmp.Or(checkStart(o.startAt.Value), o.access.Validate(o.target != ""))
 }
 
 // completeLimits finds the limits of -device.
@@ -396,17 +383,7 @@ func (o *options) completeArrival() error {
 }
 
 // completeSettings makes the settings of the plan.
-func (o *options) completeSettings() error {
-	switch {
-	case len(o.phases.Value) == 0:
-		return fmt.Errorf("-phases: must name cold, warm or both, got %q", o.phases.Text)
-	case len(o.maxInFlight.Value) == 0:
-		return errors.New("-max-in-flight: must hold a value")
-	case len(o.maxWait.Value) == 0:
-		return errors.New("-max-wait: must hold a value")
-	case len(o.orders.Value) == 0:
-		return errors.New("-order: must hold a value")
-	}
+func (o *options) completeSettings() {
 	p := &o.plan
 	p.Settings = sweep.Multiply(o.sizes.Value, o.maxInFlight.Value, o.maxWait.Value, o.orders.Value)
 	for _, other := range []struct {
@@ -417,7 +394,6 @@ func (o *options) completeSettings() error {
 			p.Settings = append(p.Settings, sweep.Setting{Mode: other.mode, MaxInFlight: o.maxInFlight.Value[0], MaxWait: o.maxWait.Value[0]})
 		}
 	}
-	return nil
 }
 
 // simulated reports whether the simulator in this process is used.

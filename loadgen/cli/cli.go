@@ -152,9 +152,9 @@ func (p *Parsed[T]) Set(text string) (err error) {
 	return err
 }
 
-// List returns a function that reads values separated by commas, and skips empty ones. wrong is
-// what an error says of a value that can't be read.
-func List[T any](read func(string) (T, error), wrong string) func(string) ([]T, error) {
+// List returns a function that reads at least so many values, separated by commas, and skips empty
+// ones. wrong is what an error says of a value that can't be read.
+func List[T any](least int, read func(string) (T, error), wrong string) func(string) ([]T, error) {
 	return func(text string) (values []T, err error) {
 		for field := range strings.SplitSeq(text, ",") {
 			field = strings.TrimSpace(field)
@@ -166,6 +166,9 @@ func List[T any](read func(string) (T, error), wrong string) func(string) ([]T, 
 				return nil, fmt.Errorf("%q %s", field, wrong)
 			}
 			values = append(values, v)
+		}
+		if len(values) < least {
+			return nil, errors.New("must hold a value")
 		}
 		return values, nil
 	}
