@@ -99,8 +99,9 @@ func (o *options) arrivalFlags(f *cli.FlagSet) {
 	f.Title("When it is sent")
 	cli.Define(f, &o.plan.Concurrency, 64, "concurrency", // four full batches of the largest size
 		"callers in the closed loop, the same at every setting")
-	cli.Define(f, &o.rate, cli.Parse("", readRate), "rate", "open loop: conversations that begin in a second, whether others were answered or not; "+
-		"`from..to` goes from one rate to the other (default: closed loop, -concurrency callers)")
+	cli.Define(f, &o.rate, cli.Parse("", readRate), "rate",
+		"open loop: conversations that begin in a second, whether others were answered or not; "+
+			"`from..to` goes from one rate to the other (default: closed loop, -concurrency callers)")
 	cli.Define(f, (*string)(&a.Process), string(sweep.Poisson), "arrival", "with -rate, distances between beginnings: poisson or constant")
 	cli.Define(f, &a.TraceSpeed, 1, "speed", "with -trace, how much faster than recorded")
 	cli.Define(f, &a.MaxOutstanding, sweep.DefaultMaxOutstanding, "most-outstanding",
@@ -120,11 +121,13 @@ func (o *options) settingFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.auto, true, "auto", "measure the mode that chooses by itself too")
 	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure straight to SGLang too, without a proxy")
 	cli.Define(f, &o.plan.Repeats, 3, "repeats", "how often each setting is measured") // the fewest that show a spread
-	cli.Define(f, &o.stopWhen, cli.Parse("0", readShare), "stop-when", fmt.Sprintf("end a setting's repeats once the 95 %% interval of its throughput reaches no "+
-		"further than this `share` to either side, such as 2%%, but not before %d; -repeats is the most. 0: never", stats.FewestForInterval))
+	cli.Define(f, &o.stopWhen, cli.Parse("0", readShare), "stop-when", fmt.Sprintf(
+		"end a setting's repeats once the 95 %% interval of its throughput reaches no further than this `share` to either side, "+
+			"such as 2%%, but not before %d; -repeats is the most. 0: never", stats.FewestForInterval))
 	cli.Define(f, &o.maxInFlight, cli.Parse("2", cli.List(1, strconv.Atoi, number)), "max-in-flight", // the proxy's own default
 		"batches at SGLang at once; several, separated by commas, measure each batch size at each")
-	cli.Define(f, &o.maxWait, cli.Parse("5ms", cli.List(1, time.ParseDuration, "is not a time such as 5ms")), "max-wait", // the proxy's own default
+	waits := cli.List(1, time.ParseDuration, "is not a time such as 5ms")
+	cli.Define(f, &o.maxWait, cli.Parse("5ms", waits), "max-wait", // the proxy's own default
 		"longest wait for a batch to fill; several, separated by commas, as -max-in-flight")
 	cli.Define(f, &o.orders, cli.Parse("fifo", cli.List(1, cli.Word[sweep.Order], "")), "order", // a plain control
 		"order in which waiting requests are released, for fixed sizes: fifo, prefix (along shared prefixes, one leader first) or both")
@@ -138,7 +141,8 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 	f.Title("Where it is sent")
 	cli.Define(f, &o.sglang, "", "sglang", "`URL` of a running SGLang (default: a simulator in this process)")
 	cli.Define(f, &o.sglangKeyFile, "", "sglang-key-file", "`file` with SGLang's API key")
-	cli.Define(f, &o.sglangLog, "", "sglang-log", "`file` to which SGLang writes its log, for the sequences in each of its forwards (#new-seq)")
+	cli.Define(f, &o.sglangLog, "", "sglang-log",
+		"`file` to which SGLang writes its log, for the sequences in each of its forwards (#new-seq)")
 	cli.Define(f, &o.target, "", "target", "`host:port` of a running proxy (default: one in this process)")
 	cli.Define(f, &o.targetAdmin, "", "target-admin", "`host:port` of the running proxy's admin listener, to set batch sizes and flush")
 	cli.Define(f, &o.access.BearerFile, "", "target-key-file", "`file` with the bearer key for the running proxy, sent to both its listeners")
@@ -157,14 +161,15 @@ func (o *options) processFlags(f *cli.FlagSet) {
 	f.Title("From several processes, and after a cut")
 	cli.Define(f, &o.part, sweep.Part{}, "shard", "`i/n`: send only the conversations whose number leaves i when divided by n, with as many "+
 		"of the callers; i from 0. loadgen merge joins the reports")
-	cli.Define(f, &o.startAt, cli.Parse("", readTime), "start-at", "`time` at which to begin to measure, such as 2026-12-01T08:00:00Z, so that all "+
-		"shards begin together (default: at once)")
+	cli.Define(f, &o.startAt, cli.Parse("", readTime), "start-at",
+		"`time` at which to begin to measure, such as 2026-12-01T08:00:00Z, so that all shards begin together (default: at once)")
 	cli.Define(f, &o.resume, "", "resume", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing. "+
 		"Without other flags, with those that it was begun with; a greater -repeats adds repeats")
 	f.Removed("coordinator", coordinatorReplacement)
 }
 
-const coordinatorReplacement = "start each shard with -shard i/n, a -target of its own and the same -start-at, and join their reports with loadgen merge"
+const coordinatorReplacement = "start each shard with -shard i/n, a -target of its own and the same -start-at, " +
+	"and join their reports with loadgen merge"
 
 func (o *options) reportFlags(f *cli.FlagSet) {
 	f.Title("What is made of it")

@@ -56,7 +56,8 @@ func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logge
 	var errs []error
 	cells := r.Latencies()
 	for _, c := range cells { // as HdrHistogram's tools read them
-		errs = append(errs, writeFile(filepath.Join(out, "latency", c.Name()+".hgrm"), func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
+		path := filepath.Join(out, "latency", c.Name()+".hgrm")
+		errs = append(errs, writeFile(path, func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
 	}
 	if len(cells) > 0 {
 		r.Files = append(r.Files, "latency/*.hgrm")

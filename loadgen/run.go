@@ -97,7 +97,8 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 	for i, s := range o.plan.Settings {
 		names[i] = s.Name()
 	}
-	facts := slices.Concat(o.facts, []journal.Fact{{Name: "settings", Value: strings.Join(names, "; ")}}, journal.PromptFacts(l.Prompts), []journal.Fact{
+	facts := slices.Concat(o.facts, journal.PromptFacts(l.Prompts), []journal.Fact{
+		{Name: "settings", Value: strings.Join(names, "; ")},
 		{Name: "SGLang's version", Value: r.Server.Version}, {Name: "model", Value: r.Server.Model},
 		{Name: "device", Value: r.Server.Device}, {Name: "simulated", Value: fmt.Sprint(r.Simulated)},
 	})
@@ -214,5 +215,6 @@ func announceKept(j *journal.Journal) {
 		fmt.Fprintln(os.Stderr, "resumed: nothing was measured to its end before")
 		return
 	}
-	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s)\n", len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "))
+	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s)\n",
+		len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "))
 }

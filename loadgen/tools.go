@@ -69,7 +69,7 @@ func newSimulator(profile string, speed float64) (*sim.Server, sim.Profile, erro
 var calibrateCommand = subcommand{
 	stops: true,
 	define: func(f *cli.FlagSet) runner {
-		o := calibrate.Options{Speed: 1}
+		var o calibrate.Options
 		var url, keyFile, path string
 		cli.Define(f, &url, "http://127.0.0.1:30000", "sglang", "`URL` of the running SGLang")
 		cli.Define(f, &keyFile, "", "sglang-key-file", "`file` with SGLang's API key")

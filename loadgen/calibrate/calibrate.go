@@ -37,7 +37,6 @@ type Options struct {
 	Repeats   int    // calls of each shape, in random order
 	Tokens    int    // longest prompt
 	VocabSize int    // of the profile; 0: what the server or its model's folder tells, or else 151936
-	Speed     float64
 	Seed      uint64
 
 	// Progress is called after each call, if it is not nil.
@@ -104,7 +103,8 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	r := &runner{client: c, info: info, random: rand.New(rand.NewPCG(o.Seed, 0)), speed: o.Speed, longest: o.Tokens} //nolint:gosec // no secret
+	random := rand.New(rand.NewPCG(o.Seed, 0)) //nolint:gosec // no secret
+	r := &runner{client: c, info: info, random: random, longest: o.Tokens}
 	if n := info.MaxReqInputLen; n > 0 {
 		r.longest = min(o.Tokens, n)
 	}
@@ -134,7 +134,6 @@ type runner struct {
 	client *sglang.Client
 	info   sglang.ServerInfo
 	random *rand.Rand
-	speed  float64
 
 	longest int // tokens of a prompt
 }
@@ -247,7 +246,7 @@ func (r *runner) call(ctx context.Context, requests []sglang.Request) (call, err
 	if err != nil {
 		return call{}, err
 	}
-	m := call{prompts: len(requests), whole: time.Since(start).Seconds() * r.speed}
+	m := call{prompts: len(requests), whole: time.Since(start).Seconds()}
 	for i, one := range results {
 		if one.Err != nil {
 			return call{}, one.Err
@@ -359,12 +358,14 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 	}
 	r.Profile = sim.Profile{
 		Name: o.Name, Device: strings.TrimSuffix(info.Device, simulated) + simulated, Model: info.ServedModelName,
-		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: whole calls are off by %.0f %% on average, %.0f %% at the worst",
+		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: "+
+			"whole calls are off by %.0f %% on average, %.0f %% at the worst",
 			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Worst),
 		ForwardSeconds: d[0], SequenceSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
 		CallSeconds: f[0], RequestSeconds: f[1], TokenizeSecondsPerByte: f[2],
 		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens, MaxRunningRequests: info.MaxRunningRequests,
-		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve, VocabSize: cmp.Or(o.VocabSize, sglang.VocabSize(info), 151_936),
+		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve,
+		VocabSize: cmp.Or(o.VocabSize, sglang.VocabSize(info), 151_936),
 	}
 	if info.ChunkedPrefillSize <= 0 { // chunking is off: what is computed at once is bounded otherwise
 		r.Profile.ChunkedPrefillSize = max(1, info.MaxPrefillTokens, info.MaxTotalNumTokens)

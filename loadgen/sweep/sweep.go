@@ -66,13 +66,12 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 // send sends every prompt once, as the plan's Arrival says. All settings of a repeat have
 // the same arrivals; each repeat has others, so that the spread of the repeats includes
 // theirs. It returns what openPass returns.
-func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Prompt, repeat int,
-	run *RunProgress) ([]sample, time.Time, time.Duration) {
+func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Prompt, repeat int, run *RunProgress) ([]sample, time.Time, time.Duration) {
 	if p.Arrival.Open() {
-		return openPass(ctx, to, prompts, p.Arrival, p.arrivalSeed(repeat), p.real(p.Timeout), p.Speed, run)
+		return openPass(ctx, to, prompts, p, p.arrivalSeed(repeat), run)
 	}
 	start := time.Now()
-	samples, wall := pass(ctx, to, prompts, p.Concurrency, p.real(p.Timeout), p.Speed, run)
+	samples, wall := pass(ctx, to, prompts, p, run)
 	return samples, start, wall
 }
 
@@ -115,7 +114,7 @@ func (s *Sweep) WarmUp(ctx context.Context) error {
 	if err := s.prepare(ctx, Pass{Setting: first, Phase: Cold}); err != nil {
 		return err
 	}
-	samples, _ := pass(ctx, s.sender(first), warmUp(s.Prompts), s.Plan.Concurrency, s.Plan.real(s.Plan.Timeout), s.Plan.Speed, new(RunProgress))
+	samples, _ := pass(ctx, s.sender(first), warmUp(s.Prompts), s.Plan, new(RunProgress))
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func TestAClosedLoopSendsAsManyAsItsCallersOverTheServiceTime(t *testing.T) {
 	for _, callers := range []int{1, 7, 64} {
 		synctest.Test(t, func(t *testing.T) {
 			list := prompts(40 * callers)
-			samples, wall := pass(t.Context(), &server{takes: 250 * time.Millisecond}, list, callers, time.Minute, 1, new(RunProgress))
+			samples, wall := pass(t.Context(), &server{takes: 250 * time.Millisecond}, list, closed(callers, time.Minute, 1), new(RunProgress))
 			run := measurement{prompts: list, samples: samples, wall: wall, speed: 1}.report()
 			if want := 4 * float64(callers); run.RequestThroughput != want || run.Latency.Max != 0.25 {
 				t.Errorf("%d callers: %v/s, want %v: %+v", callers, run.RequestThroughput, want, run.Latency)
@@ -145,7 +145,7 @@ func TestAStallShowsInLatencyFromWhenDueAndHidesFromThatFromTheSend(t *testing.T
 	synctest.Test(t, func(t *testing.T) { // a closed loop asks nothing meanwhile, and omits it
 		list := prompts(1000)
 		s := &oneSlot{takes: time.Millisecond, stall: 500 * time.Millisecond, lull: time.Second}
-		samples, wall := pass(t.Context(), s, list, 1, time.Minute, 1, new(RunProgress))
+		samples, wall := pass(t.Context(), s, list, closed(1, time.Minute, 1), new(RunProgress))
 		run := measurement{prompts: list, samples: samples, wall: wall, speed: 1}.report()
 		if !near(run.Latency.P99, 0.001) || !near(run.Latency.Max, 1.001) || run.Arrivals.LatencyFromIntended != run.Latency {
 			t.Errorf("closed loop: %+v, %+v", run.Latency, run.Arrivals)
