@@ -30,7 +30,7 @@ func Differences(there, here []Fact, allowed ...Fact) (out []string) {
 	for _, f := range there {
 		switch v, found := other[f.Name]; {
 		case !found:
-			out = append(out, fmt.Sprintf("%s: %q there and not told here", f.Name, f.Value))
+			out = append(out, fmt.Sprintf("%s: %q there and missing here", f.Name, f.Value))
 		case v != f.Value && !slices.Contains(allowed, Fact{f.Name, v}):
 			out = append(out, fmt.Sprintf("%s: %q there and %q here", f.Name, f.Value, v))
 		}
@@ -38,7 +38,7 @@ func Differences(there, here []Fact, allowed ...Fact) (out []string) {
 	}
 	for _, f := range here {
 		if v, left := other[f.Name]; left {
-			out = append(out, fmt.Sprintf("%s: not told there and %q here", f.Name, v))
+			out = append(out, fmt.Sprintf("%s: missing there and %q here", f.Name, v))
 		}
 	}
 	return out

@@ -42,8 +42,8 @@ func TestATurnThatFailsEndsItsConversationAndNoOther(t *testing.T) {
 			return nil
 		}}
 		samples, wall := pass(t.Context(), s, talk(), closed(1, time.Minute, 1), new(RunProgress))
-		run := measurement{setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, prompts: talk(), samples: samples, wall: wall, speed: 1, cause: func(error) string { return "broken" }}.report()
-		if s.seen["a3"] != 0 || run.Completed != 3 || run.Failed != 2 || run.Errors["broken"] != 1 || run.Errors["a turn before it failed"] != 1 {
+		run := measurement{setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, prompts: talk(), samples: samples, wall: wall, speed: 1}.report()
+		if s.seen["a3"] != 0 || run.Completed != 3 || run.Failed != 2 || run.Errors["Unknown"] != 1 || run.Errors["a turn before it failed"] != 1 {
 			t.Errorf("%+v, sent %v", run, s.seen)
 		}
 	})

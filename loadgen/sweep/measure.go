@@ -21,7 +21,6 @@ type measurement struct {
 	samples     []sample
 	wall        time.Duration
 	speed       float64 // seconds of the report per real second
-	cause       func(error) string
 	interrupted bool
 
 	before, after usage // of this process, around the pass
@@ -72,7 +71,7 @@ func (m measurement) report() report.Run {
 			continue
 		case s.err != nil:
 			run.Failed++
-			run.Errors[m.causeOf(s.err)]++
+			run.Errors[causeOf(s.err)]++
 			continue
 		}
 		run.Completed++
@@ -150,7 +149,7 @@ func (m measurement) requests() []report.Request {
 			Dropped: s.dropped, WarmUp: m.warmsUp(s),
 		}
 		if s.err != nil {
-			r.Error = m.causeOf(s.err)
+			r.Error = causeOf(s.err)
 		}
 		switch {
 		case s.dropped:
@@ -178,11 +177,11 @@ func (m measurement) warmsUp(s sample) bool {
 }
 
 // causeOf names an error in a word or a few.
-func (m measurement) causeOf(err error) string {
+func causeOf(err error) string {
 	if errors.Is(err, errTurnBefore) {
 		return errTurnBefore.Error()
 	}
-	return m.cause(err)
+	return target.Cause(err)
 }
 
 // trace describes the trace of sample i.
@@ -190,7 +189,7 @@ func (m measurement) trace(i int) report.Trace {
 	s := m.samples[i]
 	t := report.Trace{ID: s.answer.TraceID, Trajectory: m.prompts[i].ID, Seconds: m.seconds(s.latency)}
 	if s.err != nil {
-		t.Cause = m.causeOf(s.err)
+		t.Cause = causeOf(s.err)
 	}
 	return t
 }

@@ -22,7 +22,7 @@ func offerIn(ctx context.Context, to target.Sender, list []target.Prompt, a Arri
 	samples, from, wall := openPass(ctx, to, list, Plan{Arrival: a, Timeout: time.Hour, Speed: speed}, 1, new(RunProgress))
 	m := measurement{
 		setting: Setting{Mode: ModeFixed, BatchSize: 1}, phase: Cold, repeat: 1, started: began, from: from, prompts: list, samples: samples,
-		wall: wall, speed: speed, cause: to.Cause, interrupted: ctx.Err() != nil, arrival: a,
+		wall: wall, speed: speed, interrupted: ctx.Err() != nil, arrival: a,
 	}
 	return m.report(), samples
 }

@@ -56,8 +56,6 @@ func (s *server) Send(ctx context.Context, p target.Prompt) (target.Answer, erro
 	return target.Answer{PromptTokens: 10, CachedTokens: 4, BatchID: "b" + p.ID[:1], BatchSize: 2, ReleaseReason: "full", QueueWait: time.Millisecond}, nil
 }
 
-func (s *server) Cause(err error) string { return target.Cause(err) }
-
 // closed is a closed loop.
 func closed(callers int, timeout time.Duration, speed float64) Plan {
 	return Plan{Concurrency: callers, Timeout: timeout, Speed: speed}
@@ -126,11 +124,11 @@ func TestInterruptedPassLeavesTheRestUnsent(t *testing.T) {
 func TestRunCutMidwayIsMarkedThoughItsRequestsAllEnded(t *testing.T) {
 	failed := sample{sent: true, err: context.Canceled}
 	done := sample{sent: true, answer: target.Answer{PromptTokens: 1}}
-	run := measurement{samples: []sample{done, failed}, interrupted: true, speed: 1, cause: target.Cause}.report()
+	run := measurement{samples: []sample{done, failed}, interrupted: true, speed: 1}.report()
 	if !run.Interrupted || run.Complete {
 		t.Errorf("cut: %+v", run)
 	}
-	run = measurement{samples: []sample{done, done}, interrupted: true, speed: 1, cause: target.Cause}.report()
+	run = measurement{samples: []sample{done, done}, interrupted: true, speed: 1}.report()
 	if run.Interrupted || !run.Complete {
 		t.Errorf("ended before the signal: %+v", run)
 	}
@@ -157,7 +155,6 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 		samples, wall := pass(t.Context(), s, prompts(4), closed(2, time.Minute, 1), new(RunProgress))
 		run := measurement{
 			setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, samples: samples, wall: wall, speed: 5,
-			cause: s.Cause,
 		}.report()
 		if run.Total != 4 || run.Completed != 3 || run.Failed != 1 || run.Complete {
 			t.Errorf("got %+v", run)

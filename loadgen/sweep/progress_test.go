@@ -23,8 +23,6 @@ func (slow) Send(ctx context.Context, p target.Prompt) (target.Answer, error) {
 	}
 }
 
-func (slow) Cause(error) string { return "" }
-
 func TestTheLiveLineKnowsWhatIsInFlightAndHowLongAnswersTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &RunProgress{Speed: 2, Total: 4}

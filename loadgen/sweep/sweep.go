@@ -43,7 +43,7 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 	s.Progress.run.Store(at)
 	m := measurement{
 		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: s.Prompts,
-		speed: s.Plan.Speed, arrival: s.Plan.Arrival, cause: s.sender(p.Setting).Cause, before: readUsage(),
+		speed: s.Plan.Speed, arrival: s.Plan.Arrival, before: readUsage(),
 	}
 	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
 	m.samples, m.from, m.wall = s.Plan.send(inRun, s.sender(p.Setting), s.Prompts, p.Repeat, at)

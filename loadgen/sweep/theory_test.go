@@ -45,8 +45,6 @@ func (s *oneSlot) Send(ctx context.Context, _ target.Prompt) (target.Answer, err
 	return target.Answer{PromptTokens: 1}, nil
 }
 
-func (s *oneSlot) Cause(err error) string { return target.Cause(err) }
-
 // In a queue with Poisson arrivals, a fixed service time D and one server (M/D/1) the
 // mean wait is ρD/2(1−ρ), and the share that waits at most t is Erlang's sum. Seeded
 // and on a virtual clock, the errors below are those of 60,000 arrivals alone.

@@ -43,7 +43,7 @@ func (g generator) problem(seen map[string]bool) string {
 	size := problemTokens.bytes(w.stream, problemBytesPerToken)
 	for {
 		w.problem(size)
-		if text := w.take(); !seen[text] {
+		if text := w.pop(); !seen[text] {
 			return text
 		}
 	}
@@ -84,7 +84,7 @@ func (w stepWriter) step(kind work, seconds float64) Step {
 	} else {
 		w.observation.toolOutput(tool, kind, size)
 	}
-	return w.take(seconds)
+	return w.pop(seconds)
 }
 
 // last is the step in which the agent submits.
@@ -92,12 +92,12 @@ func (w stepWriter) last() Step {
 	w.thought.thought(testWork, thoughtTokens.bytes(w.thought.stream, thoughtBytesPerToken))
 	w.action.expand(w.action.Call["submit"] + "</function>")
 	w.observation.write("<<< Finished >>>")
-	return w.take(idleSeconds)
+	return w.pop(idleSeconds)
 }
 
-func (w stepWriter) take(seconds float64) Step {
+func (w stepWriter) pop(seconds float64) Step {
 	return Step{
-		Thought: w.thought.take(), Action: w.action.take(), Observation: w.observation.take(),
+		Thought: w.thought.pop(), Action: w.action.pop(), Observation: w.observation.pop(),
 		EnvExecSeconds: seconds, PromptTokens: -1, CompletionTokens: -1,
 	}
 }

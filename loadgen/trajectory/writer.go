@@ -59,8 +59,8 @@ func newSubject(project string, s stream) map[string]string {
 	}
 }
 
-// take returns the text written so far and starts the next one.
-func (w *writer) take() string {
+// pop returns the text written so far and starts the next one.
+func (w *writer) pop() string {
 	text := string(w.b)
 	w.b = w.b[:0]
 	return text
