@@ -86,13 +86,14 @@ func (l *line) remaining(r *sweep.RunProgress) string {
 // precision that it has.
 func timeLeft(elapsed time.Duration, done, toCome float64) string {
 	left := time.Duration(float64(elapsed) * max(0, toCome) / done)
+	precision := 10 * time.Minute
 	switch {
 	case left < 2*time.Minute:
 		return left.Round(time.Second).String()
 	case left < 2*time.Hour:
-		return strings.TrimSuffix(left.Round(time.Minute).String(), "0s")
+		precision = time.Minute
 	}
-	return strings.TrimSuffix(left.Round(10*time.Minute).String(), "0s")
+	return strings.TrimSuffix(left.Round(precision).String(), "0s")
 }
 
 // seconds writes a latency in few characters.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -114,14 +115,9 @@ func Resume(dir string, plan sweep.Plan, b Beginning, ended bool) (*Journal, err
 	if err := j.resume(plan, b, ended); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), runs.Close())
 	}
-	if j.Before == nil {
-		j.Before = map[string]target.Settings{}
-	}
-	for addr, settings := range b.Before {
-		if _, known := j.Before[addr]; !known { // the proxy has moved
-			j.Before[addr] = settings
-		}
-	}
+	before := maps.Clone(b.Before) // a proxy that has moved keeps what it has now
+	maps.Copy(before, j.Before)
+	j.Before = before
 	j.Kept = plan.WholeCells(j.Runs)
 	if j.requests, err = keepRequests(dir, j.Kept); err != nil {
 		return nil, errors.Join(err, runs.Close())
@@ -140,7 +136,7 @@ func (j *Journal) resume(plan sweep.Plan, b Beginning, ended bool) error {
 			to.Flags = []Fact{{Name: f.Name, Value: strconv.Itoa(plan.Repeats)}}
 		}
 	}
-	if d := Differences(held.Facts, b.Facts, to.Flags...); len(d) > 0 {
+	if d := differences(held.Facts, b.Facts, to.Flags...); len(d) > 0 {
 		return fmt.Errorf("another sweep than this: %s", summary(d))
 	}
 	if ended {

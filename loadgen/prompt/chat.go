@@ -55,10 +55,10 @@ func mustFind(name string) ChatTemplate {
 }
 
 // FindChatTemplate returns the template with a name (qwen2.5, qwen3 or plain) or of a file;
-// see ParseChatTemplate. Errors name the file.
+// see parseChatTemplate. Errors name the file.
 func FindChatTemplate(name string) (ChatTemplate, error) {
 	if text, err := named.ReadFile("chat/" + name + ".txt"); err == nil {
-		return ParseChatTemplate(bytes.NewReader(text), name)
+		return parseChatTemplate(bytes.NewReader(text), name)
 	}
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,7 +68,7 @@ func FindChatTemplate(name string) (ChatTemplate, error) {
 		return ChatTemplate{}, err // names the path already
 	}
 	defer f.Close() //nolint:errcheck // only read
-	ct, err := ParseChatTemplate(f, filepath.Base(name))
+	ct, err := parseChatTemplate(f, filepath.Base(name))
 	return ct, atPath(name, err)
 }
 
@@ -134,7 +134,7 @@ const (
 	endOfThought = "</think>"
 )
 
-// ParseChatTemplate reads a chat template called name: a key, a colon and a text a line, with
+// parseChatTemplate reads a chat template called name: a key, a colon and a text a line, with
 // the escapes of Go's strings: \n, \t and \\. It has no conditions and no loops, so nothing in
 // it can fail while a load is made.
 //
@@ -149,11 +149,11 @@ const (
 // system's text goes before the first user's, with a blank line between. begin and ask are
 // written before and after everything, and between goes between two messages. default-system is
 // the system message of a conversation without one. "without-thoughts: true" leaves out the
-// thoughts of answers, up to </think>. ParseChatTemplate skips blank lines and those that begin
+// thoughts of answers, up to </think>. parseChatTemplate skips blank lines and those that begin
 // with #, and drops one space after the colon.
 //
 // An error names the line and what was expected.
-func ParseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
+func parseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
 	ct := ChatTemplate{name: name}
 	seen := map[string]bool{}
 	lines := bufio.NewScanner(r)

@@ -50,10 +50,10 @@ type Message struct {
 }
 
 // FirstTurn returns the messages of a trajectory's first request: the system text and the
-// instance text around problem, with the steps that remain (WithStepsRemaining). It replaces
+// instance text around problem, with the steps that remain (withStepsRemaining). It replaces
 // the placeholder and nothing else.
 func (t Template) FirstTurn(problem string, stepsRemaining int) []Message {
-	return WithStepsRemaining([]Message{
+	return withStepsRemaining([]Message{
 		{Role: RoleSystem, Content: t.System},
 		{Role: RoleUser, Content: strings.Replace(t.Instance, Placeholder, problem, 1)},
 	}, stepsRemaining)
@@ -65,7 +65,7 @@ func (t Template) FirstTurn(problem string, stepsRemaining int) []Message {
 func (t Template) Turn(problem string, before []trajectory.Step, maxSteps int) []Message {
 	history := t.FirstTurn(problem, maxSteps)
 	for i, s := range before {
-		history = WithStepsRemaining(append(history,
+		history = withStepsRemaining(append(history,
 			Message{Role: RoleAssistant, Content: s.Thought + "\n\n" + s.Action},
 			Message{Role: RoleUser, Content: s.Observation},
 		), maxSteps-i-1)
@@ -73,11 +73,11 @@ func (t Template) Turn(problem string, before []trajectory.Step, maxSteps int) [
 	return history
 }
 
-// WithStepsRemaining applies R2E-Gym's rule (agent.py) to a history that is about to be sent:
+// withStepsRemaining applies R2E-Gym's rule (agent.py) to a history that is about to be sent:
 // the last message says how many steps remain, or, at 0 and below, to submit at once. It
 // changes that message in place and returns history. With R2E-Gym's wording, replayed prompts
 // have exactly the token counts that real trajectories recorded.
-func WithStepsRemaining(history []Message, remaining int) []Message {
+func withStepsRemaining(history []Message, remaining int) []Message {
 	note := "You have reached the maximum number of steps. Please submit your answer NOW."
 	if remaining > 0 {
 		note = "Steps Remaining: " + strconv.Itoa(remaining)
