@@ -163,8 +163,8 @@ func (o *options) processFlags(f *cli.FlagSet) {
 		"of the callers; i from 0. loadgen merge joins the reports")
 	cli.Define(f, &o.startAt, cli.Parse("", readTime), "start-at",
 		"`time` at which to begin to measure, such as 2026-12-01T08:00:00Z, so that all shards begin together (default: at once)")
-	cli.Define(f, &o.resume, "", "resume", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing. "+
-		"Without other flags, with those that it was begun with; a greater -repeats adds repeats")
+	cli.Define(f, &o.resume, "", "resume", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing, "+
+		"with the flags that it was begun with; a greater -repeats adds repeats")
 	f.Removed("coordinator", coordinatorReplacement)
 }
 
@@ -235,22 +235,31 @@ func checkStart(t time.Time) error {
 }
 
 // parseOptions reads the command line. An error names the flag and what was expected;
-// flag.ErrHelp means that the help was written to w.
-func parseOptions(args []string, w io.Writer) (options, error) {
-	var o options
-	given := o.flags()
-	if err := o.parse(given, args, w); err != nil {
+// flag.ErrHelp means that the help was written to w. With -resume the flags with which the sweep
+// was begun come first.
+func parseOptions(args []string, w io.Writer) (o options, err error) {
+	if err := o.parse(args, w); err != nil {
 		return o, err
 	}
-	if o.resume != "" {
-		if err := o.resumed(given); err != nil {
+	if dir, startAt := o.resume, o.startAt; dir != "" {
+		if o.out != "" {
+			return o, fmt.Errorf("-resume and -out: give one, not both: what is missing is written to the directory of -resume")
+		}
+		held, err := journal.Read(dir)
+		if err == nil {
+			o = options{}
+			err = o.parse(slices.Concat(held.Args, args), io.Discard)
+		}
+		if err != nil {
 			return o, fmt.Errorf("-resume: %w", err)
 		}
+		o.out, o.startAt = "", startAt // the time of the sweep has passed
 	}
 	return o, o.complete()
 }
 
-func (o *options) parse(f *cli.FlagSet, args []string, w io.Writer) error {
+func (o *options) parse(args []string, w io.Writer) error {
+	f := o.flags()
 	if err := f.Read(args, w); err != nil {
 		return err
 	}
@@ -274,35 +283,6 @@ var ownFlags = []string{
 	"sglang", "sglang-key-file", "sglang-log", "trajectories", "problems", "system", "instance", "trace",
 }
 
-// resumed takes the flags with which the sweep of -resume was begun, if no others are given
-// than those that may change: -repeats and -start-at.
-func (o *options) resumed(given *cli.FlagSet) error {
-	dir, startAt := o.resume, o.startAt
-	others, more := 0, []string(nil)
-	given.Visit(func(f *flag.Flag) {
-		switch f.Name {
-		case "resume", "start-at":
-		case "repeats":
-			more = []string{"-repeats", f.Value.String()}
-		default:
-			others++
-		}
-	})
-	if others > 0 {
-		return nil
-	}
-	held, err := journal.Read(dir)
-	if err != nil {
-		return err
-	}
-	*o = options{}
-	if err := o.parse(o.flags(), slices.Concat(held.Args, more), io.Discard); err != nil {
-		return fmt.Errorf("the flags of %s: %w", dir, err)
-	}
-	o.resume, o.out, o.startAt = dir, "", startAt
-	return nil
-}
-
 // complete validates the options and fills in what follows from them.
 func (o *options) complete() error {
 	lang, err := phrase.Named(o.language)
@@ -319,8 +299,6 @@ func (o *options) validate() error {
 	switch {
 	case o.maxNewTokens > 1:
 		return fmt.Errorf("-max-new-tokens: must be 0 or 1, got %d", o.maxNewTokens)
-	case o.resume != "" && o.out != "":
-		return fmt.Errorf("-resume and -out: give one, not both: what is missing is written to the directory of -resume")
 	case o.target != "" && o.targetAdmin == "":
 		return fmt.Errorf("-target: needs -target-admin too, to set batch sizes and flush the cache")
 	case o.target == "" && o.targetAdmin != "":

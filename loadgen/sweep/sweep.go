@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"paceline/batcher"
@@ -118,10 +119,8 @@ func (s *Sweep) WarmUp(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, one := range samples {
-		if one.err == nil {
-			return nil
-		}
+	if slices.ContainsFunc(samples, func(s sample) bool { return s.err == nil }) {
+		return nil
 	}
 	return fmt.Errorf("warm-up: %w: %w", ErrNothingAnswered, firstError(samples))
 }
@@ -228,7 +227,10 @@ func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.R
 		p.Phase, p.Number = phase, before+i+1
 		run, requests, err := s.Runner.Measure(ctx, p)
 		if run != nil {
-			run.MaxInFlight, run.MaxWaitSeconds, run.Order = c.setting.dimensions()
+			if c.setting.Mode == ModeFixed {
+				seconds := c.setting.MaxWait.Seconds()
+				run.MaxInFlight, run.MaxWaitSeconds, run.Order = c.setting.MaxInFlight, &seconds, string(c.setting.Order)
+			}
 			runs = append(runs, *run)
 			if kept := s.Measured(*run, requests); err == nil {
 				err = kept
@@ -239,15 +241,6 @@ func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.R
 		}
 	}
 	return runs, nil
-}
-
-// dimensions returns what a report says about a fixed setting beside its size.
-func (s Setting) dimensions() (inFlight int, waitSeconds *float64, order string) {
-	if s.Mode != ModeFixed {
-		return 0, nil, ""
-	}
-	seconds := s.MaxWait.Seconds()
-	return s.MaxInFlight, &seconds, string(s.Order)
 }
 
 // WholeCells returns the runs of the cells in which each phase was measured to its end.
