@@ -21,12 +21,12 @@ import (
 type line struct {
 	out      *os.File
 	terminal bool
-	progress *sweep.Progress
+	progress *atomic.Pointer[sweep.RunProgress]
 	begun    time.Time
 	finished atomic.Int64 // runs of this process
 }
 
-func newLine(out *os.File, p *sweep.Progress) *line {
+func newLine(out *os.File, p *atomic.Pointer[sweep.RunProgress]) *line {
 	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p, begun: time.Now()}
 }
 
@@ -45,7 +45,7 @@ func (l *line) show(ctx context.Context) {
 			l.write(renew)
 			return
 		case <-tick.C:
-			if run := l.progress.Run(); run != nil {
+			if run := l.progress.Load(); run != nil {
 				text := describeRun(run, l.remaining(run))
 				if width, _, err := term.GetSize(int(l.out.Fd())); err == nil {
 					text = cut(text, width)

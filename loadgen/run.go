@@ -18,8 +18,7 @@ import (
 	"paceline/loadgen/target"
 )
 
-// execute runs a sweep from its prompts to its report. If it is cut short, it writes the report
-// of what was measured and returns the reason.
+// execute prepares a sweep: its prompts, the directory of its report and its log.
 func execute(ctx context.Context, o options) error {
 	l, err := load.Read(o.load)
 	if err != nil {
@@ -44,12 +43,17 @@ func execute(ctx context.Context, o options) error {
 	}
 	defer closeLog()
 	log.Info("start", "version", version(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
-
 	tracing, err := startTracing(ctx, log)
 	if err != nil {
 		return inputError{err}
 	}
 	defer tracing.end(log)
+	return runSweep(ctx, o, l, out, tracing, log)
+}
+
+// runSweep starts what the prompts are sent to, measures and reports. If the sweep is cut short,
+// it writes the report of what was measured and returns the reason.
+func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *tracing, log *slog.Logger) error {
 	s, err := buildStack(ctx, o, tracing, log)
 	if err != nil {
 		err = orInterrupted(ctx, err)
@@ -65,8 +69,9 @@ func execute(ctx context.Context, o options) error {
 	if sim := s.status.GetUpstream().GetSimulator(); sim != nil && sim.GetSpeed() > 0 {
 		o.plan.Speed = sim.GetSpeed() // wherever the simulator runs
 	}
+	prompts, plan := o.part.Prompts(l.Prompts), o.part.Plan(o.plan)
 	r := newReport(o, l, s.status)
-	r.Tracing = tracing.forReport(o.jaeger)
+	r.Tracing, r.Config.WarmUpPrompts = tracing.forReport(o.jaeger), sweep.WarmUpPrompts(prompts)
 	j, err := openJournal(ctx, o, out, l, r, s.proxy)
 	if err != nil {
 		return err
@@ -76,11 +81,7 @@ func execute(ctx context.Context, o options) error {
 	announce(r, out)
 	announceKept(j)
 
-	prompts, plan := o.part.Prompts(l.Prompts), o.part.Plan(o.plan)
-	r.Config.WarmUpPrompts = sweep.WarmUpPrompts(prompts)
-	sw := &sweep.Sweep{
-		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Progress: new(sweep.Progress), Log: log,
-	}
+	sw := &sweep.Sweep{Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Log: log}
 	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
@@ -122,7 +123,7 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 
 // measure runs the sweep, shows its progress and records each run.
 func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt time.Time) ([]report.Run, error) {
-	line := newLine(os.Stderr, sw.Progress)
+	line := newLine(os.Stderr, &sw.Progress)
 	showing, stop := context.WithCancel(ctx)
 	var shown sync.WaitGroup
 	shown.Go(func() { line.show(showing) })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"paceline/batcher"
@@ -23,10 +24,10 @@ const flushTimeout = 30 * time.Second
 type Sweep struct {
 	Plan     Plan
 	Prompts  []target.Prompt
-	Proxy    *target.Proxy  // for every setting but direct, and for flushing
-	Direct   *target.Direct // for direct settings; nil without one
-	Counters Counters       // SGLang's own counts
-	Progress *Progress
+	Proxy    *target.Proxy               // for every setting but direct, and for flushing
+	Direct   *target.Direct              // for direct settings; nil without one
+	Counters Counters                    // SGLang's own counts
+	Progress atomic.Pointer[RunProgress] // the run at work; nil before the first
 	Log      *slog.Logger
 }
 
@@ -41,7 +42,7 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 	}
 	account := s.Plan.account(ctx, s.Counters)
 	at := &RunProgress{Pass: p, Total: len(s.Prompts), Speed: s.Plan.Speed, Started: time.Now()}
-	s.Progress.run.Store(at)
+	s.Progress.Store(at)
 	m := measurement{
 		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: s.Prompts,
 		speed: s.Plan.Speed, arrival: s.Plan.Arrival, before: readUsage(),

@@ -32,8 +32,7 @@ type generator struct {
 }
 
 func (g generator) writer(field string) *writer {
-	v := texts()
-	return &writer{stream: newStream(g.seed, g.id, field), vocabulary: &v, subject: g.subject}
+	return &writer{stream: newStream(g.seed, g.id, field), vocabulary: texts(), subject: g.subject}
 }
 
 // problem makes a statement that is not among those seen. Only very short ones ever need a

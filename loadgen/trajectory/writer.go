@@ -30,8 +30,9 @@ type vocabulary struct {
 }
 
 // texts reads vocabulary.yaml once.
-var texts = sync.OnceValue(func() (v vocabulary) {
-	if err := yaml.Unmarshal(vocabularyFile, &v); err != nil {
+var texts = sync.OnceValue(func() *vocabulary {
+	v := new(vocabulary)
+	if err := yaml.Unmarshal(vocabularyFile, v); err != nil {
 		panic("vocabulary.yaml: " + err.Error()) // built into the binary, and every test reads it
 	}
 	v.tokenWords = strings.Fields(v.TokenWords)

@@ -7,8 +7,7 @@ import (
 )
 
 func testWriter() *writer {
-	v := texts()
-	return &writer{stream: newStream(1, "writer", "test"), vocabulary: &v, subject: map[string]string{"Project": "graft", "Class": "LazyIndex"}}
+	return &writer{stream: newStream(1, "writer", "test"), vocabulary: texts(), subject: map[string]string{"Project": "graft", "Class": "LazyIndex"}}
 }
 
 func TestExpandReplacesKnownSlotsAndKeepsOtherBraces(t *testing.T) {
