@@ -140,27 +140,25 @@ func (m measurement) requests() []report.Request {
 		if !s.sent && !s.dropped {
 			continue
 		}
+		at, intended := s.at, s.intended
+		if s.dropped {
+			at = intended
+		} else if intended.IsZero() { // a turn before it failed
+			intended = at
+		}
 		r := report.Request{
 			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID, Kind: m.prompts[i].Kind,
-			SentSeconds: m.seconds(s.at.Sub(m.started)), LatencySeconds: m.seconds(s.latency),
+			IntendedSeconds: m.seconds(intended.Sub(m.started)), SentSeconds: m.seconds(at.Sub(m.started)),
+			LatencySeconds: m.seconds(s.latency), LatencyFromIntendedSeconds: m.seconds(at.Sub(intended) + s.latency),
 			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens,
 			BatchID: s.answer.BatchID, BatchSize: s.answer.BatchSize, ReleaseReason: s.answer.ReleaseReason,
 			QueueWaitSeconds: m.seconds(s.answer.QueueWait), TraceID: s.answer.TraceID,
 			Dropped: s.dropped, WarmUp: m.warmsUp(s),
 		}
-		if s.err != nil {
-			r.Error = causeOf(s.err)
-		}
-		switch {
-		case s.dropped:
+		if s.dropped {
 			r.Error = errDropped.Error()
-			r.IntendedSeconds = m.seconds(s.intended.Sub(m.started))
-			r.SentSeconds = r.IntendedSeconds
-		case s.intended.IsZero():
-			r.IntendedSeconds, r.LatencyFromIntendedSeconds = r.SentSeconds, r.LatencySeconds
-		default:
-			r.IntendedSeconds = m.seconds(s.intended.Sub(m.started))
-			r.LatencyFromIntendedSeconds = m.seconds(s.at.Sub(s.intended) + s.latency)
+		} else if s.err != nil {
+			r.Error = causeOf(s.err)
 		}
 		all = append(all, r)
 	}
