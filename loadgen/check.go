@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"paceline/loadgen/cli"
 	"paceline/loadgen/plausibility"
 	"paceline/loadgen/report"
 )
@@ -33,24 +34,24 @@ var errImpossible = errors.New("what is reported can't be true")
 
 var checkCommand = subcommand{
 	args: "one file, or - for standard input", most: 1,
-	define: func(f *flagSet) runner {
+	define: func(f *cli.FlagSet) runner {
 		var c checker
 		var device, model string
-		define(f, &device, "", "device", "a100, h100, h200 or a JSON `file` with name, flops_per_second, "+
+		cli.Define(f, &device, "", "device", "a100, h100, h200 or a JSON `file` with name, flops_per_second, "+
 			"memory_bytes_per_second and count (default: each of the three)")
-		define(f, &model, "", "model-config", "the model's config.json `file` (default: Qwen2.5-7B)")
-		define(f, &c.prompts, 500, "prompts", "prompts that each time of a table is for")
-		define(f, &c.tokens, firstTurnTokens, "prompt-tokens", "tokens of a prompt, on average, where none were counted")
-		define(f, &c.shared, firstTurnShared, "shared-tokens", "tokens at the beginning of all prompts, where none were counted")
+		cli.Define(f, &model, "", "model-config", "the model's config.json `file` (default: Qwen2.5-7B)")
+		cli.Define(f, &c.prompts, 500, "prompts", "prompts that each time of a table is for")
+		cli.Define(f, &c.tokens, firstTurnTokens, "prompt-tokens", "tokens of a prompt, on average, where none were counted")
+		cli.Define(f, &c.shared, firstTurnShared, "shared-tokens", "tokens at the beginning of all prompts, where none were counted")
 		return func(_ context.Context, args []string, in io.Reader, out io.Writer) error {
 			if err := c.complete(device, model); err != nil {
-				return inputError{err}
+				return err
 			}
 			claims, err := c.claims(args[0], in)
 			if err != nil {
-				return inputError{err}
+				return err
 			}
-			return c.judge(out, claims)
+			return failed(c.judge(out, claims))
 		}
 	},
 }

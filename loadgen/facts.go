@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -65,24 +66,20 @@ func newConfig(o options) report.Config {
 	}
 	for _, s := range p.Settings {
 		c.Settings = append(c.Settings, s.Name())
-		if s.Mode == sweep.ModeFixed {
-			c.MaxInFlights = with(c.MaxInFlights, s.MaxInFlight)
-			c.MaxWaitsSeconds = with(c.MaxWaitsSeconds, s.MaxWait.Seconds())
-			c.Orders = with(c.Orders, string(s.Order))
+	}
+	if len(o.sizes.Value) > 0 {
+		c.MaxInFlights = sweep.Distinct(o.maxInFlight.Value)
+		for _, wait := range sweep.Distinct(o.maxWait.Value) {
+			c.MaxWaitsSeconds = append(c.MaxWaitsSeconds, wait.Seconds())
+		}
+		for _, order := range sweep.Distinct(o.orders.Value) {
+			c.Orders = append(c.Orders, string(order))
 		}
 	}
 	for _, phase := range p.Phases {
 		c.Phases = append(c.Phases, string(phase))
 	}
 	return c
-}
-
-// with returns the list with v in it.
-func with[T comparable](list []T, v T) []T {
-	if slices.Contains(list, v) {
-		return list
-	}
-	return append(list, v)
 }
 
 // announce says on the terminal what is about to be measured.
@@ -104,4 +101,39 @@ func announce(r report.Report, out string) {
 	}
 	fmt.Fprintf(os.Stderr, "%s\n%s%d prompts; %s\nat most %s batches in flight, %d settings, %d repeat(s); writing to %s\n\n",
 		server, part, r.Source.Requests, r.Config.LoadText(), strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
+}
+
+// environment describes this process and its machine for the report.
+func environment(args []string) report.Environment {
+	return report.Environment{
+		GoVersion: runtime.Version(), OS: runtime.GOOS, OSVersion: osVersion(), Arch: runtime.GOARCH,
+		CPUs: runtime.NumCPU(), CPUModel: field("/proc/cpuinfo", "model name", ":"), Args: args,
+	}
+}
+
+// osVersion returns the name of the system and its kernel; empty where neither can be read.
+func osVersion() string {
+	name := field("/etc/os-release", "PRETTY_NAME", "=")
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return strings.Join(strings.Fields(strings.Trim(name, `"`)+" "+string(kernel)), " ")
+}
+
+// field returns the value of the first line of a file that begins with a name.
+func field(path, name, separator string) string {
+	data, _ := os.ReadFile(path) // a system without the file has no value
+	for line := range strings.Lines(string(data)) {
+		if key, value, ok := strings.Cut(line, separator); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// version returns the version of the module: of a build in a checkout it holds the commit, and
+// whether files were changed.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }

@@ -21,12 +21,12 @@ import (
 type line struct {
 	out      *os.File
 	terminal bool
-	progress *sweep.Progress
+	progress *atomic.Pointer[sweep.RunProgress]
 	begun    time.Time
 	finished atomic.Int64 // runs of this process
 }
 
-func newLine(out *os.File, p *sweep.Progress) *line {
+func newLine(out *os.File, p *atomic.Pointer[sweep.RunProgress]) *line {
 	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p, begun: time.Now()}
 }
 
@@ -45,7 +45,7 @@ func (l *line) show(ctx context.Context) {
 			l.write(renew)
 			return
 		case <-tick.C:
-			if run := l.progress.Run(); run != nil {
+			if run := l.progress.Load(); run != nil {
 				text := describeRun(run, l.remaining(run))
 				if width, _, err := term.GetSize(int(l.out.Fd())); err == nil {
 					text = cut(text, width)
@@ -86,13 +86,14 @@ func (l *line) remaining(r *sweep.RunProgress) string {
 // precision that it has.
 func timeLeft(elapsed time.Duration, done, toCome float64) string {
 	left := time.Duration(float64(elapsed) * max(0, toCome) / done)
+	precision := 10 * time.Minute
 	switch {
 	case left < 2*time.Minute:
 		return left.Round(time.Second).String()
 	case left < 2*time.Hour:
-		return strings.TrimSuffix(left.Round(time.Minute).String(), "0s")
+		precision = time.Minute
 	}
-	return strings.TrimSuffix(left.Round(10*time.Minute).String(), "0s")
+	return strings.TrimSuffix(left.Round(precision).String(), "0s")
 }
 
 // seconds writes a latency in few characters.

@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"paceline/loadgen/cli"
 )
 
 // Exit statuses.
@@ -74,10 +77,11 @@ type subcommand struct {
 	stops bool   // it ends its work after a signal; others end at once
 
 	// define defines the flags, and returns what runs the subcommand once they are set.
-	define func(f *flagSet) runner
+	define func(f *cli.FlagSet) runner
 }
 
-// runner runs a subcommand with the arguments that stand after its flags.
+// runner runs a subcommand with the arguments that stand after its flags. An error is one of the
+// input, but for those of failed.
 type runner func(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 
 var subcommands = map[string]subcommand{
@@ -94,7 +98,7 @@ var subcommands = map[string]subcommand{
 func (c subcommand) run(ctx context.Context, name string, args []string, in io.Reader, out io.Writer) error {
 	f := newFlagSet(name)
 	r := c.define(f)
-	switch err := f.parse(args, out); {
+	switch err := f.Read(args, out); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
@@ -104,7 +108,32 @@ func (c subcommand) run(ctx context.Context, name string, args []string, in io.R
 	case c.args != "" && (f.NArg() == 0 || c.most > 0 && f.NArg() != c.most):
 		return inputError{fmt.Errorf("%s: must be given %s, got %d arguments", name, c.args, f.NArg())}
 	}
-	return r(ctx, f.Args(), in, out)
+	err := r(ctx, f.Args(), in, out)
+	if err == nil || errors.As(err, new(failure)) {
+		return err
+	}
+	return inputError{err}
+}
+
+// failure is an error of a subcommand that is none of the input.
+type failure struct{ error }
+
+func (e failure) Unwrap() error { return e.error }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure{err}
+}
+
+//go:embed help
+var helpFiles embed.FS
+
+// newFlagSet returns a flag set whose help begins with help/NAME.txt.
+func newFlagSet(name string) *cli.FlagSet {
+	usage, _ := helpFiles.ReadFile("help/" + name + ".txt") // a test reads each
+	return cli.New(name, string(usage))
 }
 
 // sameSignal is how soon a signal may come twice for one wish: timeout(1) and others send it to
@@ -140,9 +169,8 @@ func fail(err error) int {
 		return exitOK
 	}
 	printError(err)
-	var bad inputError
 	switch {
-	case errors.As(err, &bad):
+	case errors.As(err, new(inputError)):
 		return exitBadInput
 	case errors.Is(err, errThreshold):
 		return exitThreshold

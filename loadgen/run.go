@@ -18,8 +18,7 @@ import (
 	"paceline/loadgen/target"
 )
 
-// execute runs a sweep from its prompts to its report. If it is cut short, it writes the report
-// of what was measured and returns the reason.
+// execute prepares a sweep: its prompts, the directory of its report and its log.
 func execute(ctx context.Context, o options) error {
 	l, err := load.Read(o.load)
 	if err != nil {
@@ -28,9 +27,15 @@ func execute(ctx context.Context, o options) error {
 	if err := o.part.Plan(o.plan).ValidateFor(o.part.Prompts(l.Prompts)); err != nil {
 		return inputError{err}
 	}
-	out, err := makeSweepOutput(o.output())
-	if err != nil {
-		return inputError{err}
+	out := o.resume
+	if out == "" {
+		suffix := ""
+		if o.part.Of > 0 { // other shards may begin in the same second
+			suffix = fmt.Sprintf("-shard-%d", o.part.Index)
+		}
+		if out, err = makeOutput(o.out, suffix); err != nil {
+			return inputError{err}
+		}
 	}
 	log, closeLog, err := openLog(out)
 	if err != nil {
@@ -38,12 +43,17 @@ func execute(ctx context.Context, o options) error {
 	}
 	defer closeLog()
 	log.Info("start", "version", version(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
-
 	tracing, err := startTracing(ctx, log)
 	if err != nil {
 		return inputError{err}
 	}
 	defer tracing.end(log)
+	return runSweep(ctx, o, l, out, tracing, log)
+}
+
+// runSweep starts what the prompts are sent to, measures and reports. If the sweep is cut short,
+// it writes the report of what was measured and returns the reason.
+func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *tracing, log *slog.Logger) error {
 	s, err := buildStack(ctx, o, tracing, log)
 	if err != nil {
 		err = orInterrupted(ctx, err)
@@ -59,8 +69,9 @@ func execute(ctx context.Context, o options) error {
 	if sim := s.status.GetUpstream().GetSimulator(); sim != nil && sim.GetSpeed() > 0 {
 		o.plan.Speed = sim.GetSpeed() // wherever the simulator runs
 	}
+	prompts, plan := o.part.Prompts(l.Prompts), o.part.Plan(o.plan)
 	r := newReport(o, l, s.status)
-	r.Tracing = tracing.forReport(o.jaeger)
+	r.Tracing, r.Config.WarmUpPrompts = tracing.forReport(o.jaeger), sweep.WarmUpPrompts(prompts)
 	j, err := openJournal(ctx, o, out, l, r, s.proxy)
 	if err != nil {
 		return err
@@ -70,12 +81,8 @@ func execute(ctx context.Context, o options) error {
 	announce(r, out)
 	announceKept(j)
 
-	prompts, plan := o.part.Prompts(l.Prompts), o.part.Plan(o.plan)
-	r.Config.WarmUpPrompts = sweep.WarmUpPrompts(prompts)
-	sw := &sweep.Sweep{
-		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Progress: new(sweep.Progress), Log: log,
-	}
-	r.Runs, err = measure(ctx, sw, j, o.startAt)
+	sw := &sweep.Sweep{Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Log: log}
+	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
 	return finish(ctx, o, r, out, err, log)
@@ -91,7 +98,8 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 	for i, s := range o.plan.Settings {
 		names[i] = s.Name()
 	}
-	facts := slices.Concat(o.facts, []journal.Fact{{Name: "settings", Value: strings.Join(names, "; ")}}, journal.PromptFacts(l.Prompts), []journal.Fact{
+	facts := slices.Concat(o.facts, journal.PromptFacts(l.Prompts), []journal.Fact{
+		{Name: "settings", Value: strings.Join(names, "; ")},
 		{Name: "SGLang's version", Value: r.Server.Version}, {Name: "model", Value: r.Server.Model},
 		{Name: "device", Value: r.Server.Device}, {Name: "simulated", Value: fmt.Sprint(r.Simulated)},
 	})
@@ -114,8 +122,8 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 }
 
 // measure runs the sweep, shows its progress and records each run.
-func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt startTime) ([]report.Run, error) {
-	line := newLine(os.Stderr, sw.Progress)
+func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt time.Time) ([]report.Run, error) {
+	line := newLine(os.Stderr, &sw.Progress)
 	showing, stop := context.WithCancel(ctx)
 	var shown sync.WaitGroup
 	shown.Go(func() { line.show(showing) })
@@ -125,7 +133,7 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt s
 		if err := sw.WarmUp(ctx); err != nil {
 			return j.Kept, err
 		}
-		if err := startAt.wait(ctx); err != nil {
+		if err := awaitStart(ctx, startAt); err != nil {
 			return j.Kept, err
 		}
 	}
@@ -135,17 +143,18 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt s
 	}}.Run(ctx)
 }
 
-// wait returns at the start time. It refuses a time that passed while this process got ready.
-func (s *startTime) wait(ctx context.Context) error {
-	if s.IsZero() {
+// awaitStart returns at a time; the zero time is now. It refuses a time that passed while this
+// process got ready.
+func awaitStart(ctx context.Context, t time.Time) error {
+	if t.IsZero() {
 		return nil
 	}
-	if err := s.passed(); err != nil {
+	if err := checkStart(t); err != nil {
 		return inputError{fmt.Errorf("%w: getting ready took longer", err)}
 	}
-	fmt.Fprintf(os.Stderr, "ready; measuring begins at %s\n", s)
+	fmt.Fprintf(os.Stderr, "ready; measuring begins at %s\n", t.Format(time.RFC3339))
 	select {
-	case <-time.After(time.Until(s.Time)):
+	case <-time.After(time.Until(t)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -207,5 +216,6 @@ func announceKept(j *journal.Journal) {
 		fmt.Fprintln(os.Stderr, "resumed: nothing was measured to its end before")
 		return
 	}
-	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s)\n", len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "))
+	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s)\n",
+		len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "))
 }

@@ -10,10 +10,14 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel"
+
+	"paceline/loadgen/report"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
 	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/server"
+	"paceline/proxy/telemetry"
 	"paceline/proxy/upstream"
 	"paceline/sglang"
 )
@@ -185,4 +189,44 @@ func awaitReady(ctx context.Context, proxy *target.Proxy, admin string) (*pb.Get
 			return nil, fmt.Errorf("the proxy is not ready: %s", status.GetNotReadyReason())
 		}
 	}
+}
+
+// tracing exports spans: those of the load generator, and those of the proxy in this process,
+// which follow the decisions of the former. Both are off where no endpoint is set.
+type tracing struct {
+	own, ofProxy *telemetry.Tracing
+}
+
+// startTracing reads the OTEL_* variables. An error names one.
+func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
+	own, err := telemetry.Start(ctx, telemetry.Defaults{
+		Service: "paceline-loadgen", Version: version(), Sampler: "parentbased_traceidratio",
+		Ratio: "0.01", // enough to see slow requests, at next to no cost
+	})
+	if err != nil {
+		return nil, err
+	}
+	ofProxy, err := telemetry.Start(ctx, telemetry.Defaults{Service: "paceline", Version: version()})
+	if err != nil {
+		return nil, errors.Join(err, own.Shutdown(ctx))
+	}
+	return &tracing{own, ofProxy}, nil
+}
+
+// end exports the spans that wait.
+func (t *tracing) end(log *slog.Logger) {
+	t.ofProxy.End(log)
+	t.own.End(log)
+}
+
+// client makes the spans of requests; nil where nothing is traced.
+func (t *tracing) client() *target.Tracer { return target.NewTracer(t.own.Provider, t.own.Propagator) }
+
+// forReport is what the report says about tracing; nil where nothing is traced.
+func (t *tracing) forReport(jaeger string) *report.Tracing {
+	if t.own.Provider == nil {
+		return nil
+	}
+	return &report.Tracing{URL: strings.TrimSuffix(jaeger, "/") + "/trace/", Sampler: t.own.Sampler}
 }

@@ -239,21 +239,21 @@ func TestShardsBeginTogether(t *testing.T) {
 
 func TestAStartTimeIsAwaitedAndRefusedOnceItHasPassed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startTime{time.Now().Add(time.Minute)}
-		if err := s.wait(t.Context()); err != nil || !time.Now().Equal(s.Time) {
-			t.Errorf("%v at %v, want %v", err, time.Now(), s)
+		at := time.Now().Add(time.Minute)
+		if err := awaitStart(t.Context(), at); err != nil || !time.Now().Equal(at) {
+			t.Errorf("%v at %v, want %v", err, time.Now(), at)
 		}
 		time.Sleep(time.Second)
 		var bad inputError
-		if err := s.wait(t.Context()); !errors.As(err, &bad) || !strings.HasPrefix(err.Error(), "-start-at: ") {
+		if err := awaitStart(t.Context(), at); !errors.As(err, &bad) || !strings.HasPrefix(err.Error(), "-start-at: ") {
 			t.Errorf("%v", err)
 		}
 		later, stop := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, stop)
-		if err := (&startTime{time.Now().Add(time.Hour)}).wait(later); !errors.Is(err, context.Canceled) {
+		if err := awaitStart(later, time.Now().Add(time.Hour)); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
 		}
-		if err := new(startTime).wait(t.Context()); err != nil {
+		if err := awaitStart(t.Context(), time.Time{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,9 +1,8 @@
-// Package calibrate measures what work costs a running SGLang and fits the
-// simulator's cost model to it.
+// Package calibrate measures what work costs a running SGLang and fits the simulator's cost model
+// to it. Read Run first.
 //
-// One call is in flight at a time. The server's own account (/v1/loads) says how
-// long its device was busy with it, and the rest of the call's time is the front
-// end's:
+// One call is in flight at a time. The server's own account (/v1/loads) says how long its device
+// was busy with it; the rest of the call's time is the front end's:
 //
 //	busy = forwards·ForwardSeconds + prompts·SequenceSeconds + uncached tokens·TokenSeconds + squares of tokens·AttentionSeconds
 //	rest = CallSeconds + prompts·RequestSeconds + bytes of text·TokenizeSecondsPerByte
@@ -37,7 +36,6 @@ type Options struct {
 	Repeats   int    // calls of each shape, in random order
 	Tokens    int    // longest prompt
 	VocabSize int    // of the profile; 0: what the server or its model's folder tells, or else 151936
-	Speed     float64
 	Seed      uint64
 
 	// Progress is called after each call, if it is not nil.
@@ -49,34 +47,25 @@ type Result struct {
 	Profile sim.Profile
 	Calls   int
 
-	// Relative errors of the fits, over all calls.
-	Busy, Rest, Whole Errors
-
-	// Relative errors of the time the device is busy with two callers.
-	Contended Errors
-}
-
-// Errors is how far a fit is off.
-type Errors struct {
-	Mean, P90, Worst float64
-}
-
-func (e Errors) String() string {
-	return fmt.Sprintf("%.0f %% on average, %.0f %% at the 90th percentile, %.0f %% at the worst", 100*e.Mean, 100*e.P90, 100*e.Worst)
+	Busy, Rest, Whole stats.Summary // relative errors of the fits, over all calls
+	Contended         stats.Summary // relative errors of the time the device is busy with two callers
 }
 
 // String describes the fit in a few lines.
 func (r Result) String() string {
 	p := r.Profile
+	off := func(s stats.Summary) string {
+		return fmt.Sprintf("%.0f %% on average, %.0f %% at the 90th percentile, %.0f %% at the worst", 100*s.Mean, 100*s.P90, 100*s.Max)
+	}
 	return fmt.Sprintf(`%d calls of %s on %s, one at a time, fitted:
   call      %8.3f ms + %.3f ms a prompt + %.3f us a byte of text   off by %s
   forward   %8.3f ms + %.3f ms a prompt + %.3f us a new token + %.3f ns a prompt's tokens squared   off by %s
   a whole call is off by %s
   with two callers a forward takes %.2f s longer for each second of the front end's   off by %s
 `, r.Calls, p.Model, strings.TrimSuffix(p.Device, simulated),
-		1e3*p.CallSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte, r.Rest,
-		1e3*p.ForwardSeconds, 1e3*p.SequenceSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, r.Busy,
-		r.Whole, p.Contention, r.Contended)
+		1e3*p.CallSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte, off(r.Rest),
+		1e3*p.ForwardSeconds, 1e3*p.SequenceSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, off(r.Busy),
+		off(r.Whole), p.Contention, off(r.Contended))
 }
 
 // shape is what is asked for in one call.
@@ -104,7 +93,8 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	r := &runner{client: c, info: info, random: rand.New(rand.NewPCG(o.Seed, 0)), speed: o.Speed, longest: o.Tokens} //nolint:gosec // no secret
+	random := rand.New(rand.NewPCG(o.Seed, 0)) //nolint:gosec // no secret
+	r := &runner{client: c, info: info, random: random, longest: o.Tokens}
 	if n := info.MaxReqInputLen; n > 0 {
 		r.longest = min(o.Tokens, n)
 	}
@@ -134,7 +124,6 @@ type runner struct {
 	client *sglang.Client
 	info   sglang.ServerInfo
 	random *rand.Rand
-	speed  float64
 
 	longest int // tokens of a prompt
 }
@@ -247,7 +236,7 @@ func (r *runner) call(ctx context.Context, requests []sglang.Request) (call, err
 	if err != nil {
 		return call{}, err
 	}
-	m := call{prompts: len(requests), whole: time.Since(start).Seconds() * r.speed}
+	m := call{prompts: len(requests), whole: time.Since(start).Seconds()}
 	for i, one := range results {
 		if one.Err != nil {
 			return call{}, one.Err
@@ -302,38 +291,36 @@ const callers, contentionRounds, contentionCalls = 2, 3, 24
 // needs beyond what the same calls cost alone.
 func (r *runner) contention(ctx context.Context, result *Result) error {
 	p := &result.Profile
-	type round struct{ alone, front, busy float64 }
-	var rounds []round
-	var excess, front float64
+	var alone, front, busy []float64 // seconds of each round
+	var excess, fronts float64
 	for range contentionRounds {
 		var batches [][]sglang.Request
 		for _, q := range r.prompts(shape{prompts: contentionCalls, tokens: r.longest, text: true}) {
 			batches = append(batches, []sglang.Request{q})
 		}
 		for range 2 { // new, then known
-			calls, busy, err := r.send(ctx, batches, callers)
+			calls, b, err := r.send(ctx, batches, callers)
 			if err != nil {
 				return fmt.Errorf("two callers: %w", err)
 			}
-			now := round{busy: busy}
+			var a, f float64
 			for _, c := range calls {
-				now.alone += p.ForwardSeconds + p.SequenceSeconds + c.uncached*p.TokenSeconds + c.squares*p.AttentionSeconds
-				now.front += p.CallSeconds + p.RequestSeconds + c.bytes*p.TokenizeSecondsPerByte
+				a += p.ForwardSeconds + p.SequenceSeconds + c.uncached*p.TokenSeconds + c.squares*p.AttentionSeconds
+				f += p.CallSeconds + p.RequestSeconds + c.bytes*p.TokenizeSecondsPerByte
 			}
-			rounds = append(rounds, now)
-			excess += now.busy - now.alone
-			front += now.front
+			alone, front, busy = append(alone, a), append(front, f), append(busy, b)
+			excess, fronts = excess+b-a, fronts+f
 		}
 	}
-	if front > 0 {
-		p.Contention = max(0, excess/front)
+	if fronts > 0 {
+		p.Contention = max(0, excess/fronts)
 	}
 	var off []float64
-	for _, n := range rounds {
-		fitted := n.alone + min(n.alone, p.Contention*n.front)
-		off = append(off, math.Abs(fitted-n.busy)/max(least, n.busy))
+	for i, b := range busy {
+		fitted := alone[i] + min(alone[i], p.Contention*front[i])
+		off = append(off, math.Abs(fitted-b)/max(least, b))
 	}
-	result.Contended = errorsOf(off)
+	result.Contended = stats.Summarize(off)
 	return nil
 }
 
@@ -354,17 +341,19 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 	}
 	d, f := stats.LeastSquares(device, busy), stats.LeastSquares(front, rest)
 	r := Result{
-		Calls: len(calls), Busy: errorsOf(stats.RelativeErrors(device, busy, d)), Rest: errorsOf(stats.RelativeErrors(front, rest, f)),
-		Whole: errorsOf(stats.RelativeErrors(both, whole, slices.Concat(d, f))),
+		Calls: len(calls), Busy: stats.Summarize(stats.RelativeErrors(device, busy, d)), Rest: stats.Summarize(stats.RelativeErrors(front, rest, f)),
+		Whole: stats.Summarize(stats.RelativeErrors(both, whole, slices.Concat(d, f))),
 	}
 	r.Profile = sim.Profile{
 		Name: o.Name, Device: strings.TrimSuffix(info.Device, simulated) + simulated, Model: info.ServedModelName,
-		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: whole calls are off by %.0f %% on average, %.0f %% at the worst",
-			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Worst),
+		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: "+
+			"whole calls are off by %.0f %% on average, %.0f %% at the worst",
+			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Max),
 		ForwardSeconds: d[0], SequenceSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
 		CallSeconds: f[0], RequestSeconds: f[1], TokenizeSecondsPerByte: f[2],
 		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens, MaxRunningRequests: info.MaxRunningRequests,
-		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve, VocabSize: cmp.Or(o.VocabSize, sglang.VocabSize(info), 151_936),
+		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve,
+		VocabSize: cmp.Or(o.VocabSize, sglang.VocabSize(info), 151_936),
 	}
 	if info.ChunkedPrefillSize <= 0 { // chunking is off: what is computed at once is bounded otherwise
 		r.Profile.ChunkedPrefillSize = max(1, info.MaxPrefillTokens, info.MaxTotalNumTokens)
@@ -380,8 +369,3 @@ const simulated = " (simulated)"
 
 // contextReserve is how many positions SGLang keeps for itself (0.5.23).
 const contextReserve = 6
-
-func errorsOf(all []float64) Errors {
-	s := stats.Summarize(all)
-	return Errors{Mean: s.Mean, P90: s.P90, Worst: slices.Max(all)}
-}

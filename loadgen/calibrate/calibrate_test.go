@@ -22,7 +22,7 @@ func TestKnownCostsAreFound(t *testing.T) {
 		ForwardSeconds: 0.006, SequenceSeconds: 0.003, TokenSeconds: 10e-6, AttentionSeconds: 5e-9, Contention: 0.8,
 		ChunkedPrefillSize: 4096, MaxRunningRequests: 64, KVCacheTokens: 200_000, ContextLength: 4096, VocabSize: 30_000,
 	}
-	s, err := sim.New(sim.Options{Profile: want, Speed: 1})
+	s, err := sim.New(sim.Options{Profile: want})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestKnownCostsAreFound(t *testing.T) {
 	// enough, and none is if what is looked for is not there.
 	var misses []string
 	for range 3 {
-		r, err := Run(t.Context(), c, Options{Name: "found", Repeats: 1, Tokens: 1024, Speed: 1})
+		r, err := Run(t.Context(), c, Options{Name: "found", Repeats: 1, Tokens: 1024})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,9 +20,9 @@ type Fact struct {
 	Value string `json:"value"`
 }
 
-// Differences describes the facts that differ between there and here, in their order. A fact
+// differences describes the facts that differ between there and here, in their order. A fact
 // of here that is in allowed may differ.
-func Differences(there, here []Fact, allowed ...Fact) (out []string) {
+func differences(there, here []Fact, allowed ...Fact) (out []string) {
 	other := map[string]string{}
 	for _, f := range here {
 		other[f.Name] = f.Value
@@ -30,7 +30,7 @@ func Differences(there, here []Fact, allowed ...Fact) (out []string) {
 	for _, f := range there {
 		switch v, found := other[f.Name]; {
 		case !found:
-			out = append(out, fmt.Sprintf("%s: %q there and not told here", f.Name, f.Value))
+			out = append(out, fmt.Sprintf("%s: %q there and missing here", f.Name, f.Value))
 		case v != f.Value && !slices.Contains(allowed, Fact{f.Name, v}):
 			out = append(out, fmt.Sprintf("%s: %q there and %q here", f.Name, f.Value, v))
 		}
@@ -38,19 +38,19 @@ func Differences(there, here []Fact, allowed ...Fact) (out []string) {
 	}
 	for _, f := range here {
 		if v, left := other[f.Name]; left {
-			out = append(out, fmt.Sprintf("%s: not told there and %q here", f.Name, v))
+			out = append(out, fmt.Sprintf("%s: missing there and %q here", f.Name, v))
 		}
 	}
 	return out
 }
 
 // summary joins differences to a clause, the first few of many.
-func summary(differences []string) string {
+func summary(all []string) string {
 	const few = 5
-	if more := len(differences) - few; more > 0 {
-		return strings.Join(differences[:few], "; ") + fmt.Sprintf("; and %d more", more)
+	if more := len(all) - few; more > 0 {
+		return strings.Join(all[:few], "; ") + fmt.Sprintf("; and %d more", more)
 	}
-	return strings.Join(differences, "; ")
+	return strings.Join(all, "; ")
 }
 
 // PromptFacts distinguishes prompts from any others without holding them.

@@ -1,20 +1,24 @@
 // Package journal keeps what a sweep measures on the disk, run by run, so that a process that
 // is killed loses no more than the cell it was measuring.
 //
-// Two files lie in the directory of the report: runs.jsonl (this file) has a line for the
-// sweep, one for each run, and one for each time that the sweep was resumed; requests.jsonl
-// (requests.go) has a line for each request. Start with Create and Resume. A sweep may be
-// resumed only if its facts (facts.go) are the same.
+// Two files lie in the directory of the report: runs.jsonl has a line for the sweep, one for
+// each run, and one for each time that the sweep was resumed; requests.jsonl has a line for each
+// request. Start with Create and Resume. A sweep may be resumed only if its facts (facts.go) are
+// the same.
 package journal
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -114,16 +118,11 @@ func Resume(dir string, plan sweep.Plan, b Beginning, ended bool) (*Journal, err
 	if err := j.resume(plan, b, ended); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), runs.Close())
 	}
-	if j.Before == nil {
-		j.Before = map[string]target.Settings{}
-	}
-	for addr, settings := range b.Before {
-		if _, known := j.Before[addr]; !known { // the proxy has moved
-			j.Before[addr] = settings
-		}
-	}
+	before := maps.Clone(b.Before) // a proxy that has moved keeps what it has now
+	maps.Copy(before, j.Before)
+	j.Before = before
 	j.Kept = plan.WholeCells(j.Runs)
-	if j.requests, err = keepRequests(filepath.Join(dir, RequestsFile), j.Kept); err != nil {
+	if j.requests, err = keepRequests(dir, j.Kept); err != nil {
 		return nil, errors.Join(err, runs.Close())
 	}
 	return j, nil
@@ -134,8 +133,13 @@ func (j *Journal) resume(plan sweep.Plan, b Beginning, ended bool) error {
 	if err != nil {
 		return err
 	}
-	to := change{Flags: moreRepeats(held.Facts, plan.Repeats)}
-	if d := Differences(held.Facts, b.Facts, to.Flags...); len(d) > 0 {
+	var to change
+	for _, f := range held.Facts { // measured repeats stay valid with more, because the order of each is drawn in turn
+		if had, err := strconv.Atoi(f.Value); f.Name == "-repeats" && err == nil && plan.Repeats > had {
+			to.Flags = []Fact{{Name: f.Name, Value: strconv.Itoa(plan.Repeats)}}
+		}
+	}
+	if d := differences(held.Facts, b.Facts, to.Flags...); len(d) > 0 {
 		return fmt.Errorf("another sweep than this: %s", summary(d))
 	}
 	if ended {
@@ -150,17 +154,6 @@ func (j *Journal) resume(plan sweep.Plan, b Beginning, ended bool) error {
 	held.resume(b.At, to)
 	j.Contents = held
 	return j.write(entry{Resumed: &b.At, Changed: &to})
-}
-
-// moreRepeats returns the flag -repeats if it has grown. The repeats that are measured stay
-// valid, because the order of each is drawn in turn. With fewer it is another sweep.
-func moreRepeats(held []Fact, repeats int) []Fact {
-	for _, f := range held {
-		if had, err := strconv.Atoi(f.Value); f.Name == "-repeats" && err == nil && repeats > had {
-			return []Fact{{Name: f.Name, Value: strconv.Itoa(repeats)}}
-		}
-	}
-	return nil
 }
 
 // Measured writes a run and its requests. They are on the disk when it returns.
@@ -244,4 +237,67 @@ func read(r io.Reader) (held Contents, good int64, err error) {
 		return held, good, errors.New("holds no sweep")
 	}
 	return held, good, nil
+}
+
+// ReadRequests reads the requests.jsonl of a directory; a missing one has none.
+func ReadRequests(dir string) (all []report.Request, err error) {
+	path := filepath.Join(dir, RequestsFile)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	for line, err := range wholeLines(f) {
+		var q report.Request
+		if err == nil {
+			err = json.Unmarshal(line, &q)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: request %d: %w", path, len(all)+1, err)
+		}
+		all = append(all, q)
+	}
+	return all, nil
+}
+
+// keepRequests reduces the requests.jsonl of a directory to the requests of the given runs,
+// because the others are measured again, and opens it for more.
+func keepRequests(dir string, runs []report.Run) (*os.File, error) {
+	all, err := ReadRequests(dir)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(q report.Request) bool {
+		return !slices.ContainsFunc(runs, func(r report.Run) bool {
+			return r.Setting == q.Setting && r.Phase == q.Phase && r.Repeat == q.Repeat
+		})
+	})
+	kept, err := os.CreateTemp(dir, RequestsFile+".")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(kept.Name()) //nolint:errcheck // it is there only after an error
+	if err = report.WriteRequests(kept, all); err == nil {
+		err = errors.Join(kept.Chmod(0o644), kept.Sync(), os.Rename(kept.Name(), filepath.Join(dir, RequestsFile)))
+	}
+	if err != nil {
+		return nil, errors.Join(err, kept.Close())
+	}
+	return kept, nil
+}
+
+// wholeLines yields the lines of r. It leaves out the rest of a line that was being written when
+// the process was killed.
+func wholeLines(r io.Reader) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for lines := bufio.NewReader(r); ; {
+			line, err := lines.ReadBytes('\n')
+			if errors.Is(err, io.EOF) || !yield(line, err) || err != nil {
+				return
+			}
+		}
+	}
 }

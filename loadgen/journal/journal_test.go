@@ -129,7 +129,7 @@ func TestAJournalThatIsRefusedStaysAsItWas(t *testing.T) {
 	dir, path := written(t)
 	before, _ := os.ReadFile(path)
 	for want, facts := range map[string][]Fact{
-		`-n: not told there and "3" here`:  {{"-repeats", "3"}, {"-n", "3"}},
+		`-n: missing there and "3" here`:   {{"-repeats", "3"}, {"-n", "3"}},
 		`-repeats: "3" there and "2" here`: {{"-repeats", "2"}},
 	} {
 		if _, err := Resume(dir, plan(2), beginning(7, facts...), false); err == nil || !strings.Contains(err.Error(), want) {
@@ -196,14 +196,14 @@ func TestWhatIsNoJournalIsNamed(t *testing.T) {
 func TestDifferencesAreNamed(t *testing.T) {
 	there := []Fact{{"-n", "3"}, {"-sizes", "1,4"}, {"-old", "1"}}
 	here := []Fact{{"-sizes", "1,8"}, {"-n", "3"}, {"-new", "2"}}
-	want := []string{`-sizes: "1,4" there and "1,8" here`, `-old: "1" there and not told here`, `-new: not told there and "2" here`}
-	if got := Differences(there, here); !slices.Equal(got, want) {
+	want := []string{`-sizes: "1,4" there and "1,8" here`, `-old: "1" there and missing here`, `-new: missing there and "2" here`}
+	if got := differences(there, here); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	if got := Differences(there, slices.Clone(there)); got != nil {
+	if got := differences(there, slices.Clone(there)); got != nil {
 		t.Errorf("%q", got)
 	}
-	if got := Differences([]Fact{{"-n", "3"}}, []Fact{{"-n", "5"}}, Fact{"-n", "5"}); got != nil {
+	if got := differences([]Fact{{"-n", "3"}}, []Fact{{"-n", "5"}}, Fact{"-n", "5"}); got != nil {
 		t.Errorf("an allowed one: %q", got)
 	}
 }
@@ -217,7 +217,7 @@ func TestOtherPromptsAreOtherFacts(t *testing.T) {
 		"a conversation": {{ID: "a", Text: "ab", Tail: "c"}, {ID: "b", Text: "x", Follows: true}},
 		"fewer":          base[:1],
 	} {
-		if len(Differences(PromptFacts(base), PromptFacts(other))) == 0 {
+		if len(differences(PromptFacts(base), PromptFacts(other))) == 0 {
 			t.Errorf("%s is not seen", name)
 		}
 	}

@@ -143,15 +143,10 @@ func (o Options) conversation(chat prompt.ChatTemplate, template prompt.Template
 	if n == 0 || n > len(t.Steps) {
 		n = max(1, len(t.Steps))
 	}
-	before := make([]prompt.Exchange, n-1)
-	for i := range before {
-		s := t.Steps[i]
-		before[i] = prompt.Exchange{Thought: s.Thought, Action: s.Action, Observation: s.Observation}
-	}
 	turns := make([]target.Prompt, n)
 	last := ""
 	for i := n - 1; i >= 0; i-- { // the last turn first, because the others are beginnings of its text
-		text, tail := prompt.RenderParts(chat, template.Turn(t.Problem, before[:i], t.MaxSteps))
+		text, tail := prompt.RenderParts(chat, template.Turn(t.Problem, t.Steps[:i], t.MaxSteps))
 		if strings.HasPrefix(last, text) {
 			text = last[:len(text)] // kept once in memory
 		} else {

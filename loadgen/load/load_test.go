@@ -32,7 +32,7 @@ func TestTurnsHoldTheExactHistoryAndShareIt(t *testing.T) {
 		i := 0
 		for _, tr := range all {
 			for copies := range 2 {
-				var before []prompt.Exchange
+				var before []trajectory.Step
 				for k, s := range tr.Steps {
 					p := l.Prompts[i]
 					if want := prompt.Render(format, template.Turn(tr.Problem, before, tr.MaxSteps)); p.Text+p.Tail != want {
@@ -41,7 +41,7 @@ func TestTurnsHoldTheExactHistoryAndShareIt(t *testing.T) {
 					if p.Follows != (k > 0) || (copies == 1) != strings.HasSuffix(p.ID, "#2") || k > 0 && math.Abs(p.Pause.Seconds()-0.5*tr.Steps[k-1].EnvExecSeconds) > 1e-6 {
 						t.Fatalf("turn %d: %s follows %v after %v", k, p.ID, p.Follows, p.Pause)
 					}
-					before = append(before, prompt.Exchange{Thought: s.Thought, Action: s.Action, Observation: s.Observation})
+					before = append(before, trajectory.Step{Thought: s.Thought, Action: s.Action, Observation: s.Observation})
 					i++
 				}
 			}

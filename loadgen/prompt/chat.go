@@ -2,6 +2,8 @@ package prompt
 
 import (
 	"bufio"
+	"bytes"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -34,38 +36,29 @@ type frame struct {
 	given         bool
 }
 
-// The templates that are known by name.
+//go:embed chat
+var named embed.FS // a file for each template that is known by name
+
+// The templates that are known by name; their files in chat say more.
 var (
-	// Qwen25 is the chat format of Qwen2.5 without tools (ChatML), ending
-	// where the assistant's answer begins. A conversation without a system
-	// message gets the one that the model's own template inserts.
-	Qwen25 = chatML("qwen2.5", "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.", false)
-	// Qwen3 is the chat format of Qwen3 without tools: ChatML, without what
-	// earlier answers thought (<think>…</think>), and with no system message that
-	// the conversation doesn't have.
-	Qwen3 = chatML("qwen3", "", true)
-	// Plain is the contents alone, a blank line between them: for base
-	// models and for seeing what is sent.
-	Plain = ChatTemplate{name: "plain", system: bare, user: bare, assistant: bare, between: "\n\n"}
+	Qwen25 = mustFind("qwen2.5")
+	Qwen3  = mustFind("qwen3")
+	Plain  = mustFind("plain")
 )
 
-var bare = frame{given: true}
-
-func chatML(name, defaultSystem string, withoutThoughts bool) ChatTemplate {
-	of := func(role string) frame { return frame{"<|im_start|>" + role + "\n", "<|im_end|>\n", true} }
-	return ChatTemplate{
-		name: name, system: of(RoleSystem), user: of(RoleUser), assistant: of(RoleAssistant), ask: "<|im_start|>" + RoleAssistant + "\n",
-		defaultSystem: defaultSystem, withoutThoughts: withoutThoughts,
+func mustFind(name string) ChatTemplate {
+	ct, err := FindChatTemplate(name)
+	if err != nil {
+		panic(err) // built into the binary
 	}
+	return ct
 }
 
 // FindChatTemplate returns the template with a name (qwen2.5, qwen3 or plain) or of a file;
-// see ParseChatTemplate. Errors name the file.
+// see parseChatTemplate. Errors name the file.
 func FindChatTemplate(name string) (ChatTemplate, error) {
-	for _, ct := range []ChatTemplate{Qwen25, Qwen3, Plain} {
-		if ct.name == name {
-			return ct, nil
-		}
+	if text, err := named.ReadFile("chat/" + name + ".txt"); err == nil {
+		return parseChatTemplate(bytes.NewReader(text), name)
 	}
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,23 +68,22 @@ func FindChatTemplate(name string) (ChatTemplate, error) {
 		return ChatTemplate{}, err // names the path already
 	}
 	defer f.Close() //nolint:errcheck // only read
-	ct, err := ParseChatTemplate(f, filepath.Base(name))
+	ct, err := parseChatTemplate(f, filepath.Base(name))
 	return ct, atPath(name, err)
 }
 
-// String returns the name that flags and reports use: "qwen2.5", "qwen3", "plain" or a
-// file's.
+// String returns the name of the template, or of its file.
 func (ct ChatTemplate) String() string { return ct.name }
 
-// Render flattens messages into the text that is sent as the prompt. Contents
-// are not escaped, as the models' own templates do not escape them either.
+// Render flattens messages into the text that is sent as the prompt. It escapes no contents, as
+// the models' own templates don't.
 func Render(ct ChatTemplate, messages []Message) string {
 	text, tail := RenderParts(ct, messages)
 	return text + tail
 }
 
-// RenderParts is Render in two parts: the messages, and what asks for the answer. The
-// first part of a conversation's next turn begins with that of the one before.
+// RenderParts is Render in two parts: the messages, and what asks for the answer. The first part
+// of a turn begins with the first part of the turn before.
 func RenderParts(ct ChatTemplate, messages []Message) (text, tail string) {
 	var b strings.Builder
 	b.WriteString(ct.begin)
@@ -99,15 +91,19 @@ func RenderParts(ct ChatTemplate, messages []Message) (text, tail string) {
 		if i > 0 {
 			b.WriteString(ct.between)
 		}
-		f := ct.frame(m.Role)
-		b.WriteString(f.before)
-		b.WriteString(m.Content)
-		b.WriteString(f.after)
+		f := ct.user
+		switch m.Role {
+		case RoleSystem:
+			f = ct.system
+		case RoleAssistant:
+			f = ct.assistant
+		}
+		b.WriteString(f.before + m.Content + f.after)
 	}
 	return b.String(), ct.ask
 }
 
-// messages are those that are written.
+// messages returns the messages that are written.
 func (ct ChatTemplate) messages(all []Message) []Message {
 	out := make([]Message, 0, len(all)+1)
 	if ct.defaultSystem != "" && (len(all) == 0 || all[0].Role != RoleSystem) {
@@ -124,8 +120,8 @@ func (ct ChatTemplate) messages(all []Message) []Message {
 		case RoleUser:
 			m.Content, held = held+m.Content, ""
 		case RoleAssistant:
-			if ct.withoutThoughts {
-				m.Content = withoutThoughts(m.Content) // each is before the last question
+			if i := strings.LastIndex(m.Content, endOfThought); i >= 0 && ct.withoutThoughts { // each is before the last question
+				m.Content = strings.TrimLeft(m.Content[i+len(endOfThought):], "\n")
 			}
 		}
 		out = append(out, m)
@@ -133,28 +129,12 @@ func (ct ChatTemplate) messages(all []Message) []Message {
 	return out
 }
 
-// withoutThoughts is an answer without what its model thought first.
-func withoutThoughts(answer string) string {
-	if i := strings.LastIndex(answer, "</think>"); i >= 0 {
-		return strings.TrimLeft(answer[i+len("</think>"):], "\n")
-	}
-	return answer
-}
+const (
+	content      = "{content}" // where the line of a role takes the content of the message
+	endOfThought = "</think>"
+)
 
-func (ct ChatTemplate) frame(role string) frame {
-	switch role {
-	case RoleSystem:
-		return ct.system
-	case RoleAssistant:
-		return ct.assistant
-	}
-	return ct.user
-}
-
-// content is where the line of a role takes the content of the message.
-const content = "{content}"
-
-// ParseChatTemplate reads a chat template called name: a key, a colon and a text a line, with
+// parseChatTemplate reads a chat template called name: a key, a colon and a text a line, with
 // the escapes of Go's strings: \n, \t and \\. It has no conditions and no loops, so nothing in
 // it can fail while a load is made.
 //
@@ -169,11 +149,11 @@ const content = "{content}"
 // system's text goes before the first user's, with a blank line between. begin and ask are
 // written before and after everything, and between goes between two messages. default-system is
 // the system message of a conversation without one. "without-thoughts: true" leaves out the
-// thoughts of answers, up to </think>. ParseChatTemplate skips blank lines and those that begin
+// thoughts of answers, up to </think>. parseChatTemplate skips blank lines and those that begin
 // with #, and drops one space after the colon.
 //
 // An error names the line and what was expected.
-func ParseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
+func parseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
 	ct := ChatTemplate{name: name}
 	seen := map[string]bool{}
 	lines := bufio.NewScanner(r)

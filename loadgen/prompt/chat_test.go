@@ -40,7 +40,7 @@ func TestQwen25HistoryIsAppendOnly(t *testing.T) {
 		before := Render(Qwen25, history)
 		answer := rapid.String().Draw(t, "answer")
 		history = append(history, Message{RoleAssistant, answer}, Message{RoleUser, rapid.String().Draw(t, "observation")})
-		after := Render(Qwen25, WithStepsRemaining(history, 8))
+		after := Render(Qwen25, withStepsRemaining(history, 8))
 		if !strings.HasPrefix(after, before+answer+"<|im_end|>\n") {
 			t.Fatalf("%q does not continue %q", after, before)
 		}

@@ -25,7 +25,7 @@ func anyConversation(t *rapid.T) []Message {
 }
 
 func TestAFileCanSayWhatANamedTemplateDoes(t *testing.T) {
-	ct, err := ParseChatTemplate(strings.NewReader(chatMLFile), "chatml.txt")
+	ct, err := parseChatTemplate(strings.NewReader(chatMLFile), "chatml.txt")
 	if err != nil || ct.String() != "chatml.txt" {
 		t.Fatal(ct, err)
 	}
@@ -44,7 +44,7 @@ func TestATemplateOfLlama3(t *testing.T) {
 	const file = "begin: <|begin_of_text|>\nsystem: <|start_header_id|>system<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
 		"user: <|start_header_id|>user<|end_header_id|>\\n\\n{content}<|eot_id|>\nassistant: <|start_header_id|>assistant<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
 		"ask: <|start_header_id|>assistant<|end_header_id|>\\n\\n\n"
-	ct, err := ParseChatTemplate(strings.NewReader(file), "llama3")
+	ct, err := parseChatTemplate(strings.NewReader(file), "llama3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestATemplateOfLlama3(t *testing.T) {
 }
 
 func TestWithoutASystemLineItsTextGoesBeforeTheFirstUsers(t *testing.T) {
-	ct, err := ParseChatTemplate(strings.NewReader("user: [INST] {content} [/INST]\nassistant:  {content}</s>\nwithout-thoughts: true\nbetween: |\n"), "mistral")
+	ct, err := parseChatTemplate(strings.NewReader("user: [INST] {content} [/INST]\nassistant:  {content}</s>\nwithout-thoughts: true\nbetween: |\n"), "mistral")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestWhatIsWrongInATemplateIsNamedWithItsLine(t *testing.T) {
 		"":                                   "user is missing",
 		"ask: " + strings.Repeat("x", 1<<17): "line 1: bufio.Scanner: token too long",
 	} {
-		if _, err := ParseChatTemplate(strings.NewReader(text), "t"); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := parseChatTemplate(strings.NewReader(text), "t"); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%.20q: got %v, want %s", text, err, want)
 		}
 	}
@@ -113,7 +113,7 @@ func FuzzParseChatTemplate(f *testing.F) {
 	f.Add("user: a{content}\\n\nassistant: {content}\nwithout-thoughts: true\r\nbetween: \\\\")
 	f.Add("system: {content}{content}")
 	f.Fuzz(func(t *testing.T, text string) {
-		ct, err := ParseChatTemplate(strings.NewReader(text), "t")
+		ct, err := parseChatTemplate(strings.NewReader(text), "t")
 		if err != nil {
 			return
 		}

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"paceline/loadgen/trajectory"
 )
 
 //go:embed system.txt
@@ -25,8 +27,7 @@ var defaultInstance string
 // Placeholder is where a Template's instance text takes the problem statement.
 const Placeholder = "{problem_statement}"
 
-// Template holds the two texts that open every trajectory. The zero value is
-// of no use; take one from Default or Load.
+// Template holds the two texts that open every trajectory. Take one from Default or Load.
 type Template struct {
 	System   string // the system message, sent as it is
 	Instance string // the first user message; holds Placeholder exactly once
@@ -49,40 +50,34 @@ type Message struct {
 }
 
 // FirstTurn returns the messages of a trajectory's first request: the system text and the
-// instance text around problem, with the steps that remain (WithStepsRemaining). It replaces
+// instance text around problem, with the steps that remain (withStepsRemaining). It replaces
 // the placeholder and nothing else.
 func (t Template) FirstTurn(problem string, stepsRemaining int) []Message {
-	return WithStepsRemaining([]Message{
+	return withStepsRemaining([]Message{
 		{Role: RoleSystem, Content: t.System},
 		{Role: RoleUser, Content: strings.Replace(t.Instance, Placeholder, problem, 1)},
 	}, stepsRemaining)
 }
 
-// Exchange is what one step of an agent adds to its conversation.
-type Exchange struct {
-	Thought, Action string // what the model wrote: before its call, and the call
-	Observation     string // what came back
-}
-
-// Turn returns the messages of a trajectory's request after the exchanges before it: the
-// first turn, and for each exchange the model's words and what came back. The notes on the
-// remaining steps of earlier requests stay. R2E-Gym sends the same messages.
-func (t Template) Turn(problem string, before []Exchange, maxSteps int) []Message {
+// Turn returns the messages of a trajectory's request after the steps before it: the first turn,
+// and for each step the model's words and what came back. The notes on the remaining steps of
+// earlier requests stay. R2E-Gym sends the same messages.
+func (t Template) Turn(problem string, before []trajectory.Step, maxSteps int) []Message {
 	history := t.FirstTurn(problem, maxSteps)
-	for i, e := range before {
-		history = WithStepsRemaining(append(history,
-			Message{Role: RoleAssistant, Content: e.Thought + "\n\n" + e.Action},
-			Message{Role: RoleUser, Content: e.Observation},
+	for i, s := range before {
+		history = withStepsRemaining(append(history,
+			Message{Role: RoleAssistant, Content: s.Thought + "\n\n" + s.Action},
+			Message{Role: RoleUser, Content: s.Observation},
 		), maxSteps-i-1)
 	}
 	return history
 }
 
-// WithStepsRemaining applies R2E-Gym's rule (agent.py) to a history that is about to be sent:
+// withStepsRemaining applies R2E-Gym's rule (agent.py) to a history that is about to be sent:
 // the last message says how many steps remain, or, at 0 and below, to submit at once. It
 // changes that message in place and returns history. With R2E-Gym's wording, replayed prompts
 // have exactly the token counts that real trajectories recorded.
-func WithStepsRemaining(history []Message, remaining int) []Message {
+func withStepsRemaining(history []Message, remaining int) []Message {
 	note := "You have reached the maximum number of steps. Please submit your answer NOW."
 	if remaining > 0 {
 		note = "Steps Remaining: " + strconv.Itoa(remaining)
@@ -121,9 +116,8 @@ func checkInstance(text string) error {
 	}
 }
 
-// Default returns Paceline's own texts: a coding agent with the tools
-// file_editor, execute_bash, search and finish. They were written for this
-// project in the shape and length of R2E-Gym's, so that first turns weigh what
+// Default returns Paceline's own texts: a coding agent with the tools file_editor, execute_bash,
+// search and finish. They have the shape and length of R2E-Gym's, so that first turns weigh what
 // the benchmark's did. Qwen2.5 tokens as measured, R2E-Gym's in brackets:
 //
 //	system text                          1246  (1249)
@@ -131,36 +125,31 @@ func checkInstance(text string) error {
 //	instance text after the placeholder  1150  (1153)
 //	prefix common to all first turns     1278  (1282)
 //
-// The prefix counts Qwen25's marks up to the placeholder. Of a first turn with
-// a statement of average length that is 44 %, and all of it that a prefix
-// cache can reuse: what follows the statement is alike as well, but no prefix.
+// The prefix counts Qwen25's marks up to the placeholder. It is 44 % of a first turn with a
+// statement of average length, and all of it that a prefix cache can reuse.
 func Default() Template {
 	return Template{System: trimNewline(defaultSystem), Instance: trimNewline(defaultInstance)}
 }
 
-// Load reads the texts from the files named; an empty path means the default.
-// One line end at the end of a file is dropped, because editors put it there;
-// everything else is used as it is. It fails, naming the file, if one can't be
-// read, is empty or not UTF-8, or if the instance file does not hold
-// Placeholder exactly once.
-func Load(systemPath, instancePath string) (Template, error) {
-	t := Default()
+// Load reads the texts from files; an empty path means the default. It drops one line end at the
+// end of a file, because editors put it there. It fails, naming the file, if one can't be read, is
+// empty or not UTF-8, or if the instance file does not hold Placeholder exactly once.
+func Load(systemPath, instancePath string) (t Template, err error) {
+	t = Default()
 	if systemPath != "" {
-		text, err := readText(systemPath)
-		if err != nil {
+		t.systemGiven = true
+		if t.System, err = readText(systemPath); err != nil {
 			return Template{}, fmt.Errorf("system prompt: %w", err)
 		}
-		t.System, t.systemGiven = text, true
 	}
 	if instancePath != "" {
-		text, err := readText(instancePath)
-		if err == nil {
-			err = atPath(instancePath, checkInstance(text))
+		t.instanceGiven = true
+		if t.Instance, err = readText(instancePath); err == nil {
+			err = atPath(instancePath, checkInstance(t.Instance))
 		}
 		if err != nil {
 			return Template{}, fmt.Errorf("instance prompt: %w", err)
 		}
-		t.Instance, t.instanceGiven = text, true
 	}
 	return t, nil
 }
@@ -173,14 +162,14 @@ func readText(path string) (string, error) {
 	text := trimNewline(string(raw))
 	switch {
 	case text == "":
-		return "", atPath(path, errors.New("the file is empty"))
+		err = errors.New("the file is empty")
 	case !utf8.ValidString(text):
-		return "", atPath(path, errors.New("the file is not UTF-8"))
+		err = errors.New("the file is not UTF-8")
 	}
-	return text, nil
+	return text, atPath(path, err)
 }
 
-// atPath puts the file's path before err, if there is one.
+// atPath puts the path of a file before err, if there is one.
 func atPath(path string, err error) error {
 	if err == nil {
 		return nil
@@ -188,6 +177,4 @@ func atPath(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-func trimNewline(text string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
-}
+func trimNewline(text string) string { return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r") }

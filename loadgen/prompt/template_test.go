@@ -39,7 +39,7 @@ func TestNoStepsRemainingAsksForTheAnswer(t *testing.T) {
 func TestStepsRemainingStaysInTheHistoryOfLaterTurns(t *testing.T) {
 	history := small.FirstTurn("p", 2)
 	history = append(history, Message{RoleAssistant, "a"}, Message{RoleUser, "o"})
-	history = WithStepsRemaining(history, 1)
+	history = withStepsRemaining(history, 1)
 	var notes []string
 	for _, m := range history {
 		if _, note, ok := strings.Cut(m.Content, "Steps Remaining: "); ok {
@@ -49,7 +49,7 @@ func TestStepsRemainingStaysInTheHistoryOfLaterTurns(t *testing.T) {
 	if diff := cmp.Diff([]string{"user2", "user1"}, notes); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
 	}
-	if got := WithStepsRemaining(nil, 1); got != nil {
+	if got := withStepsRemaining(nil, 1); got != nil {
 		t.Errorf("empty history became %v", got)
 	}
 }

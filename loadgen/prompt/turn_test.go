@@ -10,9 +10,13 @@ import (
 	"paceline/tokenizer"
 )
 
+func step(thought, action, observation string) trajectory.Step {
+	return trajectory.Step{Thought: thought, Action: action, Observation: observation}
+}
+
 func TestATurnHoldsAllBeforeItWithTheirNotes(t *testing.T) {
 	template := prompt.Template{System: "S", Instance: "solve {problem_statement}"}
-	got := prompt.Render(prompt.Qwen25, template.Turn("P", []prompt.Exchange{{"think", "<function=a></function>", "seen"}, {"more", "<function=b></function>", "done"}}, 2))
+	got := prompt.Render(prompt.Qwen25, template.Turn("P", []trajectory.Step{step("think", "<function=a></function>", "seen"), step("more", "<function=b></function>", "done")}, 2))
 	want := "<|im_start|>system\nS<|im_end|>\n" +
 		"<|im_start|>user\nsolve P\nSteps Remaining: 2<|im_end|>\n" +
 		"<|im_start|>assistant\nthink\n\n<function=a></function><|im_end|>\n" +
@@ -27,7 +31,7 @@ func TestATurnHoldsAllBeforeItWithTheirNotes(t *testing.T) {
 
 func TestEachTurnBeginsWithTheOneBefore(t *testing.T) {
 	template := prompt.Template{System: "S", Instance: "{problem_statement}"}
-	all := []prompt.Exchange{{"a", "b", "c"}, {"d", "e", "f"}, {"g", "h", "i"}}
+	all := []trajectory.Step{step("a", "b", "c"), step("d", "e", "f"), step("g", "h", "i")}
 	before := ""
 	for n := range len(all) + 1 {
 		text := strings.TrimSuffix(prompt.Render(prompt.Qwen25, template.Turn("P", all[:n], 50)), "<|im_start|>assistant\n")
@@ -83,7 +87,7 @@ func TestReferenceTokenCountsOfRealTrajectoriesAreThoseThatTheirServerCounted(t 
 		if err != nil {
 			t.Fatal(err)
 		}
-		var before []prompt.Exchange
+		var before []trajectory.Step
 		for i, s := range tr.Steps {
 			if s.PromptTokens >= 0 {
 				steps++
@@ -94,7 +98,7 @@ func TestReferenceTokenCountsOfRealTrajectoriesAreThoseThatTheirServerCounted(t 
 					t.Errorf("%s, step %d: %d tokens, the server counted %d", tr.ID, i, n, s.PromptTokens)
 				}
 			}
-			before = append(before, prompt.Exchange{Thought: s.Thought, Action: s.Action, Observation: s.Observation})
+			before = append(before, trajectory.Step{Thought: s.Thought, Action: s.Action, Observation: s.Observation})
 		}
 	}
 	t.Logf("%d of %d steps have the tokens that the server counted", equal, steps)

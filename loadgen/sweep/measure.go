@@ -21,7 +21,6 @@ type measurement struct {
 	samples     []sample
 	wall        time.Duration
 	speed       float64 // seconds of the report per real second
-	cause       func(error) string
 	interrupted bool
 
 	before, after usage // of this process, around the pass
@@ -30,32 +29,40 @@ type measurement struct {
 // durations are times of the report.
 type durations []time.Duration
 
-// summary describes the durations, in seconds.
-func (d durations) summary() stats.Summary {
+// describe returns the summary of the durations, in seconds, and their histogram.
+func (d durations) describe() (stats.Summary, *stats.Histogram) {
 	seconds := make([]float64, len(d))
 	for i, one := range d {
 		seconds[i] = one.Seconds()
 	}
-	return stats.Summarize(seconds)
+	return stats.Summarize(seconds), stats.NewHistogram(d...)
 }
 
-// report returns the figures of the run: only answers received in full count, tokens are
-// the server's count, and times are multiplied by the speed of the simulated clock.
+// report returns the figures of the run: only answers received in full count, tokens are the
+// server's count, and times are multiplied by the speed of the simulated clock.
 func (m measurement) report() report.Run {
 	run := report.Run{
 		Setting: m.setting.Name(), Mode: string(m.setting.Mode), BatchSize: m.setting.BatchSize,
 		Phase: string(m.phase), Repeat: m.repeat, StartedAt: m.started,
 		Total: len(m.samples), WallSeconds: m.seconds(m.wall),
 		Errors: map[string]int{}, ReleaseReasons: map[string]int{},
+		Arrivals: &report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()},
 	}
 	var latency, queueWait durations
-	batches := map[string]target.Answer{} // one answer of each batch
+	var due dueTimes
+	batches := map[string]target.Answer{} // one answer of each
 	var traces []report.Trace
 	for i, s := range m.samples {
 		if m.warmsUp(s) {
 			run.Total--
+			run.Arrivals.WarmUp++
 			continue
 		}
+		if s.dropped {
+			run.Arrivals.Dropped++
+			continue
+		}
+		m.addDue(&due, run.Arrivals, s)
 		if s.answer.TraceID != "" {
 			traces = append(traces, m.trace(i))
 		}
@@ -64,7 +71,7 @@ func (m measurement) report() report.Run {
 			continue
 		case s.err != nil:
 			run.Failed++
-			run.Errors[m.causeOf(s.err)]++
+			run.Errors[causeOf(s.err)]++
 			continue
 		}
 		run.Completed++
@@ -90,46 +97,40 @@ func (m measurement) report() report.Run {
 		run.RequestThroughput = float64(run.Completed) / run.WallSeconds
 		run.InputTokenThroughput = float64(run.PromptTokens) / run.WallSeconds
 	}
-	run.Latency, run.QueueWait = latency.summary(), queueWait.summary()
-	run.LatencyHistogram, run.QueueWaitHistogram = stats.NewHistogram(latency...), stats.NewHistogram(queueWait...)
-	run.Arrivals = m.arrivals()
+	run.Latency, run.LatencyHistogram = latency.describe()
+	run.QueueWait, run.QueueWaitHistogram = queueWait.describe()
+	a := run.Arrivals
+	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = due.latency.describe()
+	a.SendDelay, a.SendDelayHistogram = due.delay.describe()
+	a.OwnDelay, a.OwnDelayHistogram = due.own.describe()
 	run.ProcessCPUSeconds, run.SchedulerWait = m.after.since(m.before)
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total
 	return run
 }
 
-// arrivals compares when the requests were sent with when they were due.
-func (m measurement) arrivals() *report.Arrivals {
-	a := report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()}
-	var latency, delay, own durations
-	for _, s := range m.samples {
-		switch {
-		case m.warmsUp(s):
-			a.WarmUp++
-			continue
-		case s.dropped:
-			a.Dropped++
-			continue
-		case s.intended.IsZero():
-			continue
-		}
-		after := s.at.Sub(s.intended)
-		delay, own = append(delay, m.scaled(after)), append(own, m.scaled(max(0, after-s.held)))
-		if s.err == nil {
-			latency = append(latency, m.scaled(after+s.latency))
-		}
-		if m.arrival.Open() && m.scaled(after) > m.arrival.LateAfter {
-			a.Late++
-			if m.scaled(after-s.held) > m.arrival.LateAfter {
-				a.LateByItself++
-			}
+// dueTimes compare when requests were sent and answered with when they were due.
+type dueTimes struct {
+	latency, delay durations
+	own            durations // the part of delay that is nobody else's slowness
+}
+
+func (m measurement) addDue(d *dueTimes, a *report.Arrivals, s sample) {
+	if s.intended.IsZero() {
+		return
+	}
+	after := s.at.Sub(s.intended)
+	delay, own := m.scaled(after), m.scaled(after-s.held)
+	d.delay, d.own = append(d.delay, delay), append(d.own, max(0, own))
+	if s.err == nil {
+		d.latency = append(d.latency, m.scaled(after+s.latency))
+	}
+	if m.arrival.Open() && delay > m.arrival.LateAfter {
+		a.Late++
+		if own > m.arrival.LateAfter {
+			a.LateByItself++
 		}
 	}
-	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = latency.summary(), stats.NewHistogram(latency...)
-	a.SendDelay, a.SendDelayHistogram = delay.summary(), stats.NewHistogram(delay...)
-	a.OwnDelay, a.OwnDelayHistogram = own.summary(), stats.NewHistogram(own...)
-	return &a
 }
 
 // requests returns a line for each request that was sent or dropped.
@@ -139,27 +140,25 @@ func (m measurement) requests() []report.Request {
 		if !s.sent && !s.dropped {
 			continue
 		}
+		at, intended := s.at, s.intended
+		if s.dropped {
+			at = intended
+		} else if intended.IsZero() { // a turn before it failed
+			intended = at
+		}
 		r := report.Request{
 			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID, Kind: m.prompts[i].Kind,
-			SentSeconds: m.seconds(s.at.Sub(m.started)), LatencySeconds: m.seconds(s.latency),
+			IntendedSeconds: m.seconds(intended.Sub(m.started)), SentSeconds: m.seconds(at.Sub(m.started)),
+			LatencySeconds: m.seconds(s.latency), LatencyFromIntendedSeconds: m.seconds(at.Sub(intended) + s.latency),
 			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens,
 			BatchID: s.answer.BatchID, BatchSize: s.answer.BatchSize, ReleaseReason: s.answer.ReleaseReason,
 			QueueWaitSeconds: m.seconds(s.answer.QueueWait), TraceID: s.answer.TraceID,
 			Dropped: s.dropped, WarmUp: m.warmsUp(s),
 		}
-		if s.err != nil {
-			r.Error = m.causeOf(s.err)
-		}
-		switch {
-		case s.dropped:
+		if s.dropped {
 			r.Error = errDropped.Error()
-			r.IntendedSeconds = m.seconds(s.intended.Sub(m.started))
-			r.SentSeconds = r.IntendedSeconds
-		case s.intended.IsZero():
-			r.IntendedSeconds, r.LatencyFromIntendedSeconds = r.SentSeconds, r.LatencySeconds
-		default:
-			r.IntendedSeconds = m.seconds(s.intended.Sub(m.started))
-			r.LatencyFromIntendedSeconds = m.seconds(s.at.Sub(s.intended) + s.latency)
+		} else if s.err != nil {
+			r.Error = causeOf(s.err)
 		}
 		all = append(all, r)
 	}
@@ -176,11 +175,11 @@ func (m measurement) warmsUp(s sample) bool {
 }
 
 // causeOf names an error in a word or a few.
-func (m measurement) causeOf(err error) string {
+func causeOf(err error) string {
 	if errors.Is(err, errTurnBefore) {
 		return errTurnBefore.Error()
 	}
-	return m.cause(err)
+	return target.Cause(err)
 }
 
 // trace describes the trace of sample i.
@@ -188,7 +187,7 @@ func (m measurement) trace(i int) report.Trace {
 	s := m.samples[i]
 	t := report.Trace{ID: s.answer.TraceID, Trajectory: m.prompts[i].ID, Seconds: m.seconds(s.latency)}
 	if s.err != nil {
-		t.Cause = m.causeOf(s.err)
+		t.Cause = causeOf(s.err)
 	}
 	return t
 }

@@ -19,10 +19,10 @@ func offer(t *testing.T, to target.Sender, list []target.Prompt, a Arrival, spee
 
 func offerIn(ctx context.Context, to target.Sender, list []target.Prompt, a Arrival, speed float64) (report.Run, []sample) {
 	began := time.Now()
-	samples, from, wall := openPass(ctx, to, list, a, 1, time.Hour, speed, new(RunProgress))
+	samples, from, wall := openPass(ctx, to, list, Plan{Arrival: a, Timeout: time.Hour, Speed: speed}, 1, new(RunProgress))
 	m := measurement{
 		setting: Setting{Mode: ModeFixed, BatchSize: 1}, phase: Cold, repeat: 1, started: began, from: from, prompts: list, samples: samples,
-		wall: wall, speed: speed, cause: to.Cause, interrupted: ctx.Err() != nil, arrival: a,
+		wall: wall, speed: speed, interrupted: ctx.Err() != nil, arrival: a,
 	}
 	return m.report(), samples
 }
@@ -132,7 +132,7 @@ func TestCopiesOfAClosedLoopBeginTheirStaggerApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: 4 * time.Second}, {ID: "a#3", Joins: true, Stagger: 4 * time.Second}, {ID: "b"}}
-		samples, _ := pass(t.Context(), &server{takes: time.Second}, list, 3, time.Minute, 2, new(RunProgress)) // 2 s of this clock
+		samples, _ := pass(t.Context(), &server{takes: time.Second}, list, closed(3, time.Minute, 2), new(RunProgress)) // 2 s of this clock
 		for i, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, time.Second} {
 			if at := samples[i].at.Sub(began); at != want {
 				t.Errorf("%s was sent after %v, want %v", list[i].ID, at, want)
@@ -146,7 +146,7 @@ func TestCopiesThatWaitEndWithTheirContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: time.Hour}, {ID: "a#3", Joins: true, Stagger: time.Hour}}
-		samples, wall := pass(ctx, &server{takes: time.Minute}, list, 3, time.Minute, 1, new(RunProgress))
+		samples, wall := pass(ctx, &server{takes: time.Minute}, list, closed(3, time.Minute, 1), new(RunProgress))
 		if wall != time.Second || samples[1].sent || samples[2].sent || !errors.Is(samples[0].err, context.DeadlineExceeded) {
 			t.Errorf("%v, %+v", wall, samples)
 		}

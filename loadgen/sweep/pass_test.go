@@ -56,7 +56,10 @@ func (s *server) Send(ctx context.Context, p target.Prompt) (target.Answer, erro
 	return target.Answer{PromptTokens: 10, CachedTokens: 4, BatchID: "b" + p.ID[:1], BatchSize: 2, ReleaseReason: "full", QueueWait: time.Millisecond}, nil
 }
 
-func (s *server) Cause(err error) string { return target.Cause(err) }
+// closed is a closed loop.
+func closed(callers int, timeout time.Duration, speed float64) Plan {
+	return Plan{Concurrency: callers, Timeout: timeout, Speed: speed}
+}
 
 func prompts(n int) []target.Prompt {
 	out := make([]target.Prompt, n)
@@ -69,7 +72,7 @@ func prompts(n int) []target.Prompt {
 func TestPassKeepsExactlyTheSetConcurrencyAndSendsEachPromptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: time.Second}
-		samples, wall := pass(t.Context(), s, prompts(10), 4, time.Minute, 1, new(RunProgress))
+		samples, wall := pass(t.Context(), s, prompts(10), closed(4, time.Minute, 1), new(RunProgress))
 		if s.most.Load() != 4 || wall != 3*time.Second {
 			t.Errorf("%d at once for %v, want 4 for 3s", s.most.Load(), wall)
 		}
@@ -91,7 +94,7 @@ func TestPassKeepsExactlyTheSetConcurrencyAndSendsEachPromptOnce(t *testing.T) {
 
 func TestPassWaitsForEveryAnswerBeforeItStopsTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, wall := pass(t.Context(), &server{takes: 7 * time.Second}, prompts(3), 64, time.Minute, 1, new(RunProgress))
+		_, wall := pass(t.Context(), &server{takes: 7 * time.Second}, prompts(3), closed(64, time.Minute, 1), new(RunProgress))
 		if wall != 7*time.Second {
 			t.Errorf("the clock stopped at %v, the answers came at 7s", wall)
 		}
@@ -102,7 +105,7 @@ func TestInterruptedPassLeavesTheRestUnsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
-		samples, _ := pass(ctx, &server{takes: time.Second}, prompts(10), 2, time.Minute, 1, new(RunProgress))
+		samples, _ := pass(ctx, &server{takes: time.Second}, prompts(10), closed(2, time.Minute, 1), new(RunProgress))
 		var sent, answered int
 		for _, one := range samples {
 			if one.sent {
@@ -121,11 +124,11 @@ func TestInterruptedPassLeavesTheRestUnsent(t *testing.T) {
 func TestRunCutMidwayIsMarkedThoughItsRequestsAllEnded(t *testing.T) {
 	failed := sample{sent: true, err: context.Canceled}
 	done := sample{sent: true, answer: target.Answer{PromptTokens: 1}}
-	run := measurement{samples: []sample{done, failed}, interrupted: true, speed: 1, cause: target.Cause}.report()
+	run := measurement{samples: []sample{done, failed}, interrupted: true, speed: 1}.report()
 	if !run.Interrupted || run.Complete {
 		t.Errorf("cut: %+v", run)
 	}
-	run = measurement{samples: []sample{done, done}, interrupted: true, speed: 1, cause: target.Cause}.report()
+	run = measurement{samples: []sample{done, done}, interrupted: true, speed: 1}.report()
 	if run.Interrupted || !run.Complete {
 		t.Errorf("ended before the signal: %+v", run)
 	}
@@ -133,7 +136,7 @@ func TestRunCutMidwayIsMarkedThoughItsRequestsAllEnded(t *testing.T) {
 
 func TestRequestBeyondItsTimeoutFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		samples, wall := pass(t.Context(), &server{takes: time.Hour}, prompts(1), 1, time.Second, 1, new(RunProgress))
+		samples, wall := pass(t.Context(), &server{takes: time.Hour}, prompts(1), closed(1, time.Second, 1), new(RunProgress))
 		if !errors.Is(samples[0].err, context.DeadlineExceeded) || wall != time.Second {
 			t.Errorf("got %v after %v", samples[0].err, wall)
 		}
@@ -149,10 +152,9 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 			}
 			return nil
 		}}
-		samples, wall := pass(t.Context(), s, prompts(4), 2, time.Minute, 1, new(RunProgress))
+		samples, wall := pass(t.Context(), s, prompts(4), closed(2, time.Minute, 1), new(RunProgress))
 		run := measurement{
 			setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, samples: samples, wall: wall, speed: 5,
-			cause: s.Cause,
 		}.report()
 		if run.Total != 4 || run.Completed != 3 || run.Failed != 1 || run.Complete {
 			t.Errorf("got %+v", run)

@@ -1,10 +1,10 @@
 // Package sweep sends the same prompts at every batch setting and measures.
 //
-// Read plan.go first: a Plan lists settings (setting.go) and says when conversations begin
-// (arrival.go). Schedule (schedule.go) works through it in random order, also where an
-// earlier sweep was cut short. Sweep (sweep.go) measures one pass: it sends all prompts in a
-// closed or an open loop (send.go) and turns the samples into a report.Run (measure.go).
-// Only answers received in full count. Part (part.go) is the share of one process of several.
+// Read plan.go first: a Plan lists settings and says when conversations begin (arrival.go); a
+// Part is the share of one process of several. Schedule (sweep.go) works through a plan in random
+// order, also where an earlier sweep was cut short. Sweep measures one pass: it sends all prompts
+// in a closed or an open loop (send.go) and turns the samples into a report.Run (measure.go).
+// Only answers received in full count.
 //
 // The package never decides what the figures mean: package report does.
 package sweep
@@ -13,8 +13,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
+	"paceline/batcher"
 	"paceline/loadgen/stats"
 	"paceline/loadgen/target"
 )
@@ -140,3 +142,158 @@ func (p Plan) ValidateFor(prompts []target.Prompt) error {
 
 // arrivalSeed is the seed of a repeat's arrivals.
 func (p Plan) arrivalSeed(repeat int) uint64 { return p.Seed + uint64(repeat)<<32 }
+
+// Setting is one way of sending that the sweep compares.
+type Setting struct {
+	Mode      Mode
+	BatchSize int // for ModeFixed; 0 otherwise
+
+	MaxInFlight int           // batches at SGLang at once; for ModeFixed, and the start of ModeAuto
+	MaxWait     time.Duration // longest wait for a batch to fill; for ModeFixed
+	Order       Order         // of release of waiting requests; "": the mode's own
+
+	varied string // what the name says besides the size, because the plan varies it
+}
+
+// Mode is how a setting sends.
+type Mode string
+
+// The modes.
+const (
+	ModeFixed     Mode = "fixed"     // through the proxy, in batches of a set size
+	ModeAuto      Mode = "auto"      // through the proxy, which chooses size and batches in flight
+	ModeUnbatched Mode = "unbatched" // through the proxy, each alone: no waiting, no in-flight cap
+	ModeDirect    Mode = "direct"    // straight to SGLang, without a proxy
+)
+
+// Order is the order in which the proxy releases waiting requests.
+type Order string
+
+// The orders.
+const (
+	FIFO   Order = "fifo"   // as they came
+	Prefix Order = "prefix" // depth first along shared prefixes, a group's leader before the rest
+)
+
+// Name returns the setting's name in tables: the mode, or the size and what else the plan
+// varies ("16, 4 in flight, 0s").
+func (s Setting) Name() string {
+	if s.Mode == ModeFixed {
+		return strconv.Itoa(s.BatchSize) + s.varied
+	}
+	return string(s.Mode)
+}
+
+// Multiply returns a fixed setting for each combination. Each list must hold a value; a value
+// that is given twice counts once.
+func Multiply(sizes, inFlight []int, waits []time.Duration, orders []Order) (all []Setting) {
+	sizes, inFlight, waits, orders = Distinct(sizes), Distinct(inFlight), Distinct(waits), Distinct(orders)
+	for _, size := range sizes {
+		for _, n := range inFlight {
+			for _, wait := range waits {
+				for _, order := range orders {
+					s := Setting{Mode: ModeFixed, BatchSize: size, MaxInFlight: n, MaxWait: wait, Order: order}
+					if len(inFlight) > 1 {
+						s.varied += fmt.Sprintf(", %d in flight", n)
+					}
+					if len(waits) > 1 {
+						s.varied += ", " + wait.String()
+					}
+					if len(orders) > 1 {
+						s.varied += ", " + string(order)
+					}
+					all = append(all, s)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Distinct returns the values without repetitions, in their order.
+func Distinct[T comparable](values []T) (kept []T) {
+	for _, v := range values {
+		if !slices.Contains(kept, v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+// validate names the flag whose value is out of range.
+func (s Setting) validate() error {
+	if s.Mode != ModeFixed {
+		return nil
+	}
+	switch {
+	case s.BatchSize < 1 || s.BatchSize > batcher.MaxBatchSize:
+		return fmt.Errorf("-sizes: a batch size must be from 1 to %d, got %d", batcher.MaxBatchSize, s.BatchSize)
+	case s.MaxInFlight < 1 || s.MaxInFlight > batcher.MaxInFlightLimit:
+		return fmt.Errorf("-max-in-flight: must be from 1 to %d, got %d", batcher.MaxInFlightLimit, s.MaxInFlight)
+	case s.MaxWait < 0 || s.MaxWait > batcher.MaxWaitLimit:
+		return fmt.Errorf("-max-wait: must be from 0s to %v, got %v", batcher.MaxWaitLimit, s.MaxWait)
+	case s.Order != FIFO && s.Order != Prefix:
+		return fmt.Errorf("-order: must be %s or %s, got %q", FIFO, Prefix, s.Order)
+	}
+	return nil
+}
+
+// MaxParts bounds the parts of one load.
+const MaxParts = 1024
+
+// Part is one of several parts of a load, each of which a process of its own sends. The
+// zero value is the whole load.
+type Part struct{ Index, Of int }
+
+// String implements flag.Value.
+func (p *Part) String() string {
+	if p.Of == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", p.Index, p.Of)
+}
+
+// Set implements flag.Value.
+func (p *Part) Set(text string) error {
+	var index, of int
+	_, err := fmt.Sscanf(text+"\n", "%d/%d\n", &index, &of)
+	if err != nil || of < 1 || of > MaxParts || index < 0 || index >= of {
+		return fmt.Errorf("must be i/n with i from 0 to n-1 and n at most %d, got %q", MaxParts, text)
+	}
+	*p = Part{index, of}
+	return nil
+}
+
+// Prompts returns this part's conversations: those of every Of-th trajectory with all its
+// copies, from the Index-th on. Neighbours go to different parts, so that each part has its
+// share of long and short ones.
+func (p Part) Prompts(all []target.Prompt) (own []target.Prompt) {
+	if p.Of == 0 {
+		return all
+	}
+	trajectory := -1
+	for i, prompt := range all {
+		if i == 0 || !prompt.Follows && !prompt.Joins {
+			trajectory++
+		}
+		if trajectory%p.Of == p.Index {
+			own = append(own, prompt)
+		}
+	}
+	return own
+}
+
+// Plan returns this part's share of a plan: of its callers and of its arrivals.
+func (p Part) Plan(of Plan) Plan {
+	of.Concurrency = p.share(of.Concurrency)
+	of.Arrival.MaxOutstanding = p.share(of.Arrival.MaxOutstanding)
+	of.Arrival.Part = p
+	return of
+}
+
+func (p Part) share(n int) int {
+	if p.Of == 0 {
+		return n
+	}
+	return (n + p.Of - 1 - p.Index) / p.Of
+}

@@ -8,18 +8,11 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Progress is where a sweep is. The sweep writes it; any goroutine may read it at any time.
-type Progress struct {
-	run atomic.Pointer[RunProgress]
-}
-
-// Run returns the run at work, or nil before the first.
-func (p *Progress) Run() *RunProgress { return p.run.Load() }
-
 // recent is how many latencies of the last answers RunProgress keeps.
 const recent = 512
 
-// RunProgress is where one run is. It takes no lock: it must not slow what it watches.
+// RunProgress is where one run is. Any goroutine may read it at any time. It takes no lock: it must
+// not slow what it watches.
 type RunProgress struct {
 	Pass    Pass
 	Total   int // prompts in this run

@@ -23,8 +23,6 @@ func (slow) Send(ctx context.Context, p target.Prompt) (target.Answer, error) {
 	}
 }
 
-func (slow) Cause(error) string { return "" }
-
 func TestTheLiveLineKnowsWhatIsInFlightAndHowLongAnswersTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &RunProgress{Speed: 2, Total: 4}
@@ -33,7 +31,7 @@ func TestTheLiveLineKnowsWhatIsInFlightAndHowLongAnswersTake(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		list := []target.Prompt{{Pause: time.Second}, {Pause: time.Second}, {Pause: 3 * time.Second}, {Pause: time.Hour}}
-		to := newTraffic(slow{}, list, 2*time.Hour, 2, r)
+		to := newTraffic(slow{}, list, closed(1, 5*time.Hour, 2), r)
 		for k := range list {
 			go to.send(ctx, k, due{})
 		}
@@ -60,7 +58,7 @@ func TestOnlyTheLastAnswersCountForTheLiveLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &RunProgress{Speed: 1}
 		list := []target.Prompt{{Pause: time.Hour}, {Pause: time.Second}}
-		to := newTraffic(slow{}, list, 2*time.Hour, 1, r)
+		to := newTraffic(slow{}, list, closed(1, 2*time.Hour, 1), r)
 		for i := range 2 * recent {
 			to.send(t.Context(), i/recent, due{})
 		}

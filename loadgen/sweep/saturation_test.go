@@ -34,7 +34,6 @@ type nothing struct{}
 func (nothing) Send(context.Context, target.Prompt) (target.Answer, error) {
 	return target.Answer{PromptTokens: 7}, nil
 }
-func (nothing) Cause(err error) string { return target.Cause(err) }
 
 // serveInstant answers on a loopback port of the system's choice until the process or
 // stop ends it.

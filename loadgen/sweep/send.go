@@ -35,13 +35,12 @@ type traffic struct {
 	prompts []target.Prompt
 	starts  []int    // the first prompt of each conversation
 	samples []sample // one for each prompt; the goroutine that sends a conversation owns its samples
-	timeout time.Duration
-	speed   float64 // seconds of the report per real second
+	plan    Plan
 	run     *RunProgress
 }
 
-func newTraffic(to target.Sender, prompts []target.Prompt, timeout time.Duration, speed float64, run *RunProgress) *traffic {
-	return &traffic{to, prompts, conversations(prompts), make([]sample, len(prompts)), timeout, speed, run}
+func newTraffic(to target.Sender, prompts []target.Prompt, p Plan, run *RunProgress) *traffic {
+	return &traffic{to, prompts, conversations(prompts), make([]sample, len(prompts)), p, run}
 }
 
 // conversations returns the indices of the prompts that follow no other.
@@ -54,14 +53,13 @@ func conversations(prompts []target.Prompt) (starts []int) {
 	return starts
 }
 
-// pass sends every prompt once in a closed loop: each of the callers waits for its answer
+// pass sends every prompt once in a closed loop: each of the plan's callers waits for its answer
 // before it sends the next turn of its conversation, after the turn's pause, or takes the
 // next conversation. A turn that fails ends its conversation; the turns after it fail
 // unsent. pass returns one sample for each prompt and the time from the first send to the
 // last end. When ctx ends, the prompts that are not sent yet stay unsent.
-func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, callers int,
-	timeout time.Duration, speed float64, run *RunProgress) ([]sample, time.Duration) {
-	t := newTraffic(to, prompts, timeout, speed, run)
+func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, p Plan, run *RunProgress) ([]sample, time.Duration) {
+	t := newTraffic(to, prompts, p, run)
 	begun := make([]beginning, len(t.starts))
 	for i := range begun {
 		begun[i].done = make(chan struct{})
@@ -69,7 +67,7 @@ func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, caller
 	var next atomic.Int64
 	var running sync.WaitGroup
 	start := time.Now()
-	for range min(callers, len(t.starts)) {
+	for range min(p.Concurrency, len(t.starts)) {
 		running.Go(func() {
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
@@ -110,7 +108,7 @@ func (t *traffic) awaitTurn(ctx context.Context, begun []beginning, i int) (due,
 		case <-ctx.Done():
 			return d, false
 		}
-		d.intended = begun[i-1].at.Add(t.real(p.Stagger))
+		d.intended = begun[i-1].at.Add(t.plan.real(p.Stagger))
 		if !pause(ctx, time.Until(d.intended)) {
 			return d, false
 		}
@@ -125,16 +123,16 @@ func (t *traffic) awaitTurn(ctx context.Context, begun []beginning, i int) (due,
 // conversation. seed decides the arrivals. openPass returns one sample for each prompt, the
 // moment from which times count (the end of the warm-up), and the time from that moment to
 // the last end. When ctx ends, the prompts that are not sent yet stay unsent.
-func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, a Arrival, seed uint64,
-	timeout time.Duration, speed float64, run *RunProgress) ([]sample, time.Time, time.Duration) {
-	t := newTraffic(to, prompts, timeout, speed, run)
+func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, p Plan, seed uint64,
+	run *RunProgress) ([]sample, time.Time, time.Duration) {
+	t, a := newTraffic(to, prompts, p, run), p.Arrival
 	schedule := a.schedule(prompts, t.starts, seed)
 	room := make(chan struct{}, min(a.MaxOutstanding, max(1, len(schedule)))) // one element for each conversation under way
 	var running sync.WaitGroup
 	start := time.Now()
 	released := start // when a conversation last got the room that it waited for
 	for _, b := range schedule {
-		d := due{intended: start.Add(t.real(b.after))}
+		d := due{intended: start.Add(t.plan.real(b.after))}
 		if !pause(ctx, time.Until(d.intended)) {
 			break
 		}
@@ -154,7 +152,7 @@ func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, a 
 		}
 	}
 	running.Wait()
-	measured := start.Add(t.real(a.WarmUp))
+	measured := start.Add(t.plan.real(a.WarmUp))
 	return t.samples, measured, max(0, time.Since(measured))
 }
 
@@ -201,7 +199,7 @@ func (t *traffic) converse(ctx context.Context, i int, d due) {
 	for k := from; k < to; k++ {
 		if k > from {
 			last := t.samples[k-1]
-			d = due{intended: last.at.Add(last.latency + t.real(t.prompts[k].Pause))}
+			d = due{intended: last.at.Add(last.latency + t.plan.real(t.prompts[k].Pause))}
 			if !pause(ctx, time.Until(d.intended)) {
 				return
 			}
@@ -218,7 +216,7 @@ func (t *traffic) converse(ctx context.Context, i int, d due) {
 }
 
 func (t *traffic) send(ctx context.Context, k int, d due) {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	ctx, cancel := context.WithTimeout(ctx, t.plan.real(t.plan.Timeout))
 	defer cancel()
 	t.run.inFlight.Add(1)
 	s := sample{sent: true, intended: d.intended, held: d.held, at: time.Now()}
@@ -228,9 +226,6 @@ func (t *traffic) send(ctx context.Context, k int, d due) {
 	t.run.inFlight.Add(-1)
 	t.run.ended(s.latency, s.err)
 }
-
-// real converts a time of the report to a time of this machine's clock.
-func (t *traffic) real(d time.Duration) time.Duration { return time.Duration(float64(d) / t.speed) }
 
 // pause waits for d. It returns false if ctx ends before.
 func pause(ctx context.Context, d time.Duration) bool {

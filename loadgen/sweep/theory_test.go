@@ -45,8 +45,6 @@ func (s *oneSlot) Send(ctx context.Context, _ target.Prompt) (target.Answer, err
 	return target.Answer{PromptTokens: 1}, nil
 }
 
-func (s *oneSlot) Cause(err error) string { return target.Cause(err) }
-
 // In a queue with Poisson arrivals, a fixed service time D and one server (M/D/1) the
 // mean wait is ρD/2(1−ρ), and the share that waits at most t is Erlang's sum. Seeded
 // and on a virtual clock, the errors below are those of 60,000 arrivals alone.
@@ -105,7 +103,7 @@ func TestAClosedLoopSendsAsManyAsItsCallersOverTheServiceTime(t *testing.T) {
 	for _, callers := range []int{1, 7, 64} {
 		synctest.Test(t, func(t *testing.T) {
 			list := prompts(40 * callers)
-			samples, wall := pass(t.Context(), &server{takes: 250 * time.Millisecond}, list, callers, time.Minute, 1, new(RunProgress))
+			samples, wall := pass(t.Context(), &server{takes: 250 * time.Millisecond}, list, closed(callers, time.Minute, 1), new(RunProgress))
 			run := measurement{prompts: list, samples: samples, wall: wall, speed: 1}.report()
 			if want := 4 * float64(callers); run.RequestThroughput != want || run.Latency.Max != 0.25 {
 				t.Errorf("%d callers: %v/s, want %v: %+v", callers, run.RequestThroughput, want, run.Latency)
@@ -145,7 +143,7 @@ func TestAStallShowsInLatencyFromWhenDueAndHidesFromThatFromTheSend(t *testing.T
 	synctest.Test(t, func(t *testing.T) { // a closed loop asks nothing meanwhile, and omits it
 		list := prompts(1000)
 		s := &oneSlot{takes: time.Millisecond, stall: 500 * time.Millisecond, lull: time.Second}
-		samples, wall := pass(t.Context(), s, list, 1, time.Minute, 1, new(RunProgress))
+		samples, wall := pass(t.Context(), s, list, closed(1, time.Minute, 1), new(RunProgress))
 		run := measurement{prompts: list, samples: samples, wall: wall, speed: 1}.report()
 		if !near(run.Latency.P99, 0.001) || !near(run.Latency.Max, 1.001) || run.Arrivals.LatencyFromIntended != run.Latency {
 			t.Errorf("closed loop: %+v, %+v", run.Latency, run.Arrivals)

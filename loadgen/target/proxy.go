@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -65,7 +63,7 @@ func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 		MaxNewTokens: p.MaxNewTokens,
 	})
 	if err != nil {
-		return Answer{TraceID: end(p.Cause(err))}, err
+		return Answer{TraceID: end(Cause(err))}, err
 	}
 	r := reply.GetReceipt()
 	return Answer{
@@ -77,20 +75,6 @@ func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 		QueueWait:     time.Duration(r.GetQueueWaitSeconds() * float64(time.Second)),
 		TraceID:       end(""),
 	}, nil
-}
-
-// Cause implements Sender.
-func (p *Proxy) Cause(err error) string { return Cause(err) }
-
-// Cause names a gRPC error by its code.
-func Cause(err error) string {
-	switch {
-	case errors.Is(err, context.Canceled):
-		return codes.Canceled.String()
-	case errors.Is(err, context.DeadlineExceeded):
-		return codes.DeadlineExceeded.String()
-	}
-	return status.Code(err).String()
 }
 
 // Settings is what a sweep sets on the proxy before a run.

@@ -6,7 +6,15 @@ package target
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"paceline/proxy/telemetry"
+	"paceline/sglang"
 )
 
 // Prompt is one prompt to send.
@@ -43,11 +51,54 @@ type Answer struct {
 	TraceID string // empty if the prompt is not sampled; also set with an error
 }
 
-// Sender sends prompts. It is safe for concurrent use.
+// Sender sends one prompt and waits for its answer. It is safe for concurrent use.
 type Sender interface {
-	// Send sends one prompt and waits for its answer.
 	Send(ctx context.Context, p Prompt) (Answer, error)
-	// Cause names an error of Send in one word for counting, without text of the prompt:
-	// Unavailable, DeadlineExceeded, …
-	Cause(err error) string
+}
+
+// Cause names an error of a Sender in one word for counting, without text of the prompt:
+// Unavailable, DeadlineExceeded, HTTP 503, …
+func Cause(err error) string {
+	var se *sglang.Error
+	switch {
+	case errors.As(err, &se) && se.Status != 0:
+		return fmt.Sprintf("HTTP %d", se.Status)
+	case errors.As(err, &se):
+		return codes.Unavailable.String()
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return status.FromContextError(err).Code().String()
+	}
+	return status.Code(err).String()
+}
+
+// Direct sends straight to SGLang, one prompt a call: the baseline without a proxy.
+type Direct struct {
+	Client       *sglang.Client
+	MaxNewTokens int     // of every prompt: 0 or 1
+	Tracer       *Tracer // nil: no spans; Client has its Header
+}
+
+// Send implements Sender.
+func (d *Direct) Send(ctx context.Context, p Prompt) (Answer, error) {
+	ctx, end := d.Tracer.begin(ctx, telemetry.SpanGenerate, p)
+	results, err := d.Client.Generate(ctx, sglang.Call{Requests: []sglang.Request{{
+		RID: sglang.NewRID(), Text: p.Text + p.Tail, MaxNewTokens: d.MaxNewTokens,
+	}}})
+	if err == nil {
+		err = results[0].Err
+	}
+	if err != nil {
+		return Answer{TraceID: end(Cause(err))}, err
+	}
+	meta := results[0].Answer.Meta
+	return Answer{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens, TraceID: end("")}, nil
+}
+
+// Flush empties SGLang's prefix cache. It waits up to timeout for running work to end.
+func (d *Direct) Flush(ctx context.Context, timeout time.Duration) error {
+	if err := d.Client.FlushCache(ctx, timeout); err != nil {
+		return fmt.Errorf("flush SGLang's cache: %w", err)
+	}
+	return nil
 }

@@ -32,8 +32,7 @@ type generator struct {
 }
 
 func (g generator) writer(field string) *writer {
-	v := texts()
-	return &writer{stream: newStream(g.seed, g.id, field), vocabulary: &v, subject: g.subject}
+	return &writer{stream: newStream(g.seed, g.id, field), vocabulary: texts(), subject: g.subject}
 }
 
 // problem makes a statement that is not among those seen. Only very short ones ever need a
@@ -43,7 +42,7 @@ func (g generator) problem(seen map[string]bool) string {
 	size := problemTokens.bytes(w.stream, problemBytesPerToken)
 	for {
 		w.problem(size)
-		if text := w.take(); !seen[text] {
+		if text := w.pop(); !seen[text] {
 			return text
 		}
 	}
@@ -58,46 +57,25 @@ func (g generator) trajectory(problem string) Trajectory {
 		t.ExitReason = "max_step_limit"
 	}
 	durations := newStream(g.seed, g.id, "env")
-	writers := stepWriter{g.writer("thought"), g.writer("action"), g.writer("observation")}
+	thought, action, observation := g.writer("thought"), g.writer("action"), g.writer("observation")
 	for i := range t.Steps {
 		kind, seconds := execution(durations)
-		if i == len(t.Steps)-1 && t.ExitReason == "agent" {
-			t.Steps[i] = writers.last()
-			continue
+		submits := i == len(t.Steps)-1 && t.ExitReason == "agent"
+		if submits {
+			kind, seconds = testWork, idleSeconds
 		}
-		t.Steps[i] = writers.step(kind, seconds)
+		thought.thought(kind, thoughtTokens.bytes(thought.stream, thoughtBytesPerToken))
+		if submits {
+			action.expand(action.Call["submit"] + "</function>")
+			observation.write("<<< Finished >>>")
+		} else {
+			tool := action.action(kind, actionTokens.bytes(action.stream, actionBytesPerToken))
+			observation.output(tool, kind, observationTokens.bytes(observation.stream, observationBytesPerToken))
+		}
+		t.Steps[i] = Step{
+			Thought: thought.pop(), Action: action.pop(), Observation: observation.pop(),
+			EnvExecSeconds: seconds, PromptTokens: -1, CompletionTokens: -1,
+		}
 	}
 	return t
-}
-
-// stepWriter makes the steps of one trajectory.
-type stepWriter struct {
-	thought, action, observation *writer
-}
-
-func (w stepWriter) step(kind work, seconds float64) Step {
-	w.thought.thought(kind, thoughtTokens.bytes(w.thought.stream, thoughtBytesPerToken))
-	tool := w.action.action(kind, actionTokens.bytes(w.action.stream, actionBytesPerToken))
-	size := observationTokens.bytes(w.observation.stream, observationBytesPerToken)
-	if tool == "execute_bash" {
-		w.observation.bashOutput(kind, size)
-	} else {
-		w.observation.toolOutput(tool, kind, size)
-	}
-	return w.take(seconds)
-}
-
-// last is the step in which the agent submits.
-func (w stepWriter) last() Step {
-	w.thought.thought(testWork, thoughtTokens.bytes(w.thought.stream, thoughtBytesPerToken))
-	w.action.expand(w.action.Call["submit"] + "</function>")
-	w.observation.write("<<< Finished >>>")
-	return w.take(idleSeconds)
-}
-
-func (w stepWriter) take(seconds float64) Step {
-	return Step{
-		Thought: w.thought.take(), Action: w.action.take(), Observation: w.observation.take(),
-		EnvExecSeconds: seconds, PromptTokens: -1, CompletionTokens: -1,
-	}
 }

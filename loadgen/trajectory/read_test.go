@@ -75,7 +75,7 @@ func TestIDsAreUnique(t *testing.T) {
 		ids := identities{}
 		seen := map[string]bool{}
 		for _, id := range rapid.SliceOf(rapid.SampledFrom([]string{"a", "a#2", "a#2#2", "a#3", "b"})).Draw(t, "ids") {
-			unique := ids.claim(id)
+			unique := ids.reserve(id)
 			if seen[unique] || !strings.HasPrefix(unique, id) {
 				t.Fatalf("%q became %q; seen: %v", id, unique, seen)
 			}

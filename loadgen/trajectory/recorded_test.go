@@ -20,14 +20,14 @@ const mooncake = `{"timestamp": 27482, "input_length": 1100, "output_length": 52
 `
 
 func TestATraceIsReadInTheOrderOfItsTimes(t *testing.T) {
-	all, err := ReadTrace(strings.NewReader(mooncake), "t", 9)
+	all, err := readTrace(strings.NewReader(mooncake), "t", 9)
 	if err != nil || len(all) != 3 {
 		t.Fatal(all, err)
 	}
 	if all[0].At != 0 || all[0].Line != 4 || all[1].At != 26*time.Second || all[2].At != 26*time.Second+500*time.Microsecond || all[1].InputTokens != 1100 || len(all[1].Blocks) != 3 {
 		t.Errorf("%+v", all)
 	}
-	if few, err := ReadTrace(strings.NewReader(mooncake), "t", 2); err != nil || len(few) != 2 || few[0].InputTokens != 1100 {
+	if few, err := readTrace(strings.NewReader(mooncake), "t", 2); err != nil || len(few) != 2 || few[0].InputTokens != 1100 {
 		t.Error(few, err)
 	}
 }
@@ -46,7 +46,7 @@ func TestWhatIsWrongInATraceIsNamedWithItsLine(t *testing.T) {
 		`{"timestamp": 1, "input_length": 512, "hash_ids": [-1]}`:                               "t: line 1: hash_ids",
 		`{"timestamp": 1, "input_length": 1}` + "\n" + `{"timestamp": 1e17, "input_length": 1}`: "t: line 2: timestamp: expected milliseconds, within",
 	} {
-		if _, err := ReadTrace(strings.NewReader(text), "t", 9); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := readTrace(strings.NewReader(text), "t", 9); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}
@@ -83,7 +83,7 @@ func TestPromptsBeginAlikeAsTheirBlocksDo(t *testing.T) {
 }
 
 func TestSynthesisGivesTheSameBytesEverywhere(t *testing.T) {
-	all, err := ReadTrace(strings.NewReader(mooncake), "t", 9)
+	all, err := readTrace(strings.NewReader(mooncake), "t", 9)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func FuzzReadTrace(f *testing.F) {
 	f.Add([]byte(`{"timestamp": 1e300, "input_length": 99999999}`))
 	f.Add([]byte(`{"timestamp": 1, "input_length": 1, "hash_ids": [18446744073709551615]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		all, err := ReadTrace(strings.NewReader(string(data)), "t", 20)
+		all, err := readTrace(strings.NewReader(string(data)), "t", 20)
 		if err != nil {
 			if len(err.Error()) > 300 {
 				t.Errorf("an error of %d bytes", len(err.Error()))

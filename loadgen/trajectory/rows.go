@@ -105,7 +105,7 @@ func Read(r io.Reader, name string) ([]Trajectory, error) {
 		if t.ID == "" {
 			t.ID = "line-" + strconv.Itoa(number)
 		}
-		t.ID = ids.claim(t.ID)
+		t.ID = ids.reserve(t.ID)
 		all = append(all, t)
 		return nil
 	})
@@ -146,11 +146,11 @@ func eachLine(r io.Reader, name string, f func(number int, line []byte) error) e
 	return nil
 }
 
-// identities counts how often each ID was claimed.
+// identities counts how often each ID was reserved.
 type identities map[string]int
 
-// claim returns an ID that nobody has, derived from id.
-func (ids identities) claim(id string) string {
+// reserve returns an ID that nobody has, derived from id.
+func (ids identities) reserve(id string) string {
 	free := id
 	for ids[free] > 0 {
 		ids[id]++

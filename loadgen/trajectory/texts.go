@@ -158,7 +158,6 @@ func (w *writer) code(size int) {
 	w.b = bytes.TrimRight(w.b, " \n")
 }
 
-// bashOutput appends what execute_bash returns, about size bytes.
 func (w *writer) bashOutput(kind work, size int) {
 	failed := w.chance(30)
 	code := "0"
@@ -181,8 +180,12 @@ func (w *writer) bashOutput(kind work, size int) {
 	w.write(end)
 }
 
-// toolOutput appends what a tool other than execute_bash returns.
-func (w *writer) toolOutput(tool string, kind work, size int) {
+// output appends what a tool returns, about size bytes.
+func (w *writer) output(tool string, kind work, size int) {
+	if tool == "execute_bash" {
+		w.bashOutput(kind, size)
+		return
+	}
 	w.write("Execution output of [" + tool + "]:\n")
 	switch {
 	case kind == idleWork:

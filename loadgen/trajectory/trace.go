@@ -38,17 +38,17 @@ type recordedRow struct {
 	HashIDs     []uint64 `json:"hash_ids"`
 }
 
-// ReadTraceFile reads a recorded trace from a file of JSON lines; see ReadTrace.
+// ReadTraceFile reads a recorded trace from a file of JSON lines; see readTrace.
 func ReadTraceFile(path string, most int) ([]Recorded, error) {
-	return readFile(path, func(r io.Reader, name string) ([]Recorded, error) { return ReadTrace(r, name, most) })
+	return readFile(path, func(r io.Reader, name string) ([]Recorded, error) { return readTrace(r, name, most) })
 }
 
-// ReadTrace reads at most so many requests, one a line: timestamp in milliseconds,
+// readTrace reads at most so many requests, one a line: timestamp in milliseconds,
 // input_length in tokens, hash_ids of blocks of BlockTokens. Without
 // hash_ids for all its blocks, a prompt shares none of the rest. Requests are sorted by their
-// times, which begin at 0. ReadTrace skips blank lines and ignores unknown fields; an error
+// times, which begin at 0. readTrace skips blank lines and ignores unknown fields; an error
 // names name, the line and what was expected.
-func ReadTrace(r io.Reader, name string, most int) ([]Recorded, error) {
+func readTrace(r io.Reader, name string, most int) ([]Recorded, error) {
 	var all []Recorded
 	var times []float64
 	err := eachLine(r, name, func(number int, line []byte) error {

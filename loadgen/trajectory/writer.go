@@ -30,8 +30,9 @@ type vocabulary struct {
 }
 
 // texts reads vocabulary.yaml once.
-var texts = sync.OnceValue(func() (v vocabulary) {
-	if err := yaml.Unmarshal(vocabularyFile, &v); err != nil {
+var texts = sync.OnceValue(func() *vocabulary {
+	v := new(vocabulary)
+	if err := yaml.Unmarshal(vocabularyFile, v); err != nil {
 		panic("vocabulary.yaml: " + err.Error()) // built into the binary, and every test reads it
 	}
 	v.tokenWords = strings.Fields(v.TokenWords)
@@ -59,8 +60,8 @@ func newSubject(project string, s stream) map[string]string {
 	}
 }
 
-// take returns the text written so far and starts the next one.
-func (w *writer) take() string {
+// pop returns the text written so far and starts the next one.
+func (w *writer) pop() string {
 	text := string(w.b)
 	w.b = w.b[:0]
 	return text

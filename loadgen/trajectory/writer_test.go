@@ -7,14 +7,13 @@ import (
 )
 
 func testWriter() *writer {
-	v := texts()
-	return &writer{stream: newStream(1, "writer", "test"), vocabulary: &v, subject: map[string]string{"Project": "graft", "Class": "LazyIndex"}}
+	return &writer{stream: newStream(1, "writer", "test"), vocabulary: texts(), subject: map[string]string{"Project": "graft", "Class": "LazyIndex"}}
 }
 
 func TestExpandReplacesKnownSlotsAndKeepsOtherBraces(t *testing.T) {
 	w := testWriter()
 	w.expand("{Project}.{Class} {} {'a': 1} {unknown} {{Class}!r} { {Project}")
-	if got, want := w.take(), "graft.LazyIndex {} {'a': 1} {unknown} {LazyIndex!r} { graft"; got != want {
+	if got, want := w.pop(), "graft.LazyIndex {} {'a': 1} {unknown} {LazyIndex!r} { graft"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -25,7 +24,7 @@ func TestFillStaysWithinItsSizeAndKeepsWhatWasThere(t *testing.T) {
 		w.write("before ")
 		size := rapid.IntRange(-5, 200).Draw(t, "size")
 		w.fill(size, func() { w.write("some more wördš — then\n") })
-		got := w.take()
+		got := w.pop()
 		if len(got) > max(size, len("before ")) || got[:7] != "before " {
 			t.Fatalf("size %d: %q", size, got)
 		}
