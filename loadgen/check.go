@@ -12,6 +12,7 @@ import (
 
 	"paceline/loadgen/plausibility"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/render"
 )
 
 const checkUsage = `loadgen check says whether reported throughputs can be true, by arithmetic.
@@ -198,7 +199,7 @@ func judge(w io.Writer, o checkOptions, claims []claim) error {
 		return err
 	}
 	for _, d := range o.devices {
-		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name, plausibility.Judge(d, o.model, fastest.Claim).Sum)
+		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name, render.Sum(plausibility.Judge(d, o.model, fastest.Claim), render.English))
 	}
 	_, _ = fmt.Fprintf(w, "\nThe arithmetic leaves out attention, the vocabulary and all waiting: the true floor is higher.\n")
 	if impossible > 0 {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
+	"paceline/loadgen/report/render"
 )
 
 const compareUsage = `loadgen compare sets two reports beside each other, setting by setting, and says
@@ -37,7 +39,7 @@ func runCompare(args []string, w io.Writer) error {
 	if err != nil {
 		return inputError{err}
 	}
-	if err := report.WriteComparison(w, before, after); err != nil {
+	if err := render.WriteComparison(w, figures.Compare(before, after)); err != nil {
 		return inputError{err}
 	}
 	return nil

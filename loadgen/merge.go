@@ -11,8 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"paceline/loadgen/phrase"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/render"
 )
 
 const mergeUsage = `loadgen merge joins the reports of all shards of one load (-shard i/n) to one: counts,
@@ -60,7 +60,7 @@ func runMerge(args []string, w io.Writer) error {
 	if err := writeFile(filepath.Join(dir, requestsFile), func(f *os.File) error { return report.WriteRequests(f, all) }); err != nil {
 		return err
 	}
-	return conclude(merged, phrase.English, dir, slog.New(slog.DiscardHandler))
+	return conclude(merged, render.English, dir, slog.New(slog.DiscardHandler))
 }
 
 // readRequests reads a requests.jsonl; a missing one has none.

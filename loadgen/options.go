@@ -12,10 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"paceline/loadgen/phrase"
 	"paceline/loadgen/plausibility"
 	"paceline/loadgen/prompt"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
+	"paceline/loadgen/report/render"
 	"paceline/loadgen/shard"
 	"paceline/loadgen/stats"
 	"paceline/loadgen/sweep"
@@ -142,7 +143,7 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.Var(&o.shard, "shard", "`i/n`: send only the conversations whose number leaves i when divided by n, with as many of the callers; i from 0. loadgen merge joins the reports")
 	f.StringVar(&o.coordinator, "coordinator", "", "`URL` of loadgen coordinate, which then sets and flushes the proxies and takes what is measured; with -shard and -target")
 	f.StringVar(&o.out, "out", "", "`directory` for the report (default results/<time>)")
-	f.StringVar(&o.language, "lang", string(phrase.English), "`language` of the report: en or zh")
+	f.StringVar(&o.language, "lang", render.English.Code, "`language` of the report: en or zh")
 	return f
 }
 
@@ -239,7 +240,7 @@ func (o options) validate() error {
 	case o.simSpeed <= 0 || o.simSpeed > 1000:
 		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
 	}
-	if _, err := phrase.Named(o.language); err != nil {
+	if _, err := render.Named(o.language); err != nil {
 		return fmt.Errorf("-lang: %w", err)
 	}
 	if err := o.access.Validate(o.target != ""); err != nil {
@@ -265,12 +266,12 @@ func (o options) validate() error {
 }
 
 // thresholds is a flag that may be given again.
-type thresholds []report.Threshold
+type thresholds []figures.Threshold
 
 func (t *thresholds) String() string { return "" }
 
 func (t *thresholds) Set(text string) error {
-	one, err := report.ParseThreshold(text)
+	one, err := figures.ParseThreshold(text)
 	*t = append(*t, one)
 	return err
 }
@@ -334,8 +335,8 @@ func (o options) validateLoad() error {
 }
 
 // lang is that of -lang, which has been validated.
-func (o options) lang() phrase.Language {
-	l, _ := phrase.Named(o.language)
+func (o options) lang() *render.Language {
+	l, _ := render.Named(o.language)
 	return l
 }
 

@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"paceline/loadgen/phrase"
-	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
+	"paceline/loadgen/report/render"
 )
 
 const reportUsage = `loadgen report writes report.md and report.html anew from a report's results.json
@@ -25,7 +25,7 @@ Flags:
 func runReport(args []string, w io.Writer) error {
 	var language, out string
 	f := flag.NewFlagSet("loadgen report", flag.ContinueOnError)
-	f.StringVar(&language, "lang", string(phrase.English), "`language` of the report: en or zh")
+	f.StringVar(&language, "lang", render.English.Code, "`language` of the report: en or zh")
 	f.StringVar(&out, "out", "", "`directory` to write to (default: where the report is)")
 	switch err := parseFlags(f, args, reportUsage, w); {
 	case errors.Is(err, flag.ErrHelp):
@@ -35,7 +35,7 @@ func runReport(args []string, w io.Writer) error {
 	case f.NArg() != 1:
 		return inputError{fmt.Errorf("report: must be given the directory of one report, got %d", f.NArg())}
 	}
-	l, err := phrase.Named(language)
+	l, err := render.Named(language)
 	if err != nil {
 		return inputError{fmt.Errorf("-lang: %w", err)}
 	}
@@ -57,15 +57,15 @@ func runReport(args []string, w io.Writer) error {
 	if out, err = makeOutput(options{out: out}); err != nil {
 		return inputError{err}
 	}
-	if err := errors.Join(writePages(r, digest, l, out), report.WriteTerminal(w, r, l)); err != nil {
+	if err := writePages(w, figures.Of(r, digest), l, out); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "\n%s\n", phrase.Say("report: %s", filepath.Join(out, "report.html")).In(l))
+	_, err = fmt.Fprintf(w, "\n%s\n", render.Made(filepath.Join(out, "report.html"), l))
 	return err
 }
 
 // readDigest reads the requests of a report. Without a file of them there are none.
-func readDigest(dir string) (d report.Digest, err error) {
+func readDigest(dir string) (d figures.Digest, err error) {
 	path := filepath.Join(dir, "requests.jsonl")
 	f, err := os.Open(path)
 	switch {
@@ -75,7 +75,7 @@ func readDigest(dir string) (d report.Digest, err error) {
 		return d, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	if err := d.Read(f); err != nil {
+	if d, err = figures.ReadDigest(f); err != nil {
 		return d, fmt.Errorf("%s: %w", dir, err)
 	}
 	return d, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,8 +13,9 @@ import (
 	"sync"
 	"time"
 
-	"paceline/loadgen/phrase"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
+	"paceline/loadgen/report/render"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
 )
@@ -107,7 +109,7 @@ func finish(ctx context.Context, o options, r report.Report, out string, err err
 	if err := errors.Join(err, conclude(r, o.lang(), out, log)); err != nil {
 		return err
 	}
-	if failures := r.Failures(o.failIf); len(failures) > 0 {
+	if failures := figures.Failures(r, o.failIf); len(failures) > 0 {
 		return fmt.Errorf("%w:\n  %s", errThreshold, strings.Join(failures, "\n  "))
 	}
 	return nil
@@ -175,7 +177,7 @@ func measure(ctx context.Context, w worker, proxies steered, rec *record, plan s
 
 // conclude writes the report and prints its summary. The error says what the
 // figures suffer from, so that it reaches the exit status.
-func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logger) error {
+func conclude(r report.Report, lang *render.Language, out string, log *slog.Logger) error {
 	r.Files = []string{"report.md", "report.html", "results.json", "bench.txt"}
 	for _, name := range []string{journalFile, requestsFile, "run.log"} {
 		if _, err := os.Stat(filepath.Join(out, name)); err == nil {
@@ -194,11 +196,11 @@ func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logge
 	errs = append(errs, // the data first: everything else can be made from it
 		writeFile(filepath.Join(out, "results.json"), func(f *os.File) error { return report.WriteJSON(f, r) }),
 		writeFile(filepath.Join(out, "bench.txt"), func(f *os.File) error { return report.WriteBenchmarks(f, r) }),
-		writePages(r, digest, lang, out))
-	if err := errors.Join(append(errs, report.WriteTerminal(os.Stdout, r, lang))...); err != nil {
+		writePages(os.Stdout, figures.Of(r, digest), lang, out))
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	fmt.Printf("\n%s\n", phrase.Say("report: %s", filepath.Join(out, "report.html")).In(lang))
+	fmt.Printf("\n%s\n", render.Made(filepath.Join(out, "report.html"), lang))
 	failed, dropped := 0, 0
 	for _, run := range r.Runs {
 		failed += run.Failed
@@ -214,11 +216,12 @@ func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logge
 	return nil
 }
 
-// writePages writes what is made for reading.
-func writePages(r report.Report, digest report.Digest, lang phrase.Language, out string) error {
+// writePages writes the report for readers, and its summary to w.
+func writePages(w io.Writer, f figures.Figures, lang *render.Language, out string) error {
 	return errors.Join(
-		writeFile(filepath.Join(out, "report.md"), func(f *os.File) error { return report.WriteMarkdown(f, r, lang) }),
-		writeFile(filepath.Join(out, "report.html"), func(f *os.File) error { return report.WriteHTML(f, r, digest, lang) }),
+		writeFile(filepath.Join(out, "report.md"), func(file *os.File) error { return render.WriteMarkdown(file, f, lang) }),
+		writeFile(filepath.Join(out, "report.html"), func(file *os.File) error { return render.WriteHTML(file, f, lang) }),
+		render.WriteTerminal(w, f, lang),
 	)
 }
 

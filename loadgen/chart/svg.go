@@ -228,3 +228,17 @@ func Mark(style int, x, y float64) string {
 	}
 	return "M" + place + "m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z"
 }
+
+// Legend is how a series of the kind looks in a legend: the path of its mark, in a box
+// of 20 by 14, and whether a line runs through it.
+func (k Kind) Legend(style int) (mark string, line bool) {
+	switch k {
+	case Line:
+		return "", true
+	case Dots:
+		return "M10 7m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0z", false
+	case Area, Bars:
+		return "M3 2h14v10h-14z", false
+	}
+	return Mark(style, 10, 7), true
+}

@@ -13,6 +13,15 @@ type Model struct {
 	WeightBytes float64 `json:"weight_bytes"` // that a forward reads at least
 }
 
+// FLOP returns the operations for one token.
+func (m Model) FLOP() float64 { return 2 * m.Parameters }
+
+// GFLOP returns FLOP in billions.
+func (m Model) GFLOP() float64 { return m.FLOP() / 1e9 }
+
+// Billions returns the parameters in billions.
+func (m Model) Billions() float64 { return m.Parameters / 1e9 }
+
 // Qwen25of7B is the model of R2EGym-7B-Agent and of Qwen2.5-7B.
 var Qwen25of7B = shape{Hidden: 3584, Intermediate: 18944, Layers: 28, Heads: 28, KVHeads: 4}.model("Qwen2.5-7B")
 

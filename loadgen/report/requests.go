@@ -36,6 +36,9 @@ type Request struct {
 	TraceID          string  `json:"trace_id,omitempty"`           // absent where it was not sampled
 }
 
+// Counts reports whether the request is in the report's figures of latency.
+func (r Request) Counts() bool { return r.Error == "" && !r.Dropped && !r.WarmUp }
+
 // WriteRequests writes requests as JSON lines.
 func WriteRequests(w io.Writer, all []Request) error {
 	e := json.NewEncoder(w)
@@ -48,13 +51,14 @@ func WriteRequests(w io.Writer, all []Request) error {
 	return nil
 }
 
-// longestLine of requests.jsonl, in bytes.
-const longestLine = 1 << 20
+// maxLine is the longest line of requests.jsonl that is read, in bytes.
+const maxLine = 1 << 20
 
-// Read takes in a whole requests.jsonl. An error names the line.
-func (d *Digest) Read(rd io.Reader) error {
+// ReadRequests reads a requests.jsonl and calls each once per run, with the requests of
+// that run. each must not keep the slice. An error names the line.
+func ReadRequests(rd io.Reader, each func([]Request)) error {
 	lines := bufio.NewScanner(rd)
-	lines.Buffer(nil, longestLine)
+	lines.Buffer(nil, maxLine)
 	var run []Request
 	for n := 1; lines.Scan(); n++ {
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
@@ -64,8 +68,8 @@ func (d *Digest) Read(rd io.Reader) error {
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			return fmt.Errorf("requests.jsonl: line %d: %w", n, err)
 		}
-		if len(run) > 0 && (run[0].Setting != r.Setting || run[0].Phase != r.Phase || run[0].Repeat != r.Repeat) {
-			d.Add(run)
+		if len(run) > 0 && run[0].key() != r.key() {
+			each(run)
 			run = run[:0]
 		}
 		run = append(run, r)
@@ -73,6 +77,8 @@ func (d *Digest) Read(rd io.Reader) error {
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("requests.jsonl: %w", err)
 	}
-	d.Add(run)
+	if len(run) > 0 {
+		each(run)
+	}
 	return nil
 }

@@ -1,18 +1,17 @@
 package report
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
 	"paceline/loadgen/stats"
 )
 
-// settled is the report with what follows from its own fields filled in, and
+// Settled returns the report with what follows from its own fields filled in, and
 // with finite numbers only: JSON knows no others, and hours of measuring must
 // not be lost to one of them. A figure that was not finite becomes 0, and its
 // run says so. Every format writes a settled report.
-func (r Report) settled() Report {
+func (r Report) Settled() Report {
 	r.FormatVersion = FormatVersion
 	r.Environment.Args = present(r.Environment.Args)
 	r.Files = present(r.Files)
@@ -28,27 +27,13 @@ func (r Report) settled() Report {
 	}
 	runs := make([]Run, len(r.Runs))
 	for i, run := range r.Runs {
-		runs[i] = run.settled(r.speed())
+		runs[i] = run.settled(r.Speed())
 	}
 	r.Runs = runs
 	if len(r.Config.Settings) == 0 {
-		r.Config.Settings = settingsOf(runs)
+		r.Config.Settings = Settings(runs)
 	}
 	return r
-}
-
-// settingsOf lists the settings that were measured, in the order of tables.
-func settingsOf(runs []Run) []string {
-	sorted := slices.SortedStableFunc(slices.Values(runs), func(a, b Run) int {
-		return cmp.Or(cmp.Compare(place(a.Mode, a.BatchSize), place(b.Mode, b.BatchSize)), byDimensions(a, b))
-	})
-	names := []string{}
-	for _, r := range sorted {
-		if !slices.Contains(names, r.Setting) {
-			names = append(names, r.Setting)
-		}
-	}
-	return names
 }
 
 func (e EnvExec) settled() *EnvExec {
@@ -81,7 +66,11 @@ func (r Run) settled(speed float64) Run {
 	r.settleSummary("latency_seconds", &r.Latency)
 	r.settleSummary("queue_wait_seconds", &r.QueueWait)
 	if r.Arrivals != nil {
-		r.Arrivals = r.Arrivals.settled(&r)
+		a := *r.Arrivals
+		r.settleSummary("latency_from_intended_seconds", &a.LatencyFromIntended)
+		r.settleSummary("send_delay_seconds", &a.SendDelay)
+		r.settleSummary("own_delay_seconds", &a.OwnDelay)
+		r.Arrivals = &a
 	}
 	return r
 }

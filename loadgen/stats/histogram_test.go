@@ -64,7 +64,7 @@ func TestHistogramSurvivesJSON(t *testing.T) {
 }
 
 func TestWhatIsBeyondTheRangeIsCountedAtItsEnd(t *testing.T) {
-	h := NewHistogramOfSeconds([]float64{-1, math.NaN(), math.Inf(1), 1e300, 0.5})
+	h := NewHistogram(-1, math.MaxInt64, 48*time.Hour, time.Second/2)
 	if s := h.Summary(); s.Count != 4 || math.Abs(s.Max/86400-1) > 1e-3 || s.P50 != 0 && math.Abs(s.P50-0.5) > 1e-3 {
 		t.Errorf("%+v", s)
 	}
@@ -108,4 +108,25 @@ func FuzzHistogramText(f *testing.F) {
 			t.Fatalf("%v", err)
 		}
 	})
+}
+
+func TestASpectrumEndsWithTheLongest(t *testing.T) {
+	var all []time.Duration
+	for i := range 1000 {
+		all = append(all, time.Duration(1000-i)*time.Second)
+	}
+	h := NewHistogram(all...)
+	points := h.Spectrum()
+	last, before := points[len(points)-1], points[len(points)-2]
+	if last.Seconds != h.Summary().Max || math.Abs(last.Seconds-1000) > 1 || before.Share > 0.999+1e-9 {
+		t.Errorf("ends with %v, %v", before, last)
+	}
+	for i := 1; i < len(points); i++ {
+		if points[i].Share < points[i-1].Share || points[i].Seconds < points[i-1].Seconds {
+			t.Errorf("%v comes after %v", points[i], points[i-1])
+		}
+	}
+	if one := NewHistogram(time.Second).Spectrum(); len(one) == 0 {
+		t.Error("one value has no spectrum")
+	}
 }

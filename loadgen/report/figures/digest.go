@@ -1,0 +1,204 @@
+package figures
+
+import (
+	"cmp"
+	"io"
+	"math"
+	"slices"
+
+	"paceline/loadgen/report"
+)
+
+// Digest is what report.html shows of single requests. However many there were, it keeps
+// a few kilobytes of each setting. The zero value is ready. It is not safe for
+// concurrent use.
+type Digest struct {
+	Timelines []Timeline       // of the first run of each setting and phase
+	Slowest   []report.Request // of the whole sweep, slowest first
+}
+
+// ReadDigest digests a requests.jsonl. An error names the line.
+func ReadDigest(rd io.Reader) (d Digest, err error) {
+	err = report.ReadRequests(rd, d.add)
+	return d, err
+}
+
+// maxSlow is how many of the slowest requests of a sweep are kept.
+const maxSlow = 10
+
+// add takes in the requests of one run.
+func (d *Digest) add(run []report.Request) {
+	run = only(run, func(r report.Request) bool { return !r.Dropped })
+	if len(run) == 0 {
+		return
+	}
+	if !slices.ContainsFunc(d.Timelines, func(t Timeline) bool { return t.Setting == run[0].Setting && t.Phase == run[0].Phase }) {
+		d.Timelines = append(d.Timelines, *timelineOf(run))
+	}
+	d.Slowest = append(d.Slowest, only(run, func(r report.Request) bool { return r.Counts() && r.LatencySeconds >= 0 })...)
+	slices.SortStableFunc(d.Slowest, func(a, b report.Request) int { return cmp.Compare(b.LatencySeconds, a.LatencySeconds) })
+	d.Slowest = slices.Clone(d.Slowest[:min(len(d.Slowest), maxSlow)]) // and nothing of the rest
+}
+
+// maxTimelines is how many are shown: each is some kilobytes.
+const maxTimelines = 16
+
+// shown returns the digest with the timelines that are shown, in the order of tables.
+func (d Digest) shown(phases []Phase) Digest {
+	of := d.Timelines
+	d.Timelines = nil
+	for _, p := range phases {
+		cells := slices.SortedStableFunc(slices.Values(p.Cells), func(a, b Cell) int { return cmp.Compare(a.All[0].Place(), b.All[0].Place()) })
+		for _, c := range cells {
+			i := slices.IndexFunc(of, func(t Timeline) bool { return t.Setting == c.Setting && t.Phase == p.Name && t.Seconds > 0 })
+			if i >= 0 && len(d.Timelines) < maxTimelines {
+				d.Timelines = append(d.Timelines, of[i])
+			}
+		}
+	}
+	return d
+}
+
+// Spectrum is the latencies of one phase against the percentile.
+type Spectrum struct {
+	Phase  string
+	Curves []report.Latencies
+}
+
+// maxCurves is how many curves of a spectrum can be told from each other.
+const maxCurves = 8
+
+func spectra(r report.Report, phases []Phase) (all []Spectrum) {
+	latencies := r.Latencies()
+	for _, p := range phases {
+		s := Spectrum{Phase: p.Name}
+		for _, c := range p.Measured() {
+			i := slices.IndexFunc(latencies, func(l report.Latencies) bool { return l.Setting == c.Setting && l.Phase == p.Name })
+			if i >= 0 && latencies[i].Histogram.Count() > 1 && len(s.Curves) < maxCurves {
+				s.Curves = append(s.Curves, latencies[i])
+			}
+		}
+		if len(s.Curves) > 0 {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// Timeline is what was under way during a run.
+type Timeline struct {
+	Setting, Phase string
+	Repeat         int
+
+	Seconds  float64   // that it covers
+	InFlight []float64 // requests sent and not ended, on average over each of equal parts of the time
+	Waiting  []float64 // of these, waiting in the proxy
+	Batches  []Dot
+}
+
+// Dot is a batch that left the proxy, or the average of several.
+type Dot struct{ Seconds, Size float64 }
+
+const (
+	// TimelineParts is how many equal parts of the time a timeline has.
+	TimelineParts = 160
+	// maxDots is how many batches are shown one by one.
+	maxDots = 320
+)
+
+// timed reports whether a request's times can be drawn.
+func timed(r report.Request) bool {
+	return r.SentSeconds >= 0 && r.LatencySeconds >= 0 && r.SentSeconds+r.LatencySeconds <= math.MaxFloat32
+}
+
+func timelineOf(run []report.Request) *Timeline {
+	t := &Timeline{Setting: run[0].Setting, Phase: run[0].Phase, Repeat: run[0].Repeat}
+	run = only(run, timed)
+	for _, r := range run {
+		t.Seconds = max(t.Seconds, r.SentSeconds+r.LatencySeconds)
+	}
+	if t.Seconds <= 0 {
+		return t
+	}
+	inFlight, waiting := newOccupancy(t.Seconds), newOccupancy(t.Seconds)
+	type batch struct{ left, size float64 }
+	batches := map[string]batch{}
+	for _, r := range run {
+		inFlight.add(r.SentSeconds, r.SentSeconds+r.LatencySeconds)
+		if r.BatchID == "" {
+			continue
+		}
+		left := r.SentSeconds + min(r.LatencySeconds, max(0, r.QueueWaitSeconds))
+		waiting.add(r.SentSeconds, left)
+		batches[r.BatchID] = batch{max(left, batches[r.BatchID].left), float64(r.BatchSize)}
+	}
+	t.InFlight = inFlight.means()
+	if len(batches) == 0 {
+		return t
+	}
+	t.Waiting = waiting.means()
+	for _, b := range batches {
+		t.Batches = append(t.Batches, Dot{b.left, b.size})
+	}
+	slices.SortFunc(t.Batches, func(a, b Dot) int { return cmp.Or(cmp.Compare(a.Seconds, b.Seconds), cmp.Compare(a.Size, b.Size)) })
+	t.Batches = thinned(t.Batches, t.Seconds)
+	return t
+}
+
+// thinned replaces too many batches by the averages of parts of the time.
+func thinned(dots []Dot, seconds float64) (out []Dot) {
+	if len(dots) <= maxDots {
+		return dots
+	}
+	sum, n := make([]float64, TimelineParts), make([]float64, TimelineParts)
+	for _, d := range dots {
+		i := min(TimelineParts-1, int(d.Seconds/seconds*TimelineParts))
+		sum[i] += d.Size
+		n[i]++
+	}
+	for i := range sum {
+		if n[i] > 0 {
+			out = append(out, Dot{(float64(i) + 0.5) * seconds / TimelineParts, sum[i] / n[i]})
+		}
+	}
+	return out
+}
+
+// occupancy sums how long things were there in each of equal parts of the time.
+type occupancy struct {
+	part  float64
+	sum   []float64 // seconds within the part
+	whole []float64 // change, at each part, of how many are there for all of it
+}
+
+func newOccupancy(seconds float64) *occupancy {
+	return &occupancy{seconds / TimelineParts, make([]float64, TimelineParts), make([]float64, TimelineParts+1)}
+}
+
+// add takes in a thing that is there from and until, both within the time.
+func (o *occupancy) add(from, until float64) {
+	first, last := o.at(from), o.at(until)
+	if first == last {
+		o.sum[first] += until - from
+		return
+	}
+	o.sum[first] += float64(first+1)*o.part - from
+	o.sum[last] += until - float64(last)*o.part
+	o.whole[first+1]++
+	o.whole[last]--
+}
+
+func (o *occupancy) at(seconds float64) int {
+	return min(TimelineParts-1, max(0, int(math.Floor(seconds/o.part))))
+}
+
+// means is how many things were there, on average over each part.
+func (o *occupancy) means() []float64 {
+	out := make([]float64, TimelineParts)
+	whole := 0.0
+	for i := range out {
+		whole += o.whole[i]
+		out[i] = max(0, whole+o.sum[i]/o.part)
+	}
+	return out
+}

@@ -1,0 +1,245 @@
+// Package figures derives from a report all that its readers are told: tables, ranks,
+// decisions and notes, as numbers and names. It knows no language and no layout.
+//
+// A Figures value is made once, by Of, and every format reads it: package render writes
+// it as text, Markdown and HTML. Read it in this order: figures.go (the value), cell.go
+// (repeats to figures), rank.go (which settings differ and which lead), conclude.go and
+// findings.go (what follows), notes.go (what limits it), digest.go (single requests).
+package figures
+
+import (
+	"cmp"
+	"slices"
+
+	"paceline/loadgen/plausibility"
+	"paceline/loadgen/report"
+)
+
+// Figures is a settled report and all that follows from it.
+type Figures struct {
+	report.Report
+
+	WallSeconds, ClockSeconds float64 // of all runs together; ClockSeconds is real time
+	MeanBytes                 int64   // of a prompt
+
+	Phases     []Phase
+	Missing    []Missing  // planned settings without a figure that compares
+	Pairs      []WarmPair // settings that have both a cold and a warm figure
+	Warmth     *Warmth
+	Details    []Detail
+	Arrivals   []ArrivalRow    // of an open loop
+	Generators []report.Run    // runs that say what they cost loadgen's own process
+	Slow       []TracedRequest // slowest of the sampled requests
+	Failed     []TracedRequest // failed ones of the sampled requests
+	Unseen     int             // requests that failed without a trace
+	Judged     []Judged        // by the limits of the device
+	Impossible []Judged        // those of them that can't be true
+	Notes      Notes
+
+	Digest
+	Spectra []Spectrum
+}
+
+// TracedRequest is a sampled request and its run.
+type TracedRequest struct {
+	report.Trace
+	Run report.Run
+}
+
+// Judged is a verdict on a setting's fastest run.
+type Judged struct {
+	Phase, Setting string
+	plausibility.Verdict
+}
+
+// Missing names planned settings that a phase has no comparable figure of.
+type Missing struct {
+	Phase    string
+	Settings []string
+}
+
+// WarmPair is one setting with the cache cold and warm.
+type WarmPair struct{ Cold, Warm Cell }
+
+// Ratio returns the warm throughput as a multiple of the cold one; 0 without one.
+func (p WarmPair) Ratio() float64 { return Against{Base: p.Cold, Cell: p.Warm}.Ratio() }
+
+// Detail is the block of one setting.
+type Detail struct {
+	Setting string
+	Cells   []Cell // one per phase
+	Runs    []report.Run
+}
+
+// ArrivalRow is one run of an open loop.
+type ArrivalRow struct {
+	report.Run
+	Due report.Arrivals
+}
+
+// Of derives the figures. The digest may be empty: then nothing is told of single
+// requests.
+func Of(r report.Report, d Digest) Figures {
+	f := Figures{Report: r.Settled(), Digest: d}
+	f.Phases = phases(f.Report)
+	for _, run := range f.Runs {
+		f.WallSeconds += run.WallSeconds
+		f.ClockSeconds += run.WallClockSeconds
+		if run.ProcessCPUSeconds != nil || run.SchedulerWait != nil {
+			f.Generators = append(f.Generators, run)
+		}
+	}
+	if n := cmp.Or(f.Source.Requests, f.Source.Count); n > 0 {
+		f.MeanBytes = f.Source.PromptBytesTotal / int64(n)
+	}
+	f.Missing = f.missing()
+	f.coldAndWarm()
+	f.details()
+	f.traces()
+	f.judge()
+	f.Notes = f.notes()
+	f.Digest = f.Digest.shown(f.Phases)
+	f.Spectra = spectra(f.Report, f.Phases)
+	return f
+}
+
+// missing names the planned settings without a comparable figure.
+func (f Figures) missing() (all []Missing) {
+	for _, name := range []string{"cold", "warm"} {
+		if len(f.Config.Phases) > 0 && !slices.Contains(f.Config.Phases, name) {
+			continue
+		}
+		m := Missing{Phase: name}
+		for _, s := range f.Config.Settings {
+			if _, ok := f.phase(name).find(s); !ok {
+				m.Settings = append(m.Settings, s)
+			}
+		}
+		if len(m.Settings) > 0 {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// phase returns the phase of this name, without cells if nothing was measured in it.
+func (f Figures) phase(name string) Phase {
+	i := slices.IndexFunc(f.Phases, func(p Phase) bool { return p.Name == name })
+	if i < 0 {
+		return Phase{Name: name}
+	}
+	return f.Phases[i]
+}
+
+// Warmth compares the warm cache with the cold one, at the batch size that was fastest
+// when cold.
+type Warmth struct {
+	WarmPair
+	Evicted  bool  // what one run computes is more than the KV cache holds
+	Distinct int64 // tokens that one run computes
+}
+
+// minWarm is the cached share from which on a run is called fully warm: all but one
+// token of each prompt can come from the cache.
+const minWarm = 0.9
+
+// NotWarm reports whether the warm run had to compute much.
+func (w Warmth) NotWarm() bool { return w.Warm.CachedShare < minWarm }
+
+func (f *Figures) coldAndWarm() {
+	if len(f.Phases) < 2 {
+		return
+	}
+	for _, setting := range report.Settings(f.Runs) {
+		c, cold := f.Phases[0].find(setting)
+		w, warm := f.Phases[1].find(setting)
+		if cold && warm {
+			f.Pairs = append(f.Pairs, WarmPair{c, w})
+		}
+	}
+	sized := f.Phases[0].sized()
+	if len(sized) == 0 {
+		return
+	}
+	c := fastest(sized)
+	if w, ok := f.Phases[1].find(c.Setting); ok {
+		distinct := c.Median(func(run report.Run) float64 { return float64(run.PromptTokens - run.CachedTokens) })
+		kv := float64(f.Server.KVCacheTokens)
+		f.Warmth = &Warmth{WarmPair{c, w}, kv > 0 && distinct > kv, int64(distinct)}
+	}
+}
+
+// details groups cells and runs by setting, and lists the runs of an open loop.
+func (f *Figures) details() {
+	for _, setting := range report.Settings(f.Runs) {
+		d := Detail{Setting: setting}
+		for _, p := range f.Phases {
+			for _, c := range p.Cells {
+				if c.Setting == setting {
+					d.Cells, d.Runs = append(d.Cells, c), append(d.Runs, c.All...)
+				}
+			}
+		}
+		f.Details = append(f.Details, d)
+	}
+	if f.Config.Arrival == nil {
+		return
+	}
+	for _, p := range f.Phases {
+		cells := p.soonest()
+		for _, c := range p.Cells {
+			if !c.Ranked || len(c.due()) == 0 {
+				cells = append(cells, c)
+			}
+		}
+		for _, c := range cells {
+			for _, run := range c.All {
+				if a := run.Arrivals; a != nil {
+					f.Arrivals = append(f.Arrivals, ArrivalRow{run, *a})
+				}
+			}
+		}
+	}
+}
+
+// traces picks the slowest and the failed ones of all runs.
+func (f *Figures) traces() {
+	for _, run := range f.Runs {
+		seen := 0
+		for _, t := range run.Traces {
+			if t.Cause == "" {
+				f.Slow = append(f.Slow, TracedRequest{t, run})
+				continue
+			}
+			seen++
+			f.Failed = append(f.Failed, TracedRequest{t, run})
+		}
+		f.Unseen += max(0, run.Failed-seen)
+	}
+	for _, of := range []*[]TracedRequest{&f.Slow, &f.Failed} {
+		slices.SortStableFunc(*of, func(a, b TracedRequest) int { return cmp.Compare(b.Seconds, a.Seconds) })
+		*of = (*of)[:min(len(*of), report.MaxTraces)]
+	}
+}
+
+// judge holds each cell's fastest run against the device.
+func (f *Figures) judge() {
+	if f.Limits == nil {
+		return
+	}
+	for _, p := range f.Phases {
+		for _, c := range p.Cells {
+			runs := slices.SortedStableFunc(slices.Values(c.All), func(a, b report.Run) int { return cmp.Compare(b.RequestThroughput, a.RequestThroughput) })
+			i := slices.IndexFunc(runs, func(run report.Run) bool { _, ok := run.Claim(); return ok })
+			if i < 0 {
+				continue
+			}
+			claim, _ := runs[i].Claim()
+			j := Judged{p.Name, c.Setting, plausibility.Judge(f.Limits.Device, f.Limits.Model, claim)}
+			f.Judged = append(f.Judged, j)
+			if j.Kind == plausibility.Impossible {
+				f.Impossible = append(f.Impossible, j)
+			}
+		}
+	}
+}
