@@ -44,9 +44,10 @@ func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 	m.Traces = WorthSeeing(m.Traces)
 	m.joinTime(parts, speed)
 	requests := joinRequests(parts, m.StartedAt, speed)
-	m.Latency, m.LatencyHistogram = m.join(parts, func(r Run) (stats.Summary, *stats.Histogram) { return r.Latency, r.LatencyHistogram })
-	m.QueueWait, m.QueueWaitHistogram = m.join(parts, func(r Run) (stats.Summary, *stats.Histogram) { return r.QueueWait, r.QueueWaitHistogram })
 	m.joinArrivals(parts)
+	for i, d := range m.distributions() {
+		m.join(d, parts, i)
+	}
 	m.joinBatches(parts, requests)
 	return m, requests, nil
 }
@@ -146,33 +147,33 @@ func joinRequests(parts []Part, began time.Time, speed float64) (all []Request) 
 	return all
 }
 
-// join joins one summary of each part: percentiles by the histograms, within 0.1 %; the
+// join joins distribution i of each part: percentiles by the histograms, within 0.1 %; the
 // mean and the maximum exactly.
-func (r *Run) join(parts []Part, of func(Run) (stats.Summary, *stats.Histogram)) (stats.Summary, *stats.Histogram) {
-	if len(parts) == 1 {
-		return of(parts[0].Run)
-	}
+func (r *Run) join(d distribution, parts []Part, i int) {
 	var all []*stats.Histogram
 	var exact stats.Summary
 	for _, p := range parts {
-		s, h := of(p.Run)
+		one := p.Run.distributions()[i]
+		s, h := *one.summary, *one.histogram
+		if len(parts) == 1 {
+			*d.summary, *d.histogram = s, h
+			return
+		}
 		if s.Count > 0 && h == nil {
 			r.note("its percentiles are not told, because a shard's report has no histogram of them")
-			return stats.Summary{}, nil
+			return
 		}
 		all = append(all, h)
 		exact.Count, exact.Mean, exact.Max = exact.Count+s.Count, exact.Mean+s.Mean*float64(s.Count), max(exact.Max, s.Max)
 	}
-	h := stats.Merge(all...)
-	if exact.Count == 0 {
-		return stats.Summary{}, h
+	*d.histogram = stats.Merge(all...)
+	if exact.Count > 0 {
+		*d.summary = (*d.histogram).Summary()
+		d.summary.Mean, d.summary.Max = exact.Mean/float64(exact.Count), exact.Max
 	}
-	s := h.Summary()
-	s.Mean, s.Max = exact.Mean/float64(exact.Count), exact.Max
-	return s, h
 }
 
-// joinArrivals joins the arrivals, if all parts have them.
+// joinArrivals sums the arrivals, if all parts have them.
 func (r *Run) joinArrivals(parts []Part) {
 	var a Arrivals
 	for _, p := range parts {
@@ -183,15 +184,6 @@ func (r *Run) joinArrivals(parts []Part) {
 		a.Dropped, a.Late, a.LateByItself, a.WarmUp = a.Dropped+one.Dropped, a.Late+one.Late, a.LateByItself+one.LateByItself, a.WarmUp+one.WarmUp
 		a.WarmUpSeconds = max(a.WarmUpSeconds, one.WarmUpSeconds)
 	}
-	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = r.join(parts, func(r Run) (stats.Summary, *stats.Histogram) {
-		return r.Arrivals.LatencyFromIntended, r.Arrivals.LatencyFromIntendedHistogram
-	})
-	a.SendDelay, a.SendDelayHistogram = r.join(parts, func(r Run) (stats.Summary, *stats.Histogram) {
-		return r.Arrivals.SendDelay, r.Arrivals.SendDelayHistogram
-	})
-	a.OwnDelay, a.OwnDelayHistogram = r.join(parts, func(r Run) (stats.Summary, *stats.Histogram) {
-		return r.Arrivals.OwnDelay, r.Arrivals.OwnDelayHistogram
-	})
 	r.Arrivals = &a
 }
 

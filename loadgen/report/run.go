@@ -99,6 +99,23 @@ type SchedulerWait struct {
 	Max float64 `json:"max"` // longest
 }
 
+// distribution is one of a run's distributions, by its field of results.json.
+type distribution struct {
+	name      string
+	summary   *stats.Summary
+	histogram **stats.Histogram
+}
+
+// distributions lists those of a run, in a fixed order.
+func (r *Run) distributions() []distribution {
+	all := []distribution{{"latency_seconds", &r.Latency, &r.LatencyHistogram}, {"queue_wait_seconds", &r.QueueWait, &r.QueueWaitHistogram}}
+	if a := r.Arrivals; a != nil {
+		all = append(all, distribution{"latency_from_intended_seconds", &a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
+			distribution{"send_delay_seconds", &a.SendDelay, &a.SendDelayHistogram}, distribution{"own_delay_seconds", &a.OwnDelay, &a.OwnDelayHistogram})
+	}
+	return all
+}
+
 // Trace is one request that was sampled.
 type Trace struct {
 	ID         string  `json:"id"`              // as Jaeger has it

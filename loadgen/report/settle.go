@@ -3,8 +3,6 @@ package report
 import (
 	"math"
 	"slices"
-
-	"paceline/loadgen/stats"
 )
 
 // Settled returns the report with what follows from its own fields filled in, and
@@ -13,8 +11,7 @@ import (
 // run says so. Every format writes a settled report.
 func (r Report) Settled() Report {
 	r.FormatVersion = FormatVersion
-	r.Environment.Args = present(r.Environment.Args)
-	r.Files = present(r.Files)
+	r.Environment.Args, r.Files = append([]string{}, r.Environment.Args...), append([]string{}, r.Files...) // never null in JSON
 	r.Config.MaxWaitSeconds, _ = finite(r.Config.MaxWaitSeconds)
 	r.Server.LoadSeconds = finiteOrNil(r.Server.LoadSeconds)
 	if r.Simulation != nil {
@@ -45,54 +42,35 @@ func (e EnvExec) settled() *EnvExec {
 }
 
 func (r Run) settled(speed float64) Run {
-	r.ServerBusySeconds = finiteOrNil(r.ServerBusySeconds)
-	r.ProcessCPUSeconds = finiteOrNil(r.ProcessCPUSeconds)
+	r.ServerBusySeconds, r.ProcessCPUSeconds = finiteOrNil(r.ServerBusySeconds), finiteOrNil(r.ProcessCPUSeconds)
 	r.Notes = slices.Clone(r.Notes)
 	if r.WallClockSeconds == 0 {
 		r.WallClockSeconds = r.WallSeconds / speed
 	}
-	for _, f := range []struct {
-		name  string
-		value *float64
-	}{
-		{"wall_seconds", &r.WallSeconds},
-		{"wall_clock_seconds", &r.WallClockSeconds},
-		{"request_throughput", &r.RequestThroughput},
-		{"input_token_throughput", &r.InputTokenThroughput},
-		{"effective_batch_size", &r.EffectiveBatchSize},
-	} {
-		r.settle(f.name, f.value)
+	settle := func(name string, values ...*float64) {
+		for _, v := range values {
+			if value, ok := finite(*v); !ok {
+				*v = value
+				r.note(name + " was not a finite number and is written as 0")
+			}
+		}
 	}
-	r.settleSummary("latency_seconds", &r.Latency)
-	r.settleSummary("queue_wait_seconds", &r.QueueWait)
+	settle("wall_seconds", &r.WallSeconds)
+	settle("wall_clock_seconds", &r.WallClockSeconds)
+	settle("request_throughput", &r.RequestThroughput)
+	settle("input_token_throughput", &r.InputTokenThroughput)
+	settle("effective_batch_size", &r.EffectiveBatchSize)
 	if r.Arrivals != nil {
 		a := *r.Arrivals
-		r.settleSummary("latency_from_intended_seconds", &a.LatencyFromIntended)
-		r.settleSummary("send_delay_seconds", &a.SendDelay)
-		r.settleSummary("own_delay_seconds", &a.OwnDelay)
 		r.Arrivals = &a
+	}
+	for _, d := range r.distributions() {
+		settle(d.name, &d.summary.Mean, &d.summary.P50, &d.summary.P90, &d.summary.P95, &d.summary.P99, &d.summary.Max)
 	}
 	return r
 }
 
-func (r *Run) settleSummary(name string, s *stats.Summary) {
-	for _, v := range []*float64{&s.Mean, &s.P50, &s.P90, &s.P95, &s.P99, &s.Max} {
-		r.settle(name, v)
-	}
-}
-
-func (r *Run) settle(name string, v *float64) {
-	value, ok := finite(*v)
-	if ok {
-		return
-	}
-	*v = value
-	if note := name + " was not a finite number and is written as 0"; !slices.Contains(r.Notes, note) {
-		r.Notes = append(r.Notes, note)
-	}
-}
-
-// finite is v, or 0 and false for NaN, the infinities, and numbers so large that
+// finite returns v, or 0 and false for NaN, the infinities, and numbers so large that
 // arithmetic on two of them leads there.
 func finite(v float64) (float64, bool) {
 	if math.IsNaN(v) || math.Abs(v) > math.MaxFloat32 {
@@ -102,19 +80,10 @@ func finite(v float64) (float64, bool) {
 }
 
 func finiteOrNil(v *float64) *float64 {
-	if v == nil {
-		return nil
+	if v != nil {
+		if _, ok := finite(*v); ok {
+			return v
+		}
 	}
-	if _, ok := finite(*v); !ok {
-		return nil
-	}
-	return v
-}
-
-// present is the list, never nil: results.json holds [] and not null.
-func present(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
+	return nil
 }

@@ -1,3 +1,11 @@
+// Package stats holds the statistics that a report of few repeats can honestly use: how a
+// sample is spread (summary.go, histogram.go), how certain its median is (bootstrap.go),
+// whether two samples differ by more than chance (permutation.go), where a curve bends
+// (knee.go), and a fit of costs (leastsquares.go).
+//
+// All functions are pure: none changes its arguments, and equal arguments give equal
+// results, also where random numbers are drawn (their seed is fixed). Samples hold
+// finite numbers.
 package stats
 
 import (

@@ -19,6 +19,7 @@ type Cell struct {
 	Ranked bool         // the figures may be compared with other cells'
 	Marked bool         // the figures are of fewer than all prompts of all runs
 	Rank   int          // from 1, in the phase; equal cells share it; 0 if not ranked
+	Told   Verdict      // whether it is told apart from the cell above
 
 	Completed, Total int // prompts over every run
 
@@ -43,7 +44,6 @@ type Phase struct {
 	Name  string // cold or warm
 	Cells []Cell // by rank, those without one at the end
 
-	Told        []Verdict // of each cell: whether it is told apart from the one above
 	Findings    []Findings
 	Improvement Improvement
 	Recommended Recommendation
@@ -58,14 +58,15 @@ func phases(r report.Report) (all []Phase) {
 		}
 		p := Phase{Name: name, Cells: rankCells(newCells(runs))}
 		if r.Config.Arrival != nil { // the throughput of an open loop is what was offered: it ranks nothing
-			p.Cells = byPlace(p.Cells)
+			slices.SortStableFunc(p.Cells, func(a, b Cell) int { return cmp.Or(unranked(a, b), byPlace(a, b)) })
 		}
-		for i, c := range p.Cells {
-			told := Verdict("")
-			if i > 0 && c.Rank > 0 {
-				told = compare(p.Cells[i-1], c)
+		for i := range p.Cells {
+			switch c := &p.Cells[i]; {
+			case r.Config.Arrival != nil:
+				c.Rank = 0
+			case i > 0 && c.Rank > 0:
+				c.Told = compare(p.Cells[i-1], *c)
 			}
-			p.Told = append(p.Told, told)
 		}
 		p.Recommended = p.recommend(r.Config)
 		p.Improvement = p.improvement()
@@ -192,7 +193,7 @@ func (p Phase) sized() []Cell {
 // Measured lists the cells that have figures, sizes first, as plots show them.
 func (p Phase) Measured() []Cell {
 	cells := only(p.Cells, func(c Cell) bool { return len(c.Runs) > 0 })
-	slices.SortStableFunc(cells, func(a, b Cell) int { return cmp.Compare(a.All[0].Place(), b.All[0].Place()) })
+	slices.SortStableFunc(cells, byPlace)
 	return cells
 }
 

@@ -114,7 +114,7 @@ func (p Phase) choose() Recommendation {
 		return Recommendation{Choice: Unsure, Take: top}.against(p)
 	}
 	equal := leaders(sized)
-	if front := inFront(equal, sized); len(equal) > 1 && len(front) < len(equal) {
+	if front := inFront(equal); len(equal) > 1 && len(front) < len(equal) {
 		return Recommendation{Choice: InFront, Take: front[0], Equal: equal}.against(p)
 	}
 	if len(equal) > 1 {
@@ -130,19 +130,9 @@ func (p Phase) choose() Recommendation {
 // inFront keeps those of equal sizes that rank highest among all settings, or give up
 // little against them: a size that a faster mode leaves behind is no choice beside one
 // that it does not.
-func inFront(equal, sized []Cell) (front []Cell) {
-	rank := map[int]int{}
-	for _, c := range sized {
-		rank[c.BatchSize] = c.Rank
-	}
-	best := slices.MinFunc(equal, func(a, b Cell) int { return cmp.Compare(rank[a.BatchSize], rank[b.BatchSize]) })
-	for _, c := range equal {
-		c.Rank = rank[c.BatchSize]
-		if c.Rank == rank[best.BatchSize] || c.Throughput >= (1-maxLoss)*best.Throughput {
-			front = append(front, c)
-		}
-	}
-	return front
+func inFront(equal []Cell) []Cell {
+	best := slices.MinFunc(equal, func(a, b Cell) int { return cmp.Compare(a.Rank, b.Rank) })
+	return only(equal, func(c Cell) bool { return c.Rank == best.Rank || c.Throughput >= (1-maxLoss)*best.Throughput })
 }
 
 // minDifference is the least difference that anybody would act on, however surely it is

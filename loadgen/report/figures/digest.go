@@ -3,6 +3,7 @@ package figures
 import (
 	"cmp"
 	"io"
+	"maps"
 	"math"
 	"slices"
 
@@ -48,7 +49,7 @@ func (d Digest) shown(phases []Phase) Digest {
 	of := d.Timelines
 	d.Timelines = nil
 	for _, p := range phases {
-		cells := slices.SortedStableFunc(slices.Values(p.Cells), func(a, b Cell) int { return cmp.Compare(a.All[0].Place(), b.All[0].Place()) })
+		cells := slices.SortedStableFunc(slices.Values(p.Cells), byPlace)
 		for _, c := range cells {
 			i := slices.IndexFunc(of, func(t Timeline) bool { return t.Setting == c.Setting && t.Phase == p.Name && t.Seconds > 0 })
 			if i >= 0 && len(d.Timelines) < maxTimelines {
@@ -120,85 +121,52 @@ func timelineOf(run []report.Request) *Timeline {
 	if t.Seconds <= 0 {
 		return t
 	}
-	inFlight, waiting := newOccupancy(t.Seconds), newOccupancy(t.Seconds)
-	type batch struct{ left, size float64 }
-	batches := map[string]batch{}
+	inFlight, waiting := make([]float64, TimelineParts), make([]float64, TimelineParts)
+	batches := map[string]Dot{}
 	for _, r := range run {
-		inFlight.add(r.SentSeconds, r.SentSeconds+r.LatencySeconds)
-		if r.BatchID == "" {
-			continue
+		t.occupy(inFlight, r.SentSeconds, r.SentSeconds+r.LatencySeconds)
+		if r.BatchID != "" {
+			left := r.SentSeconds + min(r.LatencySeconds, max(0, r.QueueWaitSeconds))
+			t.occupy(waiting, r.SentSeconds, left)
+			batches[r.BatchID] = Dot{max(left, batches[r.BatchID].Seconds), float64(r.BatchSize)}
 		}
-		left := r.SentSeconds + min(r.LatencySeconds, max(0, r.QueueWaitSeconds))
-		waiting.add(r.SentSeconds, left)
-		batches[r.BatchID] = batch{max(left, batches[r.BatchID].left), float64(r.BatchSize)}
 	}
-	t.InFlight = inFlight.means()
-	if len(batches) == 0 {
-		return t
+	t.InFlight = inFlight
+	if len(batches) > 0 {
+		t.Waiting = waiting
+		t.Batches = slices.SortedFunc(maps.Values(batches), func(a, b Dot) int { return cmp.Or(cmp.Compare(a.Seconds, b.Seconds), cmp.Compare(a.Size, b.Size)) })
+		t.thin()
 	}
-	t.Waiting = waiting.means()
-	for _, b := range batches {
-		t.Batches = append(t.Batches, Dot{b.left, b.size})
-	}
-	slices.SortFunc(t.Batches, func(a, b Dot) int { return cmp.Or(cmp.Compare(a.Seconds, b.Seconds), cmp.Compare(a.Size, b.Size)) })
-	t.Batches = thinned(t.Batches, t.Seconds)
 	return t
 }
 
-// thinned replaces too many batches by the averages of parts of the time.
-func thinned(dots []Dot, seconds float64) (out []Dot) {
-	if len(dots) <= maxDots {
-		return dots
-	}
-	sum, n := make([]float64, TimelineParts), make([]float64, TimelineParts)
-	for _, d := range dots {
-		i := min(TimelineParts-1, int(d.Seconds/seconds*TimelineParts))
-		sum[i] += d.Size
-		n[i]++
-	}
-	for i := range sum {
-		if n[i] > 0 {
-			out = append(out, Dot{(float64(i) + 0.5) * seconds / TimelineParts, sum[i] / n[i]})
-		}
-	}
-	return out
+// part returns the part of the time that a moment lies in.
+func (t *Timeline) part(seconds float64) int {
+	return min(TimelineParts-1, max(0, int(seconds/t.Seconds*TimelineParts)))
 }
 
-// occupancy sums how long things were there in each of equal parts of the time.
-type occupancy struct {
-	part  float64
-	sum   []float64 // seconds within the part
-	whole []float64 // change, at each part, of how many are there for all of it
+// occupy adds to each part the share of it in which a request was there.
+func (t *Timeline) occupy(parts []float64, from, until float64) {
+	length := t.Seconds / TimelineParts
+	for i := t.part(from); i <= t.part(until); i++ {
+		parts[i] += max(0, min(until, float64(i+1)*length)-max(from, float64(i)*length)) / length
+	}
 }
 
-func newOccupancy(seconds float64) *occupancy {
-	return &occupancy{seconds / TimelineParts, make([]float64, TimelineParts), make([]float64, TimelineParts+1)}
-}
-
-// add takes in a thing that is there from and until, both within the time.
-func (o *occupancy) add(from, until float64) {
-	first, last := o.at(from), o.at(until)
-	if first == last {
-		o.sum[first] += until - from
+// thin replaces too many batches by the average of those in each part of the time.
+func (t *Timeline) thin() {
+	if len(t.Batches) <= maxDots {
 		return
 	}
-	o.sum[first] += float64(first+1)*o.part - from
-	o.sum[last] += until - float64(last)*o.part
-	o.whole[first+1]++
-	o.whole[last]--
-}
-
-func (o *occupancy) at(seconds float64) int {
-	return min(TimelineParts-1, max(0, int(math.Floor(seconds/o.part))))
-}
-
-// means is how many things were there, on average over each part.
-func (o *occupancy) means() []float64 {
-	out := make([]float64, TimelineParts)
-	whole := 0.0
-	for i := range out {
-		whole += o.whole[i]
-		out[i] = max(0, whole+o.sum[i]/o.part)
+	sum, n := make([]float64, TimelineParts), make([]float64, TimelineParts)
+	for _, d := range t.Batches {
+		sum[t.part(d.Seconds)] += d.Size
+		n[t.part(d.Seconds)]++
 	}
-	return out
+	t.Batches = nil
+	for i := range sum {
+		if n[i] > 0 {
+			t.Batches = append(t.Batches, Dot{(float64(i) + 0.5) * t.Seconds / TimelineParts, sum[i] / n[i]})
+		}
+	}
 }

@@ -55,24 +55,13 @@ func toVerdict(p float64, ok bool) Verdict {
 // tooFew reports whether a cell has too few repeats to be told apart from another.
 func tooFew(c Cell) bool { return len(c.Runs) < stats.FewestToCompare }
 
-// byPlace sorts cells as settings stand in tables, without ranks.
-func byPlace(cells []Cell) []Cell {
-	slices.SortStableFunc(cells, func(a, b Cell) int {
-		return cmp.Or(cmp.Compare(group(a), group(b)), cmp.Compare(a.All[0].Place(), b.All[0].Place()))
-	})
-	for i := range cells {
-		cells[i].Rank = 0
-	}
-	return cells
-}
-
 // rankCells sorts by throughput and ranks. A cell shares the rank of the fastest cell
 // of the group before it if the two can't be told apart. It is compared with the
 // fastest and not with its neighbour, so that a chain of small steps does not end in
 // one rank for all. With too few repeats, ranks only follow the figures.
 func rankCells(cells []Cell) []Cell {
 	slices.SortStableFunc(cells, func(a, b Cell) int {
-		return cmp.Or(cmp.Compare(group(a), group(b)), cmp.Compare(b.Throughput, a.Throughput), cmp.Compare(a.All[0].Place(), b.All[0].Place()))
+		return cmp.Or(unranked(a, b), cmp.Compare(b.Throughput, a.Throughput), byPlace(a, b))
 	})
 	first := 0 // of the group
 	for i := range cells {
@@ -87,27 +76,33 @@ func rankCells(cells []Cell) []Cell {
 	return cells
 }
 
-// group puts cells without a comparable figure behind all others.
-func group(c Cell) int {
-	if c.Ranked {
+// unranked orders cells without a comparable figure behind all others.
+func unranked(a, b Cell) int {
+	switch {
+	case a.Ranked == b.Ranked:
 		return 0
+	case a.Ranked:
+		return -1
 	}
 	return 1
 }
+
+// byPlace orders cells as settings stand in tables.
+func byPlace(a, b Cell) int { return cmp.Compare(a.All[0].Place(), b.All[0].Place()) }
 
 // fastest returns the cell with the highest figure; cells must not be empty.
 func fastest(cells []Cell) Cell {
 	return slices.MaxFunc(cells, func(a, b Cell) int { return cmp.Compare(a.Throughput, b.Throughput) })
 }
 
-// leaders returns the cells that share the first rank among these alone and are not
-// told to be slower than another of them, smallest batch first. Others that share a
-// rank with a faster mode are no reason to call two sizes alike.
-func leaders(cells []Cell) []Cell {
-	ranked := only(rankCells(slices.Clone(cells)), func(c Cell) bool { return c.Rank == 1 })
-	equal := only(ranked, func(c Cell) bool {
-		return !slices.ContainsFunc(ranked, func(o Cell) bool { return o.Throughput > c.Throughput && compare(o, c) == Differ })
+// leaders returns the sizes that share the first rank among these alone and are not told
+// to be slower than another of them, in their order. Others that share a rank with a
+// faster mode are no reason to call two sizes alike.
+func leaders(sized []Cell) []Cell {
+	first := only(rankCells(slices.Clone(sized)), func(c Cell) bool { return c.Rank == 1 })
+	return only(sized, func(c Cell) bool {
+		leads := slices.ContainsFunc(first, func(o Cell) bool { return o.Setting == c.Setting })
+		slower := slices.ContainsFunc(first, func(o Cell) bool { return o.Throughput > c.Throughput && compare(o, c) == Differ })
+		return leads && !slower
 	})
-	slices.SortFunc(equal, func(a, b Cell) int { return cmp.Compare(a.BatchSize, b.BatchSize) })
-	return equal
 }

@@ -59,7 +59,7 @@ func TestSettingsThatCannotBeToldApartShareARank(t *testing.T) {
 	if got := ranks(p.Cells); got != "16:1 8:1 1:3 " {
 		t.Errorf("ranks %s", got)
 	}
-	if p.Told[1] != Alike || p.Told[2] != Differ || p.Told[0] != "" {
+	if p.Cells[1].Told != Alike || p.Cells[2].Told != Differ || p.Cells[0].Told != "" {
 		t.Error("neighbours are told apart, or not, against the repeats")
 	}
 }
@@ -86,7 +86,7 @@ func TestASizeThatIsToldToBeSlowerIsNoLeader(t *testing.T) {
 		repeats("8", 9, 10, 12, 30, 35),
 	)
 	var sizes []int
-	for _, c := range leaders(p.Cells) {
+	for _, c := range leaders(p.sized()) {
 		sizes = append(sizes, c.BatchSize)
 	}
 	if !slices.Equal(sizes, []int{2, 8}) {
@@ -103,7 +103,7 @@ func TestSmallStepsDoNotChainIntoOneRank(t *testing.T) {
 	if got := ranks(p.Cells); got != "4:1 2:1 1:3 " {
 		t.Errorf("ranks %s", got)
 	}
-	if got := p.Told[2]; got != Alike {
+	if got := p.Cells[2].Told; got != Alike {
 		t.Errorf("size 1 is told from 2: %s", got)
 	}
 }
@@ -113,7 +113,7 @@ func TestWithOneRepeatRanksOnlyFollowTheFigures(t *testing.T) {
 	if got := ranks(p.Cells); got != "2:1 4:1 1:3 " {
 		t.Errorf("ranks %s: equal figures share one", got)
 	}
-	if got := p.Told[2]; got != TooFew {
+	if got := p.Cells[2].Told; got != TooFew {
 		t.Error(got)
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"paceline/loadgen/report/figures"
 )
 
-//go:embed *.tmpl report.css
+//go:embed *.tmpl report.css zh.stored.txt
 var files embed.FS
 
 // Language is a language that reports are written in. The zero value is not usable.
