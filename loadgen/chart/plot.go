@@ -38,15 +38,15 @@ type Tick struct {
 }
 
 // Kind is how a series is drawn.
-type Kind int
+type Kind string
 
 // The kinds.
 const (
-	Marked Kind = iota // points, and lines between neighbours that are Joined
-	Line               // a line without points
-	Area               // the same, filled down to 0
-	Dots               // small points
-	Bars               // a bar from 0 for each point
+	Marked Kind = ""     // points, and lines between neighbours that are Joined
+	Line   Kind = "line" // a line without points
+	Area   Kind = "area" // the same, filled down to 0
+	Dots   Kind = "dots" // small points
+	Bars   Kind = "bars" // a bar from 0 for each point
 )
 
 // Series is values that belong together. Its place in Plot.Series, or Style where
@@ -74,9 +74,29 @@ func (p Plot) Style(i int) int {
 	return i
 }
 
-// top is the highest value that the vertical axis reaches, and the step between
+// longestTick returns the number of characters of the longest label under the plot.
+func (p Plot) longestTick() (n int) {
+	for _, t := range p.XTicks {
+		n = max(n, len([]rune(t.Text)))
+	}
+	return n
+}
+
+// Names reports whether the ticks are names and not places on a scale of numbers: each
+// is half a step from the edge.
+func (p Plot) Names() bool {
+	return len(p.XTicks) > 0 && p.XTicks[0].At == p.XMin+0.5 && p.XMax-p.XMin == float64(len(p.XTicks))
+}
+
+// Turned reports whether the labels under the plot must be turned to fit. Only names
+// are; numbers are thinned out.
+func (p Plot) Turned() bool {
+	return p.Names() && float64(p.longestTick())*charWidth > float64(Width-68)/float64(len(p.XTicks))
+}
+
+// reach returns the highest value that the vertical axis reaches, and the step between
 // its ticks, of which there are about some.
-func (p Plot) top(some float64) (top, step float64) {
+func (p Plot) reach(some float64) (top, step float64) {
 	most := p.YMax
 	if most <= 0 {
 		for _, s := range p.Series {

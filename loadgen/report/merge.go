@@ -96,11 +96,8 @@ const minTogether = 0.9
 func (r *Run) joinTime(parts []Part, speed float64) {
 	var started, began, ended []time.Time
 	for _, p := range parts {
-		start, warmUp := p.Run.StartedAt, 0.0
-		if a := p.Run.Arrivals; a != nil {
-			warmUp = a.WarmUpSeconds
-		}
-		begin := start.Add(time.Duration(warmUp / speed * float64(time.Second)))
+		start := p.Run.StartedAt
+		begin := start.Add(time.Duration(p.Run.Due().WarmUpSeconds / speed * float64(time.Second)))
 		started, began = append(started, start), append(began, begin)
 		ended = append(ended, begin.Add(time.Duration(p.Run.clockSeconds(speed)*float64(time.Second))))
 	}

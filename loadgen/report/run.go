@@ -146,21 +146,17 @@ func WorthSeeing(all []Trace) (kept []Trace) {
 // 0 to 1.
 func (r Run) CachedShare() float64 { return Share(r.CachedTokens, r.PromptTokens) }
 
-// Dropped returns how many requests were due and not sent.
-func (r Run) Dropped() int {
+// Due returns how the requests met the times at which they were due; zero in older
+// reports.
+func (r Run) Due() Arrivals {
 	if r.Arrivals == nil {
-		return 0
+		return Arrivals{}
 	}
-	return r.Arrivals.Dropped
+	return *r.Arrivals
 }
 
-// Due returns the latency from when requests were due; empty in older reports.
-func (r Run) Due() stats.Summary {
-	if r.Arrivals == nil {
-		return stats.Summary{}
-	}
-	return r.Arrivals.LatencyFromIntended
-}
+// Dropped returns how many requests were due and not sent.
+func (r Run) Dropped() int { return r.Due().Dropped }
 
 // Claim returns what the run says, for a verdict; ok is false if nothing was answered.
 func (r Run) Claim() (c plausibility.Claim, ok bool) {

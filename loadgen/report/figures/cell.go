@@ -152,7 +152,9 @@ func (c Cell) Median(f func(report.Run) float64) float64 { return stats.Median(e
 // have it; by default the mean.
 func (c Cell) due(of ...func(stats.Summary) float64) []float64 {
 	of = append(of, func(s stats.Summary) float64 { return s.Mean })
-	return each(only(c.Runs, func(r report.Run) bool { return r.Due().Count > 0 }), func(r report.Run) float64 { return of[0](r.Due()) })
+	return each(only(c.Runs, func(r report.Run) bool { return r.Due().LatencyFromIntended.Count > 0 }), func(r report.Run) float64 {
+		return of[0](r.Due().LatencyFromIntended)
+	})
 }
 
 // LeftOut returns how many runs the figures leave out.

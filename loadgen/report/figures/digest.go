@@ -69,18 +69,15 @@ type Spectrum struct {
 // maxCurves is how many curves of a spectrum can be told from each other.
 const maxCurves = 8
 
-func spectra(r report.Report, phases []Phase) (all []Spectrum) {
-	latencies := r.Latencies()
-	for _, p := range phases {
-		s := Spectrum{Phase: p.Name}
-		for _, c := range p.Measured() {
-			i := slices.IndexFunc(latencies, func(l report.Latencies) bool { return l.Setting == c.Setting && l.Phase == p.Name })
-			if i >= 0 && latencies[i].Histogram.Count() > 1 && len(s.Curves) < maxCurves {
-				s.Curves = append(s.Curves, latencies[i])
-			}
-		}
-		if len(s.Curves) > 0 {
-			all = append(all, s)
+func spectra(r report.Report) (all []Spectrum) {
+	for _, l := range r.Latencies() {
+		n := len(all)
+		switch {
+		case l.Histogram.Count() < 2:
+		case n == 0 || all[n-1].Phase != l.Phase:
+			all = append(all, Spectrum{l.Phase, []report.Latencies{l}})
+		case len(all[n-1].Curves) < maxCurves:
+			all[n-1].Curves = append(all[n-1].Curves, l)
 		}
 	}
 	return all
@@ -97,13 +94,13 @@ type Timeline struct {
 	Batches  []Dot
 }
 
-// Dot is a batch that left the proxy, or the average of several.
+// Dot is a batch that left the proxy. Of very many batches some are shown.
 type Dot struct{ Seconds, Size float64 }
 
 const (
 	// TimelineParts is how many equal parts of the time a timeline has.
 	TimelineParts = 160
-	// maxDots is how many batches are shown one by one.
+	// maxDots is how many batches are shown.
 	maxDots = 320
 )
 
@@ -135,7 +132,11 @@ func timelineOf(run []report.Request) *Timeline {
 	if len(batches) > 0 {
 		t.Waiting = waiting
 		t.Batches = slices.SortedFunc(maps.Values(batches), func(a, b Dot) int { return cmp.Or(cmp.Compare(a.Seconds, b.Seconds), cmp.Compare(a.Size, b.Size)) })
-		t.thin()
+		every := len(t.Batches)/maxDots + 1
+		for i := range t.Batches[:(len(t.Batches)+every-1)/every] {
+			t.Batches[i] = t.Batches[i*every]
+		}
+		t.Batches = t.Batches[:(len(t.Batches)+every-1)/every]
 	}
 	return t
 }
@@ -150,23 +151,5 @@ func (t *Timeline) occupy(parts []float64, from, until float64) {
 	length := t.Seconds / TimelineParts
 	for i := t.part(from); i <= t.part(until); i++ {
 		parts[i] += max(0, min(until, float64(i+1)*length)-max(from, float64(i)*length)) / length
-	}
-}
-
-// thin replaces too many batches by the average of those in each part of the time.
-func (t *Timeline) thin() {
-	if len(t.Batches) <= maxDots {
-		return
-	}
-	sum, n := make([]float64, TimelineParts), make([]float64, TimelineParts)
-	for _, d := range t.Batches {
-		sum[t.part(d.Seconds)] += d.Size
-		n[t.part(d.Seconds)]++
-	}
-	t.Batches = nil
-	for i := range sum {
-		if n[i] > 0 {
-			t.Batches = append(t.Batches, Dot{(float64(i) + 0.5) * t.Seconds / TimelineParts, sum[i] / n[i]})
-		}
 	}
 }

@@ -27,7 +27,7 @@ type Figures struct {
 	Pairs      []WarmPair // settings that have both a cold and a warm figure
 	Warmth     *Warmth
 	Details    []Detail
-	Arrivals   []ArrivalRow    // of an open loop
+	Arrivals   []report.Run    // of an open loop, the soonest setting first
 	Generators []report.Run    // runs that say what they cost loadgen's own process
 	Slow       []TracedRequest // slowest of the sampled requests
 	Failed     []TracedRequest // failed ones of the sampled requests
@@ -71,12 +71,6 @@ type Detail struct {
 	Runs    []report.Run
 }
 
-// ArrivalRow is one run of an open loop.
-type ArrivalRow struct {
-	report.Run
-	Due report.Arrivals
-}
-
 // Of derives the figures. The digest may be empty: then nothing is told of single
 // requests.
 func Of(r report.Report, d Digest) Figures {
@@ -99,7 +93,7 @@ func Of(r report.Report, d Digest) Figures {
 	f.judge()
 	f.Notes = f.notes()
 	f.Digest = f.Digest.shown(f.Phases)
-	f.Spectra = spectra(f.Report, f.Phases)
+	f.Spectra = spectra(f.Report)
 	return f
 }
 
@@ -193,11 +187,7 @@ func (f *Figures) details() {
 			}
 		}
 		for _, c := range cells {
-			for _, run := range c.All {
-				if a := run.Arrivals; a != nil {
-					f.Arrivals = append(f.Arrivals, ArrivalRow{run, *a})
-				}
-			}
+			f.Arrivals = append(f.Arrivals, only(c.All, func(run report.Run) bool { return run.Arrivals != nil })...)
 		}
 	}
 }

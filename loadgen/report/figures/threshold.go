@@ -31,11 +31,11 @@ var metrics = map[string]func(report.Run) float64{
 	"effective": func(r report.Run) float64 { return r.EffectiveBatchSize },
 
 	// Of an open loop; 0 where a report does not tell of due times.
-	"duemean": func(r report.Run) float64 { return r.Due().Mean }, "duep50": func(r report.Run) float64 { return r.Due().P50 },
-	"duep90": func(r report.Run) float64 { return r.Due().P90 }, "duep95": func(r report.Run) float64 { return r.Due().P95 },
-	"duep99": func(r report.Run) float64 { return r.Due().P99 }, "duemax": func(r report.Run) float64 { return r.Due().Max },
+	"duemean": func(r report.Run) float64 { return r.Due().LatencyFromIntended.Mean }, "duep50": func(r report.Run) float64 { return r.Due().LatencyFromIntended.P50 },
+	"duep90": func(r report.Run) float64 { return r.Due().LatencyFromIntended.P90 }, "duep95": func(r report.Run) float64 { return r.Due().LatencyFromIntended.P95 },
+	"duep99": func(r report.Run) float64 { return r.Due().LatencyFromIntended.P99 }, "duemax": func(r report.Run) float64 { return r.Due().LatencyFromIntended.Max },
 	"dropped": func(r report.Run) float64 { return report.Share(int64(r.Dropped()), int64(r.Total)) },
-	"late":    func(r report.Run) float64 { return report.Share(int64(late(r)), int64(r.Total)) },
+	"late":    func(r report.Run) float64 { return report.Share(int64(r.Due().Late), int64(r.Total)) },
 }
 
 // units are what a value may end in, and what it is multiplied with.
@@ -77,11 +77,4 @@ func Failures(r report.Report, thresholds []Threshold) (failures []string) {
 		}
 	}
 	return failures
-}
-
-func late(r report.Run) int {
-	if r.Arrivals == nil {
-		return 0
-	}
-	return r.Arrivals.Late
 }

@@ -12,6 +12,7 @@ package render
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,22 +28,22 @@ var files embed.FS
 
 // Language is a language that reports are written in. The zero value is not usable.
 type Language struct {
-	Code, tag                                 string // en; what HTML calls it
-	comma, and, or, semicolon, space, notTold string
-	part                                      string // between the parts of a setting's name
-	inFlight, batchSize, noFigure             string // formats
-	phases                                    map[string]string
-	templates                                 *template.Template
+	Code, tag                             string // en; what HTML calls it
+	comma, and, semicolon, space, notTold string
+	part                                  string // between the parts of a setting's name
+	inFlight, batchSize, noFigure         string // formats
+	phases                                map[string]string
+	templates                             *template.Template
 }
 
 // The languages.
 var (
 	English = load(Language{
-		Code: "en", tag: "en", comma: ", ", and: " and ", or: " or ", semicolon: "; ", space: " ", notTold: "not told",
+		Code: "en", tag: "en", comma: ", ", and: " and ", semicolon: "; ", space: " ", notTold: "not told",
 		part: ", ", inFlight: "%s in flight", batchSize: "batch size %s", noFigure: "no figure",
 	})
 	Chinese = load(Language{
-		Code: "zh", tag: "zh-Hans", comma: "、", and: " 和 ", or: " 或 ", semicolon: "；", notTold: "未提供",
+		Code: "zh", tag: "zh-Hans", comma: "、", and: " 和 ", semicolon: "；", notTold: "未提供",
 		part: "，", inFlight: "在途 %s 批", batchSize: "批大小 %s", noFigure: "无数据",
 		phases: map[string]string{"cold": "冷缓存", "warm": "热缓存"},
 	})
@@ -119,3 +120,21 @@ func Load(c report.Config, l *Language) string { return l.line("load", c) }
 
 // Made says where the report is.
 func Made(path string, l *Language) string { return l.line("made", path) }
+
+type comparison struct {
+	figures.Comparison
+	LoadBefore, LoadAfter string
+}
+
+// WriteComparison writes how the settings of one report stand beside the same of another,
+// in English. The error is of w, or says that no setting is in both.
+func WriteComparison(w io.Writer, c figures.Comparison) error {
+	if len(c.Pairs) == 0 {
+		return errors.New("no setting was measured in both reports")
+	}
+	text, err := English.text("comparison", comparison{c, Load(c.Before.Config, English), Load(c.After.Config, English)})
+	if err == nil {
+		_, err = io.WriteString(w, terminal(parse(text, " ")))
+	}
+	return err
+}

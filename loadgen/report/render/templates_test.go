@@ -18,7 +18,7 @@ import (
 // entries are the templates that Go code executes, with what it gives them.
 var entries = map[string]any{
 	"report.md": figures.Figures{}, "report.html": figures.Figures{}, "terminal": figures.Figures{},
-	"sum": plausibility.Verdict{}, "load": report.Config{}, "made": "", "told": figures.Differ, "contents": nil,
+	"sum": plausibility.Verdict{}, "comparison": comparison{}, "load": report.Config{}, "made": "", "contents": nil,
 	"throughput": "", "throughput caption": nil, "throughput point": figures.Cell{}, "latency": "", "latency caption": nil, "latency point": latencyPoint{},
 	"spectrum": "", "spectrum caption": nil, "at most": report.Latencies{}, "cached": "", "cached caption": nil, "cached point": figures.Cell{},
 	"timeline": figures.Timeline{}, "under way": nil, "waiting": nil, "batches": nil, "at most under way": 1.5, "at most batches": 1.5,
@@ -70,6 +70,7 @@ func TestBothLanguagesHaveTheSameTemplatesAndUseThemAll(t *testing.T) {
 			}
 		}
 		watched.line("made", "")
+		watched.line("comparison", comparison{Comparison: figures.Compare(full(), full())})
 		for _, name := range names[i] {
 			if !used[name] {
 				t.Errorf("%s: nothing renders %q", l.Code, name)

@@ -3,7 +3,6 @@ package render
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +31,8 @@ func (l *Language) funcs() template.FuncMap {
 		"time":    func(of stats.Summary, v float64) string { return orDash(of.Count > 0, sig3(v)) },
 		"utc":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"change":  func(a figures.Against) string { return l.change(a.Cell.Throughput, a.Base.Throughput) }, "times": l.times,
-		"span": span, "spread": spread, "success": success, "reasons": reasons, "mix": mix, "perForward": perForward,
+		"success": success, "perForward": perForward, "next": func(i int) int { return i + 1 },
+		"p99":      func(c figures.Cell) float64 { return c.Median(func(r report.Run) float64 { return r.Latency.P99 }) },
 		"lost":     func(c, of figures.Cell) string { return share(1 - c.Throughput/of.Throughput) },
 		"busyCPUs": func(r report.Run) float64 { return *r.ProcessCPUSeconds / r.WallClockSeconds },
 		"marked": func(p figures.Phase) bool {
@@ -47,7 +47,7 @@ func (l *Language) funcs() template.FuncMap {
 		"flags":   func(args []string) string { return cell(strings.ReplaceAll(strings.Join(args, " "), "`", "'")) },
 		"told":    func(s string) string { return cmp.Or(cell(s), l.notTold) },
 		"tokens":  func(n uint64) string { return cmp.Or(strings.TrimPrefix(number.Thousands(n), "0"), l.notTold) },
-		"setting": l.setting, "settings": l.settings, "settingName": l.settingName, "phase": l.phase, "sep": l.sep, "either": l.either,
+		"setting": l.setting, "settings": l.settings, "settingName": l.settingName, "phase": l.phase, "sep": l.sep,
 
 		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "flat": whole(figures.Flat),
 		"saturated": whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
@@ -138,26 +138,6 @@ func orDash(told bool, text string) string {
 	return text
 }
 
-// span writes the range of a cell's throughput.
-func span(c figures.Cell) string { return orDash(len(c.Runs) > 1, sig4(c.Low)+" – "+sig4(c.High)) }
-
-// spread writes the interval of a cell's throughput, else its range.
-func spread(c figures.Cell) string {
-	if c.Interval == nil {
-		return span(c)
-	}
-	return fmt.Sprintf("[%s – %s]", sig4(c.Interval.Low), sig4(c.Interval.High))
-}
-
-// reasons counts a run's batches by why they were released.
-func reasons(r report.Run) string {
-	var parts []string
-	for _, reason := range slices.Sorted(maps.Keys(r.ReleaseReasons)) {
-		parts = append(parts, cell(reason)+" "+number.Thousands(r.ReleaseReasons[reason]))
-	}
-	return orDash(len(parts) > 0, strings.Join(parts, ", "))
-}
-
 // perForward is how many new sequences SGLang computed in one forward, by its own count;
 // 0 if it does not tell.
 func perForward(r report.Run) float64 {
@@ -165,19 +145,6 @@ func perForward(r report.Run) float64 {
 		return 0
 	}
 	return report.Share(*r.ServerSequences, *r.ServerForwards)
-}
-
-// kind is how many trajectories of a mix are sent how.
-type kind struct {
-	Kind  string
-	Count int
-}
-
-func mix(of map[string]int) (all []kind) {
-	for _, k := range slices.Sorted(maps.Keys(of)) {
-		all = append(all, kind{k, of[k]})
-	}
-	return all
 }
 
 // oneLine keeps a text from outside from breaking the layout.
@@ -239,22 +206,4 @@ func (l *Language) sep(i, n int) string {
 		return l.and
 	}
 	return l.comma
-}
-
-// either writes a choice of numbers or names: a or b or c.
-func (l *Language) either(of any) string {
-	var texts []string
-	switch of := of.(type) {
-	case []string:
-		texts = of
-	case []int:
-		for _, n := range of {
-			texts = append(texts, strconv.Itoa(n))
-		}
-	case []float64:
-		for _, v := range of {
-			texts = append(texts, plain(v))
-		}
-	}
-	return cell(strings.Join(texts, l.or))
 }
