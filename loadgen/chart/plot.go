@@ -6,12 +6,15 @@
 // told by colour alone. The package knows nothing of what is measured.
 package chart
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // Plot is one plot. The zero value of a field leaves that out.
 type Plot struct {
 	Title string // what a reader who sees no picture is told
-	Desc  string
+	Desc  string // the same; the titles of all points if empty
 
 	XLabel, YLabel string
 	XTicks         []Tick // in increasing order; those that don't fit are left out
@@ -72,6 +75,17 @@ func (p Plot) Style(i int) int {
 		return s - 1
 	}
 	return i
+}
+
+// points lists the titles of all points.
+func (p Plot) points() string {
+	var titles []string
+	for _, s := range p.Series {
+		for _, pt := range s.Points {
+			titles = append(titles, pt.Title)
+		}
+	}
+	return strings.Join(titles, "; ")
 }
 
 // longestTick returns the number of characters of the longest label under the plot.

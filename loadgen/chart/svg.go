@@ -42,6 +42,9 @@ func (p Plot) SVG(id string) string {
 	}
 	d.bottom = float64(d.Height) - foot
 	d.yMax, d.step = p.reach(max(1, min(5, math.Floor((d.bottom-d.top)/28))))
+	if d.Desc == "" {
+		d.Desc = p.points()
+	}
 	if d.XMax <= d.XMin {
 		d.XMax = d.XMin + 1
 	}
@@ -169,18 +172,4 @@ func Mark(style int, x, y float64) string {
 	return "M" + tenth(x) + " " + tenth(y) + []string{
 		"m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z", "m-4-4h8v8h-8z", "m0-5.5l5 9.5h-10z", "m0-5.5l5.5 5.5l-5.5 5.5l-5.5-5.5z",
 	}[style%4]
-}
-
-// Legend is how a series of the kind looks in a legend: the path of its mark, in a box
-// of 20 by 14, and whether a line runs through it.
-func (k Kind) Legend(style int) (mark string, line bool) {
-	switch k {
-	case Line:
-		return "", true
-	case Dots:
-		return "M10 7m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0z", false
-	case Area, Bars:
-		return "M3 2h14v10h-14z", false
-	}
-	return Mark(style, 10, 7), true
 }

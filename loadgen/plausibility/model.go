@@ -1,6 +1,7 @@
 package plausibility
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,7 +10,7 @@ import (
 // Model is the shape of a language model, as far as reading a prompt goes.
 type Model struct {
 	Name        string  `json:"name"`         // as in verdicts
-	Parameters  float64 `json:"parameters"`   // that each token is multiplied with: without embeddings and vocabulary, of a mixture of experts the active ones
+	Parameters  float64 `json:"parameters"`   // that each token is multiplied with: no embeddings, no vocabulary, active experts only
 	WeightBytes float64 `json:"weight_bytes"` // that a forward reads at least
 }
 
@@ -44,10 +45,7 @@ type shape struct {
 const bytesPerParameter = 2
 
 func (s shape) model(name string) Model {
-	head := s.HeadDim
-	if head == 0 {
-		head = s.Hidden / s.Heads
-	}
+	head := cmp.Or(s.HeadDim, s.Hidden/s.Heads)
 	attention := 2*s.Hidden*s.Heads*head + 2*s.Hidden*s.KVHeads*head // queries and output, keys and values
 	perToken := 3 * s.Hidden * s.Intermediate                        // gate, up and down
 	if s.Experts > 0 {
@@ -71,22 +69,17 @@ func ReadModel(path string) (Model, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return Model{}, fmt.Errorf("%s: %w", path, err)
 	}
-	if s.KVHeads == 0 {
-		s.KVHeads = s.Heads
-	}
+	s.KVHeads = cmp.Or(s.KVHeads, s.Heads)
 	for _, f := range []struct {
 		name  string
 		value float64
 	}{
-		{"hidden_size", s.Hidden}, {"num_hidden_layers", s.Layers}, {"num_attention_heads", s.Heads}, {"intermediate_size", max(s.Intermediate, s.ExpertIntermediate)},
+		{"hidden_size", s.Hidden}, {"num_hidden_layers", s.Layers}, {"num_attention_heads", s.Heads},
+		{"intermediate_size", max(s.Intermediate, s.ExpertIntermediate)},
 	} {
 		if f.value <= 0 {
 			return Model{}, fmt.Errorf("%s: %s: must be above 0", path, f.name)
 		}
 	}
-	name := s.Path
-	if name == "" {
-		name = s.Type
-	}
-	return s.model(name), nil
+	return s.model(cmp.Or(s.Path, s.Type)), nil
 }

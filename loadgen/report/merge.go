@@ -60,7 +60,8 @@ func (r *Run) add(p Run) {
 	for cause, n := range p.Errors {
 		r.Errors[cause] += n
 	}
-	r.ServerUncachedTokens, r.ServerBusySeconds = plus(r.ServerUncachedTokens, p.ServerUncachedTokens), plus(r.ServerBusySeconds, p.ServerBusySeconds)
+	r.ServerUncachedTokens = plus(r.ServerUncachedTokens, p.ServerUncachedTokens)
+	r.ServerBusySeconds = plus(r.ServerBusySeconds, p.ServerBusySeconds)
 	r.ServerForwards, r.ServerSequences = plus(r.ServerForwards, p.ServerForwards), plus(r.ServerSequences, p.ServerSequences)
 	r.ProcessCPUSeconds = plus(r.ProcessCPUSeconds, p.ProcessCPUSeconds)
 	r.Traces = append(r.Traces, p.Traces...)
@@ -112,7 +113,8 @@ func (r *Run) joinTime(parts []Part, speed float64) {
 	}
 	together := slices.MinFunc(ended, time.Time.Compare).Sub(slices.MaxFunc(began, time.Time.Compare)).Seconds()
 	if len(parts) > 1 && together < minTogether*r.WallClockSeconds {
-		r.note(fmt.Sprintf("its %d shards all ran together for only %.0f %% of its time by their clocks: the rest is less load than was asked for", len(parts), 100*max(0, together)/r.WallClockSeconds))
+		const note = "its %d shards all ran together for only %.0f %% of its time by their clocks: the rest is less load than was asked for"
+		r.note(fmt.Sprintf(note, len(parts), 100*max(0, together)/r.WallClockSeconds))
 	}
 }
 
@@ -178,7 +180,8 @@ func (r *Run) joinArrivals(parts []Part) {
 		if one == nil {
 			return
 		}
-		a.Dropped, a.Late, a.LateByItself, a.WarmUp = a.Dropped+one.Dropped, a.Late+one.Late, a.LateByItself+one.LateByItself, a.WarmUp+one.WarmUp
+		a.Dropped, a.Late, a.LateByItself = a.Dropped+one.Dropped, a.Late+one.Late, a.LateByItself+one.LateByItself
+		a.WarmUp += one.WarmUp
 		a.WarmUpSeconds = max(a.WarmUpSeconds, one.WarmUpSeconds)
 	}
 	r.Arrivals = &a
@@ -308,7 +311,8 @@ func mergeable(reports []Report) error {
 			a, b any
 		}{
 			{"source", a.Source, b.Source}, {"config", alike(a.Config), alike(b.Config)}, {"simulation", a.Simulation, b.Simulation},
-			{"SGLang's version", a.Server.Version, b.Server.Version}, {"model", a.Server.Model, b.Server.Model}, {"device", a.Server.Device, b.Server.Device},
+			{"SGLang's version", a.Server.Version, b.Server.Version},
+			{"model", a.Server.Model, b.Server.Model}, {"device", a.Server.Device, b.Server.Device},
 		} {
 			if !reflect.DeepEqual(d.a, d.b) {
 				return fmt.Errorf("shards %d and %d differ in their %s", a.Shard.Index, b.Shard.Index, d.what)

@@ -106,7 +106,7 @@ func TestAMergeOfShardsIsOneRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !merged.LatencyHistogram.Equal(whole.Run.LatencyHistogram) || !merged.QueueWaitHistogram.Equal(whole.Run.QueueWaitHistogram) {
+		if !sameHistogram(merged.LatencyHistogram, whole.Run.LatencyHistogram) || !sameHistogram(merged.QueueWaitHistogram, whole.Run.QueueWaitHistogram) {
 			t.Fatal("the histograms are not those of the union")
 		}
 		near := func(a, b float64) bool { return math.Abs(a-b) <= 1e-6+1e-9*math.Abs(b) }

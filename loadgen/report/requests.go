@@ -2,8 +2,8 @@ package report
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -51,34 +51,24 @@ func WriteRequests(w io.Writer, all []Request) error {
 	return nil
 }
 
-// maxLine is the longest line of requests.jsonl that is read, in bytes.
-const maxLine = 1 << 20
-
 // ReadRequests reads a requests.jsonl and calls each once per run, with the requests of
-// that run. each must not keep the slice. An error names the line.
+// that run. each must not keep the slice. An error names the request.
 func ReadRequests(rd io.Reader, each func([]Request)) error {
-	lines := bufio.NewScanner(rd)
-	lines.Buffer(nil, maxLine)
 	var run []Request
-	for n := 1; lines.Scan(); n++ {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
+	lines := json.NewDecoder(bufio.NewReader(rd))
+	for n := 1; ; n++ {
 		var r Request
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return fmt.Errorf("requests.jsonl: line %d: %w", n, err)
+		err := lines.Decode(&r)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("requests.jsonl: request %d: %w", n, err)
 		}
-		if len(run) > 0 && run[0].key() != r.key() {
+		if len(run) > 0 && (err != nil || run[0].key() != r.key()) {
 			each(run)
 			run = run[:0]
 		}
+		if err != nil {
+			return nil
+		}
 		run = append(run, r)
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("requests.jsonl: %w", err)
-	}
-	if len(run) > 0 {
-		each(run)
-	}
-	return nil
 }

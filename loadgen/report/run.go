@@ -56,7 +56,7 @@ type Run struct {
 	ServerUncachedTokens *int64   `json:"server_uncached_tokens,omitempty"` // computed, by the server's own count
 	ServerBusySeconds    *float64 `json:"server_busy_seconds,omitempty"`    // spent on that, by its own clock
 	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards, where the server tells
-	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, its #new-seq; a prompt that is cut in chunks counts in each
+	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, #new-seq; a chunked prompt is in several
 
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process, with all it embeds, where measured
 
@@ -111,7 +111,8 @@ func (r *Run) distributions() []distribution {
 	all := []distribution{{"latency_seconds", &r.Latency, &r.LatencyHistogram}, {"queue_wait_seconds", &r.QueueWait, &r.QueueWaitHistogram}}
 	if a := r.Arrivals; a != nil {
 		all = append(all, distribution{"latency_from_intended_seconds", &a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
-			distribution{"send_delay_seconds", &a.SendDelay, &a.SendDelayHistogram}, distribution{"own_delay_seconds", &a.OwnDelay, &a.OwnDelayHistogram})
+			distribution{"send_delay_seconds", &a.SendDelay, &a.SendDelayHistogram},
+			distribution{"own_delay_seconds", &a.OwnDelay, &a.OwnDelayHistogram})
 	}
 	return all
 }
@@ -195,7 +196,8 @@ func Settings(runs []Run) []string {
 		return *r.MaxWaitSeconds
 	}
 	sorted := slices.SortedStableFunc(slices.Values(runs), func(a, b Run) int {
-		return cmp.Or(cmp.Compare(a.Place(), b.Place()), cmp.Compare(a.MaxInFlight, b.MaxInFlight), cmp.Compare(wait(a), wait(b)), cmp.Compare(a.Order, b.Order))
+		return cmp.Or(cmp.Compare(a.Place(), b.Place()), cmp.Compare(a.MaxInFlight, b.MaxInFlight),
+			cmp.Compare(wait(a), wait(b)), cmp.Compare(a.Order, b.Order))
 	})
 	names := []string{}
 	for _, r := range sorted {

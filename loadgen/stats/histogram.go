@@ -45,14 +45,6 @@ func Merge(all ...*Histogram) *Histogram {
 // Count is how many durations it counted.
 func (h *Histogram) Count() int { return int(h.h.TotalCount()) }
 
-// Equal says whether both counted the same. Nil is equal to nil alone.
-func (h *Histogram) Equal(other *Histogram) bool {
-	if h == nil || other == nil {
-		return h == other
-	}
-	return h.h.Equals(other.h)
-}
-
 // Summary describes what was counted, in seconds: each value within 0.1 %.
 func (h *Histogram) Summary() Summary {
 	if h.Count() == 0 {

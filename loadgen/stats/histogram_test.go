@@ -17,6 +17,15 @@ func durations(t *rapid.T, label string) []time.Duration {
 	}), 0, 40).Draw(t, label)
 }
 
+// counts is all that a histogram counted.
+func counts(t interface{ Fatal(...any) }, h *Histogram) string {
+	data, err := h.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 func TestHistogramsOfPartsMergeToThatOfTheWholeInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		parts := make([]*Histogram, rapid.IntRange(1, 5).Draw(t, "parts"))
@@ -27,7 +36,7 @@ func TestHistogramsOfPartsMergeToThatOfTheWholeInAnyOrder(t *testing.T) {
 			all = append(all, part...)
 		}
 		whole := NewHistogram(all...)
-		if merged := Merge(rapid.Permutation(parts).Draw(t, "order")...); !merged.Equal(whole) || merged.Summary() != whole.Summary() {
+		if merged := Merge(rapid.Permutation(parts).Draw(t, "order")...); counts(t, merged) != counts(t, whole) || merged.Summary() != whole.Summary() {
 			t.Fatalf("%+v merged, %+v at once", merged.Summary(), whole.Summary())
 		}
 	})
@@ -57,7 +66,7 @@ func TestHistogramSurvivesJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		var back struct{ H *Histogram }
-		if err := json.Unmarshal(data, &back); err != nil || !back.H.Equal(h) {
+		if err := json.Unmarshal(data, &back); err != nil || counts(t, back.H) != counts(t, h) {
 			t.Fatalf("%s: %v", data, err)
 		}
 	})
@@ -104,7 +113,7 @@ func FuzzHistogramText(f *testing.F) {
 			t.Fatal(err)
 		}
 		var back Histogram
-		if err := back.UnmarshalText(again); err != nil || !back.Equal(&h) {
+		if err := back.UnmarshalText(again); err != nil || counts(t, &back) != counts(t, &h) {
 			t.Fatalf("%v", err)
 		}
 	})

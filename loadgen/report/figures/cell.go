@@ -72,7 +72,9 @@ func phases(r report.Report) (all []Phase) {
 		p.Improvement = p.improvement()
 		if sides := p.sides(); len(sides) > 1 {
 			for _, s := range sides {
-				p.Findings = append(p.Findings, s.findings(s.config(r.Config)))
+				f := s.findings(r.Config)
+				f.Side = s.name
+				p.Findings = append(p.Findings, f)
 			}
 		} else {
 			p.Findings = []Findings{p.findings(r.Config)}
@@ -148,13 +150,14 @@ func (c Cell) throughputs() []float64 {
 // Median returns the median of a figure over the cell's runs.
 func (c Cell) Median(f func(report.Run) float64) float64 { return stats.Median(each(c.Runs, f)) }
 
-// due returns a figure of the latency from when requests were due, of the runs that
-// have it; by default the mean.
-func (c Cell) due(of ...func(stats.Summary) float64) []float64 {
-	of = append(of, func(s stats.Summary) float64 { return s.Mean })
-	return each(only(c.Runs, func(r report.Run) bool { return r.Due().LatencyFromIntended.Count > 0 }), func(r report.Run) float64 {
-		return of[0](r.Due().LatencyFromIntended)
-	})
+// timed lists the cell's runs that tell when requests were due, and due their mean
+// latencies from then.
+func (c Cell) timed() []report.Run {
+	return only(c.Runs, func(r report.Run) bool { return r.Due().LatencyFromIntended.Count > 0 })
+}
+
+func (c Cell) due() []float64 {
+	return each(c.timed(), func(r report.Run) float64 { return r.Due().LatencyFromIntended.Mean })
 }
 
 // LeftOut returns how many runs the figures leave out.

@@ -10,7 +10,7 @@ import (
 type Comparison struct {
 	Before, After         report.Report // settled
 	Pairs                 []Pair
-	OnlyBefore, OnlyAfter []string // phase and setting
+	OnlyBefore, OnlyAfter []Cell
 }
 
 // Pair is one setting with the cache in one state, in two reports.
@@ -26,22 +26,14 @@ func (p Pair) Against() Against { return Against{p.Before, p.After, p.Told} }
 func Compare(before, after report.Report) Comparison {
 	c := Comparison{Before: before.Settled(), After: after.Settled()}
 	a, b := cells(c.Before), cells(c.After)
-	same := func(all []Cell, one Cell) int {
-		return slices.IndexFunc(all, func(c Cell) bool { return c.Phase == one.Phase && c.Setting == one.Setting })
-	}
 	for _, one := range a {
-		switch i := same(b, one); {
-		case i < 0:
-			c.OnlyBefore = append(c.OnlyBefore, one.Phase+" "+one.Setting)
-		case len(one.Runs) > 0 && len(b[i].Runs) > 0:
+		i := slices.IndexFunc(b, one.same)
+		if i >= 0 && len(one.Runs) > 0 && len(b[i].Runs) > 0 {
 			c.Pairs = append(c.Pairs, Pair{one, b[i], compareSweeps(one, b[i])})
 		}
 	}
-	for _, one := range b {
-		if same(a, one) < 0 {
-			c.OnlyAfter = append(c.OnlyAfter, one.Phase+" "+one.Setting)
-		}
-	}
+	c.OnlyBefore = only(a, func(one Cell) bool { return !slices.ContainsFunc(b, one.same) })
+	c.OnlyAfter = only(b, func(one Cell) bool { return !slices.ContainsFunc(a, one.same) })
 	return c
 }
 
@@ -69,6 +61,8 @@ func (c Comparison) Differences() (out []Difference) {
 	}
 	return out
 }
+
+func (c Cell) same(other Cell) bool { return c.Phase == other.Phase && c.Setting == other.Setting }
 
 // cells lists all cells of a report, cold before warm, in the order of tables.
 func cells(r report.Report) (all []Cell) {

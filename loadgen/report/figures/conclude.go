@@ -121,7 +121,8 @@ func (p Phase) choose() Recommendation {
 		return Recommendation{Choice: Smallest, Take: equal[0], Equal: equal}.against(p)
 	}
 	r := Recommendation{Choice: Winner, Take: top, Next: &rankCells(slices.Clone(sized))[1]}
-	if i := slices.IndexFunc(sized, func(c Cell) bool { return c.BatchSize < top.BatchSize && c.Throughput >= (1-maxLoss)*top.Throughput }); i >= 0 {
+	nearly := func(c Cell) bool { return c.BatchSize < top.BatchSize && c.Throughput >= (1-maxLoss)*top.Throughput }
+	if i := slices.IndexFunc(sized, nearly); i >= 0 {
 		r.Cheaper = &sized[i]
 	}
 	return r.against(p)
@@ -166,7 +167,8 @@ func (p Phase) recommendSoonest() Recommendation {
 		return Recommendation{Choice: NoFigure}
 	}
 	take := cells[0]
-	r := Recommendation{Choice: Soonest, Take: take, Mean: stats.Median(take.due()), P99: stats.Median(take.due(func(s stats.Summary) float64 { return s.P99 }))}
+	p99 := func(r report.Run) float64 { return r.Due().LatencyFromIntended.P99 }
+	r := Recommendation{Choice: Soonest, Take: take, Mean: stats.Median(take.due()), P99: stats.Median(each(take.timed(), p99))}
 	if len(cells) > 1 {
 		r.Next, r.NextMean = &cells[1], stats.Median(cells[1].due())
 		r.ToldFromNext = toVerdict(stats.DifferenceByChance(take.due(), r.Next.due()))
@@ -211,17 +213,6 @@ func (p Phase) sides() (all []side) {
 	return all
 }
 
-// config returns the configuration as it was for a side.
-func (s side) config(cfg report.Config) report.Config {
-	for _, c := range s.Cells {
-		if run := c.All[0]; c.Fixed() && run.MaxInFlight > 0 && run.MaxWaitSeconds != nil {
-			cfg.MaxInFlight, cfg.MaxWaitSeconds = run.MaxInFlight, *run.MaxWaitSeconds
-			break
-		}
-	}
-	return cfg
-}
-
 // Improvement sets the settings of a phase against batch size 1.
 type Improvement struct {
 	Base  bool // batch size 1 has a figure over all prompts
@@ -230,35 +221,18 @@ type Improvement struct {
 }
 
 // improvement sets each size against size 1 with the rest the same, and settings without
-// a size against the fastest size 1.
-func (p Phase) improvement() (all Improvement) {
-	sides := p.sides()
-	all.Sides = len(sides) > 1
-	if !all.Sides {
-		var one Cell
-		one, all.Base = p.find("1")
-		for _, c := range p.Cells {
-			if all.Base && c.Setting != "1" && c.Ranked {
-				all.Rows = append(all.Rows, against(one, c))
-			}
-		}
-		return all
-	}
+// a size against the fastest size 1, in the order of the ranking.
+func (p Phase) improvement() Improvement {
 	ones := only(p.sized(), func(c Cell) bool { return c.BatchSize == 1 })
-	if all.Base = len(ones) > 0; !all.Base {
-		return all
-	}
-	for _, s := range sides {
-		i := slices.IndexFunc(ones, func(c Cell) bool { return c.Beside() == s.name })
-		for _, c := range s.sized() {
-			if i >= 0 && c.BatchSize != 1 {
-				all.Rows = append(all.Rows, against(ones[i], c))
-			}
-		}
-	}
+	all := Improvement{Base: len(ones) > 0, Sides: len(p.sides()) > 1}
 	for _, c := range p.Cells {
-		if !c.Fixed() && c.Ranked {
+		i := slices.IndexFunc(ones, func(one Cell) bool { return one.Beside() == c.Beside() })
+		switch {
+		case !all.Base || !c.Ranked:
+		case !c.Fixed():
 			all.Rows = append(all.Rows, against(fastest(ones), c))
+		case c.BatchSize != 1 && i >= 0:
+			all.Rows = append(all.Rows, against(ones[i], c))
 		}
 	}
 	return all

@@ -18,7 +18,7 @@ type Digest struct {
 	Slowest   []report.Request // of the whole sweep, slowest first
 }
 
-// ReadDigest digests a requests.jsonl. An error names the line.
+// ReadDigest digests a requests.jsonl. An error names the request.
 func ReadDigest(rd io.Reader) (d Digest, err error) {
 	err = report.ReadRequests(rd, d.add)
 	return d, err
@@ -131,12 +131,11 @@ func timelineOf(run []report.Request) *Timeline {
 	t.InFlight = inFlight
 	if len(batches) > 0 {
 		t.Waiting = waiting
-		t.Batches = slices.SortedFunc(maps.Values(batches), func(a, b Dot) int { return cmp.Or(cmp.Compare(a.Seconds, b.Seconds), cmp.Compare(a.Size, b.Size)) })
-		every := len(t.Batches)/maxDots + 1
-		for i := range t.Batches[:(len(t.Batches)+every-1)/every] {
-			t.Batches[i] = t.Batches[i*every]
-		}
-		t.Batches = t.Batches[:(len(t.Batches)+every-1)/every]
+		t.Batches = slices.SortedFunc(maps.Values(batches), func(a, b Dot) int {
+			return cmp.Or(cmp.Compare(a.Seconds, b.Seconds), cmp.Compare(a.Size, b.Size))
+		})
+		every, i := len(t.Batches)/maxDots+1, 0
+		t.Batches = slices.DeleteFunc(t.Batches, func(Dot) bool { i++; return i%every != 0 })
 	}
 	return t
 }

@@ -31,9 +31,9 @@ func TestTheTimelineCountsWhatWasUnderWay(t *testing.T) {
 	}
 }
 
-func TestADigestNamesTheLineThatIsBroken(t *testing.T) {
+func TestADigestNamesTheRequestThatIsBroken(t *testing.T) {
 	_, err := ReadDigest(strings.NewReader("{}\n\n{\"repeat\":\"x\"}\n"))
-	if err == nil || !strings.Contains(err.Error(), "requests.jsonl: line 3:") {
+	if err == nil || !strings.Contains(err.Error(), "requests.jsonl: request 2:") {
 		t.Error(err)
 	}
 }

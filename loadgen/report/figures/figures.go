@@ -103,26 +103,15 @@ func (f Figures) missing() (all []Missing) {
 		if len(f.Config.Phases) > 0 && !slices.Contains(f.Config.Phases, name) {
 			continue
 		}
-		m := Missing{Phase: name}
-		for _, s := range f.Config.Settings {
-			if _, ok := f.phase(name).find(s); !ok {
-				m.Settings = append(m.Settings, s)
-			}
-		}
+		i := slices.IndexFunc(f.Phases, func(p Phase) bool { return p.Name == name })
+		m := Missing{name, only(f.Config.Settings, func(s string) bool {
+			return i < 0 || !slices.ContainsFunc(f.Phases[i].Cells, func(c Cell) bool { return c.Ranked && c.Setting == s })
+		})}
 		if len(m.Settings) > 0 {
 			all = append(all, m)
 		}
 	}
 	return all
-}
-
-// phase returns the phase of this name, without cells if nothing was measured in it.
-func (f Figures) phase(name string) Phase {
-	i := slices.IndexFunc(f.Phases, func(p Phase) bool { return p.Name == name })
-	if i < 0 {
-		return Phase{Name: name}
-	}
-	return f.Phases[i]
 }
 
 // Warmth compares the warm cache with the cold one, at the batch size that was fastest
@@ -219,12 +208,11 @@ func (f *Figures) judge() {
 	}
 	for _, p := range f.Phases {
 		for _, c := range p.Cells {
-			runs := slices.SortedStableFunc(slices.Values(c.All), func(a, b report.Run) int { return cmp.Compare(b.RequestThroughput, a.RequestThroughput) })
-			i := slices.IndexFunc(runs, func(run report.Run) bool { _, ok := run.Claim(); return ok })
-			if i < 0 {
+			runs := only(c.All, func(run report.Run) bool { _, ok := run.Claim(); return ok })
+			if len(runs) == 0 {
 				continue
 			}
-			claim, _ := runs[i].Claim()
+			claim, _ := slices.MaxFunc(runs, func(a, b report.Run) int { return cmp.Compare(a.RequestThroughput, b.RequestThroughput) }).Claim()
 			j := Judged{p.Name, c.Setting, plausibility.Judge(f.Limits.Device, f.Limits.Model, claim)}
 			f.Judged = append(f.Judged, j)
 			if j.Kind == plausibility.Impossible {

@@ -73,7 +73,6 @@ type NotFull struct {
 	LeftForNext bool     // full batches in flight leave too few callers for the next
 	Left        int      // that many
 	Early       []Reason // other than a full batch
-	WaitSeconds float64
 }
 
 // Reason is why a share of the batches were released.
@@ -81,12 +80,6 @@ type Reason struct {
 	Name        string
 	Share       float64
 	WaitSeconds float64 // as set
-}
-
-func (s side) findings(cfg report.Config) Findings {
-	f := s.Phase.findings(cfg)
-	f.Side = s.name
-	return f
 }
 
 func (p Phase) findings(cfg report.Config) (f Findings) {
@@ -177,10 +170,14 @@ func notFull(c Cell, cfg report.Config) (n NotFull, ok bool) {
 	if c.Effective <= 0 || c.Effective >= minFilled*float64(c.BatchSize) {
 		return n, false
 	}
-	left := cfg.Concurrency - cfg.MaxInFlight*c.BatchSize // with every in-flight place taken by a full batch
+	callers, inFlight, wait := cfg.Concurrency, cfg.MaxInFlight, cfg.MaxWaitSeconds
+	if run := c.All[0]; run.MaxInFlight > 0 && run.MaxWaitSeconds != nil { // they vary from setting to setting
+		inFlight, wait = run.MaxInFlight, *run.MaxWaitSeconds
+	}
+	left := callers - inFlight*c.BatchSize // with every in-flight place taken by a full batch
 	n = NotFull{
-		Size: c.BatchSize, Held: c.Effective, Callers: cfg.Concurrency, FewCallers: cfg.Concurrency > 0 && cfg.Concurrency < c.BatchSize,
-		MaxInFlight: cfg.MaxInFlight, LeftForNext: cfg.Concurrency > 0 && left < c.BatchSize, Left: max(0, left), WaitSeconds: cfg.MaxWaitSeconds,
+		Size: c.BatchSize, Held: c.Effective, Callers: callers, FewCallers: callers > 0 && callers < c.BatchSize,
+		MaxInFlight: inFlight, LeftForNext: callers > 0 && left < c.BatchSize, Left: max(0, left),
 	}
 	counts := map[string]int{}
 	total := 0
@@ -192,7 +189,7 @@ func notFull(c Cell, cfg report.Config) (n NotFull, ok bool) {
 	}
 	for _, reason := range slices.Sorted(maps.Keys(counts)) {
 		if reason != "full" && total > 0 {
-			n.Early = append(n.Early, Reason{reason, float64(counts[reason]) / float64(total), cfg.MaxWaitSeconds})
+			n.Early = append(n.Early, Reason{reason, float64(counts[reason]) / float64(total), wait})
 		}
 	}
 	return n, true

@@ -107,7 +107,8 @@ func (n *Notes) check(run report.Run, r report.Report) {
 			n.NotCold = append(n.NotCold, run)
 		}
 	}
-	if cpu := run.ProcessCPUSeconds; cpu != nil && r.Environment.CPUs > 0 && *cpu > Saturated*run.WallClockSeconds*float64(r.Environment.CPUs*max(1, r.Merged)) {
+	cpus := float64(r.Environment.CPUs * max(1, r.Merged))
+	if cpu := run.ProcessCPUSeconds; cpu != nil && cpus > 0 && *cpu > Saturated*run.WallClockSeconds*cpus {
 		n.Busy = append(n.Busy, run)
 	}
 	if run.ServerUncachedTokens != nil && run.PromptTokens != 0 {
@@ -117,7 +118,8 @@ func (n *Notes) check(run report.Run, r report.Report) {
 		}
 	}
 	if a := run.Arrivals; a != nil {
-		n.WarmUp, n.Dropped, n.Late, n.LateByItself, n.Due = n.WarmUp+a.WarmUp, n.Dropped+a.Dropped, n.Late+a.Late, n.LateByItself+a.LateByItself, n.Due+a.SendDelay.Count
+		n.WarmUp, n.Dropped, n.Due = n.WarmUp+a.WarmUp, n.Dropped+a.Dropped, n.Due+a.SendDelay.Count
+		n.Late, n.LateByItself = n.Late+a.Late, n.LateByItself+a.LateByItself
 		if float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) || slowScheduler(run, r.Speed()) {
 			n.Slow = append(n.Slow, run)
 		}

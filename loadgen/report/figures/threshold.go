@@ -10,6 +10,7 @@ import (
 
 	"paceline/loadgen/number"
 	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
 )
 
 // Threshold is a bound that a sweep must keep: a metric, over all runs of a setting
@@ -21,22 +22,29 @@ type Threshold struct {
 	value  float64
 }
 
-// metrics are what a threshold may speak of, each read from a run.
-var metrics = map[string]func(report.Run) float64{
-	"mean": func(r report.Run) float64 { return r.Latency.Mean }, "p50": func(r report.Run) float64 { return r.Latency.P50 },
-	"p90": func(r report.Run) float64 { return r.Latency.P90 }, "p95": func(r report.Run) float64 { return r.Latency.P95 },
-	"p99": func(r report.Run) float64 { return r.Latency.P99 }, "max": func(r report.Run) float64 { return r.Latency.Max },
-	"throughput": func(r report.Run) float64 { return r.RequestThroughput }, "tokens": func(r report.Run) float64 { return r.InputTokenThroughput },
-	"cached": report.Run.CachedShare, "failed": func(r report.Run) float64 { return report.Share(int64(r.Failed), int64(r.Total)) },
-	"effective": func(r report.Run) float64 { return r.EffectiveBatchSize },
-
-	// Of an open loop; 0 where a report does not tell of due times.
-	"duemean": func(r report.Run) float64 { return r.Due().LatencyFromIntended.Mean }, "duep50": func(r report.Run) float64 { return r.Due().LatencyFromIntended.P50 },
-	"duep90": func(r report.Run) float64 { return r.Due().LatencyFromIntended.P90 }, "duep95": func(r report.Run) float64 { return r.Due().LatencyFromIntended.P95 },
-	"duep99": func(r report.Run) float64 { return r.Due().LatencyFromIntended.P99 }, "duemax": func(r report.Run) float64 { return r.Due().LatencyFromIntended.Max },
-	"dropped": func(r report.Run) float64 { return report.Share(int64(r.Dropped()), int64(r.Total)) },
-	"late":    func(r report.Run) float64 { return report.Share(int64(r.Due().Late), int64(r.Total)) },
-}
+// metrics are what a threshold may speak of, each read from a run. Those of due times
+// are 0 where a report does not tell them.
+var metrics = func() map[string]func(report.Run) float64 {
+	part := func(n, of int) float64 { return report.Share(int64(n), int64(of)) }
+	all := map[string]func(report.Run) float64{
+		"throughput": func(r report.Run) float64 { return r.RequestThroughput },
+		"tokens":     func(r report.Run) float64 { return r.InputTokenThroughput },
+		"effective":  func(r report.Run) float64 { return r.EffectiveBatchSize },
+		"cached":     report.Run.CachedShare,
+		"failed":     func(r report.Run) float64 { return part(r.Failed, r.Total) },
+		"dropped":    func(r report.Run) float64 { return part(r.Dropped(), r.Total) },
+		"late":       func(r report.Run) float64 { return part(r.Due().Late, r.Total) },
+	}
+	for name, of := range map[string]func(stats.Summary) float64{
+		"mean": func(s stats.Summary) float64 { return s.Mean }, "p50": func(s stats.Summary) float64 { return s.P50 },
+		"p90": func(s stats.Summary) float64 { return s.P90 }, "p95": func(s stats.Summary) float64 { return s.P95 },
+		"p99": func(s stats.Summary) float64 { return s.P99 }, "max": func(s stats.Summary) float64 { return s.Max },
+	} {
+		all[name] = func(r report.Run) float64 { return of(r.Latency) }
+		all["due"+name] = func(r report.Run) float64 { return of(r.Due().LatencyFromIntended) }
+	}
+	return all
+}()
 
 // units are what a value may end in, and what it is multiplied with.
 var units = map[string]float64{"": 1, "ms": 1e-3, "s": 1, "%": 1e-2, "/s": 1}

@@ -1,15 +1,22 @@
 package render
 
-import "testing"
+import (
+	"testing"
+
+	"paceline/loadgen/report/figures"
+)
 
 func TestNumbersAreWrittenForPeople(t *testing.T) {
+	of := func(v, base float64) figures.Against {
+		return figures.Against{Base: figures.Cell{Throughput: base}, Cell: figures.Cell{Throughput: v}}
+	}
 	for _, c := range []struct{ got, want string }{
 		{plain(0.005), "0.005"},
 		{plain(5), "5"},
-		{English.change(108, 100), "+8.0 %"},
-		{English.change(99.99, 100), "+0.0 %"},
-		{English.change(90, 100), "-10.0 %"},
-		{English.change(1, 0), "no figure"},
+		{English.change(of(108, 100)), "+8.0 %"},
+		{English.change(of(99.99, 100)), "+0.0 %"},
+		{English.change(of(90, 100)), "-10.0 %"},
+		{English.change(of(1, 0)), "no figure"},
 		{English.times(1.5), "1.50×"},
 		{Chinese.times(0), "无数据"},
 		{count(1, "run", "runs"), "1 run"},

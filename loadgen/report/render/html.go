@@ -11,7 +11,8 @@ import (
 	"paceline/loadgen/report/figures"
 )
 
-var pageTemplate = template.Must(template.New("report.html.tmpl").Funcs(template.FuncMap{"inline": inline, "table": tableOf}).ParseFS(files, "report.html.tmpl"))
+var pageTemplate = template.Must(template.New("report.html.tmpl").
+	Funcs(template.FuncMap{"inline": inline, "table": tableOf}).ParseFS(files, "report.html.tmpl"))
 
 // pageView is what report.html.tmpl lays out.
 type pageView struct {
@@ -34,7 +35,10 @@ func page(blocks []block, f figures.Figures, l *Language) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	v := pageView{Lang: l.tag, Made: f.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"), Contents: l.line("contents", nil), Style: template.CSS(style)} //nolint:gosec // our own file
+	v := pageView{
+		Lang: l.tag, Made: f.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"), Contents: l.line("contents", nil),
+		Style: template.CSS(style), //nolint:gosec // our own file
+	}
 	plots := plotter{f, l}
 	for _, b := range blocks {
 		into := &v.Intro
@@ -133,9 +137,9 @@ type picture struct {
 // legend is a series that has a name.
 type legend struct {
 	Name  string
+	Kind  chart.Kind
 	Style int
-	Mark  string // SVG path, in a box of 20 by 14
-	Line  bool
+	Mark  string // SVG path of its points, in a box of 20 by 14
 }
 
 // newPicture draws plots. id is the page's only one of that name.
@@ -146,8 +150,7 @@ func newPicture(id, title, caption string, plots ...chart.Plot) picture {
 		for i, s := range plot.Series {
 			if s.Name != "" {
 				style := plot.Style(i)
-				mark, line := s.Kind.Legend(style)
-				p.Legend = append(p.Legend, legend{s.Name, style % chart.Styles, mark, line})
+				p.Legend = append(p.Legend, legend{s.Name, s.Kind, style % chart.Styles, chart.Mark(style, 10, 7)})
 			}
 		}
 	}

@@ -41,15 +41,6 @@ func (p plotter) picture(name string) picture {
 		plot = p.cached()
 	}
 	plot.Title = title
-	if plot.Desc == "" { // what the plot shows, for those who don't see it
-		var points []string
-		for _, s := range plot.Series {
-			for _, pt := range s.Points {
-				points = append(points, pt.Title)
-			}
-		}
-		plot.Desc = strings.Join(points, "; ")
-	}
 	return newPicture(id, title, caption, plot)
 }
 
@@ -96,7 +87,8 @@ func newAxis(cells []figures.Cell) *axis {
 }
 
 func (p plotter) plot(a *axis, label string) chart.Plot {
-	return chart.Plot{YLabel: p.line(label, nil), XLabel: p.line("batch size", nil), XTicks: a.ticks, XMax: float64(len(a.ticks)), YFormat: axisNumber}
+	size := p.line("batch size", nil)
+	return chart.Plot{YLabel: p.line(label, nil), XLabel: size, XTicks: a.ticks, XMax: float64(len(a.ticks)), YFormat: axisNumber}
 }
 
 // axisNumber writes a round number without zeros at its end.
@@ -214,7 +206,8 @@ func (p plotter) cached() chart.Plot {
 // timeline plots what was under way in a run and, below, the batches that left the proxy.
 func (p plotter) timeline(t figures.Timeline) []chart.Plot {
 	plot := func(title string, height int) chart.Plot {
-		return chart.Plot{Title: title, XMax: t.Seconds, XTicks: chart.Ticks(0, t.Seconds, 6, axisNumber), Height: height, YFormat: axisNumber, Whole: true}
+		ticks := chart.Ticks(0, t.Seconds, 6, axisNumber)
+		return chart.Plot{Title: title, XMax: t.Seconds, XTicks: ticks, Height: height, YFormat: axisNumber, Whole: true}
 	}
 	course := func(s chart.Series, values []float64) chart.Series {
 		for i, v := range values {

@@ -30,7 +30,7 @@ func (l *Language) funcs() template.FuncMap {
 		"two":     func(v float64) string { return orDash(v != 0, fmt.Sprintf("%.2f", v)) },
 		"time":    func(of stats.Summary, v float64) string { return orDash(of.Count > 0, sig3(v)) },
 		"utc":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"change":  func(a figures.Against) string { return l.change(a.Cell.Throughput, a.Base.Throughput) }, "times": l.times,
+		"change":  l.change, "times": l.times,
 		"success": success, "perForward": perForward, "next": func(i int) int { return i + 1 },
 		"p99":      func(c figures.Cell) float64 { return c.Median(func(r report.Run) float64 { return r.Latency.P99 }) },
 		"lost":     func(c, of figures.Cell) string { return share(1 - c.Throughput/of.Throughput) },
@@ -115,12 +115,12 @@ func count(n any, one, many string) string {
 	return text + " " + many
 }
 
-// change writes how far v is from base, with its sign: +12.3 %.
-func (l *Language) change(v, base float64) string {
-	if base <= 0 {
+// change writes how far a cell is from its base, with its sign: +12.3 %.
+func (l *Language) change(a figures.Against) string {
+	if a.Base.Throughput <= 0 {
 		return l.noFigure
 	}
-	return strings.Replace(fmt.Sprintf("%+.1f %%", 100*(v/base-1)), "-0.0 %", "+0.0 %", 1)
+	return strings.Replace(fmt.Sprintf("%+.1f %%", 100*(a.Ratio()-1)), "-0.0 %", "+0.0 %", 1)
 }
 
 // times writes a ratio: 1.08×.
