@@ -20,7 +20,12 @@ func (r Report) Settled() Report {
 		r.Simulation = &sim
 	}
 	if r.EnvExec != nil {
-		r.EnvExec = r.EnvExec.settled()
+		e := *r.EnvExec
+		e.StepsCovered = "all"
+		for _, v := range []*float64{&e.MeanSeconds, &e.TotalSeconds, &e.FirstFiveMean, &e.FirstFiveTotal, &e.MeanSecondsAStep} {
+			*v, _ = finite(*v)
+		}
+		r.EnvExec = &e
 	}
 	runs := make([]Run, len(r.Runs))
 	for i, run := range r.Runs {
@@ -31,14 +36,6 @@ func (r Report) Settled() Report {
 		r.Config.Settings = Settings(runs)
 	}
 	return r
-}
-
-func (e EnvExec) settled() *EnvExec {
-	e.StepsCovered = "all"
-	for _, v := range []*float64{&e.MeanSeconds, &e.TotalSeconds, &e.FirstFiveMean, &e.FirstFiveTotal, &e.MeanSecondsAStep} {
-		*v, _ = finite(*v)
-	}
-	return &e
 }
 
 func (r Run) settled(speed float64) Run {

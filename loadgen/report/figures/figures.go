@@ -169,13 +169,8 @@ func (f *Figures) details() {
 		return
 	}
 	for _, p := range f.Phases {
-		cells := p.soonest()
-		for _, c := range p.Cells {
-			if !c.Ranked || len(c.due()) == 0 {
-				cells = append(cells, c)
-			}
-		}
-		for _, c := range cells {
+		others := only(p.Cells, func(c Cell) bool { return !c.Ranked || len(c.due()) == 0 })
+		for _, c := range append(p.soonest(), others...) {
 			f.Arrivals = append(f.Arrivals, only(c.All, func(run report.Run) bool { return run.Arrivals != nil })...)
 		}
 	}
@@ -183,22 +178,18 @@ func (f *Figures) details() {
 
 // traces picks the slowest and the failed ones of all runs.
 func (f *Figures) traces() {
+	failed := func(t report.Trace) bool { return t.Cause != "" }
+	var all []TracedRequest
 	for _, run := range f.Runs {
-		seen := 0
 		for _, t := range run.Traces {
-			if t.Cause == "" {
-				f.Slow = append(f.Slow, TracedRequest{t, run})
-				continue
-			}
-			seen++
-			f.Failed = append(f.Failed, TracedRequest{t, run})
+			all = append(all, TracedRequest{t, run})
 		}
-		f.Unseen += max(0, run.Failed-seen)
+		f.Unseen += max(0, run.Failed-len(only(run.Traces, failed)))
 	}
-	for _, of := range []*[]TracedRequest{&f.Slow, &f.Failed} {
-		slices.SortStableFunc(*of, func(a, b TracedRequest) int { return cmp.Compare(b.Seconds, a.Seconds) })
-		*of = (*of)[:min(len(*of), report.MaxTraces)]
-	}
+	slices.SortStableFunc(all, func(a, b TracedRequest) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	f.Slow = only(all, func(t TracedRequest) bool { return !failed(t.Trace) })
+	f.Failed = only(all, func(t TracedRequest) bool { return failed(t.Trace) })
+	f.Slow, f.Failed = f.Slow[:min(len(f.Slow), report.MaxTraces)], f.Failed[:min(len(f.Failed), report.MaxTraces)]
 }
 
 // judge holds each cell's fastest run against the device.

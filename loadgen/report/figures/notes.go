@@ -70,11 +70,11 @@ func (f Figures) notes() Notes {
 		Direct:    strings.HasPrefix(f.Server.TextsSent, "as token ids") && some(func(r report.Run) bool { return r.Setting == "direct" }),
 		Sequences: some(func(r report.Run) bool { return r.ServerSequences != nil }),
 		WarmOnly:  slices.Equal(f.Config.Phases, []string{"warm"}),
-		Early:     f.early(),
 		Shared:    report.Share(f.Source.SharedBytes, f.Source.PromptBytesTotal),
 	}
-	failures := map[string]int{}
+	failures, last := map[string]int{}, map[string]int{} // by cause; the last repeat by setting
 	for _, run := range f.Runs {
+		last[run.Setting] = max(last[run.Setting], run.Repeat)
 		if len(f.Resumed) > 0 && run.StartedAt.Before(f.Resumed[len(f.Resumed)-1]) {
 			n.KeptRuns++
 		}
@@ -83,6 +83,11 @@ func (f Figures) notes() Notes {
 		}
 		n.Unsent += max(0, run.Total-run.Completed-run.Failed-run.Dropped())
 		n.check(run, f.Report)
+	}
+	for _, setting := range f.Config.Settings {
+		if k := last[setting]; k > 0 && k < f.Config.Repeats && !f.Partial {
+			n.Early = append(n.Early, Early{setting, k})
+		}
 	}
 	for _, cause := range slices.Sorted(maps.Keys(failures)) {
 		n.Failures = append(n.Failures, Failure{cause, failures[cause]})
@@ -130,20 +135,4 @@ func (n *Notes) check(run report.Run, r report.Report) {
 // its latencies show it. speed is simulated seconds per real one.
 func slowScheduler(r report.Run, speed float64) bool {
 	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
-}
-
-// early lists the settings whose repeats ended before the last.
-func (f Figures) early() (all []Early) {
-	for _, setting := range f.Config.Settings {
-		last := 0
-		for _, run := range f.Runs {
-			if run.Setting == setting {
-				last = max(last, run.Repeat)
-			}
-		}
-		if last > 0 && last < f.Config.Repeats && !f.Partial {
-			all = append(all, Early{setting, last})
-		}
-	}
-	return all
 }

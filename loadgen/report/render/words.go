@@ -27,8 +27,8 @@ func (l *Language) funcs() template.FuncMap {
 		"sig3": sig3, "sig4": sig4, "figure": figure, "plain": plain, "signed": signed, "share": share, "thousands": thousands, "count": count,
 		"whole":   func(v float64) string { return number.Thousands(int64(v)) },
 		"hundred": func(v float64) float64 { return 100 * v },
-		"two":     func(v float64) string { return orDash(v != 0, fmt.Sprintf("%.2f", v)) },
-		"time":    func(of stats.Summary, v float64) string { return orDash(of.Count > 0, sig3(v)) },
+		"two":     func(v float64) string { return known(v != 0, fmt.Sprintf("%.2f", v), "–") },
+		"time":    func(of stats.Summary, v float64) string { return known(of.Count > 0, sig3(v), "–") },
 		"utc":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"change":  l.change, "times": l.times,
 		"success": success, "perForward": perForward, "next": func(i int) int { return i + 1 },
@@ -46,7 +46,7 @@ func (l *Language) funcs() template.FuncMap {
 		"line": oneLine, "cell": cell, "capital": capital, "stored": l.fromEnglish,
 		"flags":   func(args []string) string { return cell(strings.ReplaceAll(strings.Join(args, " "), "`", "'")) },
 		"told":    func(s string) string { return cmp.Or(cell(s), l.notTold) },
-		"tokens":  func(n uint64) string { return cmp.Or(strings.TrimPrefix(number.Thousands(n), "0"), l.notTold) },
+		"tokens":  func(n uint64) string { return known(n > 0, number.Thousands(n), l.notTold) },
 		"setting": l.setting, "settings": l.settings, "settingName": l.settingName, "phase": l.phase, "sep": l.sep,
 
 		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "flat": whole(figures.Flat),
@@ -131,11 +131,12 @@ func (l *Language) times(ratio float64) string {
 	return sig3(ratio) + "×"
 }
 
-func orDash(told bool, text string) string {
-	if !told {
-		return "–"
+// known returns text if something is known, or else what stands in its place.
+func known(is bool, text, otherwise string) string {
+	if is {
+		return text
 	}
-	return text
+	return otherwise
 }
 
 // perForward is how many new sequences SGLang computed in one forward, by its own count;
