@@ -114,7 +114,7 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.StringVar(&o.maxWait, "max-wait", defaultMaxWait, "longest wait for a batch to fill; several, separated by commas, as -max-in-flight")
 	f.StringVar(&o.orders, "order", defaultOrder, "order in which waiting requests are released, for fixed sizes: fifo, prefix (along shared prefixes, one leader first) or both")
 	f.StringVar(&o.phases, "phases", defaultPhases, "states of the prefix cache to measure: cold, warm or both. Warm alone fills it unmeasured")
-	f.Var(&o.stopWhen, "stop-when", fmt.Sprintf("end a setting's repeats once the 95 %% interval of its throughput reaches no further than this `share` to either side, such as 2%%, but not before %d; -repeats is the most. 0: never", stats.FewestForInterval))
+	f.Var(&o.stopWhen, "stop-when", fmt.Sprintf("end a setting's repeats once the 95 %% interval of its throughput reaches no further than this `share` to either side, such as 2%%, but not before %d; -repeats is the most. 0: never", stats.MinForInterval))
 	f.DurationVar(&o.timeout, "timeout", defaultTimeout, "limit of one request")
 	f.UintVar(&o.maxNewTokens, "max-new-tokens", 0, "tokens to generate for each prompt: 0 or 1")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the generated trajectories and of the order of settings")

@@ -1,9 +1,10 @@
-// Package chart draws plots as SVG: text that a browser shows without a script and
-// without anything from elsewhere, on a screen of any width and on paper.
+// Package chart draws plots as SVG. A browser shows them without a script and without any
+// other file, on a screen of any width and on paper.
 //
-// Colours and fonts are the page's: every mark has a class (s0, s1, … for the
-// series, axis, grid), and each series a shape of its own too, so that nothing is
-// told by colour alone. The package knows nothing of what is measured.
+// The page sets colours and fonts: every mark has a class (s0, s1, … for the series,
+// axis, grid). Each series also has a shape of its own, so that no reader depends on
+// colour. The package does not know what was measured. Read plot.go first (what a plot
+// is), then svg.go and svg.tmpl (how it is drawn).
 package chart
 
 import (
@@ -13,7 +14,7 @@ import (
 
 // Plot is one plot. The zero value of a field leaves that out.
 type Plot struct {
-	Title string // what a reader who sees no picture is told
+	Title string // for readers who do not see the picture
 	Desc  string // the same; the titles of all points if empty
 
 	XLabel, YLabel string
@@ -24,7 +25,7 @@ type Plot struct {
 	YFormat        func(float64) string
 
 	Series []Series
-	Height int // of the picture, in its own units of which it is Width wide; 0: DefaultHeight
+	Height int // of the picture, in the units of Width; 0: DefaultHeight
 }
 
 // Width of every picture, in its own units. A page shows it larger or smaller;
@@ -88,8 +89,8 @@ func (p Plot) points() string {
 	return strings.Join(titles, "; ")
 }
 
-// longestTick returns the number of characters of the longest label under the plot.
-func (p Plot) longestTick() (n int) {
+// maxTick returns the number of characters of the longest label under the plot.
+func (p Plot) maxTick() (n int) {
 	for _, t := range p.XTicks {
 		n = max(n, len([]rune(t.Text)))
 	}
@@ -105,11 +106,11 @@ func (p Plot) Names() bool {
 // Turned reports whether the labels under the plot must be turned to fit. Only names
 // are; numbers are thinned out.
 func (p Plot) Turned() bool {
-	return p.Names() && float64(p.longestTick())*charWidth > float64(Width-68)/float64(len(p.XTicks))
+	return p.Names() && float64(p.maxTick())*charWidth > float64(Width-68)/float64(len(p.XTicks))
 }
 
-// reach returns the highest value that the vertical axis reaches, and the step between
-// its ticks, of which there are about some.
+// reach returns the end of the vertical axis, and the step between its ticks. There are
+// about some ticks.
 func (p Plot) reach(some float64) (top, step float64) {
 	most := p.YMax
 	if most <= 0 {

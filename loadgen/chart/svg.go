@@ -32,7 +32,7 @@ func (p Plot) SVG(id string) string {
 	d.Height = cmp.Or(p.Height, DefaultHeight)
 	foot := 40.0
 	if p.Turned() {
-		foot = 34 + 0.72*charWidth*float64(p.longestTick())
+		foot = 34 + 0.72*charWidth*float64(p.maxTick())
 	}
 	if p.XLabel == "" {
 		foot -= 14
@@ -55,8 +55,8 @@ func (p Plot) SVG(id string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// tenth writes a place in the picture, moved by plus: finer than a tenth of a unit nobody
-// sees.
+// tenth writes a place in the picture, moved by plus, to a tenth of a unit: nobody sees
+// more.
 func tenth(v float64, plus ...float64) string {
 	for _, p := range plus {
 		v += p

@@ -34,11 +34,3 @@ func Thousands[T int | int64 | uint64](n T) string {
 	}
 	return text
 }
-
-// Count writes how many there are: 1 run, 2 runs.
-func Count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return Thousands(n) + " " + many
-}

@@ -26,7 +26,7 @@ func (m Model) Billions() float64 { return m.Parameters / 1e9 }
 // Qwen25of7B is the model of R2EGym-7B-Agent and of Qwen2.5-7B.
 var Qwen25of7B = shape{Hidden: 3584, Intermediate: 18944, Layers: 28, Heads: 28, KVHeads: 4}.model("Qwen2.5-7B")
 
-// shape is what a Hugging Face config.json tells of a dense transformer.
+// shape is the part of a Hugging Face config.json that describes a transformer.
 type shape struct {
 	Hidden       float64 `json:"hidden_size"`
 	Intermediate float64 `json:"intermediate_size"`
@@ -40,8 +40,8 @@ type shape struct {
 	ExpertIntermediate float64 `json:"moe_intermediate_size"`
 }
 
-// bytesPerParameter of bfloat16. A model served in fewer bits reads less: the floor of
-// memory is then too high, and that of computing, which is what counts, is not.
+// bytesPerParameter of bfloat16. A model served in fewer bits reads less: then the floor
+// of memory is too high. The floor of computing, the one that counts, is not.
 const bytesPerParameter = 2
 
 func (s shape) model(name string) Model {

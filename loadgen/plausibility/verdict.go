@@ -15,8 +15,7 @@ type Claim struct {
 	Prompts int     // that were answered
 	Seconds float64 // in all
 
-	// Of all prompts. If Counted is false nobody counted them, and both are what such
-	// prompts have.
+	// Of all prompts: counted, or else an estimate.
 	PromptTokens, CachedTokens int64
 	Counted                    bool // by the server
 }

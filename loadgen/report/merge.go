@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"paceline/loadgen/number"
 	"paceline/loadgen/stats"
 )
 
@@ -269,7 +268,7 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 		m.Runs, all = append(m.Runs, run), append(all, of...)
 	}
 	if left > 0 {
-		reasons = append(reasons, number.Count(left, "run", "runs")+" not measured by all shards and left out")
+		reasons = append(reasons, fmt.Sprintf("runs not measured by all shards and left out: %d", left))
 	}
 	m.Partial, m.PartialReason = len(reasons) > 0, strings.Join(reasons, "; ")
 	return m, all, nil
@@ -295,7 +294,7 @@ func mergeable(reports []Report) error {
 		case r.Shard == nil:
 			return errors.New("a report is not of a shard: only those of -shard i/n merge")
 		case r.Shard.Of != len(reports):
-			return fmt.Errorf("shard %d is one of %d, and %s given", r.Shard.Index, r.Shard.Of, number.Count(len(reports), "report", "reports"))
+			return fmt.Errorf("shard %d is one of %d: expected so many reports, got %d", r.Shard.Index, r.Shard.Of, len(reports))
 		case r.Shard.Index < 0 || r.Shard.Index >= r.Shard.Of:
 			return fmt.Errorf("there is no shard %d of %d", r.Shard.Index, r.Shard.Of)
 		case seen[r.Shard.Index]:

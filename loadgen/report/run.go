@@ -48,8 +48,8 @@ type Run struct {
 	Latency   stats.Summary `json:"latency_seconds"`    // from send to answer: TTFT and E2E latency in one, at 0 or 1 new tokens
 	QueueWait stats.Summary `json:"queue_wait_seconds"` // in the proxy; empty for direct
 
-	Arrivals *Arrivals `json:"arrivals,omitempty"` // absent in reports of before it was told
-	// The same, counted in histograms that merge exactly; absent in reports of before they were told.
+	Arrivals *Arrivals `json:"arrivals,omitempty"` // absent in older reports
+	// The same, counted in histograms that merge exactly; absent in older reports.
 	LatencyHistogram   *stats.Histogram `json:"latency_histogram,omitempty"`
 	QueueWaitHistogram *stats.Histogram `json:"queue_wait_histogram,omitempty"`
 

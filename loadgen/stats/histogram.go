@@ -10,11 +10,11 @@ import (
 
 // The geometry of every Histogram. That it is one for all makes a merge exact.
 const (
-	histogramUnit   = time.Microsecond
-	longestRecorded = 24 * time.Hour // longer ones are recorded as this
-	digits          = 3              // significant ones: a value is told within 0.1 %
+	histogramUnit = time.Microsecond
+	maxRecorded   = 24 * time.Hour // longer ones are recorded as this
+	digits        = 3              // significant ones: a value is within 0.1 %
 
-	lowest, highest = 1, int64(longestRecorded / histogramUnit) // in units; 0 has a bucket, too
+	lowest, highest = 1, int64(maxRecorded / histogramUnit) // in units; 0 has a bucket, too
 )
 
 // Histogram counts durations in HDR buckets: any percentile of it is within 0.1 %
@@ -26,7 +26,7 @@ type Histogram struct{ h *hdrhistogram.Histogram }
 func NewHistogram(durations ...time.Duration) *Histogram {
 	h := &Histogram{hdrhistogram.New(lowest, highest, digits)}
 	for _, d := range durations {
-		_ = h.h.RecordValue(int64(min(max(d, 0), longestRecorded) / histogramUnit)) // within the range
+		_ = h.h.RecordValue(int64(min(max(d, 0), maxRecorded) / histogramUnit)) // within the range
 	}
 	return h
 }
@@ -57,8 +57,8 @@ func (h *Histogram) Summary() Summary {
 	}
 }
 
-// ticksPerHalf is how many percentiles are told from each to halfway to the end, as
-// HdrHistogram's own tools do.
+// ticksPerHalf is how many percentiles a distribution lists on each half of the way that
+// is left to 100 %, as HdrHistogram's own tools do.
 const ticksPerHalf = 5
 
 // Point is how long a share of what was counted took at most.

@@ -6,9 +6,9 @@ import (
 )
 
 const (
-	// FewestSizesForKnee is how many places a line with a bend needs: two on each side, of
+	// MinSizesForKnee is how many places a line with a bend needs: two on each side, of
 	// which the bend is one.
-	FewestSizesForKnee = 4
+	MinSizesForKnee = 4
 
 	bendByChance = 0.05 // share of chance below which a bend is taken to be there
 	bendShuffles = 2000 // of the test: an error of its share below 0.01
@@ -17,7 +17,7 @@ const (
 
 // Bend is what FindKnee says.
 type Bend struct {
-	Enough bool // places and values for a test; nothing else is told without
+	Enough bool // places and values for a test; otherwise nothing else is set
 
 	// Found says that two lines, the second less steep, fit the values better than one by
 	// more than chance, and that the first rises.
@@ -35,12 +35,12 @@ type Bend struct {
 // measured at x[i], which rises. It fits one line, and two that meet at one of the inner
 // places, by least squares. A permutation test asks whether chance makes two lines so
 // much the better: it shuffles what one line leaves over among all values and fits both
-// again. Each place needs FewestToCompare values.
+// again. Each place needs MinToCompare values.
 //
 // Two lines are the plainest curve with a knee. A throughput that levels off without a
 // sharp bend has one in this sense, too: where its two best lines meet.
 func FindKnee(x []float64, values [][]float64) Bend {
-	if len(x) < FewestSizesForKnee || slices.ContainsFunc(values, func(v []float64) bool { return len(v) < FewestToCompare }) {
+	if len(x) < MinSizesForKnee || slices.ContainsFunc(values, func(v []float64) bool { return len(v) < MinToCompare }) {
 		return Bend{}
 	}
 	var at, y []float64

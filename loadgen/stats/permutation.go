@@ -6,27 +6,27 @@ import (
 )
 
 const (
-	// FewestToCompare is how many values each of two samples needs. Of two and two, the
+	// MinToCompare is how many values each of two samples needs. Of two and two, the
 	// most different split still comes by chance one time in three.
-	FewestToCompare = 3
+	MinToCompare = 3
 
-	// FewestPairs is how many pairs of values it takes. Of four, all of them still differ
+	// MinPairs is how many pairs of values it takes. Of four, all of them still differ
 	// in one direction by chance one time in eight.
-	FewestPairs = 5
+	MinPairs = 5
 )
 
 // DifferenceByChance is a two-sided permutation test on rank sums (Wilcoxon, Mann and
 // Whitney). It returns the share of all ways to split both samples' values in two groups
 // of these sizes that set the groups at least as far apart as they are. Near 0, chance
 // hardly makes such a difference. It is exact. ok is false if either sample has fewer
-// than FewestToCompare values.
+// than MinToCompare values.
 //
 // It compares ranks, because a single run disturbed by the machine must not decide, and
 // because the same test on the medians themselves can't go below 0.2 for three and three
 // values. This one reaches 0.1, exactly when every value of one sample is above every
 // value of the other.
 func DifferenceByChance(a, b []float64) (p float64, ok bool) {
-	if len(a) < FewestToCompare || len(b) < FewestToCompare {
+	if len(a) < MinToCompare || len(b) < MinToCompare {
 		return 0, false
 	}
 	ranks := doubledRanks(slices.Concat(a, b))
@@ -54,9 +54,9 @@ func DifferenceByChance(a, b []float64) (p float64, ok bool) {
 // pair, such as a machine that gets slower, falls on both of a pair and counts for
 // nothing. A difference is the logarithm of the ratio, so that it means the same at any
 // speed; pairs of equal values speak for neither. It is exact. All values must be above
-// 0. ok is false with fewer than FewestPairs pairs.
+// 0. ok is false with fewer than MinPairs pairs.
 func PairedDifferenceByChance(a, b []float64) (p float64, ok bool) {
-	if len(a) != len(b) || len(a) < FewestPairs {
+	if len(a) != len(b) || len(a) < MinPairs {
 		return 0, false
 	}
 	var sizes []float64

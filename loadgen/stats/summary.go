@@ -38,7 +38,7 @@ func Summarize(sample []float64) Summary {
 	}
 }
 
-// Mean is the arithmetic mean; 0 for an empty sample.
+// Mean returns the arithmetic mean; 0 for an empty sample.
 func Mean(sample []float64) float64 {
 	if len(sample) == 0 {
 		return 0
@@ -50,7 +50,7 @@ func Mean(sample []float64) float64 {
 	return sum / float64(len(sample))
 }
 
-// Median is the middle value, or the mean of the two in the middle; 0 for an
+// Median returns the middle value, or the mean of the two in the middle; 0 for an
 // empty sample.
 func Median(sample []float64) float64 { return Percentile(sample, 50) }
 
@@ -74,7 +74,7 @@ func atShare(sorted []float64, share float64) float64 {
 	return min(sorted[low+1], sorted[low]+(at-float64(low))*(sorted[low+1]-sorted[low]))
 }
 
-// Range is the smallest and the largest value; zeros for an empty sample.
+// Range returns the smallest and the largest value; zeros for an empty sample.
 func Range(sample []float64) (low, high float64) {
 	if len(sample) == 0 {
 		return 0, 0

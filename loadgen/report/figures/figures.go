@@ -1,5 +1,5 @@
-// Package figures derives from a report all that its readers are told: tables, ranks,
-// decisions and notes, as numbers and names. It knows no language and no layout.
+// Package figures derives from a report what its readers see: tables, ranks, decisions
+// and notes, as numbers and names. It knows no language and no layout.
 //
 // A Figures value is made once, by Of, and every format reads it: package render writes
 // it as text, Markdown and HTML. Read it in this order: figures.go (the value), cell.go
@@ -71,8 +71,7 @@ type Detail struct {
 	Runs    []report.Run
 }
 
-// Of derives the figures. The digest may be empty: then nothing is told of single
-// requests.
+// Of derives the figures. With an empty digest, nothing is said about single requests.
 func Of(r report.Report, d Digest) Figures {
 	f := Figures{Report: r.Settled(), Digest: d}
 	f.Phases = phases(f.Report)

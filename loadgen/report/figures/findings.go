@@ -141,7 +141,7 @@ func saturation(sized []Cell) *Saturation {
 // knee looks for the bend on a logarithmic axis, because sizes are doublings. It says
 // nothing of too few sizes to bend.
 func knee(sized []Cell) *Knee {
-	if len(sized) < stats.FewestSizesForKnee {
+	if len(sized) < stats.MinSizesForKnee {
 		return nil
 	}
 	x, values := make([]float64, len(sized)), make([][]float64, len(sized))

@@ -95,7 +95,7 @@ func (f Figures) notes() Notes {
 	for _, p := range f.Phases {
 		for _, c := range p.Cells {
 			n.FewRepeats = n.FewRepeats || c.Ranked && tooFew(c)
-			n.Rounds = n.Rounds || len(c.Runs) >= stats.FewestPairs
+			n.Rounds = n.Rounds || len(c.Runs) >= stats.MinPairs
 			if !c.Ranked || len(c.Runs) < len(c.All) {
 				n.Incomparable = append(n.Incomparable, c)
 			}

@@ -53,7 +53,7 @@ func toVerdict(p float64, ok bool) Verdict {
 }
 
 // tooFew reports whether a cell has too few repeats to be told apart from another.
-func tooFew(c Cell) bool { return len(c.Runs) < stats.FewestToCompare }
+func tooFew(c Cell) bool { return len(c.Runs) < stats.MinToCompare }
 
 // rankCells sorts by throughput and ranks. A cell shares the rank of the fastest cell
 // of the group before it if the two can't be told apart. It is compared with the

@@ -51,7 +51,7 @@ func (l *Language) funcs() template.FuncMap {
 
 		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "flat": whole(figures.Flat),
 		"saturated": whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
-		"minRepeats": same(stats.FewestToCompare), "minRounds": same(stats.FewestPairs), "minForInterval": same(stats.FewestForInterval),
+		"minRepeats": same(stats.MinToCompare), "minRounds": same(stats.MinPairs), "minForInterval": same(stats.MinForInterval),
 	}
 }
 
