@@ -1,10 +1,13 @@
 package render
 
 import (
+	"io"
 	"strings"
 	"testing"
 
+	"paceline/loadgen/plausibility"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
 )
 
 func TestTitleSaysSimulatedAndPartial(t *testing.T) {
@@ -102,4 +105,41 @@ func TestPartialReportKeepsWhatWasMeasuredAndCountsWhatWasNotSent(t *testing.T) 
 	r := of(repeats("8", "cold", 0.4, 10, 10, 10), []report.Run{a(shape{setting: "2", phase: "cold", repeat: 1, wall: 3, completed: 100, unsent: 400})})
 	r.Partial, r.PartialReason = true, "interrupted"
 	contains(t, markdownOf(t, r), "(partial)", "**Partial:** the sweep was cut short (interrupted)", "| 2 * |", "100/500", "Never sent, because the sweep was cut short: 400 prompts.")
+}
+
+// Whatever a name holds, it adds no line to the report.
+func TestNoNameFromOutsideAddsALine(t *testing.T) {
+	named := func(evil string) report.Report {
+		r := traced()
+		r.Simulated, r.Simulation = true, &report.Simulation{Profile: evil, Origin: evil, Speed: 2}
+		r.Partial, r.PartialReason, r.ProxyVersion, r.Version, r.Files = true, evil, evil, evil, []string{evil}
+		r.Environment = report.Environment{GoVersion: evil, OS: evil, OSVersion: evil, Arch: evil, CPUModel: evil, Args: []string{evil}}
+		r.Source.File, r.Source.Template, r.Source.Kind = evil, evil, evil
+		r.Server = report.Server{URL: evil, Version: evil, Model: evil, ModelPath: "a" + evil, Device: evil, SchedulePolicy: evil, TextsSent: evil}
+		r.Tracing.URL, r.Tracing.Sampler = evil, evil
+		r.Limits = &report.Limits{Device: plausibility.Device{Name: evil, FLOPSPerSecond: 1, MemoryBytesPerSecond: 1}, Model: plausibility.Model{Name: evil, Parameters: 1}}
+		run := &r.Runs[0]
+		run.Setting, run.Notes, run.Errors, run.ReleaseReasons = evil, []string{evil}, map[string]int{evil: 2}, map[string]int{evil: 9}
+		run.EffectiveBatchSize = 1
+		for i := range run.Traces {
+			run.Traces[i].ID, run.Traces[i].Trajectory = evil, evil
+		}
+		run.Traces[len(run.Traces)-1].Cause = evil
+		return r
+	}
+	for _, l := range []*Language{English, Chinese} {
+		var texts [2]string
+		for i, name := range []string{"plain", "a|b\n\n# evil\n- evil\n| evil | evil |\n![](evil)"} {
+			var b strings.Builder
+			for _, write := range []func(io.Writer, figures.Figures, *Language) error{WriteMarkdown, WriteTerminal} {
+				if err := write(&b, figuresOf(named(name)), l); err != nil {
+					t.Fatal(err)
+				}
+			}
+			texts[i] = b.String()
+		}
+		if a, b := strings.Count(texts[0], "\n"), strings.Count(texts[1], "\n"); a != b {
+			t.Errorf("%s: %d lines with a plain name, %d with another:\n%s", l.Code, a, b, texts[1])
+		}
+	}
 }

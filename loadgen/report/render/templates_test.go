@@ -61,8 +61,7 @@ func TestBothLanguagesHaveTheSameTemplatesAndUseThemAll(t *testing.T) {
 			}
 			template.Must(watched.templates.Parse(define.ReplaceAllString(string(text), `$0{{used "$1"}}`)))
 		}
-		for _, r := range telling(t) {
-			f := figures.Of(r, digestOf(t, r))
+		for _, f := range toldFigures(t) {
 			for _, write := range []func(io.Writer, figures.Figures, *Language) error{WriteMarkdown, WriteTerminal, WriteHTML} {
 				if err := write(io.Discard, f, &watched); err != nil {
 					t.Error(err)
@@ -86,8 +85,7 @@ func TestBothLanguagesHaveTheSameTemplatesAndUseThemAll(t *testing.T) {
 // TestBothLanguagesFillEverySectionAlike compares the reports block by block: as many
 // headings, items and cells, and none of them empty in one language only.
 func TestBothLanguagesFillEverySectionAlike(t *testing.T) {
-	for name, r := range telling(t) {
-		f := figures.Of(r, digestOf(t, r))
+	for name, f := range toldFigures(t) {
 		for _, form := range []string{"report.md", "report.html", "terminal"} {
 			var all [2][]block
 			for i, l := range []*Language{English, Chinese} {

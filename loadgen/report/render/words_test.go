@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,10 +77,26 @@ func telling(t *testing.T) map[string]report.Report {
 	}
 }
 
-// written is a report in every form for reading, as text.
-func written(t *testing.T, r report.Report, l *Language) map[string]string {
+var told struct {
+	sync.Once
+	figures map[string]figures.Figures
+}
+
+// toldFigures are those of the telling reports, with their requests.
+func toldFigures(t *testing.T) map[string]figures.Figures {
 	t.Helper()
-	f := figures.Of(r, digestOf(t, r))
+	told.Do(func() {
+		told.figures = map[string]figures.Figures{}
+		for name, r := range telling(t) {
+			told.figures[name] = figures.Of(r, digestOf(t, r))
+		}
+	})
+	return told.figures
+}
+
+// written is a report in every form for reading, as text.
+func written(t *testing.T, f figures.Figures, l *Language) map[string]string {
+	t.Helper()
 	var markdown, terminal, page bytes.Buffer
 	for _, err := range []error{WriteMarkdown(&markdown, f, l), WriteTerminal(&terminal, f, l), WriteHTML(&page, f, l)} {
 		if err != nil {
@@ -112,8 +129,8 @@ var untranslated = regexp.MustCompile(strings.Join([]string{
 
 func TestAChineseReportHasNoEnglishInIt(t *testing.T) {
 	word := regexp.MustCompile(`[A-Za-z][A-Za-z]+(['\- ]+[A-Za-z]+)*`)
-	for name, r := range telling(t) {
-		for form, text := range written(t, r, Chinese) {
+	for name, f := range toldFigures(t) {
+		for form, text := range written(t, f, Chinese) {
 			for line := range strings.Lines(text) {
 				if !word.MatchString(line) {
 					continue
@@ -127,8 +144,8 @@ func TestAChineseReportHasNoEnglishInIt(t *testing.T) {
 }
 
 func TestReportsSayTheSameNumbersInBothLanguages(t *testing.T) {
-	for name, r := range telling(t) {
-		english, chinese := written(t, r, English), written(t, r, Chinese)
+	for name, f := range toldFigures(t) {
+		english, chinese := written(t, f, English), written(t, f, Chinese)
 		for form := range english {
 			if want, got := numbersIn(english[form]), numbersIn(chinese[form]); !maps.Equal(want, got) {
 				for n := range want {
@@ -170,8 +187,8 @@ func TestTheSimulatorsProfilesSayInChineseWhereTheyComeFrom(t *testing.T) {
 // TestPageAndMarkdownSayTheSame holds what the page has beyond report.md to figures
 // that stand in it.
 func TestPageAndMarkdownSayTheSame(t *testing.T) {
-	for name, r := range telling(t) {
-		texts := written(t, r, English)
+	for name, f := range toldFigures(t) {
+		texts := written(t, f, English)
 		markdown, page := numbersIn(regexp.MustCompile(`\]\(http[^)]*\)`).ReplaceAllString(texts["report.md"], "")), numbersIn(texts["report.html"])
 		for n, times := range markdown {
 			if page[n] < min(times, 1) {
@@ -179,7 +196,7 @@ func TestPageAndMarkdownSayTheSame(t *testing.T) {
 			}
 		}
 		var plots bytes.Buffer
-		if err := WriteHTML(&plots, figuresOf(r), English); err != nil {
+		if err := WriteHTML(&plots, f, English); err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range regexp.MustCompile(`<g class="point"><title>([^<]*)</title>`).FindAllStringSubmatch(plots.String(), -1) {
@@ -197,7 +214,7 @@ func TestPageAndMarkdownSayTheSame(t *testing.T) {
 }
 
 func TestTermsOfTheField(t *testing.T) {
-	text := written(t, full(), Chinese)["report.md"]
+	text := written(t, figuresOf(full()), Chinese)["report.md"]
 	for _, term := range []string{"吞吐量", "批大小", "首 token 延迟", "缓存命中", "置换检验", "冷缓存", "热缓存"} {
 		if !strings.Contains(text, term) {
 			t.Errorf("no word of %s", term)
