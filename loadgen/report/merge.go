@@ -294,7 +294,11 @@ func mergeable(reports []Report) error {
 		case r.Shard == nil:
 			return errors.New("a report is not of a shard: only those of -shard i/n merge")
 		case r.Shard.Of != len(reports):
-			return fmt.Errorf("shard %d is one of %d: expected so many reports, got %d", r.Shard.Index, r.Shard.Of, len(reports))
+			given := "1 report"
+			if n := len(reports); n != 1 {
+				given = fmt.Sprintf("%d reports", n)
+			}
+			return fmt.Errorf("shard %d is one of %d, and %s given", r.Shard.Index, r.Shard.Of, given)
 		case r.Shard.Index < 0 || r.Shard.Index >= r.Shard.Of:
 			return fmt.Errorf("there is no shard %d of %d", r.Shard.Index, r.Shard.Of)
 		case seen[r.Shard.Index]:

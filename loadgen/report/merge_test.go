@@ -191,13 +191,13 @@ func TestReportsOfAllShardsMerge(t *testing.T) {
 
 func TestReportsThatAreNotOfOneLoadDoNotMerge(t *testing.T) {
 	for want, change := range map[string]func(*Report){
-		"not of a shard":         func(r *Report) { r.Shard = nil },
-		"shard 0 is given twice": func(r *Report) { r.Shard = &Shard{0, 3} },
-		"shard 1 is one of 4: expected so many reports, got 3": func(r *Report) { r.Shard = &Shard{1, 4} },
-		"there is no shard 3 of 3":                             func(r *Report) { r.Shard = &Shard{3, 3} },
-		"shards 0 and 1 differ in their source":                func(r *Report) { r.Source.Seed = 9 },
-		"shards 0 and 1 differ in their config":                func(r *Report) { r.Config.Concurrency = 9 },
-		"shards 0 and 1 differ in their model":                 func(r *Report) { r.Server.Model = "another" },
+		"not of a shard":                           func(r *Report) { r.Shard = nil },
+		"shard 0 is given twice":                   func(r *Report) { r.Shard = &Shard{0, 3} },
+		"shard 1 is one of 4, and 3 reports given": func(r *Report) { r.Shard = &Shard{1, 4} },
+		"there is no shard 3 of 3":                 func(r *Report) { r.Shard = &Shard{3, 3} },
+		"shards 0 and 1 differ in their source":    func(r *Report) { r.Source.Seed = 9 },
+		"shards 0 and 1 differ in their config":    func(r *Report) { r.Config.Concurrency = 9 },
+		"shards 0 and 1 differ in their model":     func(r *Report) { r.Server.Model = "another" },
 	} {
 		reports, requests := shards(3)
 		change(&reports[1])
