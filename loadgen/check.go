@@ -13,6 +13,7 @@ import (
 	"paceline/loadgen/cli"
 	"paceline/loadgen/plausibility"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/render"
 )
 
 // checker says whether reported throughputs can be true.
@@ -168,7 +169,7 @@ func (c *checker) judge(w io.Writer, claims []claim) error {
 		return err
 	}
 	for _, d := range c.devices {
-		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name, plausibility.Judge(d, c.model, fastest.Claim).Sum)
+		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name, render.Sum(plausibility.Judge(d, c.model, fastest.Claim), render.English))
 	}
 	_, err := fmt.Fprintf(w, "\nThe arithmetic leaves out attention, the vocabulary and all waiting: the true floor is higher.\n")
 	if err == nil && impossible > 0 {

@@ -12,6 +12,7 @@ import (
 
 	"paceline/loadgen/load"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/render"
 	"paceline/loadgen/sweep"
 	pb "paceline/proto/paceline/v1"
 )
@@ -100,7 +101,7 @@ func announce(r report.Report, out string) {
 		part = fmt.Sprintf("shard %d of %d of ", r.Shard.Index, r.Shard.Of)
 	}
 	fmt.Fprintf(os.Stderr, "%s\n%s%d prompts; %s\nat most %s batches in flight, %d settings, %d repeat(s); writing to %s\n\n",
-		server, part, r.Source.Requests, r.Config.LoadText(), strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
+		server, part, r.Source.Requests, render.Load(r.Config, render.English), strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
 }
 
 // environment describes this process and its machine for the report.

@@ -13,9 +13,10 @@ import (
 	"paceline/loadgen/cli"
 	"paceline/loadgen/journal"
 	"paceline/loadgen/load"
-	"paceline/loadgen/phrase"
 	"paceline/loadgen/plausibility"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
+	"paceline/loadgen/report/render"
 	"paceline/loadgen/stats"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
@@ -47,14 +48,14 @@ type options struct {
 	resume  string
 
 	out, language       string
-	failIf              []report.Threshold
+	failIf              []figures.Threshold
 	device, modelConfig string
 	jaeger              string
 
 	args   []string       // as given, for the report
 	facts  []journal.Fact // the flags that a sweep must share to be the same
 	limits *report.Limits // of -device; nil without
-	lang   phrase.Language
+	lang   *render.Language
 }
 
 const defaultProfile = "h100-qwen2.5-7b"
@@ -123,7 +124,7 @@ func (o *options) settingFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.plan.Repeats, 3, "repeats", "how often each setting is measured") // the fewest that show a spread
 	cli.Define(f, &o.stopWhen, cli.Parse("0", readShare), "stop-when", fmt.Sprintf(
 		"end a setting's repeats once the 95 %% interval of its throughput reaches no further than this `share` to either side, "+
-			"such as 2%%, but not before %d; -repeats is the most. 0: never", stats.FewestForInterval))
+			"such as 2%%, but not before %d; -repeats is the most. 0: never", stats.MinForInterval))
 	cli.Define(f, &o.maxInFlight, cli.Parse("2", cli.List(1, strconv.Atoi, number)), "max-in-flight", // the proxy's own default
 		"batches at SGLang at once; several, separated by commas, measure each batch size at each")
 	waits := cli.List(1, time.ParseDuration, "is not a time such as 5ms")
@@ -174,9 +175,9 @@ const coordinatorReplacement = "start each shard with -shard i/n, a -target of i
 func (o *options) reportFlags(f *cli.FlagSet) {
 	f.Title("What is made of it")
 	cli.Define(f, &o.out, "", "out", "`directory` for the report (default results/<time>)")
-	cli.Define(f, &o.language, string(phrase.English), "lang", "`language` of the report: en or zh")
+	cli.Define(f, &o.language, render.English.Code, "lang", "`language` of the report: en or zh")
 	f.Each("fail-if", func(text string) error {
-		one, err := report.ParseThreshold(text)
+		one, err := figures.ParseThreshold(text)
 		o.failIf = append(o.failIf, one)
 		return err
 	}, "`condition` under which the exit status is 3, such as p99>2s, duep99>2s (from when requests "+
@@ -285,7 +286,7 @@ var ownFlags = []string{
 
 // complete validates the options and fills in what follows from them.
 func (o *options) complete() error {
-	lang, err := phrase.Named(o.language)
+	lang, err := render.Named(o.language)
 	if err != nil {
 		err = fmt.Errorf("-lang: %w", err)
 	}

@@ -12,8 +12,9 @@ import (
 
 	"paceline/loadgen/cli"
 	"paceline/loadgen/journal"
-	"paceline/loadgen/phrase"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
+	"paceline/loadgen/report/render"
 )
 
 const resultsFile = "results.json"
@@ -46,7 +47,7 @@ func unfinished(dir string) bool {
 
 // conclude writes the report and prints its summary. The error says what the figures suffer
 // from, so that it reaches the exit status.
-func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logger) error {
+func conclude(r report.Report, lang *render.Language, out string, log *slog.Logger) error {
 	r.Files = []string{"report.md", "report.html", resultsFile, "bench.txt"}
 	for _, name := range []string{journal.RunsFile, journal.RequestsFile, "run.log"} {
 		if _, err := os.Stat(filepath.Join(out, name)); err == nil {
@@ -69,11 +70,11 @@ func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logge
 	errs = append(errs, // the data first: everything else can be made from it
 		writeFile(filepath.Join(out, resultsFile), func(f *os.File) error { return report.WriteJSON(f, r) }),
 		writeFile(filepath.Join(out, "bench.txt"), func(f *os.File) error { return report.WriteBenchmarks(f, r) }),
-		writePages(r, digest, lang, out))
-	if err := errors.Join(append(errs, report.WriteTerminal(os.Stdout, r, lang))...); err != nil {
+		writePages(os.Stdout, figures.Of(r, digest), lang, out))
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	fmt.Printf("\n%s\n", phrase.Say("report: %s", filepath.Join(out, "report.html")).In(lang))
+	fmt.Printf("\n%s\n", render.Made(filepath.Join(out, "report.html"), lang))
 	failed, dropped := 0, 0
 	for _, run := range r.Runs {
 		failed += run.Failed
@@ -89,11 +90,12 @@ func conclude(r report.Report, lang phrase.Language, out string, log *slog.Logge
 	return nil
 }
 
-// writePages writes what people read.
-func writePages(r report.Report, digest report.Digest, lang phrase.Language, out string) error {
+// writePages writes what people read, and its summary to w.
+func writePages(w io.Writer, f figures.Figures, lang *render.Language, out string) error {
 	return errors.Join(
-		writeFile(filepath.Join(out, "report.md"), func(f *os.File) error { return report.WriteMarkdown(f, r, lang) }),
-		writeFile(filepath.Join(out, "report.html"), func(f *os.File) error { return report.WriteHTML(f, r, digest, lang) }),
+		writeFile(filepath.Join(out, "report.md"), func(file *os.File) error { return render.WriteMarkdown(file, f, lang) }),
+		writeFile(filepath.Join(out, "report.html"), func(file *os.File) error { return render.WriteHTML(file, f, lang) }),
+		render.WriteTerminal(w, f, lang),
 	)
 }
 
@@ -139,7 +141,7 @@ func readResults(path string) (report.Report, error) {
 }
 
 // readDigest reads the requests of a report. Without a file of them there are none.
-func readDigest(dir string) (d report.Digest, err error) {
+func readDigest(dir string) (d figures.Digest, err error) {
 	f, err := os.Open(filepath.Join(dir, journal.RequestsFile))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -148,7 +150,7 @@ func readDigest(dir string) (d report.Digest, err error) {
 		return d, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	if err := d.Read(f); err != nil {
+	if d, err = figures.ReadDigest(f); err != nil {
 		return d, fmt.Errorf("%s: %w", dir, err)
 	}
 	return d, nil
@@ -167,7 +169,7 @@ var compareCommand = subcommand{
 			if err != nil {
 				return err
 			}
-			return report.WriteComparison(out, before, after)
+			return render.WriteComparison(out, figures.Compare(before, after))
 		}
 	},
 }
@@ -197,7 +199,7 @@ var mergeCommand = subcommand{
 				return err
 			}
 			err = writeFile(filepath.Join(dir, journal.RequestsFile), func(f *os.File) error { return report.WriteRequests(f, all) })
-			return failed(errors.Join(err, conclude(merged, phrase.English, dir, slog.New(slog.DiscardHandler))))
+			return failed(errors.Join(err, conclude(merged, render.English, dir, slog.New(slog.DiscardHandler))))
 		}
 	},
 }
@@ -207,10 +209,10 @@ var reportCommand = subcommand{
 	args: "the directory of one report", most: 1,
 	define: func(f *cli.FlagSet) runner {
 		var language, to string
-		cli.Define(f, &language, string(phrase.English), "lang", "`language` of the report: en or zh")
+		cli.Define(f, &language, render.English.Code, "lang", "`language` of the report: en or zh")
 		cli.Define(f, &to, "", "out", "`directory` to write to (default: where the report is)")
 		return func(_ context.Context, args []string, _ io.Reader, out io.Writer) error {
-			lang, err := phrase.Named(language)
+			lang, err := render.Named(language)
 			if err != nil {
 				return fmt.Errorf("-lang: %w", err)
 			}
@@ -229,9 +231,9 @@ var reportCommand = subcommand{
 			if to == "" {
 				to = from
 			}
-			err = errors.Join(writePages(r, digest, lang, to), report.WriteTerminal(out, r, lang))
+			err = writePages(out, figures.Of(r, digest), lang, to)
 			if err == nil {
-				_, err = fmt.Fprintf(out, "\n%s\n", phrase.Say("report: %s", filepath.Join(to, "report.html")).In(lang))
+				_, err = fmt.Fprintf(out, "\n%s\n", render.Made(filepath.Join(to, "report.html"), lang))
 			}
 			return failed(err)
 		}

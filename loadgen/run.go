@@ -14,6 +14,7 @@ import (
 	"paceline/loadgen/journal"
 	"paceline/loadgen/load"
 	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
 )
@@ -181,7 +182,7 @@ func finish(ctx context.Context, o options, r report.Report, out string, err err
 	if err := errors.Join(err, conclude(r, o.lang, out, log)); err != nil {
 		return err
 	}
-	if failures := r.Failures(o.failIf); len(failures) > 0 {
+	if failures := figures.Failures(r, o.failIf); len(failures) > 0 {
 		return fmt.Errorf("%w:\n  %s", errThreshold, strings.Join(failures, "\n  "))
 	}
 	return nil

@@ -57,7 +57,7 @@ func TestWhateverTheValuesThePictureIsWellFormedAndFinite(t *testing.T) {
 		value := rapid.SampledFrom([]float64{0, -1, 1e-300, 0.3, 1, 12345, 1e30, math.MaxFloat64, math.NaN(), math.Inf(1)})
 		p := Plot{XMax: float64(rapid.IntRange(0, 9).Draw(t, "x")), Whole: rapid.Bool().Draw(t, "whole"), Height: rapid.SampledFrom([]int{0, 60, 400}).Draw(t, "height")}
 		for i := range rapid.IntRange(0, 9).Draw(t, "series") {
-			s := Series{Kind: Kind(i % 5)}
+			s := Series{Kind: []Kind{Marked, Line, Area, Dots, Bars}[i%5]}
 			for j := range rapid.IntRange(0, 5).Draw(t, "points") {
 				s.Points = append(s.Points, Point{X: float64(j), Y: value.Draw(t, "y"), Low: value.Draw(t, "low"), High: value.Draw(t, "high"), Joined: j > 0})
 			}
@@ -98,7 +98,7 @@ func TestTheAxisReachesTheHighestValueAndItsInterval(t *testing.T) {
 		whole           bool
 	}{{34.3, 40, 10, false}, {100, 100, 20, false}, {101, 125, 25, false}, {2, 2, 1, true}, {0.9, 1, 1, true}, {0, 1, 1, false}} {
 		p := Plot{Whole: c.whole, Series: []Series{{Points: []Point{{Y: c.high / 2, Low: c.high / 3, High: c.high}}}}}
-		if top, step := p.top(5); top != c.top || step != c.step {
+		if top, step := p.reach(5); top != c.top || step != c.step {
 			t.Errorf("%v: to %v by %v, want %v by %v", c.high, top, step, c.top, c.step)
 		}
 	}

@@ -1,17 +1,21 @@
-// Package chart draws plots as SVG: text that a browser shows without a script and
-// without anything from elsewhere, on a screen of any width and on paper.
+// Package chart draws plots as SVG. A browser shows them without a script and without any
+// other file, on a screen of any width and on paper.
 //
-// Colours and fonts are the page's: every mark has a class (s0, s1, … for the
-// series, axis, grid), and each series a shape of its own too, so that nothing is
-// told by colour alone. The package knows nothing of what is measured.
+// The page sets colours and fonts: every mark has a class (s0, s1, … for the series,
+// axis, grid). Each series also has a shape of its own, so that no reader depends on
+// colour. The package does not know what was measured. Read plot.go first (what a plot
+// is), then svg.go and svg.tmpl (how it is drawn).
 package chart
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // Plot is one plot. The zero value of a field leaves that out.
 type Plot struct {
-	Title string // what a reader who sees no picture is told
-	Desc  string
+	Title string // for readers who do not see the picture
+	Desc  string // the same; the titles of all points if empty
 
 	XLabel, YLabel string
 	XTicks         []Tick // in increasing order; those that don't fit are left out
@@ -21,7 +25,7 @@ type Plot struct {
 	YFormat        func(float64) string
 
 	Series []Series
-	Height int // of the picture, in its own units of which it is Width wide; 0: DefaultHeight
+	Height int // of the picture, in the units of Width; 0: DefaultHeight
 }
 
 // Width of every picture, in its own units. A page shows it larger or smaller;
@@ -38,15 +42,15 @@ type Tick struct {
 }
 
 // Kind is how a series is drawn.
-type Kind int
+type Kind string
 
 // The kinds.
 const (
-	Marked Kind = iota // points, and lines between neighbours that are Joined
-	Line               // a line without points
-	Area               // the same, filled down to 0
-	Dots               // small points
-	Bars               // a bar from 0 for each point
+	Marked Kind = ""     // points, and lines between neighbours that are Joined
+	Line   Kind = "line" // a line without points
+	Area   Kind = "area" // the same, filled down to 0
+	Dots   Kind = "dots" // small points
+	Bars   Kind = "bars" // a bar from 0 for each point
 )
 
 // Series is values that belong together. Its place in Plot.Series, or Style where
@@ -74,9 +78,40 @@ func (p Plot) Style(i int) int {
 	return i
 }
 
-// top is the highest value that the vertical axis reaches, and the step between
-// its ticks, of which there are about some.
-func (p Plot) top(some float64) (top, step float64) {
+// points lists the titles of all points.
+func (p Plot) points() string {
+	var titles []string
+	for _, s := range p.Series {
+		for _, pt := range s.Points {
+			titles = append(titles, pt.Title)
+		}
+	}
+	return strings.Join(titles, "; ")
+}
+
+// maxTick returns the number of characters of the longest label under the plot.
+func (p Plot) maxTick() (n int) {
+	for _, t := range p.XTicks {
+		n = max(n, len([]rune(t.Text)))
+	}
+	return n
+}
+
+// Names reports whether the ticks are names and not places on a scale of numbers: each
+// is half a step from the edge.
+func (p Plot) Names() bool {
+	return len(p.XTicks) > 0 && p.XTicks[0].At == p.XMin+0.5 && p.XMax-p.XMin == float64(len(p.XTicks))
+}
+
+// Turned reports whether the labels under the plot must be turned to fit. Only names
+// are; numbers are thinned out.
+func (p Plot) Turned() bool {
+	return p.Names() && float64(p.maxTick())*charWidth > float64(Width-68)/float64(len(p.XTicks))
+}
+
+// reach returns the end of the vertical axis, and the step between its ticks. There are
+// about some ticks.
+func (p Plot) reach(some float64) (top, step float64) {
 	most := p.YMax
 	if most <= 0 {
 		for _, s := range p.Series {

@@ -1,168 +1,149 @@
 package chart
 
 import (
-	"fmt"
-	"html"
+	"cmp"
+	_ "embed"
+	"html/template"
 	"math"
 	"strconv"
 	"strings"
 )
 
-// frame is where the values lie within the picture.
-type frame struct {
-	left, right, top, bottom float64 // edges
-	xMin, xMax, yMax         float64
-}
+//go:embed svg.tmpl
+var source string
 
-func (f frame) x(v float64) float64 {
-	return f.left + (shown(v)-f.xMin)/(f.xMax-f.xMin)*(f.right-f.left)
-}
+var svg = template.Must(template.New("svg").Parse(source))
 
-func (f frame) y(v float64) float64 {
-	return f.bottom - min(1, max(0, shown(v)/f.yMax))*(f.bottom-f.top)
-}
-
-// drawing is SVG in the making.
+// drawing is a plot with its place in the picture. Its methods are what svg.tmpl calls.
 type drawing struct {
-	strings.Builder
-	frame
+	Plot
+	ID                       string
+	Width                    int
+	left, right, top, bottom float64 // edges
+	yMax, step               float64 // end of the vertical axis, and between its ticks
 }
-
-func (d *drawing) add(format string, args ...any) { fmt.Fprintf(&d.Builder, format, args...) }
-
-// tenth writes a place in the picture: finer than a tenth of a unit nobody sees.
-func tenth(v float64) string {
-	text := strconv.FormatFloat(v, 'f', 1, 64)
-	return strings.TrimSuffix(text, ".0")
-}
-
-// mostTicks on the vertical axis.
-const mostTicks = 12
 
 // charWidth is that of a tick's text, at most, for what fits beside each other.
 const charWidth = 6.5
 
-// SVG draws the plot. id must be the page's only one of that name; all text is
-// escaped.
+// SVG draws the plot. id must be the page's only one of that name. All text is escaped.
 func (p Plot) SVG(id string) string {
-	height := float64(p.Height)
-	if height == 0 {
-		height = DefaultHeight
-	}
-	turned := p.turned()
+	d := drawing{Plot: p, ID: id, Width: Width, left: 54, right: Width - 14, top: 26}
+	d.Height = cmp.Or(p.Height, DefaultHeight)
 	foot := 40.0
-	if turned {
-		foot = 34 + 0.72*charWidth*float64(p.longestTick())
+	if p.Turned() {
+		foot = 34 + 0.72*charWidth*float64(p.maxTick())
 	}
 	if p.XLabel == "" {
 		foot -= 14
 	}
-	head := 26.0
 	if p.YLabel == "" {
-		head = 10
+		d.top = 10
 	}
-	yMax, step := p.top(max(1, min(5, math.Floor((height-head-foot)/28))))
-	d := &drawing{frame: frame{left: 54, right: Width - 14, top: head, bottom: height - foot, xMin: p.XMin, xMax: p.XMax, yMax: yMax}}
-	if d.xMax <= d.xMin {
-		d.xMax = d.xMin + 1
+	d.bottom = float64(d.Height) - foot
+	d.yMax, d.step = p.reach(max(1, min(5, math.Floor((d.bottom-d.top)/28))))
+	if d.Desc == "" {
+		d.Desc = p.points()
 	}
-	d.add(`<svg viewBox="0 0 %d %s" role="img" aria-labelledby="%s-t %s-d"><title id="%s-t">%s</title><desc id="%s-d">%s</desc>`,
-		Width, tenth(height), id, id, id, html.EscapeString(p.Title), id, html.EscapeString(p.Desc))
-	d.yAxis(p, step)
-	d.xAxis(p, height, turned)
-	for i, s := range p.Series {
-		d.series(p, i, s)
+	if d.XMax <= d.XMin {
+		d.XMax = d.XMin + 1
 	}
-	d.add(`</svg>`)
-	return d.String()
+	var b strings.Builder
+	if err := svg.Execute(&b, d); err != nil {
+		return template.HTMLEscapeString(err.Error()) // the tests draw everything that there is
+	}
+	return strings.TrimSpace(b.String())
 }
 
-func (d *drawing) yAxis(p Plot, step float64) {
-	format := p.YFormat
-	if format == nil {
-		format = func(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+// tenth writes a place in the picture, moved by plus, to a tenth of a unit: nobody sees
+// more.
+func tenth(v float64, plus ...float64) string {
+	for _, p := range plus {
+		v += p
 	}
-	for i := 0; i <= mostTicks && float64(i)*step <= d.yMax*(1+1e-9); i++ {
-		v := float64(i) * step
-		class := "grid"
-		if i == 0 {
-			class = "axis"
+	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0")
+}
+
+func (d drawing) x(v float64) float64 {
+	return d.left + (shown(v)-d.XMin)/(d.XMax-d.XMin)*(d.right-d.left)
+}
+
+func (d drawing) y(v float64) float64 {
+	return d.bottom - min(1, max(0, shown(v)/d.yMax))*(d.bottom-d.top)
+}
+
+// X returns where a value is on the horizontal axis, moved by plus; Y on the vertical one.
+func (d drawing) X(v float64, plus ...float64) string { return tenth(d.x(v), plus...) }
+func (d drawing) Y(v float64, plus ...float64) string { return tenth(d.y(v), plus...) }
+
+// Centre and Foot are where the label of the horizontal axis stands.
+func (d drawing) Centre() string { return tenth((d.left + d.right) / 2) }
+func (d drawing) Foot() int      { return d.Height - 4 }
+
+// Between is how far one value is above another.
+func (d drawing) Between(high, low float64) string { return tenth(d.y(low) - d.y(high)) }
+
+// Mark and Colour are how series i looks.
+func (d drawing) Mark(i int, p Point) string { return Mark(d.Style(i), d.x(p.X), d.y(p.Y)) }
+func (d drawing) Colour(i int) int           { return d.Style(i) % Styles }
+
+// BarWidth and BarLeft place the bars of all series side by side.
+func (d drawing) BarWidth() string { return tenth(d.barWidth()) }
+func (d drawing) BarLeft(i int, p Point) string {
+	return tenth(d.x(p.X) + (float64(d.bars(i))-float64(d.bars(len(d.Series)))/2)*d.barWidth())
+}
+
+func (d drawing) barWidth() float64 {
+	return 0.76 * (d.x(d.XMin+1) - d.left) / float64(d.bars(len(d.Series)))
+}
+
+// bars counts the series of bars among the first n.
+func (d drawing) bars(n int) (bars int) {
+	for _, s := range d.Series[:n] {
+		if s.Kind == Bars {
+			bars++
 		}
-		d.add(`<path class="%s" d="M%s %sH%s"/><text class="tick" x="%s" y="%s" text-anchor="end">%s</text>`,
-			class, tenth(d.left), tenth(d.y(v)), tenth(d.right), tenth(d.left-6), tenth(d.y(v)+4), html.EscapeString(format(v)))
 	}
-	if p.YLabel != "" {
-		d.add(`<text class="label" x="4" y="13">%s</text>`, html.EscapeString(p.YLabel))
-	}
+	return bars
 }
 
-// longestTick is the number of characters of the longest label under the plot.
-func (p Plot) longestTick() (n int) {
-	for _, t := range p.XTicks {
-		n = max(n, len([]rune(t.Text)))
+// YTicks are the ticks of the vertical axis, from 0.
+func (d drawing) YTicks() (ticks []Tick) {
+	const most = 12
+	for i := 0; i <= most && float64(i)*d.step <= d.yMax*(1+1e-9); i++ {
+		t := Tick{At: float64(i) * d.step}
+		if t.Text = strconv.FormatFloat(t.At, 'g', 4, 64); d.YFormat != nil {
+			t.Text = d.YFormat(t.At)
+		}
+		ticks = append(ticks, t)
 	}
-	return n
+	return ticks
 }
 
-// turned says whether the labels under the plot must be turned to fit: only those
-// of names are, numbers are thinned out.
-func (p Plot) turned() bool {
-	if len(p.XTicks) == 0 {
-		return false
-	}
-	return p.names() && float64(p.longestTick())*charWidth > float64(Width-68)/float64(len(p.XTicks))
+// label is a tick of the horizontal axis. Its text is empty if it does not fit.
+type label struct {
+	Tick
+	Middle string
 }
 
-// names says whether the ticks are names and not places on a scale of numbers:
-// each half a step from the edge.
-func (p Plot) names() bool {
-	return len(p.XTicks) > 0 && p.XTicks[0].At == p.XMin+0.5 && p.XMax-p.XMin == float64(len(p.XTicks))
-}
-
-func (d *drawing) xAxis(p Plot, height float64, turned bool) {
+// Labels are the ticks of the horizontal axis, with the texts that fit.
+func (d drawing) Labels() (all []label) {
 	free := d.left - 20
-	for _, t := range p.XTicks {
-		x := d.x(t.At)
+	for _, t := range d.XTicks {
 		half := charWidth * float64(len([]rune(t.Text))) / 2
-		switch {
-		case turned:
-			d.add(`<text class="tick" text-anchor="end" transform="translate(%s %s)rotate(-42)">%s</text>`, tenth(x+4), tenth(d.bottom+14), html.EscapeString(t.Text))
-		case x-half >= free:
-			d.add(`<text class="tick" x="%s" y="%s" text-anchor="middle">%s</text>`, tenth(min(x, Width-half)), tenth(d.bottom+16), html.EscapeString(t.Text))
-			free = x + half + charWidth
+		l := label{t, tenth(min(d.x(t.At), Width-half))}
+		if d.x(t.At)-half >= free {
+			free = d.x(t.At) + half + charWidth
+		} else if !d.Turned() {
+			l.Text = ""
 		}
-		if !p.names() {
-			d.add(`<path class="axis" d="M%s %sv4"/>`, tenth(x), tenth(d.bottom))
-		}
+		all = append(all, l)
 	}
-	if p.XLabel != "" {
-		d.add(`<text class="label" x="%s" y="%s" text-anchor="middle">%s</text>`, tenth((d.left+d.right)/2), tenth(height-4), html.EscapeString(p.XLabel))
-	}
+	return all
 }
 
-func (d *drawing) series(p Plot, i int, s Series) {
-	style := p.Style(i)
-	d.add(`<g class="s%d">`, style%Styles)
-	switch s.Kind {
-	case Bars:
-		d.bars(p, i, s)
-	case Dots:
-		for _, pt := range s.Points {
-			d.add(`<circle class="dot" cx="%s" cy="%s" r="2"/>`, tenth(d.x(pt.X)), tenth(d.y(pt.Y)))
-		}
-	case Line, Area:
-		d.path(s)
-	default:
-		d.path(s)
-		for _, pt := range s.Points {
-			d.point(pt, style)
-		}
-	}
-	d.add(`</g>`)
-}
-
-// path draws the lines between points that are joined.
-func (d *drawing) path(s Series) {
+// Path draws the lines between points that are joined.
+func (d drawing) Path(s Series) string {
 	var line strings.Builder
 	for i, pt := range s.Points {
 		switch {
@@ -173,43 +154,14 @@ func (d *drawing) path(s Series) {
 		default:
 			continue
 		}
-		line.WriteString(tenth(d.x(pt.X)) + " " + tenth(d.y(pt.Y)))
+		line.WriteString(d.X(pt.X) + " " + d.Y(pt.Y))
 	}
-	if line.Len() == 0 {
-		return
-	}
-	if s.Kind == Area {
-		first, last := s.Points[0], s.Points[len(s.Points)-1]
-		d.add(`<path class="area" d="%sL%s %sL%s %sZ"/>`, line.String(), tenth(d.x(last.X)), tenth(d.bottom), tenth(d.x(first.X)), tenth(d.bottom))
-	}
-	d.add(`<path class="line" d="%s"/>`, line.String())
+	return line.String()
 }
 
-func (d *drawing) point(pt Point, style int) {
-	x, y := d.x(pt.X), d.y(pt.Y)
-	d.add(`<g class="point"><title>%s</title>`, html.EscapeString(pt.Title))
-	if pt.Low != 0 || pt.High != 0 {
-		d.add(`<path class="whisker" d="M%s %sV%sm-4 0h8m-8 %sh8"/>`, tenth(x), tenth(d.y(pt.Low)), tenth(d.y(pt.High)), tenth(d.y(pt.Low)-d.y(pt.High)))
-	}
-	d.add(`<path class="mark" d="%s"/></g>`, Mark(style, x, y))
-}
-
-func (d *drawing) bars(p Plot, i int, s Series) {
-	groups, place := 0, 0
-	for j, other := range p.Series {
-		if other.Kind == Bars {
-			if j == i {
-				place = groups
-			}
-			groups++
-		}
-	}
-	width := 0.76 * (d.x(d.xMin+1) - d.left) / float64(groups)
-	for _, pt := range s.Points {
-		left := d.x(pt.X) + (float64(place)-float64(groups)/2)*width
-		d.add(`<rect class="bar" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>`,
-			tenth(left), tenth(d.y(pt.Y)), tenth(width), tenth(d.bottom-d.y(pt.Y)), html.EscapeString(pt.Title))
-	}
+// Close leads a path down to 0 and back to its beginning.
+func (d drawing) Close(s Series) string {
+	return "L" + d.X(s.Points[len(s.Points)-1].X) + " " + tenth(d.bottom) + "L" + d.X(s.Points[0].X) + " " + tenth(d.bottom) + "Z"
 }
 
 // Styles is how many series look different from each other.
@@ -217,14 +169,7 @@ const Styles = 8
 
 // Mark is the path of a series' shape around a place.
 func Mark(style int, x, y float64) string {
-	place := tenth(x) + " " + tenth(y)
-	switch style % 4 {
-	case 1:
-		return "M" + place + "m-4-4h8v8h-8z"
-	case 2:
-		return "M" + place + "m0-5.5l5 9.5h-10z"
-	case 3:
-		return "M" + place + "m0-5.5l5.5 5.5l-5.5 5.5l-5.5-5.5z"
-	}
-	return "M" + place + "m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z"
+	return "M" + tenth(x) + " " + tenth(y) + []string{
+		"m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z", "m-4-4h8v8h-8z", "m0-5.5l5 9.5h-10z", "m0-5.5l5.5 5.5l-5.5 5.5l-5.5-5.5z",
+	}[style%4]
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Significant writes v with at least n significant digits and no exponent; all
-// digits before the point are kept, and at most nine after it.
+// Significant writes v with at least n significant digits and no exponent. It keeps all
+// digits before the point, and at most nine after it.
 func Significant(v float64, n int) string {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return "0"
@@ -24,16 +24,13 @@ func Significant(v float64, n int) string {
 
 // Thousands groups digits: 1,234,567.
 func Thousands[T int | int64 | uint64](n T) string {
-	digits, negative := strings.CutPrefix(fmt.Sprint(n), "-")
-	var b strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(d)
+	text := fmt.Sprint(n)
+	first := 0
+	if n < 0 {
+		first = 1
 	}
-	if negative {
-		return "-" + b.String()
+	for i := len(text) - 3; i > first; i -= 3 {
+		text = text[:i] + "," + text[i:]
 	}
-	return b.String()
+	return text
 }

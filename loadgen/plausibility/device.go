@@ -27,6 +27,11 @@ var devices = []Device{
 	{"h200", 989.4e12, 4.8e12, 1, "bfloat16", "NVIDIA H200 SXM data sheet"},
 }
 
+func (d Device) flops() float64 { return d.FLOPSPerSecond * float64(max(1, d.Count)) }
+
+// TFLOPS returns what it computes at most, all of them together, in TFLOP/s.
+func (d Device) TFLOPS() float64 { return d.flops() / 1e12 }
+
 // DeviceNamed finds a device by its name, or reads it from a JSON file. An error says
 // what was expected.
 func DeviceNamed(name string) (Device, error) {

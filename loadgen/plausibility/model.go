@@ -1,6 +1,7 @@
 package plausibility
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,14 +10,23 @@ import (
 // Model is the shape of a language model, as far as reading a prompt goes.
 type Model struct {
 	Name        string  `json:"name"`         // as in verdicts
-	Parameters  float64 `json:"parameters"`   // that each token is multiplied with: without embeddings and vocabulary, of a mixture of experts the active ones
+	Parameters  float64 `json:"parameters"`   // that each token is multiplied with: no embeddings, no vocabulary, active experts only
 	WeightBytes float64 `json:"weight_bytes"` // that a forward reads at least
 }
+
+// FLOP returns the operations for one token.
+func (m Model) FLOP() float64 { return 2 * m.Parameters }
+
+// GFLOP returns FLOP in billions.
+func (m Model) GFLOP() float64 { return m.FLOP() / 1e9 }
+
+// Billions returns the parameters in billions.
+func (m Model) Billions() float64 { return m.Parameters / 1e9 }
 
 // Qwen25of7B is the model of R2EGym-7B-Agent and of Qwen2.5-7B.
 var Qwen25of7B = shape{Hidden: 3584, Intermediate: 18944, Layers: 28, Heads: 28, KVHeads: 4}.model("Qwen2.5-7B")
 
-// shape is what a Hugging Face config.json tells of a dense transformer.
+// shape is the part of a Hugging Face config.json that describes a transformer.
 type shape struct {
 	Hidden       float64 `json:"hidden_size"`
 	Intermediate float64 `json:"intermediate_size"`
@@ -30,15 +40,12 @@ type shape struct {
 	ExpertIntermediate float64 `json:"moe_intermediate_size"`
 }
 
-// bytesPerParameter of bfloat16. A model served in fewer bits reads less: the floor of
-// memory is then too high, and that of computing, which is what counts, is not.
+// bytesPerParameter of bfloat16. A model served in fewer bits reads less: then the floor
+// of memory is too high. The floor of computing, the one that counts, is not.
 const bytesPerParameter = 2
 
 func (s shape) model(name string) Model {
-	head := s.HeadDim
-	if head == 0 {
-		head = s.Hidden / s.Heads
-	}
+	head := cmp.Or(s.HeadDim, s.Hidden/s.Heads)
 	attention := 2*s.Hidden*s.Heads*head + 2*s.Hidden*s.KVHeads*head // queries and output, keys and values
 	perToken := 3 * s.Hidden * s.Intermediate                        // gate, up and down
 	if s.Experts > 0 {
@@ -62,22 +69,17 @@ func ReadModel(path string) (Model, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return Model{}, fmt.Errorf("%s: %w", path, err)
 	}
-	if s.KVHeads == 0 {
-		s.KVHeads = s.Heads
-	}
+	s.KVHeads = cmp.Or(s.KVHeads, s.Heads)
 	for _, f := range []struct {
 		name  string
 		value float64
 	}{
-		{"hidden_size", s.Hidden}, {"num_hidden_layers", s.Layers}, {"num_attention_heads", s.Heads}, {"intermediate_size", max(s.Intermediate, s.ExpertIntermediate)},
+		{"hidden_size", s.Hidden}, {"num_hidden_layers", s.Layers}, {"num_attention_heads", s.Heads},
+		{"intermediate_size", max(s.Intermediate, s.ExpertIntermediate)},
 	} {
 		if f.value <= 0 {
 			return Model{}, fmt.Errorf("%s: %s: must be above 0", path, f.name)
 		}
 	}
-	name := s.Path
-	if name == "" {
-		name = s.Type
-	}
-	return s.model(name), nil
+	return s.model(cmp.Or(s.Path, s.Type)), nil
 }

@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// Row is a line of somebody's table.
+// Row is a line of a table.
 type Row struct {
 	Name    string  // the batch size, or what stands there
 	Seconds float64 // for all prompts
 }
 
-// mostRows bounds a table: batch sizes are a handful.
-const mostRows = 1000
+// maxRows bounds a table: batch sizes are a handful.
+const maxRows = 1000
 
-// ReadTable reads a table of batch sizes and times in seconds: two columns between
-// commas, tabs, blanks or the bars of Markdown. A line without a number in the second
-// column is a heading. An error names the line.
+// ReadTable reads a table of batch sizes and times in seconds. Its two columns stand
+// between commas, tabs, blanks or the bars of Markdown. Lines before the first number are
+// a heading. An error names the line.
 func ReadTable(r io.Reader) ([]Row, error) {
 	var rows []Row
 	lines := bufio.NewScanner(r)
@@ -44,8 +44,8 @@ func ReadTable(r io.Reader) ([]Row, error) {
 			return nil, fmt.Errorf("line %d: the time must be a number of seconds, got %q", n, text)
 		case !(seconds > 0) || math.IsInf(seconds, 0):
 			return nil, fmt.Errorf("line %d: the time must be above 0 s, got %q", n, text)
-		case len(rows) == mostRows:
-			return nil, fmt.Errorf("line %d: more than %d rows", n, mostRows)
+		case len(rows) == maxRows:
+			return nil, fmt.Errorf("line %d: more than %d rows", n, maxRows)
 		}
 		rows = append(rows, Row{name, seconds})
 	}

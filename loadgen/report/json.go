@@ -1,17 +1,25 @@
 package report
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
 )
+
+// Schema is the JSON Schema (draft 2020-12) of results.json; a line of
+// requests.jsonl is its $defs/Request. It is made from the types and their comments:
+// go test ./loadgen/report -run Schema -update.
+//
+//go:embed results.schema.json
+var Schema []byte
 
 // WriteJSON writes the report as results.json. Every number in it is finite.
 func WriteJSON(w io.Writer, r Report) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	if err := e.Encode(r.settled()); err != nil {
+	if err := e.Encode(r.Settled()); err != nil {
 		return fmt.Errorf("results.json: %w", err)
 	}
 	return nil

@@ -6,29 +6,23 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
-	"paceline/loadgen/phrase"
 	"paceline/loadgen/stats"
 )
 
-// Shard says which part of the load a report is of.
-type Shard struct {
-	Index int `json:"index"` // from 0
-	Of    int `json:"of"`    // shards
-}
-
-// Part is what one shard measured in one pass. Without its requests batches and
+// Part is what one shard measured in one pass. Without its requests, batches and
 // percentiles are joined less exactly, and the run says so.
 type Part struct {
 	Run      Run
 	Requests []Request
 }
 
-// MergeRun joins the parts of one pass: counts and tokens are summed, the time is from
-// the earliest start to the latest end, and throughputs are computed anew. speed is
-// seconds of the report per real second. The parts' own clocks say when they started;
-// where they hardly ran together, the run says so.
+// MergeRun joins the parts of one pass. It sums counts and tokens, takes the time from
+// the earliest start to the latest end by the parts' own clocks, and computes
+// throughputs anew. speed is seconds of the report per real second. The run says so if
+// the parts hardly ran together.
 func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 	if len(parts) == 0 {
 		return Run{}, nil, errors.New("no part to merge")
@@ -40,18 +34,19 @@ func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 		Errors: map[string]int{}, ReleaseReasons: map[string]int{},
 	}
 	for _, p := range parts {
-		r := p.Run
-		if r.Setting != m.Setting || r.Phase != m.Phase || r.Repeat != m.Repeat || r.Mode != m.Mode || r.BatchSize != m.BatchSize {
-			return Run{}, nil, fmt.Errorf("%s is not %s", runName(r), runName(m))
+		if r := p.Run; r.key() != m.key() || r.Mode != m.Mode || r.BatchSize != m.BatchSize {
+			return Run{}, nil, fmt.Errorf("%s, %s, repeat %d is not %s, %s, repeat %d", r.Setting, r.Phase, r.Repeat, m.Setting, m.Phase, m.Repeat)
 		}
-		m.add(r)
+		m.add(p.Run)
 	}
 	m.Complete = m.Completed == m.Total
 	m.Traces = WorthSeeing(m.Traces)
 	m.joinTime(parts, speed)
 	requests := joinRequests(parts, m.StartedAt, speed)
-	m.joinLatencies(parts)
 	m.joinArrivals(parts)
+	for i, d := range m.distributions() {
+		m.join(d, parts, i)
+	}
 	m.joinBatches(parts, requests)
 	return m, requests, nil
 }
@@ -64,12 +59,17 @@ func (r *Run) add(p Run) {
 	for cause, n := range p.Errors {
 		r.Errors[cause] += n
 	}
-	r.ServerUncachedTokens, r.ServerBusySeconds = plus(r.ServerUncachedTokens, p.ServerUncachedTokens), plus(r.ServerBusySeconds, p.ServerBusySeconds)
+	r.ServerUncachedTokens = plus(r.ServerUncachedTokens, p.ServerUncachedTokens)
+	r.ServerBusySeconds = plus(r.ServerBusySeconds, p.ServerBusySeconds)
 	r.ServerForwards, r.ServerSequences = plus(r.ServerForwards, p.ServerForwards), plus(r.ServerSequences, p.ServerSequences)
 	r.ProcessCPUSeconds = plus(r.ProcessCPUSeconds, p.ProcessCPUSeconds)
 	r.Traces = append(r.Traces, p.Traces...)
 	for _, note := range p.Notes {
 		r.note(note)
+	}
+	if w := p.SchedulerWait; w != nil { // the process that waited longest
+		longest := cmp.Or(r.SchedulerWait, &SchedulerWait{})
+		r.SchedulerWait = &SchedulerWait{max(longest.P50, w.P50), max(longest.P99, w.P99), max(longest.Max, w.Max)}
 	}
 }
 
@@ -81,41 +81,43 @@ func plus[T int64 | float64](a, b *T) *T {
 	return &sum
 }
 
-// ranTogether is the share of a merged run in which all shards must have been sending
-// for it to be one load.
-const ranTogether = 0.9
-
-// joinTime sets when the run began and how long it took, and what follows from that.
-func (r *Run) joinTime(parts []Part, speed float64) {
-	var from, lastStart, firstEnd, lastEnd time.Time
-	for i, p := range parts {
-		began := p.Run.StartedAt.Add(time.Duration(p.Run.warmUpSeconds() / speed * float64(time.Second)))
-		ended := began.Add(time.Duration(p.Run.clockSeconds(speed) * float64(time.Second)))
-		if i == 0 || began.Before(from) {
-			from = began
-		}
-		if at := p.Run.StartedAt; i == 0 || at.Before(r.StartedAt) {
-			r.StartedAt = at
-		}
-		if i == 0 || ended.Before(firstEnd) {
-			firstEnd = ended
-		}
-		lastStart, lastEnd = later(lastStart, began), later(lastEnd, ended)
+// note adds a note once.
+func (r *Run) note(text string) {
+	if !slices.Contains(r.Notes, text) {
+		r.Notes = append(r.Notes, text)
 	}
-	r.WallClockSeconds = lastEnd.Sub(from).Seconds()
+}
+
+// minTogether is the share of a merged run in which all shards must have been sending
+// for it to be one load.
+const minTogether = 0.9
+
+// joinTime sets when the run began, how long it took, and its throughputs.
+func (r *Run) joinTime(parts []Part, speed float64) {
+	var started, began, ended []time.Time
+	for _, p := range parts {
+		start := p.Run.StartedAt
+		begin := start.Add(time.Duration(p.Run.Due().WarmUpSeconds / speed * float64(time.Second)))
+		started, began = append(started, start), append(began, begin)
+		ended = append(ended, begin.Add(time.Duration(p.Run.clockSeconds(speed)*float64(time.Second))))
+	}
+	r.StartedAt = slices.MinFunc(started, time.Time.Compare)
+	r.WallClockSeconds = slices.MaxFunc(ended, time.Time.Compare).Sub(slices.MinFunc(began, time.Time.Compare)).Seconds()
 	r.WallSeconds = r.WallClockSeconds * speed
-	if len(parts) == 1 { // as it is, and not by way of a sum of times
+	if len(parts) == 1 { // exactly as measured, not by way of a sum of times
 		r.WallSeconds, r.WallClockSeconds = parts[0].Run.WallSeconds, parts[0].Run.clockSeconds(speed)
 	}
 	if r.WallSeconds > 0 {
 		r.RequestThroughput, r.InputTokenThroughput = float64(r.Completed)/r.WallSeconds, float64(r.PromptTokens)/r.WallSeconds
 	}
-	if together := firstEnd.Sub(lastStart).Seconds(); len(parts) > 1 && together < ranTogether*r.WallClockSeconds {
-		r.Notes = append(r.Notes, fmt.Sprintf("its %d shards all ran together for only %.0f %% of its time by their clocks: the rest is less load than was asked for", len(parts), 100*max(0, together)/r.WallClockSeconds))
+	together := slices.MinFunc(ended, time.Time.Compare).Sub(slices.MaxFunc(began, time.Time.Compare)).Seconds()
+	if len(parts) > 1 && together < minTogether*r.WallClockSeconds {
+		const note = "its %d shards all ran together for only %.0f %% of its time by their clocks: the rest is less load than was asked for"
+		r.note(fmt.Sprintf(note, len(parts), 100*max(0, together)/r.WallClockSeconds))
 	}
 }
 
-// clockSeconds is how long the run took in real seconds.
+// clockSeconds returns how long the run took in real seconds.
 func (r Run) clockSeconds(speed float64) float64 {
 	if r.WallClockSeconds > 0 {
 		return r.WallClockSeconds
@@ -123,139 +125,99 @@ func (r Run) clockSeconds(speed float64) float64 {
 	return r.WallSeconds / speed
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-// joinRequests is all requests, told from the merged run's beginning; nil where a part
-// does not have those of all it sent.
+// joinRequests returns all requests, timed from the merged run's beginning; nil if a
+// part lacks requests that it sent.
 func joinRequests(parts []Part, began time.Time, speed float64) (all []Request) {
 	for _, p := range parts {
 		measured := 0
+		offset := p.Run.StartedAt.Sub(began).Seconds() * speed
 		for _, r := range p.Requests {
 			if !r.Dropped && !r.WarmUp {
 				measured++
 			}
+			r.SentSeconds, r.IntendedSeconds = r.SentSeconds+offset, r.IntendedSeconds+offset
+			all = append(all, r)
 		}
 		if measured != p.Run.Completed+p.Run.Failed {
 			return nil
-		}
-		offset := p.Run.StartedAt.Sub(began).Seconds() * speed
-		for _, r := range p.Requests {
-			r.SentSeconds, r.IntendedSeconds = r.SentSeconds+offset, r.IntendedSeconds+offset
-			all = append(all, r)
 		}
 	}
 	return all
 }
 
-// joinLatencies joins the summaries: by the histograms, within 0.1 %, and in the mean and
-// the maximum by what each part counted exactly.
-func (r *Run) joinLatencies(parts []Part) {
-	r.Latency, r.LatencyHistogram = r.join(parts, func(r Run) (stats.Summary, *stats.Histogram) { return r.Latency, r.LatencyHistogram })
-	r.QueueWait, r.QueueWaitHistogram = r.join(parts, func(r Run) (stats.Summary, *stats.Histogram) { return r.QueueWait, r.QueueWaitHistogram })
-}
-
-// join joins one of the summaries of each part.
-func (r *Run) join(parts []Part, of func(Run) (stats.Summary, *stats.Histogram)) (stats.Summary, *stats.Histogram) {
-	if len(parts) == 1 {
-		return of(parts[0].Run)
-	}
+// join joins distribution i of each part: percentiles by the histograms, within 0.1 %; the
+// mean and the maximum exactly.
+func (r *Run) join(d distribution, parts []Part, i int) {
 	var all []*stats.Histogram
 	var exact stats.Summary
 	for _, p := range parts {
-		s, h := of(p.Run)
+		one := p.Run.distributions()[i]
+		s, h := *one.summary, *one.histogram
+		if len(parts) == 1 {
+			*d.summary, *d.histogram = s, h
+			return
+		}
 		if s.Count > 0 && h == nil {
 			r.note("its percentiles are not told, because a shard's report has no histogram of them")
-			return stats.Summary{}, nil
+			return
 		}
 		all = append(all, h)
 		exact.Count, exact.Mean, exact.Max = exact.Count+s.Count, exact.Mean+s.Mean*float64(s.Count), max(exact.Max, s.Max)
 	}
-	h := stats.Merge(all...)
-	if exact.Count == 0 {
-		return stats.Summary{}, h
+	*d.histogram = stats.Merge(all...)
+	if exact.Count > 0 {
+		*d.summary = (*d.histogram).Summary()
+		d.summary.Mean, d.summary.Max = exact.Mean/float64(exact.Count), exact.Max
 	}
-	s := h.Summary()
-	s.Mean, s.Max = exact.Mean/float64(exact.Count), exact.Max
-	return s, h
 }
 
-// joinArrivals joins what is told of due times, and of the processes that sent: the
-// longest waits are those of the process that waited most.
+// joinArrivals sums the arrivals, if all parts have them.
 func (r *Run) joinArrivals(parts []Part) {
 	var a Arrivals
 	for _, p := range parts {
-		if w := p.Run.SchedulerWait; w != nil {
-			most := cmp.Or(r.SchedulerWait, &SchedulerWait{})
-			r.SchedulerWait = &SchedulerWait{max(most.P50, w.P50), max(most.P99, w.P99), max(most.Max, w.Max)}
-		}
 		one := p.Run.Arrivals
 		if one == nil {
 			return
 		}
-		a.Dropped, a.Late, a.LateByItself, a.WarmUp = a.Dropped+one.Dropped, a.Late+one.Late, a.LateByItself+one.LateByItself, a.WarmUp+one.WarmUp
+		a.Dropped, a.Late, a.LateByItself = a.Dropped+one.Dropped, a.Late+one.Late, a.LateByItself+one.LateByItself
+		a.WarmUp += one.WarmUp
 		a.WarmUpSeconds = max(a.WarmUpSeconds, one.WarmUpSeconds)
 	}
-	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = r.join(parts, func(r Run) (stats.Summary, *stats.Histogram) {
-		return r.Arrivals.LatencyFromIntended, r.Arrivals.LatencyFromIntendedHistogram
-	})
-	a.SendDelay, a.SendDelayHistogram = r.join(parts, func(r Run) (stats.Summary, *stats.Histogram) {
-		return r.Arrivals.SendDelay, r.Arrivals.SendDelayHistogram
-	})
-	a.OwnDelay, a.OwnDelayHistogram = r.join(parts, func(r Run) (stats.Summary, *stats.Histogram) {
-		return r.Arrivals.OwnDelay, r.Arrivals.OwnDelayHistogram
-	})
 	r.Arrivals = &a
 }
 
-// note tells something once.
-func (r *Run) note(text string) {
-	if !slices.Contains(r.Notes, text) {
-		r.Notes = append(r.Notes, text)
-	}
-}
-
-// joinBatches counts them by the receipts. Shards behind one proxy share batches, which only
-// the requests can tell.
+// joinBatches counts batches by the receipts. Shards behind one proxy share batches;
+// only the requests tell which.
 func (r *Run) joinBatches(parts []Part, requests []Request) {
+	members := 0.0
+	seen := map[string]bool{}
+	for _, q := range requests {
+		if q.Error == "" && !q.WarmUp && q.BatchID != "" && !seen[q.BatchID] {
+			seen[q.BatchID] = true
+			members += float64(q.BatchSize)
+			r.Batches++
+			r.ReleaseReasons[q.ReleaseReason]++
+		}
+	}
 	if len(requests) == 0 {
 		for _, p := range parts {
 			r.Batches += p.Run.Batches
-			r.EffectiveBatchSize += p.Run.EffectiveBatchSize * float64(p.Run.Batches)
+			members += p.Run.EffectiveBatchSize * float64(p.Run.Batches)
 			for reason, n := range p.Run.ReleaseReasons {
 				r.ReleaseReasons[reason] += n
 			}
 		}
-		if r.Batches > 0 {
-			r.EffectiveBatchSize /= float64(r.Batches)
-		}
 		if len(parts) > 1 && r.Batches > 0 {
-			r.Notes = append(r.Notes, "a batch with requests of several shards counts once for each of them, because not all of their requests.jsonl were there")
+			r.note("a batch with requests of several shards counts once for each of them, because not all of their requests.jsonl were there")
 		}
-		return
-	}
-	seen := map[string]bool{}
-	members := 0
-	for _, q := range requests {
-		if q.Error != "" || q.WarmUp || q.BatchID == "" || seen[q.BatchID] {
-			continue
-		}
-		seen[q.BatchID] = true
-		members += q.BatchSize
-		r.Batches++
-		r.ReleaseReasons[q.ReleaseReason]++
 	}
 	if r.Batches > 0 {
-		r.EffectiveBatchSize = float64(members) / float64(r.Batches)
+		r.EffectiveBatchSize = members / float64(r.Batches)
 	}
 }
 
 // Merge joins the reports of all shards of one load, with their requests. An error says
-// which shard is missing or what they differ in. A run that not all of them measured is
+// which shard is missing or how shards differ. A run that not all shards measured is
 // left out, and the report is then partial.
 func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 	if err := mergeable(reports); err != nil {
@@ -277,7 +239,10 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 			reasons = append(reasons, fmt.Sprintf("shard %d: %s", r.Shard.Index, r.PartialReason))
 		}
 		m.Resumed = append(m.Resumed, r.Resumed...)
-		of := byRun(requests[i])
+		of := map[runKey][]Request{}
+		for _, q := range requests[i] {
+			of[q.key()] = append(of[q.key()], q)
+		}
 		for _, run := range r.Runs {
 			k := run.key()
 			if _, seen := runs[k]; !seen {
@@ -293,19 +258,19 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 			left++
 			continue
 		}
-		run, of, err := MergeRun(runs[k], m.speed())
+		run, of, err := MergeRun(runs[k], m.Speed())
 		if err != nil {
 			return Report{}, nil, err
 		}
-		if len(servers) < len(reports) { // each account is of the load of several
+		if len(servers) < len(reports) { // each account includes the load of several shards
 			run.ServerUncachedTokens, run.ServerBusySeconds, run.ServerForwards, run.ServerSequences = nil, nil, nil, nil
 		}
 		m.Runs, all = append(m.Runs, run), append(all, of...)
 	}
 	if left > 0 {
-		reasons = append(reasons, fmt.Sprintf("%s not measured by all shards and left out", phrase.Count(left, "%s run", "%s runs")))
+		reasons = append(reasons, fmt.Sprintf("runs not measured by all shards and left out: %d", left))
 	}
-	m.Partial, m.PartialReason = len(reasons) > 0, phrase.List(phrase.Names(reasons)).String()
+	m.Partial, m.PartialReason = len(reasons) > 0, strings.Join(reasons, "; ")
 	return m, all, nil
 }
 
@@ -315,18 +280,10 @@ type runKey struct {
 	repeat         int
 }
 
-func (r Run) key() runKey { return runKey{r.Setting, r.Phase, r.Repeat} }
+func (r Run) key() runKey     { return runKey{r.Setting, r.Phase, r.Repeat} }
+func (r Request) key() runKey { return runKey{r.Setting, r.Phase, r.Repeat} }
 
-func byRun(requests []Request) map[runKey][]Request {
-	of := map[runKey][]Request{}
-	for _, q := range requests {
-		k := runKey{q.Setting, q.Phase, q.Repeat}
-		of[k] = append(of[k], q)
-	}
-	return of
-}
-
-// mergeable says whether the reports are of all shards of one load.
+// mergeable returns an error unless the reports are of all shards of one load.
 func mergeable(reports []Report) error {
 	if len(reports) == 0 {
 		return errors.New("no report to merge")
@@ -337,7 +294,11 @@ func mergeable(reports []Report) error {
 		case r.Shard == nil:
 			return errors.New("a report is not of a shard: only those of -shard i/n merge")
 		case r.Shard.Of != len(reports):
-			return fmt.Errorf("shard %d is one of %d, and %s given", r.Shard.Index, r.Shard.Of, phrase.Count(len(reports), "%s report", "%s reports"))
+			given := "1 report"
+			if n := len(reports); n != 1 {
+				given = fmt.Sprintf("%d reports", n)
+			}
+			return fmt.Errorf("shard %d is one of %d, and %s given", r.Shard.Index, r.Shard.Of, given)
 		case r.Shard.Index < 0 || r.Shard.Index >= r.Shard.Of:
 			return fmt.Errorf("there is no shard %d of %d", r.Shard.Index, r.Shard.Of)
 		case seen[r.Shard.Index]:
@@ -353,7 +314,8 @@ func mergeable(reports []Report) error {
 			a, b any
 		}{
 			{"source", a.Source, b.Source}, {"config", alike(a.Config), alike(b.Config)}, {"simulation", a.Simulation, b.Simulation},
-			{"SGLang's version", a.Server.Version, b.Server.Version}, {"model", a.Server.Model, b.Server.Model}, {"device", a.Server.Device, b.Server.Device},
+			{"SGLang's version", a.Server.Version, b.Server.Version},
+			{"model", a.Server.Model, b.Server.Model}, {"device", a.Server.Device, b.Server.Device},
 		} {
 			if !reflect.DeepEqual(d.a, d.b) {
 				return fmt.Errorf("shards %d and %d differ in their %s", a.Shard.Index, b.Shard.Index, d.what)

@@ -1,28 +1,26 @@
-// Package report is what a sweep found, and every form in which it is told.
+// Package report holds the facts of a sweep and the files that keep them: results.json,
+// requests.jsonl and bench.txt.
 //
-// One Report value holds all facts; results.json is that value. What follows
-// from the facts is derived from it by pure functions, so that every format says
-// the same; the formats only lay it out. The package sends nothing and measures
-// nothing.
+// A Report is what was measured. Package report/figures derives the tables, ranks and
+// decisions from it, and package report/render writes them for readers. Imports point
+// that way only: render → figures → report. To add a column, see package render.
 //
-// Read it in this order: report.go and run.go (the facts), cell.go and rank.go
-// (repeats to figures and ranks), findings.go, conclusion.go and notes.go (the
-// sentences), markdown.go, terminal.go and json.go (the formats).
+// Read it in this order: report.go and run.go (the facts), requests.go (single
+// requests), settle.go and json.go (how they are kept), merge.go (shards).
 package report
 
 import (
 	"time"
 
-	"paceline/loadgen/phrase"
+	"paceline/loadgen/plausibility"
 )
 
 // FormatVersion is the version of results.json. Fields are only added within
 // one version.
 const FormatVersion = 1
 
-// Report is everything known about one sweep. All seconds are those of the
-// server's clock: simulated seconds where Simulated is set, save those that say
-// that they are real.
+// Report is everything known about one sweep. Seconds are seconds of the server's
+// clock: simulated seconds if Simulated is set, except where a field says real.
 type Report struct {
 	FormatVersion int       `json:"format_version"` // of this file; FormatVersion
 	CreatedAt     time.Time `json:"created_at"`     // real time, also of a simulated sweep
@@ -127,6 +125,20 @@ type Config struct {
 	StopWhen float64 `json:"stop_when,omitempty"` // share: repeats of a setting ended once its interval reached no further; 0: never
 }
 
+// Arrival is when the conversations of an open loop begin, the same for every setting
+// of a repeat.
+type Arrival struct {
+	Process    string  `json:"process"`               // constant, poisson or recorded
+	Rate       float64 `json:"rate,omitempty"`        // conversations per second; groups of copies where there are rollouts
+	RateEnd    float64 `json:"rate_end,omitempty"`    // to which it goes in a straight line until the last
+	TraceSpeed float64 `json:"trace_speed,omitempty"` // of recorded: how much faster than recorded
+
+	MostOutstanding  int     `json:"most_outstanding"`   // conversations under way at once
+	WhenFull         string  `json:"when_full"`          // drop or wait: what becomes of one that is due beyond that
+	WarmUpSeconds    float64 `json:"warm_up_seconds"`    // requests due before it is over are in no figure
+	LateAfterSeconds float64 `json:"late_after_seconds"` // from which on a request counts as late
+}
+
 // EnvExec is the time that the trajectories' environments took for the agent's
 // actions. It is part of the data and not of the load, and never simulated time.
 type EnvExec struct {
@@ -140,20 +152,26 @@ type EnvExec struct {
 	MeanSecondsAStep float64 `json:"mean_seconds_a_step"` // over all steps
 }
 
-// Title is the report's title; it says when the report is simulated or partial.
-func (r Report) Title() phrase.Phrase {
-	title := phrase.Say("Prefill throughput by batch size")
-	if r.Simulated {
-		title = phrase.Say("%s (simulated)", title)
-	}
-	if r.Partial {
-		title = phrase.Say("%s (partial)", title)
-	}
-	return title
+// Limits is the device that a report is judged against.
+type Limits struct {
+	Device plausibility.Device `json:"device"`
+	Model  plausibility.Model  `json:"model"`
 }
 
-// speed is simulated seconds per real second; 1 for a real server.
-func (r Report) speed() float64 {
+// Tracing says where the traces of a sweep are.
+type Tracing struct {
+	URL     string `json:"url"`     // of a trace, less its id
+	Sampler string `json:"sampler"` // which requests have one, as OTEL_TRACES_SAMPLER says it
+}
+
+// Shard says which part of the load a report is of.
+type Shard struct {
+	Index int `json:"index"` // from 0
+	Of    int `json:"of"`    // shards
+}
+
+// Speed returns simulated seconds per real second; 1 for a real server.
+func (r Report) Speed() float64 {
 	if r.Simulation == nil || r.Simulation.Speed <= 0 {
 		return 1
 	}

@@ -2,8 +2,8 @@ package report
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -36,6 +36,9 @@ type Request struct {
 	TraceID          string  `json:"trace_id,omitempty"`           // absent where it was not sampled
 }
 
+// Counts reports whether the request is in the report's figures of latency.
+func (r Request) Counts() bool { return r.Error == "" && !r.Dropped && !r.WarmUp }
+
 // WriteRequests writes requests as JSON lines.
 func WriteRequests(w io.Writer, all []Request) error {
 	e := json.NewEncoder(w)
@@ -48,31 +51,24 @@ func WriteRequests(w io.Writer, all []Request) error {
 	return nil
 }
 
-// longestLine of requests.jsonl, in bytes.
-const longestLine = 1 << 20
-
-// Read takes in a whole requests.jsonl. An error names the line.
-func (d *Digest) Read(rd io.Reader) error {
-	lines := bufio.NewScanner(rd)
-	lines.Buffer(nil, longestLine)
+// ReadRequests reads a requests.jsonl and calls each once per run, with the requests of
+// that run. each must not keep the slice. An error names the request.
+func ReadRequests(rd io.Reader, each func([]Request)) error {
 	var run []Request
-	for n := 1; lines.Scan(); n++ {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
+	lines := json.NewDecoder(bufio.NewReader(rd))
+	for n := 1; ; n++ {
 		var r Request
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return fmt.Errorf("requests.jsonl: line %d: %w", n, err)
+		err := lines.Decode(&r)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("requests.jsonl: request %d: %w", n, err)
 		}
-		if len(run) > 0 && (run[0].Setting != r.Setting || run[0].Phase != r.Phase || run[0].Repeat != r.Repeat) {
-			d.Add(run)
+		if len(run) > 0 && (err != nil || run[0].key() != r.key()) {
+			each(run)
 			run = run[:0]
+		}
+		if err != nil {
+			return nil
 		}
 		run = append(run, r)
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("requests.jsonl: %w", err)
-	}
-	d.Add(run)
-	return nil
 }

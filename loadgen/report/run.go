@@ -1,8 +1,12 @@
 package report
 
 import (
+	"cmp"
+	"math"
+	"slices"
 	"time"
 
+	"paceline/loadgen/plausibility"
 	"paceline/loadgen/stats"
 )
 
@@ -44,15 +48,15 @@ type Run struct {
 	Latency   stats.Summary `json:"latency_seconds"`    // from send to answer: TTFT and E2E latency in one, at 0 or 1 new tokens
 	QueueWait stats.Summary `json:"queue_wait_seconds"` // in the proxy; empty for direct
 
-	Arrivals *Arrivals `json:"arrivals,omitempty"` // absent in reports of before it was told
-	// The same, counted in histograms that merge exactly; absent in reports of before they were told.
+	Arrivals *Arrivals `json:"arrivals,omitempty"` // absent in older reports
+	// The same, counted in histograms that merge exactly; absent in older reports.
 	LatencyHistogram   *stats.Histogram `json:"latency_histogram,omitempty"`
 	QueueWaitHistogram *stats.Histogram `json:"queue_wait_histogram,omitempty"`
 
 	ServerUncachedTokens *int64   `json:"server_uncached_tokens,omitempty"` // computed, by the server's own count
 	ServerBusySeconds    *float64 `json:"server_busy_seconds,omitempty"`    // spent on that, by its own clock
 	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards, where the server tells
-	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, its #new-seq; a prompt that is cut in chunks counts in each
+	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, #new-seq; a chunked prompt is in several
 
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process, with all it embeds, where measured
 
@@ -66,47 +70,140 @@ type Run struct {
 	Notes []string `json:"notes,omitempty"` // what a reader of this run's figures must know
 }
 
-// CachedShare is the share of the prompt tokens that came from the cache, from
+// Arrivals is how a run's requests met the times at which they were due. In a closed
+// loop a first turn is due when a caller is free to send it; everywhere a further turn
+// is due when the one before was answered and its pause is over.
+type Arrivals struct {
+	Dropped      int `json:"dropped"`        // due and not sent, because most_outstanding were under way
+	Late         int `json:"late"`           // sent more than late_after_seconds after they were due
+	LateByItself int `json:"late_by_itself"` // of these, without what they waited for most_outstanding: the generator's doing
+	WarmUp       int `json:"warm_up"`        // sent before the warm-up was over, and measured nowhere
+
+	WarmUpSeconds float64 `json:"warm_up_seconds,omitempty"` // from started_at to where wall_seconds begin
+
+	LatencyFromIntended stats.Summary `json:"latency_from_intended_seconds"` // from when due to the answer
+	SendDelay           stats.Summary `json:"send_delay_seconds"`            // from when due to the send
+	OwnDelay            stats.Summary `json:"own_delay_seconds"`             // of that, what was not waiting for most_outstanding
+
+	// The same, counted in histograms that merge exactly.
+	LatencyFromIntendedHistogram *stats.Histogram `json:"latency_from_intended_histogram,omitempty"`
+	SendDelayHistogram           *stats.Histogram `json:"send_delay_histogram,omitempty"`
+	OwnDelayHistogram            *stats.Histogram `json:"own_delay_histogram,omitempty"`
+}
+
+// SchedulerWait is a distribution, in real seconds, by the upper edges of the runtime's
+// buckets.
+type SchedulerWait struct {
+	P50 float64 `json:"p50"` // median
+	P99 float64 `json:"p99"` // 99th percentile
+	Max float64 `json:"max"` // longest
+}
+
+// distribution is one of a run's distributions, by its field of results.json.
+type distribution struct {
+	name      string
+	summary   *stats.Summary
+	histogram **stats.Histogram
+}
+
+// distributions lists those of a run, in a fixed order.
+func (r *Run) distributions() []distribution {
+	all := []distribution{{"latency_seconds", &r.Latency, &r.LatencyHistogram}, {"queue_wait_seconds", &r.QueueWait, &r.QueueWaitHistogram}}
+	if a := r.Arrivals; a != nil {
+		all = append(all, distribution{"latency_from_intended_seconds", &a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
+			distribution{"send_delay_seconds", &a.SendDelay, &a.SendDelayHistogram},
+			distribution{"own_delay_seconds", &a.OwnDelay, &a.OwnDelayHistogram})
+	}
+	return all
+}
+
+// Trace is one request that was sampled.
+type Trace struct {
+	ID         string  `json:"id"`              // as Jaeger has it
+	Trajectory string  `json:"trajectory"`      // its name
+	Seconds    float64 `json:"seconds"`         // from the send to the end
+	Cause      string  `json:"cause,omitempty"` // of its failure
+}
+
+// MaxTraces is how many slow and how many failed requests of a run keep their trace,
+// and how many of each a report names.
+const MaxTraces = 5
+
+// WorthSeeing returns the slowest traces and the failed ones, at most MaxTraces of
+// each, slowest first.
+func WorthSeeing(all []Trace) (kept []Trace) {
+	all = slices.SortedStableFunc(slices.Values(all), func(a, b Trace) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	count := map[bool]int{}
+	for _, t := range all {
+		if failed := t.Cause != ""; count[failed] < MaxTraces {
+			count[failed]++
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
+
+// CachedShare returns the share of the prompt tokens that came from the cache, from
 // 0 to 1.
-func (r Run) CachedShare() float64 { return share(r.CachedTokens, r.PromptTokens) }
+func (r Run) CachedShare() float64 { return Share(r.CachedTokens, r.PromptTokens) }
 
-// answeredShare is the part of its requests that were answered, from 0 to 1.
-func (r Run) answeredShare() float64 { return share(int64(r.Completed), int64(r.Total)) }
-
-// endedAll says whether every prompt was sent and ended, with an answer or an
-// error, or was dropped.
-func (r Run) endedAll() bool { return r.Completed+r.Failed+r.Dropped() >= r.Total }
-
-// busyShare is the share of the run in which the server computed; ok is false
-// where it does not tell.
-func (r Run) busyShare() (busy float64, ok bool) {
-	if r.ServerBusySeconds == nil || *r.ServerBusySeconds < 0 || r.WallSeconds <= 0 {
-		return 0, false
+// Due returns how the requests met the times at which they were due; zero in older
+// reports.
+func (r Run) Due() Arrivals {
+	if r.Arrivals == nil {
+		return Arrivals{}
 	}
-	return *r.ServerBusySeconds / r.WallSeconds, true
+	return *r.Arrivals
 }
 
-// serverBatchSize is how many new sequences SGLang computed in one forward, by its own
-// count; ok is false where it does not tell.
-func (r Run) serverBatchSize() (size float64, ok bool) {
-	if r.ServerForwards == nil || r.ServerSequences == nil || *r.ServerForwards <= 0 {
-		return 0, false
-	}
-	return float64(*r.ServerSequences) / float64(*r.ServerForwards), true
+// Dropped returns how many requests were due and not sent.
+func (r Run) Dropped() int { return r.Due().Dropped }
+
+// Claim returns what the run says, for a verdict; ok is false if nothing was answered.
+func (r Run) Claim() (c plausibility.Claim, ok bool) {
+	return plausibility.Claim{
+		Prompts: r.Completed, Seconds: r.WallSeconds, PromptTokens: r.PromptTokens, CachedTokens: r.CachedTokens, Counted: r.PromptTokens > 0,
+	}, r.Completed > 0 && r.WallSeconds > 0
 }
 
-func share(part, whole int64) float64 {
+// Share returns part / whole; 0 for an empty whole.
+func Share(part, whole int64) float64 {
 	if whole == 0 {
 		return 0
 	}
 	return float64(part) / float64(whole)
 }
 
-// pooledShare is the cached share over several runs.
-func pooledShare(runs []Run) float64 {
-	var cached, prompt int64
-	for _, r := range runs {
-		cached, prompt = cached+r.CachedTokens, prompt+r.PromptTokens
+// Place orders settings in tables: sizes first, then auto, unbatched and direct.
+func (r Run) Place() int {
+	switch r.Mode {
+	case "fixed":
+		return r.BatchSize
+	case "auto":
+		return math.MaxInt32 - 2
+	case "unbatched":
+		return math.MaxInt32 - 1
 	}
-	return share(cached, prompt)
+	return math.MaxInt32
+}
+
+// Settings lists the settings that were measured, in the order of tables.
+func Settings(runs []Run) []string {
+	wait := func(r Run) float64 {
+		if r.MaxWaitSeconds == nil {
+			return 0
+		}
+		return *r.MaxWaitSeconds
+	}
+	sorted := slices.SortedStableFunc(slices.Values(runs), func(a, b Run) int {
+		return cmp.Or(cmp.Compare(a.Place(), b.Place()), cmp.Compare(a.MaxInFlight, b.MaxInFlight),
+			cmp.Compare(wait(a), wait(b)), cmp.Compare(a.Order, b.Order))
+	})
+	names := []string{}
+	for _, r := range sorted {
+		if !slices.Contains(names, r.Setting) {
+			names = append(names, r.Setting)
+		}
+	}
+	return names
 }

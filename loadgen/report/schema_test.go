@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"paceline/loadgen/stats"
 )
@@ -199,53 +198,6 @@ func describe(found map[string]string, decl *ast.GenDecl, spec *ast.TypeSpec) {
 }
 
 func prose(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.Text()), " ") }
-
-func TestWhatIsWrittenKeepsToTheSchema(t *testing.T) {
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.AddResource("results.json", document); err != nil {
-		t.Fatal(err)
-	}
-	results, err := c.Compile("results.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := c.Compile("results.json#/$defs/Request")
-	if err != nil {
-		t.Fatal(err)
-	}
-	keeps := func(name string, s *jsonschema.Schema, text []byte, want bool) {
-		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Validate(value); (err == nil) != want {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for name, r := range telling(t) {
-		var b bytes.Buffer
-		if err := WriteJSON(&b, r); err != nil {
-			t.Fatal(err)
-		}
-		keeps(name, results, b.Bytes(), true)
-		for _, run := range r.Runs {
-			for _, q := range requestsOf(run) {
-				line, err := json.Marshal(q)
-				if err != nil {
-					t.Fatal(err)
-				}
-				keeps(name, request, line, true)
-			}
-		}
-		keeps(name+" of another format", results, bytes.Replace(b.Bytes(), []byte(`"format_version": 1`), []byte(`"format_version": 2`), 1), false)
-		keeps(name+" without runs", results, bytes.Replace(b.Bytes(), []byte(`"runs"`), []byte(`"walks"`), 1), false)
-	}
-}
 
 // TestEveryFieldSaysWhatItIs: whoever reads results.json has the schema alone.
 func TestEveryFieldSaysWhatItIs(t *testing.T) {

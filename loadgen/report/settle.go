@@ -1,21 +1,17 @@
 package report
 
 import (
-	"cmp"
 	"math"
 	"slices"
-
-	"paceline/loadgen/stats"
 )
 
-// settled is the report with what follows from its own fields filled in, and
+// Settled returns the report with what follows from its own fields filled in, and
 // with finite numbers only: JSON knows no others, and hours of measuring must
 // not be lost to one of them. A figure that was not finite becomes 0, and its
 // run says so. Every format writes a settled report.
-func (r Report) settled() Report {
+func (r Report) Settled() Report {
 	r.FormatVersion = FormatVersion
-	r.Environment.Args = present(r.Environment.Args)
-	r.Files = present(r.Files)
+	r.Environment.Args, r.Files = append([]string{}, r.Environment.Args...), append([]string{}, r.Files...) // never null in JSON
 	r.Config.MaxWaitSeconds, _ = finite(r.Config.MaxWaitSeconds)
 	r.Server.LoadSeconds = finiteOrNil(r.Server.LoadSeconds)
 	if r.Simulation != nil {
@@ -24,86 +20,54 @@ func (r Report) settled() Report {
 		r.Simulation = &sim
 	}
 	if r.EnvExec != nil {
-		r.EnvExec = r.EnvExec.settled()
+		e := *r.EnvExec
+		e.StepsCovered = "all"
+		for _, v := range []*float64{&e.MeanSeconds, &e.TotalSeconds, &e.FirstFiveMean, &e.FirstFiveTotal, &e.MeanSecondsAStep} {
+			*v, _ = finite(*v)
+		}
+		r.EnvExec = &e
 	}
 	runs := make([]Run, len(r.Runs))
 	for i, run := range r.Runs {
-		runs[i] = run.settled(r.speed())
+		runs[i] = run.settled(r.Speed())
 	}
 	r.Runs = runs
 	if len(r.Config.Settings) == 0 {
-		r.Config.Settings = settingsOf(runs)
+		r.Config.Settings = Settings(runs)
 	}
 	return r
 }
 
-// settingsOf lists the settings that were measured, in the order of tables.
-func settingsOf(runs []Run) []string {
-	sorted := slices.SortedStableFunc(slices.Values(runs), func(a, b Run) int {
-		return cmp.Or(cmp.Compare(place(a.Mode, a.BatchSize), place(b.Mode, b.BatchSize)), byDimensions(a, b))
-	})
-	names := []string{}
-	for _, r := range sorted {
-		if !slices.Contains(names, r.Setting) {
-			names = append(names, r.Setting)
-		}
-	}
-	return names
-}
-
-func (e EnvExec) settled() *EnvExec {
-	e.StepsCovered = "all"
-	for _, v := range []*float64{&e.MeanSeconds, &e.TotalSeconds, &e.FirstFiveMean, &e.FirstFiveTotal, &e.MeanSecondsAStep} {
-		*v, _ = finite(*v)
-	}
-	return &e
-}
-
 func (r Run) settled(speed float64) Run {
-	r.ServerBusySeconds = finiteOrNil(r.ServerBusySeconds)
-	r.ProcessCPUSeconds = finiteOrNil(r.ProcessCPUSeconds)
+	r.ServerBusySeconds, r.ProcessCPUSeconds = finiteOrNil(r.ServerBusySeconds), finiteOrNil(r.ProcessCPUSeconds)
 	r.Notes = slices.Clone(r.Notes)
 	if r.WallClockSeconds == 0 {
 		r.WallClockSeconds = r.WallSeconds / speed
 	}
-	for _, f := range []struct {
-		name  string
-		value *float64
-	}{
-		{"wall_seconds", &r.WallSeconds},
-		{"wall_clock_seconds", &r.WallClockSeconds},
-		{"request_throughput", &r.RequestThroughput},
-		{"input_token_throughput", &r.InputTokenThroughput},
-		{"effective_batch_size", &r.EffectiveBatchSize},
-	} {
-		r.settle(f.name, f.value)
+	settle := func(name string, values ...*float64) {
+		for _, v := range values {
+			if value, ok := finite(*v); !ok {
+				*v = value
+				r.note(name + " was not a finite number and is written as 0")
+			}
+		}
 	}
-	r.settleSummary("latency_seconds", &r.Latency)
-	r.settleSummary("queue_wait_seconds", &r.QueueWait)
+	settle("wall_seconds", &r.WallSeconds)
+	settle("wall_clock_seconds", &r.WallClockSeconds)
+	settle("request_throughput", &r.RequestThroughput)
+	settle("input_token_throughput", &r.InputTokenThroughput)
+	settle("effective_batch_size", &r.EffectiveBatchSize)
 	if r.Arrivals != nil {
-		r.Arrivals = r.Arrivals.settled(&r)
+		a := *r.Arrivals
+		r.Arrivals = &a
+	}
+	for _, d := range r.distributions() {
+		settle(d.name, &d.summary.Mean, &d.summary.P50, &d.summary.P90, &d.summary.P95, &d.summary.P99, &d.summary.Max)
 	}
 	return r
 }
 
-func (r *Run) settleSummary(name string, s *stats.Summary) {
-	for _, v := range []*float64{&s.Mean, &s.P50, &s.P90, &s.P95, &s.P99, &s.Max} {
-		r.settle(name, v)
-	}
-}
-
-func (r *Run) settle(name string, v *float64) {
-	value, ok := finite(*v)
-	if ok {
-		return
-	}
-	*v = value
-	if note := name + " was not a finite number and is written as 0"; !slices.Contains(r.Notes, note) {
-		r.Notes = append(r.Notes, note)
-	}
-}
-
-// finite is v, or 0 and false for NaN, the infinities, and numbers so large that
+// finite returns v, or 0 and false for NaN, the infinities, and numbers so large that
 // arithmetic on two of them leads there.
 func finite(v float64) (float64, bool) {
 	if math.IsNaN(v) || math.Abs(v) > math.MaxFloat32 {
@@ -113,19 +77,10 @@ func finite(v float64) (float64, bool) {
 }
 
 func finiteOrNil(v *float64) *float64 {
-	if v == nil {
-		return nil
+	if v != nil {
+		if _, ok := finite(*v); ok {
+			return v
+		}
 	}
-	if _, ok := finite(*v); !ok {
-		return nil
-	}
-	return v
-}
-
-// present is the list, never nil: results.json holds [] and not null.
-func present(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
+	return nil
 }

@@ -6,20 +6,20 @@ import (
 )
 
 const (
-	// FewestForInterval is how many values an interval needs. Of fewer, resamples
+	// MinForInterval is how many values an interval needs. Of fewer, resamples
 	// repeat so much that the interval only says the range again.
-	FewestForInterval = 5
+	MinForInterval = 5
 
 	// resamples steadies the ends of a 95 % interval: fifty lie beyond each.
 	resamples = 2000
 )
 
-// MedianInterval is the percentile bootstrap interval of the median: resamples
-// drawn with replacement have their medians within it with the given confidence
-// (0.95 for 95 %; cut to 0 … 1). ok is false for fewer than FewestForInterval
+// MedianInterval returns the percentile bootstrap interval of the median: the medians of
+// resamples drawn with replacement lie in it with the given confidence (0.95 for 95 %;
+// cut to 0 … 1). ok is false for fewer than MinForInterval
 // values.
 func MedianInterval(sample []float64, confidence float64) (low, high float64, ok bool) {
-	if len(sample) < FewestForInterval {
+	if len(sample) < MinForInterval {
 		return 0, 0, false
 	}
 	rng := fixedRandom()
@@ -37,6 +37,6 @@ func MedianInterval(sample []float64, confidence float64) (low, high float64, ok
 	return atShare(medians, beyond), atShare(medians, 1-beyond), true
 }
 
-// fixedRandom is the same sequence at each call, so that a report written twice
-// says the same.
+// fixedRandom returns the same sequence at each call, so that a report written twice says
+// the same.
 func fixedRandom() *rand.Rand { return rand.New(rand.NewPCG(1, 0)) }

@@ -28,7 +28,7 @@ func TestMedianIntervalHasKnownAnswers(t *testing.T) {
 
 func TestMedianIntervalHoldsTheMedianStaysInTheRangeAndRepeats(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		sample := rapid.SliceOfN(rapid.Float64Range(0, 1e6), FewestForInterval, 12).Draw(t, "sample")
+		sample := rapid.SliceOfN(rapid.Float64Range(0, 1e6), MinForInterval, 12).Draw(t, "sample")
 		before := slices.Clone(sample)
 		low, high, ok := MedianInterval(sample, 0.95)
 		least, most := Range(sample)

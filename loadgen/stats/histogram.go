@@ -3,7 +3,6 @@ package stats
 import (
 	"fmt"
 	"io"
-	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -11,11 +10,11 @@ import (
 
 // The geometry of every Histogram. That it is one for all makes a merge exact.
 const (
-	histogramUnit   = time.Microsecond
-	longestRecorded = 24 * time.Hour // longer ones are recorded as this
-	digits          = 3              // significant ones: a value is told within 0.1 %
+	histogramUnit = time.Microsecond
+	maxRecorded   = 24 * time.Hour // longer ones are recorded as this
+	digits        = 3              // significant ones: a value is within 0.1 %
 
-	lowest, highest = 1, int64(longestRecorded / histogramUnit) // in units; 0 has a bucket, too
+	lowest, highest = 1, int64(maxRecorded / histogramUnit) // in units; 0 has a bucket, too
 )
 
 // Histogram counts durations in HDR buckets: any percentile of it is within 0.1 %
@@ -25,27 +24,11 @@ type Histogram struct{ h *hdrhistogram.Histogram }
 
 // NewHistogram counts these durations. Negative ones count as 0.
 func NewHistogram(durations ...time.Duration) *Histogram {
-	h := &Histogram{emptyHistogram()}
+	h := &Histogram{hdrhistogram.New(lowest, highest, digits)}
 	for _, d := range durations {
-		_ = h.h.RecordValue(int64(min(max(d, 0), longestRecorded) / histogramUnit)) // within the range
+		_ = h.h.RecordValue(int64(min(max(d, 0), maxRecorded) / histogramUnit)) // within the range
 	}
 	return h
-}
-
-// NewHistogramOfSeconds counts durations that are told in seconds; those that are not
-// finite are left out.
-func NewHistogramOfSeconds(seconds []float64) *Histogram {
-	durations := make([]time.Duration, 0, len(seconds))
-	for _, s := range seconds {
-		if !math.IsNaN(s) {
-			durations = append(durations, time.Duration(math.Round(min(max(s, 0), longestRecorded.Seconds())*float64(time.Second))))
-		}
-	}
-	return NewHistogram(durations...)
-}
-
-func emptyHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(lowest, highest, digits)
 }
 
 // Merge is the histogram of all that the given ones counted; nil ones count nothing.
@@ -62,14 +45,6 @@ func Merge(all ...*Histogram) *Histogram {
 // Count is how many durations it counted.
 func (h *Histogram) Count() int { return int(h.h.TotalCount()) }
 
-// Equal says whether both counted the same. Nil is equal to nil alone.
-func (h *Histogram) Equal(other *Histogram) bool {
-	if h == nil || other == nil {
-		return h == other
-	}
-	return h.h.Equals(other.h)
-}
-
 // Summary describes what was counted, in seconds: each value within 0.1 %.
 func (h *Histogram) Summary() Summary {
 	if h.Count() == 0 {
@@ -82,10 +57,28 @@ func (h *Histogram) Summary() Summary {
 	}
 }
 
+// ticksPerHalf is how many percentiles a distribution lists on each half of the way that
+// is left to 100 %, as HdrHistogram's own tools do.
+const ticksPerHalf = 5
+
+// Point is how long a share of what was counted took at most.
+type Point struct{ Share, Seconds float64 }
+
+// Spectrum returns the distribution as HdrHistogram's percentile plots show it: shares
+// closer together towards 1, as far as so many can tell them, and the longest at the end.
+func (h *Histogram) Spectrum() (points []Point) {
+	n := float64(h.Count())
+	for _, b := range h.h.CumulativeDistributionWithTicks(ticksPerHalf) {
+		if p := (Point{b.Quantile / 100, float64(b.ValueAt) * histogramUnit.Seconds()}); (1-p.Share)*n >= 1 {
+			points = append(points, p)
+		}
+	}
+	return append(points, Point{1 - 1/(2*max(1, n)), h.Summary().Max})
+}
+
 // WritePercentiles writes the distribution in HdrHistogram's own text form (.hgrm), in
 // milliseconds, which is what its plotter expects.
 func (h *Histogram) WritePercentiles(w io.Writer) error {
-	const ticksPerHalf = 5 // as HdrHistogram's own tools
 	_, err := h.h.PercentilesPrint(w, ticksPerHalf, float64(time.Millisecond/histogramUnit))
 	return err
 }

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"testing"
 
@@ -122,13 +123,31 @@ func TestLargeSamplesAreComparedToo(t *testing.T) {
 	}
 }
 
-func TestRandomSplitsAgreeWithAllSplits(t *testing.T) {
-	ranks := doubledRanks([]float64{1, 3, 4, 8, 9, 12, 2, 5, 6, 7, 10, 11})
-	test := splitTest{ranks: ranks, take: 6, middle: 6 * 13}
-	test.seen = test.distance(sum(ranks[:6]))
-	if exact, estimate := test.exact(), test.random(fixedRandom()); math.Abs(exact-estimate) > 0.02 {
-		t.Errorf("all splits say %v, random ones %v", exact, estimate)
-	}
+func TestTheTestCountsEachWayToSplit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.Map(rapid.IntRange(1, 5), func(n int) float64 { return float64(n) })
+		a, b := rapid.SliceOfN(value, 3, 5).Draw(t, "a"), rapid.SliceOfN(value, 3, 5).Draw(t, "b")
+		ranks := doubledRanks(slices.Concat(a, b))
+		middle := len(a) * (len(ranks) + 1)
+		apart := func(sum int) int { return max(sum-middle, middle-sum) }
+		far, all := 0, 0
+		for ways := range 1 << len(ranks) {
+			if bits.OnesCount(uint(ways)) != len(a) {
+				continue
+			}
+			split := 0
+			for i, r := range ranks {
+				split += r * (ways >> i & 1)
+			}
+			all++
+			if apart(split) >= apart(sum(ranks[:len(a)])) {
+				far++
+			}
+		}
+		if got, _ := DifferenceByChance(a, b); math.Abs(got-float64(far)/float64(all)) > 1e-12 {
+			t.Fatalf("%v, want %d of %d", got, far, all)
+		}
+	})
 }
 
 func TestDifferenceByChanceIsAShareAndSymmetric(t *testing.T) {

@@ -1,3 +1,11 @@
+// Package stats holds the statistics that a report of few repeats can honestly use: how a
+// sample is spread (summary.go, histogram.go), how certain its median is (bootstrap.go),
+// whether two samples differ by more than chance (permutation.go), where a curve bends
+// (knee.go), and a fit of costs (leastsquares.go).
+//
+// All functions are pure: none changes its arguments, and equal arguments give equal
+// results, also where random numbers are drawn (their seed is fixed). Samples hold
+// finite numbers.
 package stats
 
 import (
@@ -30,7 +38,7 @@ func Summarize(sample []float64) Summary {
 	}
 }
 
-// Mean is the arithmetic mean; 0 for an empty sample.
+// Mean returns the arithmetic mean; 0 for an empty sample.
 func Mean(sample []float64) float64 {
 	if len(sample) == 0 {
 		return 0
@@ -42,7 +50,7 @@ func Mean(sample []float64) float64 {
 	return sum / float64(len(sample))
 }
 
-// Median is the middle value, or the mean of the two in the middle; 0 for an
+// Median returns the middle value, or the mean of the two in the middle; 0 for an
 // empty sample.
 func Median(sample []float64) float64 { return Percentile(sample, 50) }
 
@@ -66,7 +74,7 @@ func atShare(sorted []float64, share float64) float64 {
 	return min(sorted[low+1], sorted[low]+(at-float64(low))*(sorted[low+1]-sorted[low]))
 }
 
-// Range is the smallest and the largest value; zeros for an empty sample.
+// Range returns the smallest and the largest value; zeros for an empty sample.
 func Range(sample []float64) (low, high float64) {
 	if len(sample) == 0 {
 		return 0, 0

@@ -62,8 +62,8 @@ func (p Plan) Validate() error {
 		return fmt.Errorf("-stop-when: must be a share below 100%%, such as 2%%, got %v", p.StopWhen)
 	case p.StopWhen > 0 && p.Arrival.Open():
 		return fmt.Errorf("-stop-when: looks at throughput, which an open loop's arrivals decide: give it without -rate and -trace")
-	case p.StopWhen > 0 && p.Repeats < stats.FewestForInterval:
-		return fmt.Errorf("-stop-when: an interval needs %d repeats, and -repeats allows %d", stats.FewestForInterval, p.Repeats)
+	case p.StopWhen > 0 && p.Repeats < stats.MinForInterval:
+		return fmt.Errorf("-stop-when: an interval needs %d repeats, and -repeats allows %d", stats.MinForInterval, p.Repeats)
 	}
 	for i, phase := range p.Phases {
 		if phase != Cold && phase != Warm {

@@ -185,7 +185,7 @@ func TestRepeatsEndOnceTheIntervalIsNarrowAndNotBefore(t *testing.T) {
 	for _, r := range runs {
 		last[r.Setting] = max(last[r.Setting], r.Repeat)
 	}
-	for name, n := range map[string]int{"1, 1 in flight": 20, "unbatched": 20, "4, 2 in flight": stats.FewestForInterval, "4, 1 in flight": stats.FewestForInterval} {
+	for name, n := range map[string]int{"1, 1 in flight": 20, "unbatched": 20, "4, 2 in flight": stats.MinForInterval, "4, 1 in flight": stats.MinForInterval} {
 		if last[name] != n {
 			t.Errorf("%s ended after %d repeats, want %d", name, last[name], n)
 		}

@@ -1,0 +1,216 @@
+package figures
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
+)
+
+// Cell is one setting in one phase, over its repeats.
+type Cell struct {
+	Setting, Mode, Phase string
+	BatchSize            int
+
+	All    []report.Run // every run
+	Runs   []report.Run // those that the figures are of
+	Ranked bool         // the figures may be compared with other cells'
+	Marked bool         // the figures are of fewer than all prompts of all runs
+	Rank   int          // from 1, in the phase; equal cells share it; 0 if not ranked
+	Told   Verdict      // whether it is told apart from the cell above
+
+	Completed, Total int // prompts over every run
+
+	Throughput  float64 // median of the runs, requests per second
+	Low, High   float64 // range of the throughput
+	Interval    *Interval
+	Wall        float64 // median, seconds
+	PerItem     float64 // median, seconds per completed prompt
+	Effective   float64 // median effective batch size; 0 if there are no batches
+	CachedShare float64 // over all these runs, from 0 to 1
+	Tokens      int64   // median prompt tokens of a run
+}
+
+// Interval is the bootstrap interval of a median throughput.
+type Interval struct{ Low, High float64 }
+
+// Confidence of an Interval.
+const Confidence = 0.95
+
+// Phase is what was measured with the cache in one state.
+type Phase struct {
+	Name  string // cold or warm
+	Cells []Cell // by rank, those without one at the end
+
+	Findings    []Findings
+	Improvement Improvement
+	Recommended Recommendation
+}
+
+// phases groups the runs, cold before warm. A phase without runs is left out.
+func phases(r report.Report) (all []Phase) {
+	for _, name := range []string{"cold", "warm"} {
+		runs := only(r.Runs, func(run report.Run) bool { return run.Phase == name })
+		if len(runs) == 0 {
+			continue
+		}
+		p := Phase{Name: name, Cells: rankCells(newCells(runs))}
+		if r.Config.Arrival != nil { // the throughput of an open loop is what was offered: it ranks nothing
+			slices.SortStableFunc(p.Cells, func(a, b Cell) int { return cmp.Or(unranked(a, b), byPlace(a, b)) })
+		}
+		for i := range p.Cells {
+			switch c := &p.Cells[i]; {
+			case r.Config.Arrival != nil:
+				c.Rank = 0
+			case i > 0 && c.Rank > 0:
+				c.Told = compare(p.Cells[i-1], *c)
+			}
+		}
+		p.Recommended = p.recommend(r.Config)
+		p.Improvement = p.improvement()
+		if sides := p.sides(); len(sides) > 1 {
+			for _, s := range sides {
+				f := s.findings(r.Config)
+				f.Side = s.name
+				p.Findings = append(p.Findings, f)
+			}
+		} else {
+			p.Findings = []Findings{p.findings(r.Config)}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// newCells groups the runs of one phase by their setting.
+func newCells(runs []report.Run) (cells []Cell) {
+	most := 0.0
+	for _, r := range runs {
+		most = max(most, answered(r))
+	}
+	for _, name := range report.Settings(runs) {
+		cells = append(cells, newCell(only(runs, func(r report.Run) bool { return r.Setting == name }), most))
+	}
+	return cells
+}
+
+func newCell(runs []report.Run, most float64) Cell {
+	c := Cell{Setting: runs[0].Setting, Mode: runs[0].Mode, Phase: runs[0].Phase, BatchSize: runs[0].BatchSize, All: runs}
+	for _, r := range runs {
+		c.Completed += r.Completed
+		c.Total += r.Total
+	}
+	c.Runs = only(runs, func(r report.Run) bool { return comparesWith(r, most) })
+	c.Ranked = len(c.Runs) > 0
+	if !c.Ranked {
+		c.Runs = only(runs, func(r report.Run) bool { return r.Completed > 0 })
+	}
+	partial := slices.ContainsFunc(c.Runs, func(r report.Run) bool { return !r.Complete || r.Completed < r.Total })
+	c.Marked = partial || len(c.Runs) < len(c.All) || c.Completed < c.Total
+	c.Throughput = stats.Median(c.throughputs())
+	c.Low, c.High = stats.Range(c.throughputs())
+	if low, high, ok := stats.MedianInterval(c.throughputs(), Confidence); ok {
+		c.Interval = &Interval{low, high}
+	}
+	c.Wall = c.Median(func(r report.Run) float64 { return r.WallSeconds })
+	c.PerItem = c.Median(func(r report.Run) float64 { return r.WallSeconds / float64(r.Completed) })
+	c.Effective = c.Median(func(r report.Run) float64 { return r.EffectiveBatchSize })
+	c.Tokens = int64(c.Median(func(r report.Run) float64 { return float64(r.PromptTokens) }))
+	var cached, prompt int64
+	for _, r := range c.Runs {
+		cached, prompt = cached+r.CachedTokens, prompt+r.PromptTokens
+	}
+	c.CachedShare = report.Share(cached, prompt)
+	return c
+}
+
+// minAnswered is the share that a run must reach of the largest part of its requests
+// that any run of the phase answered. A pass without a twentieth of its prompts is
+// another load; one without a prompt that is too long for the model is not. It compares
+// parts and not numbers, because a warm-up leaves more requests to one repeat than to
+// another.
+const minAnswered = 0.95
+
+// answered returns the part of its requests that a run answered, from 0 to 1.
+func answered(r report.Run) float64 { return report.Share(int64(r.Completed), int64(r.Total)) }
+
+// comparesWith reports whether a run's figures may stand beside other settings': it was
+// not cut short, and answered about as much as any other.
+func comparesWith(r report.Run, most float64) bool {
+	ended := r.Completed+r.Failed+r.Dropped() >= r.Total
+	return r.Completed > 0 && r.WallSeconds > 0 && !r.Interrupted && ended && answered(r) >= minAnswered*most
+}
+
+func (c Cell) throughputs() []float64 {
+	return each(c.Runs, func(r report.Run) float64 { return r.RequestThroughput })
+}
+
+// Median returns the median of a figure over the cell's runs.
+func (c Cell) Median(f func(report.Run) float64) float64 { return stats.Median(each(c.Runs, f)) }
+
+// timed lists the cell's runs that tell when requests were due, and due their mean
+// latencies from then.
+func (c Cell) timed() []report.Run {
+	return only(c.Runs, func(r report.Run) bool { return r.Due().LatencyFromIntended.Count > 0 })
+}
+
+func (c Cell) due() []float64 {
+	return each(c.timed(), func(r report.Run) float64 { return r.Due().LatencyFromIntended.Mean })
+}
+
+// LeftOut returns how many runs the figures leave out.
+func (c Cell) LeftOut() int { return len(c.All) - len(c.Runs) }
+
+// Fixed reports whether the setting has a batch size.
+func (c Cell) Fixed() bool { return c.Mode == "fixed" }
+
+// Beside returns what a fixed setting's name says beside its size: "4 in flight, 0s";
+// empty if nothing else varies.
+func (c Cell) Beside() string {
+	if !c.Fixed() {
+		return ""
+	}
+	return beside(c.Setting)
+}
+
+func beside(setting string) string {
+	_, rest, _ := strings.Cut(setting, ", ")
+	return rest
+}
+
+func (p Phase) find(setting string) (Cell, bool) {
+	i := slices.IndexFunc(p.Cells, func(c Cell) bool { return c.Setting == setting && c.Ranked })
+	if i < 0 {
+		return Cell{}, false
+	}
+	return p.Cells[i], true
+}
+
+// sized lists the ranked cells that have a batch size, smallest first.
+func (p Phase) sized() []Cell {
+	sized := only(p.Cells, func(c Cell) bool { return c.Fixed() && c.Ranked })
+	slices.SortStableFunc(sized, func(a, b Cell) int { return cmp.Compare(a.BatchSize, b.BatchSize) })
+	return sized
+}
+
+// Measured lists the cells that have figures, sizes first, as plots show them.
+func (p Phase) Measured() []Cell {
+	cells := only(p.Cells, func(c Cell) bool { return len(c.Runs) > 0 })
+	slices.SortStableFunc(cells, byPlace)
+	return cells
+}
+
+// only returns the elements that keep wants.
+func only[T any](all []T, keep func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(all), func(one T) bool { return !keep(one) })
+}
+
+func each(runs []report.Run, f func(report.Run) float64) []float64 {
+	out := make([]float64, len(runs))
+	for i, r := range runs {
+		out[i] = f(r)
+	}
+	return out
+}

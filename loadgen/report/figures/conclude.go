@@ -1,0 +1,239 @@
+package figures
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
+)
+
+// Choice says what kind of recommendation a phase carries.
+type Choice string
+
+// The choices among batch sizes, of a closed loop; and those of an open loop.
+const (
+	NoSize   Choice = "no size"   // none has a figure that compares
+	OneSize  Choice = "one size"  // Take; there is nothing to choose from
+	Unsure   Choice = "unsure"    // Take has the highest figure, of too few repeats
+	InFront  Choice = "in front"  // Equal can't be told apart; Take ranks highest among all settings
+	Smallest Choice = "smallest"  // Equal can't be told apart; Take is the smallest
+	Winner   Choice = "winner"    // Take is told apart from Next
+	NoFigure Choice = "no figure" // open loop: no setting has figures that compare
+	Soonest  Choice = "soonest"   // open loop: Take answers soonest
+)
+
+// Recommendation is what to take in one phase, as far as the figures carry it.
+type Recommendation struct {
+	Choice  Choice
+	Take    Cell
+	Next    *Cell  // the next best
+	Equal   []Cell // those that can't be told apart from Take
+	Cheaper *Cell  // a smaller size that gives up little against a Winner
+
+	Worth *Against // Take against single calls without batching
+	Why   Worth    // what Worth comes to
+
+	// Of a sweep that varies more than the size.
+	Of   int     // combinations measured; 0: only the size varies
+	Top  Cell    // of the highest figure
+	Like []Cell  // not told apart from Top, smallest size first
+	Sure Verdict // Differ: Top is told apart from all others
+	Side string  // beside which Take is chosen
+
+	// Of an open loop, in seconds from when a request was due.
+	Mean, P99, NextMean float64
+	ToldFromNext        Verdict
+}
+
+// Worth says whether batching is worth it.
+type Worth string
+
+// What batching is worth against single calls.
+const (
+	Unknown Worth = "unknown" // too few repeats
+	NoGain  Worth = "no gain" // not told apart
+	Nothing Worth = "nothing" // told apart by too little to matter
+	Costs   Worth = "costs"   // single calls are faster
+	Gains   Worth = "gains"
+)
+
+// Against is one cell set against another.
+type Against struct {
+	Base, Cell Cell
+	Told       Verdict
+}
+
+func against(base, c Cell) Against { return Against{base, c, compare(base, c)} }
+
+// Ratio returns the cell's throughput as a multiple of the base's; 0 without a base.
+func (a Against) Ratio() float64 {
+	if a.Base.Throughput <= 0 {
+		return 0
+	}
+	return a.Cell.Throughput / a.Base.Throughput
+}
+
+// recommend says what to take: in a closed loop by throughput; in an open one, where
+// throughput is what was offered, by latency.
+func (p Phase) recommend(cfg report.Config) Recommendation {
+	if cfg.Arrival != nil {
+		return p.recommendSoonest()
+	}
+	sides, sized := p.sides(), p.sized()
+	if len(sides) < 2 || len(sized) == 0 {
+		return p.choose()
+	}
+	r := sides[0].choose()
+	r.Of, r.Top, r.Side, r.Sure = len(sized), fastest(sized), sides[0].name, Alike
+	r.Like = only(sized, func(c Cell) bool { return c.Setting != r.Top.Setting && compare(r.Top, c) == Alike })
+	switch {
+	case slices.ContainsFunc(sized, tooFew):
+		r.Sure = TooFew
+	case len(r.Like) == 0:
+		r.Sure = Differ
+	}
+	return r
+}
+
+// maxLoss is the loss of throughput that is worth naming beside a winner.
+const maxLoss = 0.02
+
+// choose decides which batch size to take. It is the one place where sizes are chosen.
+func (p Phase) choose() Recommendation {
+	sized := p.sized()
+	switch len(sized) {
+	case 0:
+		return Recommendation{Choice: NoSize}
+	case 1:
+		return Recommendation{Choice: OneSize, Take: sized[0]}.against(p)
+	}
+	top := fastest(sized)
+	if slices.ContainsFunc(sized, tooFew) {
+		return Recommendation{Choice: Unsure, Take: top}.against(p)
+	}
+	equal := leaders(sized)
+	if front := inFront(equal); len(equal) > 1 && len(front) < len(equal) {
+		return Recommendation{Choice: InFront, Take: front[0], Equal: equal}.against(p)
+	}
+	if len(equal) > 1 {
+		return Recommendation{Choice: Smallest, Take: equal[0], Equal: equal}.against(p)
+	}
+	r := Recommendation{Choice: Winner, Take: top, Next: &rankCells(slices.Clone(sized))[1]}
+	nearly := func(c Cell) bool { return c.BatchSize < top.BatchSize && c.Throughput >= (1-maxLoss)*top.Throughput }
+	if i := slices.IndexFunc(sized, nearly); i >= 0 {
+		r.Cheaper = &sized[i]
+	}
+	return r.against(p)
+}
+
+// inFront keeps those of equal sizes that rank highest among all settings, or give up
+// little against them: a size that a faster mode leaves behind is no choice beside one
+// that it does not.
+func inFront(equal []Cell) []Cell {
+	best := slices.MinFunc(equal, func(a, b Cell) int { return cmp.Compare(a.Rank, b.Rank) })
+	return only(equal, func(c Cell) bool { return c.Rank == best.Rank || c.Throughput >= (1-maxLoss)*best.Throughput })
+}
+
+// minDifference is the least difference that anybody would act on, however surely it is
+// there.
+const minDifference = 0.005
+
+// against holds the recommended size against not batching at all.
+func (r Recommendation) against(p Phase) Recommendation {
+	single, ok := p.find("unbatched")
+	if !ok {
+		return r
+	}
+	worth := against(single, r.Take)
+	r.Worth, r.Why = &worth, Gains
+	switch {
+	case worth.Told == TooFew:
+		r.Why = Unknown
+	case worth.Told == Alike:
+		r.Why = NoGain
+	case math.Abs(r.Take.Throughput/single.Throughput-1) < minDifference:
+		r.Why = Nothing
+	case single.Throughput > r.Take.Throughput:
+		r.Why = Costs
+	}
+	return r
+}
+
+func (p Phase) recommendSoonest() Recommendation {
+	cells := p.soonest()
+	if len(cells) == 0 {
+		return Recommendation{Choice: NoFigure}
+	}
+	take := cells[0]
+	p99 := func(r report.Run) float64 { return r.Due().LatencyFromIntended.P99 }
+	r := Recommendation{Choice: Soonest, Take: take, Mean: stats.Median(take.due()), P99: stats.Median(each(take.timed(), p99))}
+	if len(cells) > 1 {
+		r.Next, r.NextMean = &cells[1], stats.Median(cells[1].due())
+		r.ToldFromNext = toVerdict(stats.DifferenceByChance(take.due(), r.Next.due()))
+	}
+	return r
+}
+
+// soonest lists the cells that compare, that of the lowest latency from when due first.
+func (p Phase) soonest() []Cell {
+	cells := only(p.Cells, func(c Cell) bool { return c.Ranked && len(c.due()) > 0 })
+	slices.SortStableFunc(cells, func(a, b Cell) int { return cmp.Compare(stats.Median(a.due()), stats.Median(b.due())) })
+	return cells
+}
+
+// A sweep may vary more than the batch size: batches in flight, waiting, order. A
+// setting's name then says so after its size ("16, 4 in flight, 0s"). Sizes compare only
+// with sizes that have the rest of the name in common.
+
+// side is the part of a phase whose sizes compare. The side of the fastest one also
+// holds the settings without a size.
+type side struct {
+	name string // what they have in common: 4 in flight, 0s
+	Phase
+}
+
+// sides lists the sides of a phase, the fastest first; one if only the size varies.
+func (p Phase) sides() (all []side) {
+	for _, c := range p.Cells { // by rank
+		if !c.Fixed() {
+			continue
+		}
+		i := slices.IndexFunc(all, func(s side) bool { return s.name == c.Beside() })
+		if i < 0 {
+			i = len(all)
+			all = append(all, side{c.Beside(), Phase{Name: p.Name}})
+		}
+		all[i].Cells = append(all[i].Cells, c)
+	}
+	if len(all) > 0 {
+		all[0].Cells = only(p.Cells, func(c Cell) bool { return !c.Fixed() || c.Beside() == all[0].name })
+	}
+	return all
+}
+
+// Improvement sets the settings of a phase against batch size 1.
+type Improvement struct {
+	Base  bool // batch size 1 has a figure over all prompts
+	Sides bool // each size is set against size 1 with the rest the same
+	Rows  []Against
+}
+
+// improvement sets each size against size 1 with the rest the same, and settings without
+// a size against the fastest size 1, in the order of the ranking.
+func (p Phase) improvement() Improvement {
+	ones := only(p.sized(), func(c Cell) bool { return c.BatchSize == 1 })
+	all := Improvement{Base: len(ones) > 0, Sides: len(p.sides()) > 1}
+	for _, c := range p.Cells {
+		i := slices.IndexFunc(ones, func(one Cell) bool { return one.Beside() == c.Beside() })
+		switch {
+		case !all.Base || !c.Ranked:
+		case !c.Fixed():
+			all.Rows = append(all.Rows, against(fastest(ones), c))
+		case c.BatchSize != 1 && i >= 0:
+			all.Rows = append(all.Rows, against(ones[i], c))
+		}
+	}
+	return all
+}

@@ -1,0 +1,213 @@
+// Package figures derives from a report what its readers see: tables, ranks, decisions
+// and notes, as numbers and names. It knows no language and no layout.
+//
+// A Figures value is made once, by Of, and every format reads it: package render writes
+// it as text, Markdown and HTML. Read it in this order: figures.go (the value), cell.go
+// (repeats to figures), rank.go (which settings differ and which lead), conclude.go and
+// findings.go (what follows), notes.go (what limits it), digest.go (single requests).
+package figures
+
+import (
+	"cmp"
+	"slices"
+
+	"paceline/loadgen/plausibility"
+	"paceline/loadgen/report"
+)
+
+// Figures is a settled report and all that follows from it.
+type Figures struct {
+	report.Report
+
+	WallSeconds, ClockSeconds float64 // of all runs together; ClockSeconds is real time
+	MeanBytes                 int64   // of a prompt
+
+	Phases     []Phase
+	Missing    []Missing  // planned settings without a figure that compares
+	Pairs      []WarmPair // settings that have both a cold and a warm figure
+	Warmth     *Warmth
+	Details    []Detail
+	Arrivals   []report.Run    // of an open loop, the soonest setting first
+	Generators []report.Run    // runs that say what they cost loadgen's own process
+	Slow       []TracedRequest // slowest of the sampled requests
+	Failed     []TracedRequest // failed ones of the sampled requests
+	Unseen     int             // requests that failed without a trace
+	Judged     []Judged        // by the limits of the device
+	Impossible []Judged        // those of them that can't be true
+	Notes      Notes
+
+	Digest
+	Spectra []Spectrum
+}
+
+// TracedRequest is a sampled request and its run.
+type TracedRequest struct {
+	report.Trace
+	Run report.Run
+}
+
+// Judged is a verdict on a setting's fastest run.
+type Judged struct {
+	Phase, Setting string
+	plausibility.Verdict
+}
+
+// Missing names planned settings that a phase has no comparable figure of.
+type Missing struct {
+	Phase    string
+	Settings []string
+}
+
+// WarmPair is one setting with the cache cold and warm.
+type WarmPair struct{ Cold, Warm Cell }
+
+// Ratio returns the warm throughput as a multiple of the cold one; 0 without one.
+func (p WarmPair) Ratio() float64 { return Against{Base: p.Cold, Cell: p.Warm}.Ratio() }
+
+// Detail is the block of one setting.
+type Detail struct {
+	Setting string
+	Cells   []Cell // one per phase
+	Runs    []report.Run
+}
+
+// Of derives the figures. With an empty digest, nothing is said about single requests.
+func Of(r report.Report, d Digest) Figures {
+	f := Figures{Report: r.Settled(), Digest: d}
+	f.Phases = phases(f.Report)
+	for _, run := range f.Runs {
+		f.WallSeconds += run.WallSeconds
+		f.ClockSeconds += run.WallClockSeconds
+		if run.ProcessCPUSeconds != nil || run.SchedulerWait != nil {
+			f.Generators = append(f.Generators, run)
+		}
+	}
+	if n := cmp.Or(f.Source.Requests, f.Source.Count); n > 0 {
+		f.MeanBytes = f.Source.PromptBytesTotal / int64(n)
+	}
+	f.Missing = f.missing()
+	f.coldAndWarm()
+	f.details()
+	f.traces()
+	f.judge()
+	f.Notes = f.notes()
+	f.Digest = f.Digest.shown(f.Phases)
+	f.Spectra = spectra(f.Report)
+	return f
+}
+
+// missing names the planned settings without a comparable figure.
+func (f Figures) missing() (all []Missing) {
+	for _, name := range []string{"cold", "warm"} {
+		if len(f.Config.Phases) > 0 && !slices.Contains(f.Config.Phases, name) {
+			continue
+		}
+		i := slices.IndexFunc(f.Phases, func(p Phase) bool { return p.Name == name })
+		m := Missing{name, only(f.Config.Settings, func(s string) bool {
+			return i < 0 || !slices.ContainsFunc(f.Phases[i].Cells, func(c Cell) bool { return c.Ranked && c.Setting == s })
+		})}
+		if len(m.Settings) > 0 {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// Warmth compares the warm cache with the cold one, at the batch size that was fastest
+// when cold.
+type Warmth struct {
+	WarmPair
+	Evicted  bool  // what one run computes is more than the KV cache holds
+	Distinct int64 // tokens that one run computes
+}
+
+// minWarm is the cached share from which on a run is called fully warm: all but one
+// token of each prompt can come from the cache.
+const minWarm = 0.9
+
+// NotWarm reports whether the warm run had to compute much.
+func (w Warmth) NotWarm() bool { return w.Warm.CachedShare < minWarm }
+
+func (f *Figures) coldAndWarm() {
+	if len(f.Phases) < 2 {
+		return
+	}
+	for _, setting := range report.Settings(f.Runs) {
+		c, cold := f.Phases[0].find(setting)
+		w, warm := f.Phases[1].find(setting)
+		if cold && warm {
+			f.Pairs = append(f.Pairs, WarmPair{c, w})
+		}
+	}
+	sized := f.Phases[0].sized()
+	if len(sized) == 0 {
+		return
+	}
+	c := fastest(sized)
+	if w, ok := f.Phases[1].find(c.Setting); ok {
+		distinct := c.Median(func(run report.Run) float64 { return float64(run.PromptTokens - run.CachedTokens) })
+		kv := float64(f.Server.KVCacheTokens)
+		f.Warmth = &Warmth{WarmPair{c, w}, kv > 0 && distinct > kv, int64(distinct)}
+	}
+}
+
+// details groups cells and runs by setting, and lists the runs of an open loop.
+func (f *Figures) details() {
+	for _, setting := range report.Settings(f.Runs) {
+		d := Detail{Setting: setting}
+		for _, p := range f.Phases {
+			for _, c := range p.Cells {
+				if c.Setting == setting {
+					d.Cells, d.Runs = append(d.Cells, c), append(d.Runs, c.All...)
+				}
+			}
+		}
+		f.Details = append(f.Details, d)
+	}
+	if f.Config.Arrival == nil {
+		return
+	}
+	for _, p := range f.Phases {
+		others := only(p.Cells, func(c Cell) bool { return !c.Ranked || len(c.due()) == 0 })
+		for _, c := range append(p.soonest(), others...) {
+			f.Arrivals = append(f.Arrivals, only(c.All, func(run report.Run) bool { return run.Arrivals != nil })...)
+		}
+	}
+}
+
+// traces picks the slowest and the failed ones of all runs.
+func (f *Figures) traces() {
+	failed := func(t report.Trace) bool { return t.Cause != "" }
+	var all []TracedRequest
+	for _, run := range f.Runs {
+		for _, t := range run.Traces {
+			all = append(all, TracedRequest{t, run})
+		}
+		f.Unseen += max(0, run.Failed-len(only(run.Traces, failed)))
+	}
+	slices.SortStableFunc(all, func(a, b TracedRequest) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	f.Slow = only(all, func(t TracedRequest) bool { return !failed(t.Trace) })
+	f.Failed = only(all, func(t TracedRequest) bool { return failed(t.Trace) })
+	f.Slow, f.Failed = f.Slow[:min(len(f.Slow), report.MaxTraces)], f.Failed[:min(len(f.Failed), report.MaxTraces)]
+}
+
+// judge holds each cell's fastest run against the device.
+func (f *Figures) judge() {
+	if f.Limits == nil {
+		return
+	}
+	for _, p := range f.Phases {
+		for _, c := range p.Cells {
+			runs := only(c.All, func(run report.Run) bool { _, ok := run.Claim(); return ok })
+			if len(runs) == 0 {
+				continue
+			}
+			claim, _ := slices.MaxFunc(runs, func(a, b report.Run) int { return cmp.Compare(a.RequestThroughput, b.RequestThroughput) }).Claim()
+			j := Judged{p.Name, c.Setting, plausibility.Judge(f.Limits.Device, f.Limits.Model, claim)}
+			f.Judged = append(f.Judged, j)
+			if j.Kind == plausibility.Impossible {
+				f.Impossible = append(f.Impossible, j)
+			}
+		}
+	}
+}

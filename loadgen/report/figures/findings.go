@@ -1,0 +1,196 @@
+package figures
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
+)
+
+// Findings follow from the figures of one phase; a nil or empty field finds nothing. If
+// more than the size varies there are several, each of the settings of one side.
+type Findings struct {
+	Side       string // what the settings have in common beside the size
+	Course     *Course
+	Saturation *Saturation
+	Knee       *Knee
+	Others     []Against // the best size against auto, unbatched and direct, which are the bases
+	Proxy      *Against  // single calls through the proxy against those without it
+	Busy       *Busy
+	NotFull    []NotFull
+}
+
+// Empty reports whether nothing was found.
+func (f Findings) Empty() bool {
+	return f.Course == nil && len(f.Others) == 0 && f.Proxy == nil && f.Busy == nil && len(f.NotFull) == 0
+}
+
+// Course is how throughput follows the size.
+type Course struct {
+	Whole           Against   // the smallest size and the largest
+	Steps           []Against // from size to size
+	Unsure          bool      // there are not enough repeats for some step
+	Ups, Downs      int       // steps that rise, and that fall
+	Highest, Lowest Cell
+}
+
+// Saturation is the size from which on larger ones add little.
+type Saturation struct {
+	At   *Cell   // nil: none in sight
+	Few  bool    // some figures are of few repeats
+	Last Against // the last step
+}
+
+// Flat is the gain in throughput that counts as no more gain.
+const Flat = 0.05
+
+// Knee is where throughput bends against the batch size.
+type Knee struct {
+	stats.Bend
+	Size, Lowest, Highest int // batch sizes of Bend's At, Low and High
+}
+
+// Busy is the share of time in which the server computed, at one size.
+type Busy struct {
+	Size  int
+	Share float64 // by the server's own clock, from 0 to 1
+}
+
+// Most reports whether computing is the limit; Little, that most time went elsewhere.
+func (b Busy) Most() bool   { return b.Share >= 0.9 }
+func (b Busy) Little() bool { return b.Share < 0.5 }
+
+// NotFull explains batches that held fewer than the set size.
+type NotFull struct {
+	Size        int
+	Held        float64 // requests in a batch, on average
+	Callers     int     // of the closed loop
+	FewCallers  bool    // fewer callers than one batch holds
+	MaxInFlight int
+	LeftForNext bool     // full batches in flight leave too few callers for the next
+	Left        int      // that many
+	Early       []Reason // other than a full batch
+}
+
+// Reason is why a share of the batches were released.
+type Reason struct {
+	Name        string
+	Share       float64
+	WaitSeconds float64 // as set
+}
+
+func (p Phase) findings(cfg report.Config) (f Findings) {
+	sized := p.sized()
+	for _, c := range sized {
+		if n, ok := notFull(c, cfg); ok {
+			f.NotFull = append(f.NotFull, n)
+		}
+	}
+	if cfg.Arrival != nil { // the throughput of an open loop is what was offered
+		return f
+	}
+	if len(sized) >= 2 {
+		f.Course, f.Saturation, f.Knee = course(sized), saturation(sized), knee(sized)
+	}
+	if len(sized) > 0 {
+		best := fastest(sized)
+		for _, setting := range []string{"auto", "unbatched", "direct"} {
+			if other, ok := p.find(setting); ok {
+				f.Others = append(f.Others, against(other, best))
+			}
+		}
+		f.Busy = busy(best)
+	}
+	direct, ok := p.find("direct")
+	unbatched, both := p.find("unbatched")
+	if ok && both {
+		a := against(direct, unbatched)
+		f.Proxy = &a
+	}
+	return f
+}
+
+func course(sized []Cell) *Course {
+	byRate := func(a, b Cell) int { return cmp.Compare(a.Throughput, b.Throughput) }
+	c := &Course{Whole: against(sized[0], sized[len(sized)-1]), Highest: slices.MaxFunc(sized, byRate), Lowest: slices.MinFunc(sized, byRate)}
+	for i := 1; i < len(sized); i++ {
+		step := against(sized[i-1], sized[i])
+		c.Steps, c.Unsure = append(c.Steps, step), c.Unsure || step.Told == TooFew
+		switch byRate(sized[i], sized[i-1]) {
+		case 1:
+			c.Ups++
+		case -1:
+			c.Downs++
+		}
+	}
+	return c
+}
+
+func saturation(sized []Cell) *Saturation {
+	n := len(sized)
+	s := &Saturation{Few: slices.ContainsFunc(sized, tooFew), Last: against(sized[n-2], sized[n-1])}
+	if i := slices.IndexFunc(sized, func(c Cell) bool { return c.Throughput*(1+Flat) >= fastest(sized).Throughput }); i < n-1 {
+		s.At = &sized[i]
+	}
+	return s
+}
+
+// knee looks for the bend on a logarithmic axis, because sizes are doublings. It says
+// nothing of too few sizes to bend.
+func knee(sized []Cell) *Knee {
+	if len(sized) < stats.MinSizesForKnee {
+		return nil
+	}
+	x, values := make([]float64, len(sized)), make([][]float64, len(sized))
+	for i, c := range sized {
+		x[i], values[i] = math.Log2(float64(c.BatchSize)), c.throughputs()
+	}
+	b := stats.FindKnee(x, values)
+	return &Knee{b, sized[b.At].BatchSize, sized[b.Low].BatchSize, sized[b.High].BatchSize}
+}
+
+// busy returns the median share; nil if the server does not tell.
+func busy(c Cell) *Busy {
+	tells := only(c.Runs, func(r report.Run) bool {
+		return r.ServerBusySeconds != nil && *r.ServerBusySeconds >= 0 && r.WallSeconds > 0
+	})
+	if len(tells) == 0 {
+		return nil
+	}
+	return &Busy{c.BatchSize, stats.Median(each(tells, func(r report.Run) float64 { return *r.ServerBusySeconds / r.WallSeconds }))}
+}
+
+// minFilled is the share of the set size below which a finding says why.
+const minFilled = 0.9
+
+func notFull(c Cell, cfg report.Config) (n NotFull, ok bool) {
+	if c.Effective <= 0 || c.Effective >= minFilled*float64(c.BatchSize) {
+		return n, false
+	}
+	callers, inFlight, wait := cfg.Concurrency, cfg.MaxInFlight, cfg.MaxWaitSeconds
+	if run := c.All[0]; run.MaxInFlight > 0 && run.MaxWaitSeconds != nil { // they vary from setting to setting
+		inFlight, wait = run.MaxInFlight, *run.MaxWaitSeconds
+	}
+	left := callers - inFlight*c.BatchSize // with every in-flight place taken by a full batch
+	n = NotFull{
+		Size: c.BatchSize, Held: c.Effective, Callers: callers, FewCallers: callers > 0 && callers < c.BatchSize,
+		MaxInFlight: inFlight, LeftForNext: callers > 0 && left < c.BatchSize, Left: max(0, left),
+	}
+	counts := map[string]int{}
+	total := 0
+	for _, r := range c.Runs {
+		for reason, k := range r.ReleaseReasons {
+			counts[reason] += k
+			total += k
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		if reason != "full" && total > 0 {
+			n.Early = append(n.Early, Reason{reason, float64(counts[reason]) / float64(total), wait})
+		}
+	}
+	return n, true
+}

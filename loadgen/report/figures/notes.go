@@ -1,0 +1,138 @@
+package figures
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
+)
+
+// Notes are what a reader of the figures must know about the data. Notes that always
+// hold, or follow from one field of the report, stand in the templates alone.
+type Notes struct {
+	Direct    bool // direct sends texts where the proxy sends token ids
+	Sequences bool // the server tells its #new-seq
+	WarmOnly  bool // only warm runs were asked for
+	FewRepeats,
+	Rounds bool // too few repeats to tell; or enough to compare within rounds
+	KeptRuns int     // measured before the sweep was last resumed
+	Early    []Early // settings whose repeats ended before the last
+
+	Failures     []Failure
+	Unsent       int    // prompts, because the sweep was cut short
+	Incomparable []Cell // cells with runs that are left out
+
+	ColdTold bool         // there are cold runs whose cached share can be checked
+	Shared   float64      // share of the prompts' bytes that repeat the start of another
+	NotCold  []report.Run // cold runs with more cached than prompts share
+	Busy     []report.Run // loadgen used nearly all CPUs
+	Strange  []report.Run // the server computed other tokens than the answers account for
+
+	WarmUp, Late, LateByItself, Due, Dropped int          // requests of all runs of an open loop
+	Slow                                     []report.Run // loadgen itself was slow
+}
+
+// Early is a setting whose repeats ended early.
+type Early struct {
+	Setting string
+	Repeats int
+}
+
+// Failure counts requests that failed by one cause.
+type Failure struct {
+	Cause string
+	Count int
+}
+
+const (
+	// cacheMargin is how far the cached share of tokens may be from the shared share of
+	// bytes: a start of the prompts has another number of bytes per token than the rest.
+	cacheMargin = 0.05
+	// Saturated is the share of all CPUs, in loadgen's own process, from which on it may
+	// wait for itself and not for the server.
+	Saturated = 0.9
+	// accountMargin is how far the server's count of computed tokens may be from that of
+	// the answers.
+	accountMargin = 0.02
+	// slowShare is the share of requests sent late by loadgen's own doing that is more
+	// than chance.
+	slowShare = 0.01
+	// SlowWait is the share of the median latency, spent waiting for a processor, from
+	// which on a good part of a latency may be loadgen's.
+	SlowWait = 0.1
+)
+
+func (f Figures) notes() Notes {
+	some := func(of func(report.Run) bool) bool { return slices.ContainsFunc(f.Runs, of) }
+	n := Notes{
+		Direct:    strings.HasPrefix(f.Server.TextsSent, "as token ids") && some(func(r report.Run) bool { return r.Setting == "direct" }),
+		Sequences: some(func(r report.Run) bool { return r.ServerSequences != nil }),
+		WarmOnly:  slices.Equal(f.Config.Phases, []string{"warm"}),
+		Shared:    report.Share(f.Source.SharedBytes, f.Source.PromptBytesTotal),
+	}
+	failures, last := map[string]int{}, map[string]int{} // by cause; the last repeat by setting
+	for _, run := range f.Runs {
+		last[run.Setting] = max(last[run.Setting], run.Repeat)
+		if len(f.Resumed) > 0 && run.StartedAt.Before(f.Resumed[len(f.Resumed)-1]) {
+			n.KeptRuns++
+		}
+		for cause, k := range run.Errors {
+			failures[cause] += k
+		}
+		n.Unsent += max(0, run.Total-run.Completed-run.Failed-run.Dropped())
+		n.check(run, f.Report)
+	}
+	for _, setting := range f.Config.Settings {
+		if k := last[setting]; k > 0 && k < f.Config.Repeats && !f.Partial {
+			n.Early = append(n.Early, Early{setting, k})
+		}
+	}
+	for _, cause := range slices.Sorted(maps.Keys(failures)) {
+		n.Failures = append(n.Failures, Failure{cause, failures[cause]})
+	}
+	for _, p := range f.Phases {
+		for _, c := range p.Cells {
+			n.FewRepeats = n.FewRepeats || c.Ranked && tooFew(c)
+			n.Rounds = n.Rounds || len(c.Runs) >= stats.MinPairs
+			if !c.Ranked || len(c.Runs) < len(c.All) {
+				n.Incomparable = append(n.Incomparable, c)
+			}
+		}
+	}
+	return n
+}
+
+// check adds what one run makes known.
+func (n *Notes) check(run report.Run, r report.Report) {
+	if r.Source.SharedBytes > 0 && r.Source.PromptBytesTotal > 0 && run.Phase == "cold" && run.PromptTokens != 0 {
+		n.ColdTold = true
+		if run.CachedShare() > n.Shared+cacheMargin {
+			n.NotCold = append(n.NotCold, run)
+		}
+	}
+	cpus := float64(r.Environment.CPUs * max(1, r.Merged))
+	if cpu := run.ProcessCPUSeconds; cpu != nil && cpus > 0 && *cpu > Saturated*run.WallClockSeconds*cpus {
+		n.Busy = append(n.Busy, run)
+	}
+	if run.ServerUncachedTokens != nil && run.PromptTokens != 0 {
+		off := *run.ServerUncachedTokens - (run.PromptTokens - run.CachedTokens)
+		if float64(max(off, -off)) > accountMargin*float64(run.PromptTokens) {
+			n.Strange = append(n.Strange, run)
+		}
+	}
+	if a := run.Arrivals; a != nil {
+		n.WarmUp, n.Dropped, n.Due = n.WarmUp+a.WarmUp, n.Dropped+a.Dropped, n.Due+a.SendDelay.Count
+		n.Late, n.LateByItself = n.Late+a.Late, n.LateByItself+a.LateByItself
+		if float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) || slowScheduler(run, r.Speed()) {
+			n.Slow = append(n.Slow, run)
+		}
+	}
+}
+
+// slowScheduler reports whether loadgen's goroutines waited so long for a processor that
+// its latencies show it. speed is simulated seconds per real one.
+func slowScheduler(r report.Run, speed float64) bool {
+	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
+}

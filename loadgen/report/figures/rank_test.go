@@ -1,0 +1,219 @@
+package figures
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
+)
+
+// ended makes a run of 500 prompts, of which so many were answered and the rest failed or
+// was never sent.
+func ended(setting string, repeat int, wall float64, completed, unsent int) report.Run {
+	r := report.Run{
+		Setting: setting, Mode: setting, Phase: "cold", Repeat: repeat, Total: 500, Completed: completed, Failed: 500 - completed - unsent,
+		Complete: completed == 500, WallSeconds: wall, RequestThroughput: float64(completed) / wall, PromptTokens: int64(completed) * 2905,
+		Latency: stats.Summary{Count: completed, P99: 77 * wall / 500},
+	}
+	if size, err := strconv.Atoi(setting); err == nil {
+		r.Mode, r.BatchSize = "fixed", size
+	}
+	return r
+}
+
+// repeats makes a whole run for each time.
+func repeats(setting string, walls ...float64) (runs []report.Run) {
+	for i, wall := range walls {
+		runs = append(runs, ended(setting, i+1, wall, 500, 0))
+	}
+	return runs
+}
+
+func of(groups ...[]report.Run) (r report.Report) {
+	for _, g := range groups {
+		r.Runs = append(r.Runs, g...)
+	}
+	return r
+}
+
+func cold(groups ...[]report.Run) Phase { return phases(of(groups...))[0] }
+
+func ranks(cells []Cell) (text string) {
+	for _, c := range cells {
+		text += fmt.Sprintf("%s:%d ", c.Setting, c.Rank)
+	}
+	return text
+}
+
+func TestSettingsThatCannotBeToldApartShareARank(t *testing.T) {
+	p := cold(
+		repeats("1", 20, 20.1, 20.2),
+		repeats("8", 10, 10.2, 10.4),
+		repeats("16", 10.1, 10.3, 9.9),
+	)
+	if got := ranks(p.Cells); got != "16:1 8:1 1:3 " {
+		t.Errorf("ranks %s", got)
+	}
+	if p.Cells[1].Told != Alike || p.Cells[2].Told != Differ || p.Cells[0].Told != "" {
+		t.Error("neighbours are told apart, or not, against the repeats")
+	}
+}
+
+func TestAMachineThatGetsSlowerHidesNoDifferenceOfARound(t *testing.T) {
+	p := cold(
+		repeats("1", 11, 12.1, 14.3, 17.6, 22),
+		repeats("8", 10, 11, 13, 16, 20), // faster by a tenth each time
+	)
+	if got := ranks(p.Cells); got != "8:1 1:2 " {
+		t.Errorf("ranks %s", got)
+	}
+	if v := compareSweeps(p.Cells[0], p.Cells[1]); v != Alike {
+		t.Errorf("in two sweeps, without rounds in common: %v", v)
+	}
+}
+
+// The fastest has varied so much that it is told apart from none: 2 is still faster than
+// 1 in every round.
+func TestASizeThatIsToldToBeSlowerIsNoLeader(t *testing.T) {
+	p := cold(
+		repeats("1", 11, 12.1, 14.3, 17.6, 22),
+		repeats("2", 10, 11, 13, 16, 20),
+		repeats("8", 9, 10, 12, 30, 35),
+	)
+	var sizes []int
+	for _, c := range leaders(p.sized()) {
+		sizes = append(sizes, c.BatchSize)
+	}
+	if !slices.Equal(sizes, []int{2, 8}) {
+		t.Errorf("leaders %v of ranks %s", sizes, ranks(p.Cells))
+	}
+}
+
+func TestSmallStepsDoNotChainIntoOneRank(t *testing.T) {
+	p := cold(
+		repeats("4", 10.0, 10.3, 10.6),
+		repeats("2", 10.5, 10.8, 11.1), // overlaps both
+		repeats("1", 11.0, 11.3, 11.6),
+	)
+	if got := ranks(p.Cells); got != "4:1 2:1 1:3 " {
+		t.Errorf("ranks %s", got)
+	}
+	if got := p.Cells[2].Told; got != Alike {
+		t.Errorf("size 1 is told from 2: %s", got)
+	}
+}
+
+func TestWithOneRepeatRanksOnlyFollowTheFigures(t *testing.T) {
+	p := cold(repeats("1", 20), repeats("2", 10), repeats("4", 10))
+	if got := ranks(p.Cells); got != "2:1 4:1 1:3 " {
+		t.Errorf("ranks %s: equal figures share one", got)
+	}
+	if got := p.Cells[2].Told; got != TooFew {
+		t.Error(got)
+	}
+}
+
+func TestRunsThatWereCutShortAreLeftOutWhereCompleteOnesExist(t *testing.T) {
+	p := cold(
+		repeats("4", 10, 10, 10),
+		[]report.Run{ended("4", 4, 0.1, 60, 440)},
+	)
+	c := p.Cells[0]
+	if c.Throughput != 50 || len(c.Runs) != 3 || c.Completed != 1560 || c.Total != 2000 || !c.Marked {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestARunWithFarFewerAnswersIsNotRanked(t *testing.T) {
+	p := cold(
+		repeats("4", 10),
+		[]report.Run{ended("8", 1, 1, 300, 0)}, // 200 failed at once
+	)
+	if got := ranks(p.Cells); got != "4:1 8:0 " {
+		t.Errorf("ranks %s", got)
+	}
+}
+
+func TestAPromptThatAlwaysFailsKeepsNoSettingFromTheRanking(t *testing.T) {
+	p := cold(
+		[]report.Run{ended("4", 1, 10, 499, 0)},
+		[]report.Run{ended("8", 1, 9, 499, 0)},
+	)
+	if got := ranks(p.Cells); got != "8:1 4:2 " {
+		t.Errorf("ranks %s", got)
+	}
+	if !p.Cells[0].Marked {
+		t.Error("figures of fewer than all prompts are not marked")
+	}
+}
+
+func TestSecondsPerItemAreWallTimePerAnswer(t *testing.T) {
+	p := cold([]report.Run{ended("4", 1, 10, 400, 0)})
+	if got := p.Cells[0].PerItem; got != 0.025 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestRanksFollowThroughputAndForgetTheOrderOfRuns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var runs []report.Run
+		for _, setting := range []string{"1", "2", "4", "unbatched"} {
+			walls := rapid.SliceOfN(rapid.Float64Range(1, 100), 1, 4).Draw(t, setting)
+			runs = append(runs, repeats(setting, walls...)...)
+		}
+		cells := cold(runs).Cells
+		for i, c := range cells {
+			switch {
+			case i == 0 && c.Rank != 1:
+				t.Fatalf("the first has rank %d", c.Rank)
+			case i > 0 && (c.Throughput > cells[i-1].Throughput || c.Rank < cells[i-1].Rank || c.Rank > i+1):
+				t.Fatalf("ranks %s", ranks(cells))
+			}
+		}
+		shuffled := rapid.Permutation(runs).Draw(t, "shuffled")
+		if again := cold(shuffled).Cells; ranks(again) != ranks(cells) || !slices.EqualFunc(again, cells, func(a, b Cell) bool { return a.Throughput == b.Throughput }) {
+			t.Fatalf("in another order: %s and %s", ranks(again), ranks(cells))
+		}
+	})
+}
+
+// A warm-up in an open loop leaves each repeat another number of requests.
+func TestRepeatsOfDifferentNumbersOfRequestsCompare(t *testing.T) {
+	few, many := ended("8", 1, 10, 500, 0), ended("8", 2, 10, 500, 0)
+	few.Total, few.Completed = 80, 80
+	many.Total, many.Completed, many.Failed = 100, 99, 1
+	if cells := newCells([]report.Run{few, many}); len(cells) != 1 || len(cells[0].Runs) != 2 {
+		t.Errorf("%+v", cells)
+	}
+}
+
+func TestDroppedRequestsEndARunAndDoNotFailIt(t *testing.T) {
+	r := ended("8", 1, 10, 490, 10)
+	if comparesWith(r, 1) {
+		t.Error("a run that was cut short compares")
+	}
+	if r.Arrivals = (&report.Arrivals{Dropped: 10}); !comparesWith(r, 1) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestIfOnlyTheSizeVariesThereIsOneSide(t *testing.T) {
+	p := cold(repeats("1", 10), repeats("2", 11), repeats("auto", 9))
+	if sides := p.sides(); len(sides) != 1 || sides[0].name != "" || len(sides[0].Cells) != len(p.Cells) {
+		t.Errorf("%d sides", len(sides))
+	}
+}
+
+// A tenth of the median latency spent waiting for a processor is told; times of a
+// simulated clock count as that clock does.
+func TestASlowGeneratorIsToldFromASlowServer(t *testing.T) {
+	run := report.Run{Latency: stats.Summary{Count: 9, P50: 0.1}, SchedulerWait: &report.SchedulerWait{P99: 0.004}}
+	if slowScheduler(run, 1) || !slowScheduler(run, 3) {
+		t.Error("4 ms of 100 ms are 12 ms at three simulated seconds a real one")
+	}
+}

@@ -1,0 +1,63 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"paceline/loadgen/stats"
+)
+
+// Latencies are those of one setting with the cache in one state, over all its runs
+// that were not cut short.
+type Latencies struct {
+	Setting, Phase string
+	Histogram      *stats.Histogram
+}
+
+// Name is fit for a file: cold-16, warm-16,4_in_flight,0s.
+func (l Latencies) Name() string { return l.Phase + "-" + plainName(l.Setting) }
+
+// plainName writes a setting's name without blanks.
+func plainName(setting string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(setting, ", ", ","), " ", "_")
+}
+
+// Latencies joins the runs' histograms, in the order of tables. Settings whose runs have
+// none are left out.
+func (r Report) Latencies() (all []Latencies) {
+	for _, phase := range []string{"cold", "warm"} {
+		for _, setting := range Settings(r.Runs) {
+			var of []*stats.Histogram
+			for _, run := range r.Runs {
+				if run.Setting == setting && run.Phase == phase && !run.Interrupted && run.LatencyHistogram != nil && run.Completed > 0 {
+					of = append(of, run.LatencyHistogram)
+				}
+			}
+			if len(of) > 0 {
+				all = append(all, Latencies{setting, phase, stats.Merge(of...)})
+			}
+		}
+	}
+	return all
+}
+
+// WriteBenchmarks writes each complete run as a line of Go's benchmark format, for
+// benchstat to compare sweeps with: benchstat before/bench.txt after/bench.txt.
+func WriteBenchmarks(w io.Writer, r Report) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "goos: %s\ngoarch: %s\npkg: paceline/loadgen\n", r.Environment.OS, r.Environment.Arch)
+	for _, run := range r.Runs {
+		if !run.Complete {
+			continue
+		}
+		fmt.Fprintf(&b, "BenchmarkPrefill/setting=%s/cache=%s %d %.9g sec/op %.9g requests/s %.9g tokens/s",
+			plainName(run.Setting), run.Phase, run.Completed, run.WallSeconds/float64(run.Completed),
+			run.RequestThroughput, run.InputTokenThroughput)
+		fmt.Fprintf(&b, " %.9g p50-sec %.9g p99-sec %.9g cached/token\n", run.Latency.P50, run.Latency.P99, run.CachedShare())
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("bench.txt: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package render
+
+import (
+	"testing"
+
+	"paceline/loadgen/report"
+)
+
+func TestRecommendationFollowsFiguresAndSpread(t *testing.T) {
+	one := repeats("1", "cold", 0, 20, 20.1, 20.2)
+	cases := map[string]struct {
+		runs [][]report.Run
+		want string
+	}{
+		"of equal sizes the smallest": {
+			[][]report.Run{one, repeats("8", "cold", 0, 10, 10.2, 10.4), repeats("16", "cold", 0, 10.1, 10.3, 9.9)},
+			"batch sizes 8 and 16 can't be told apart (49.02 and 49.50 requests/s); take 8, the smallest",
+		},
+		"a real winner": {
+			[][]report.Run{one, repeats("8", "cold", 0, 10, 10.2, 10.4)},
+			"take batch size 8: 49.02 requests/s, and the repeats tell it apart from the next, 1 (24.88 requests/s).",
+		},
+		"a winner by very little": {
+			[][]report.Run{repeats("8", "cold", 0, 10.1, 10.11, 10.12), repeats("16", "cold", 0, 10.0, 10.01, 10.02)},
+			"Size 8 gives up only 1.0 %",
+		},
+		"too few repeats": {
+			[][]report.Run{repeats("1", "cold", 0, 20), repeats("8", "cold", 0, 10)},
+			"batch size 8 has the highest figure, 50.00 requests/s, but there are not enough repeats",
+		},
+		"one size only":       {[][]report.Run{one}, "only batch size 1 has a figure"},
+		"no size":             {[][]report.Run{repeats("unbatched", "cold", 0, 10, 10, 10)}, "nothing to recommend"},
+		"batching costs":      {[][]report.Run{one, repeats("unbatched", "cold", 0, 10, 10.1, 10.2)}, "here batching costs throughput"},
+		"batching is no gain": {[][]report.Run{one, repeats("unbatched", "cold", 0, 19.9, 20.15, 20.3)}, "batching brings no measurable throughput here"},
+		"batching gains":      {[][]report.Run{one, repeats("unbatched", "cold", 0, 40, 40.1, 40.2)}, "Against single calls (unbatched) it makes +99.5 %."},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := of(c.runs...)
+			contains(t, sectionOf(t, r, "recommendations"), c.want)
+		})
+	}
+}
+
+func TestAFasterModeDoesNotMakeTwoSizesAlike(t *testing.T) {
+	r := of(
+		repeats("unbatched", "cold", 0, 8, 10.05, 14), // so spread that both sizes share its rank
+		repeats("4", "cold", 0, 10.1, 10.2, 10.3),
+		repeats("8", "cold", 0, 10.4, 10.5, 10.6),
+	)
+	for _, c := range figuresOf(r).Phases[0].Cells {
+		if c.Rank != 1 {
+			t.Fatalf("%s has rank %d", c.Setting, c.Rank)
+		}
+	}
+	contains(t, sectionOf(t, r, "recommendations"), "take batch size 4", "tell it apart from the next, 8")
+}
+
+// Measured on a real server: sizes 2 to 16 overlap, and single calls are told
+// apart from 2 and 4 only.
+func TestASizeThatAFasterModeLeavesBehindIsNotRecommended(t *testing.T) {
+	r := of(
+		repeats("unbatched", "cold", 0, 22.87, 22.91, 23.07),
+		repeats("8", "cold", 0, 21.83, 24.17, 24.35),
+		repeats("4", "cold", 0, 23.1, 25.79, 27.5),
+	)
+	contains(t, sectionOf(t, r, "recommendations"), "batch sizes 4 and 8 can't be told apart among themselves", "take 8, the smallest of rank 1")
+}
+
+func TestASizeIsNotPassedOverForNextToNothing(t *testing.T) {
+	r := of(
+		repeats("unbatched", "cold", 0, 14.600, 14.601, 14.602),
+		repeats("16", "cold", 0, 14.600, 14.610, 14.630),
+		repeats("8", "cold", 0, 14.610, 14.611, 14.620),
+	)
+	contains(t, sectionOf(t, r, "recommendations"), "batch sizes 8 and 16 can't be told apart", "take 8, the smallest: it needs", "too small to matter")
+}
+
+func TestPartialConclusionNamesWhatIsMissing(t *testing.T) {
+	r := cutShort()
+	contains(t, sectionOf(t, r, "recommendations"), "cold: 32, unbatched, direct; warm: 16, 32, unbatched, direct")
+}
+
+func TestNothingMeasuredIsSaid(t *testing.T) {
+	r := of()
+	r.Partial = true
+	r.Config.Settings = []string{"1"}
+	contains(t, sectionOf(t, r, "recommendations"), "Nothing was measured", "cold: 1; warm: 1")
+}

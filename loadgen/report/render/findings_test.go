@@ -1,0 +1,72 @@
+package render
+
+import (
+	"testing"
+
+	"paceline/loadgen/report"
+)
+
+func TestRisingThroughputWithoutSaturationAsksForLargerSizes(t *testing.T) {
+	r := of(repeats("1", "cold", 0, 20, 20.1, 20.2), repeats("2", "cold", 0, 15, 15.1, 15.2), repeats("4", "cold", 0, 10, 10.1, 10.2))
+	contains(t, sectionOf(t, r, "findings"), "never falling", "No saturation in sight: 4", "+49.5 % against 2 (told apart)", "1→2 +33.1 %")
+}
+
+func TestSaturationNamesTheSmallestSizeThatIsEnough(t *testing.T) {
+	r := of(repeats("1", "cold", 0, 20), repeats("2", "cold", 0, 10.1), repeats("4", "cold", 0, 9.9), repeats("8", "cold", 0, 10))
+	contains(t, sectionOf(t, r, "findings"), "saturates at batch size 2", "so few repeats",
+		"not steadily: the highest figure is at 4, the lowest at 1", "not enough repeats to tell which steps are real")
+}
+
+func TestFallingThroughputIsSaidToFall(t *testing.T) {
+	r := of(repeats("1", "cold", 0, 10, 10.1, 10.2), repeats("2", "cold", 0, 20, 20.1, 20.2))
+	contains(t, sectionOf(t, r, "findings"), "never rising", "saturates at batch size 1", "The repeats tell them apart")
+}
+
+func TestBatchesThatWereNotFullAreExplained(t *testing.T) {
+	half := repeats("32", "cold", 0, 10, 10, 10)
+	for i := range half {
+		half[i].EffectiveBatchSize = 16
+		half[i].ReleaseReasons = map[string]int{"wait": 30, "full": 10}
+	}
+	cases := []struct {
+		cfg  report.Config
+		want string
+	}{
+		{report.Config{Concurrency: 20, MaxInFlight: 2}, "held 16.00 requests on average: only 20 callers send at once"},
+		{report.Config{Concurrency: 64, MaxInFlight: 2, MaxWaitSeconds: 0.005}, "75 % were released because its oldest request had waited 0.005 s; of 64 callers, 2 full batches in flight leave 0 to fill the next"},
+		{report.Config{Concurrency: 256, MaxInFlight: 2, MaxWaitSeconds: 0.005}, "had waited 0.005 s."},
+	}
+	for _, c := range cases {
+		r := of(half)
+		r.Config = c.cfg
+		contains(t, sectionOf(t, r, "findings"), c.want)
+	}
+	lacks(t, sectionOf(t, of(repeats("32", "cold", 0, 10)), "findings"), "held")
+}
+
+func TestTheServersOwnClockTellsWhatTheLimitIs(t *testing.T) {
+	runs := repeats("8", "cold", 0, 10)
+	for busy, want := range map[float64]string{9.8: "its computing is the limit", 4: "most of the time went elsewhere", 7: "70 % of the time, by its own clock."} {
+		runs[0].ServerBusySeconds = &busy
+		contains(t, sectionOf(t, of(runs), "findings"), want)
+	}
+	runs[0].ServerBusySeconds = nil
+	lacks(t, sectionOf(t, of(runs), "findings"), "SGLang computed")
+}
+
+func TestTheProxysCostIsToldFromSingleCallsWithAndWithoutIt(t *testing.T) {
+	r := of(repeats("unbatched", "cold", 0, 10.2, 10.3, 10.4), repeats("direct", "cold", 0, 10, 10, 10))
+	contains(t, sectionOf(t, r, "findings"), "The proxy itself: single calls through it make -2.9 %", "tell them apart")
+}
+
+func TestWarmRunsThatAreNotWarmAreExplainedByTheCacheOnlyIfItIsTooSmall(t *testing.T) {
+	r := of(repeats("8", "cold", 0.44, 10), repeats("8", "warm", 0.45, 10))
+	contains(t, sectionOf(t, r, "cold and warm"), "45.0 % of the prompt tokens come from the cache when warm, 44.0 % when cold", "KV cache holds 400,000")
+	r.Server.KVCacheTokens = 1_000_000
+	contains(t, sectionOf(t, r, "cold and warm"), "does not explain it")
+	lacks(t, sectionOf(t, r, "cold and warm"), "holds")
+
+	r = of(repeats("8", "cold", 0.44, 10), repeats("8", "warm", 0.99, 5))
+	contains(t, sectionOf(t, r, "cold and warm"), "(2.00×)")
+	lacks(t, sectionOf(t, r, "cold and warm"), "not fully warm")
+}

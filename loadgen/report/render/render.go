@@ -1,0 +1,140 @@
+// Package render writes figures for readers: on the terminal, as Markdown and as one
+// offline HTML page, in English and Chinese.
+//
+// The words stand in en.tmpl and zh.tmpl, a section of one name in each; layout.tmpl has
+// the order of the sections. To add a column to a table, add its head and its cell in
+// en.tmpl and zh.tmpl ("ranking" is the main table); a new figure is a field of
+// figures.Cell. The tests check that both languages fill every section alike.
+//
+// Read it in this order: render.go (what is written), words.go (what templates call),
+// blocks.go (text to blocks), html.go and plots.go (the page).
+package render
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+
+	"paceline/loadgen/plausibility"
+	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
+)
+
+//go:embed *.tmpl report.css zh.stored.txt
+var files embed.FS
+
+// Language is a language that reports are written in. The zero value is not usable.
+type Language struct {
+	Code, tag                             string // en; what HTML calls it
+	comma, and, semicolon, space, notTold string
+	part                                  string // between the parts of a setting's name
+	inFlight, batchSize, noFigure         string // formats
+	phases                                map[string]string
+	templates                             *template.Template
+}
+
+// The languages.
+var (
+	English = load(Language{
+		Code: "en", tag: "en", comma: ", ", and: " and ", semicolon: "; ", space: " ", notTold: "not told",
+		part: ", ", inFlight: "%s in flight", batchSize: "batch size %s", noFigure: "no figure",
+	})
+	Chinese = load(Language{
+		Code: "zh", tag: "zh-Hans", comma: "、", and: " 和 ", semicolon: "；", notTold: "未提供",
+		part: "，", inFlight: "在途 %s 批", batchSize: "批大小 %s", noFigure: "无数据",
+		phases: map[string]string{"cold": "冷缓存", "warm": "热缓存"},
+	})
+)
+
+func load(l Language) *Language {
+	l.templates = template.Must(template.New("").Funcs(l.funcs()).ParseFS(files, "layout.tmpl", l.Code+".tmpl"))
+	return &l
+}
+
+// Named finds a language by its code. An error says what was expected.
+func Named(code string) (*Language, error) {
+	for _, l := range []*Language{English, Chinese} {
+		if strings.EqualFold(code, l.Code) {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("must be en or zh, got %q", code)
+}
+
+// text executes a template.
+func (l *Language) text(name string, data any) (string, error) {
+	var b strings.Builder
+	err := l.templates.ExecuteTemplate(&b, name, data)
+	return b.String(), err
+}
+
+// line is text on one line. The templates that it executes are small, and tests execute
+// them all; an error stands in its place.
+func (l *Language) line(name string, data any) string {
+	text, err := l.text(name, data)
+	if err != nil {
+		return err.Error()
+	}
+	return oneLine(text)
+}
+
+// WriteMarkdown writes the report as report.md.
+func WriteMarkdown(w io.Writer, f figures.Figures, l *Language) error {
+	return write(w, "report.md", f, l, func(blocks []block) (string, error) { return markdown(blocks), nil })
+}
+
+// WriteTerminal writes a summary for the end of a sweep: a table for each phase and the
+// conclusion.
+func WriteTerminal(w io.Writer, f figures.Figures, l *Language) error {
+	return write(w, "terminal", f, l, func(blocks []block) (string, error) { return terminal(blocks), nil })
+}
+
+// WriteHTML writes the report as one page that needs nothing from elsewhere: no script,
+// no font, no picture.
+func WriteHTML(w io.Writer, f figures.Figures, l *Language) error {
+	return write(w, "report.html", f, l, func(blocks []block) (string, error) { return page(blocks, f, l) })
+}
+
+func write(w io.Writer, name string, f figures.Figures, l *Language, form func([]block) (string, error)) error {
+	text, err := l.text(name, f)
+	if err == nil {
+		text, err = form(parse(text, l.space))
+	}
+	if err == nil {
+		_, err = io.WriteString(w, text)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// Sum puts the arithmetic of a verdict into words.
+func Sum(v plausibility.Verdict, l *Language) string { return unescape(l.line("sum", v)) }
+
+// Load says when requests are sent.
+func Load(c report.Config, l *Language) string { return l.line("load", c) }
+
+// Made says where the report is.
+func Made(path string, l *Language) string { return l.line("made", path) }
+
+type comparison struct {
+	figures.Comparison
+	LoadBefore, LoadAfter string
+}
+
+// WriteComparison writes how the settings of one report stand beside the same of another,
+// in English. The error is of w, or says that no setting is in both.
+func WriteComparison(w io.Writer, c figures.Comparison) error {
+	if len(c.Pairs) == 0 {
+		return errors.New("no setting was measured in both reports")
+	}
+	text, err := English.text("comparison", comparison{c, Load(c.Before.Config, English), Load(c.After.Config, English)})
+	if err == nil {
+		_, err = io.WriteString(w, terminal(parse(text, " ")))
+	}
+	return err
+}

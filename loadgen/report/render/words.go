@@ -1,0 +1,210 @@
+package render
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"paceline/loadgen/number"
+	"paceline/loadgen/report"
+	"paceline/loadgen/report/figures"
+	"paceline/loadgen/stats"
+)
+
+// funcs are what the templates call. Numbers: sig3 and sig4 write that many significant
+// digits, plain writes what somebody typed. A text from outside goes through line, or
+// through cell where it may stand in a table.
+func (l *Language) funcs() template.FuncMap {
+	whole := func(share float64) func() string { return func() string { return fmt.Sprintf("%.0f", 100*share) } }
+	same := func(n int) func() int { return func() int { return n } }
+	return template.FuncMap{
+		"sig3": sig3, "sig4": sig4, "figure": figure, "plain": plain, "signed": signed, "share": share, "thousands": thousands, "count": count,
+		"whole":   func(v float64) string { return number.Thousands(int64(v)) },
+		"hundred": func(v float64) float64 { return 100 * v },
+		"two":     func(v float64) string { return known(v != 0, fmt.Sprintf("%.2f", v), "–") },
+		"time":    func(of stats.Summary, v float64) string { return known(of.Count > 0, sig3(v), "–") },
+		"utc":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"change":  l.change, "times": l.times,
+		"success": success, "perForward": perForward, "next": func(i int) int { return i + 1 },
+		"p99":      func(c figures.Cell) float64 { return c.Median(func(r report.Run) float64 { return r.Latency.P99 }) },
+		"lost":     func(c, of figures.Cell) string { return share(1 - c.Throughput/of.Throughput) },
+		"busyCPUs": func(r report.Run) float64 { return *r.ProcessCPUSeconds / r.WallClockSeconds },
+		"marked": func(p figures.Phase) bool {
+			return slices.ContainsFunc(p.Cells, func(c figures.Cell) bool { return c.Marked })
+		},
+		"found": func(p figures.Phase) bool {
+			return slices.ContainsFunc(p.Findings, func(f figures.Findings) bool { return !f.Empty() })
+		},
+		"varied": func(c report.Config) bool { return max(len(c.MaxInFlights), len(c.MaxWaitsSeconds), len(c.Orders)) > 1 },
+
+		"line": oneLine, "cell": cell, "capital": capital, "stored": l.fromEnglish,
+		"flags":   func(args []string) string { return cell(strings.ReplaceAll(strings.Join(args, " "), "`", "'")) },
+		"told":    func(s string) string { return cmp.Or(cell(s), l.notTold) },
+		"tokens":  func(n uint64) string { return known(n > 0, number.Thousands(n), l.notTold) },
+		"setting": l.setting, "settings": l.settings, "settingName": l.settingName, "phase": l.phase, "sep": l.sep,
+
+		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "flat": whole(figures.Flat),
+		"saturated": whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
+		"minRepeats": same(stats.MinToCompare), "minRounds": same(stats.MinPairs), "minForInterval": same(stats.MinForInterval),
+	}
+}
+
+// sig4 writes a throughput: four digits, so that neighbours in a ranking that differ
+// little still differ in the table.
+func sig4(v float64) string { return number.Significant(v, 4) }
+
+// sig3 writes a measured number of seconds.
+func sig3(v float64) string { return number.Significant(v, 3) }
+
+// plain writes a number as somebody set it: 5, 0.005.
+func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// figure writes three significant digits, without zeros at the end.
+func figure(v float64) string {
+	text := sig3(v)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
+}
+
+// signed writes a change of a throughput.
+func signed(v float64) string {
+	if v < 0 {
+		return "−" + sig3(-v)
+	}
+	return "+" + sig3(v)
+}
+
+// share writes a share of 0 to 1: 44.7 %.
+func share(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }
+
+// success writes a success rate, and never rounds a failure away.
+func success(completed, total int) string {
+	v := report.Share(int64(completed), int64(total))
+	if completed < total {
+		v = min(0.999, v)
+	}
+	return share(v)
+}
+
+// thousands groups the digits of any whole number, or of a pointer to one.
+func thousands(n any) string {
+	switch n := n.(type) {
+	case int:
+		return number.Thousands(n)
+	case int64:
+		return number.Thousands(n)
+	case *int64:
+		return number.Thousands(*n)
+	}
+	return fmt.Sprint(n)
+}
+
+func count(n any, one, many string) string {
+	text := thousands(n)
+	if text == "1" {
+		return "1 " + one
+	}
+	return text + " " + many
+}
+
+// change writes how far a cell is from its base, with its sign: +12.3 %.
+func (l *Language) change(a figures.Against) string {
+	if a.Base.Throughput <= 0 {
+		return l.noFigure
+	}
+	return strings.Replace(fmt.Sprintf("%+.1f %%", 100*(a.Ratio()-1)), "-0.0 %", "+0.0 %", 1)
+}
+
+// times writes a ratio: 1.08×.
+func (l *Language) times(ratio float64) string {
+	if ratio <= 0 {
+		return l.noFigure
+	}
+	return sig3(ratio) + "×"
+}
+
+// known returns text if something is known, or else what stands in its place.
+func known(is bool, text, otherwise string) string {
+	if is {
+		return text
+	}
+	return otherwise
+}
+
+// perForward is how many new sequences SGLang computed in one forward, by its own count;
+// 0 if it does not tell.
+func perForward(r report.Run) float64 {
+	if r.ServerForwards == nil || r.ServerSequences == nil {
+		return 0
+	}
+	return report.Share(*r.ServerSequences, *r.ServerForwards)
+}
+
+// oneLine keeps a text from outside from breaking the layout.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// cell is oneLine for a table; blocks unescape it. A cell of a cell is the same.
+func cell(s string) string { return strings.ReplaceAll(unescape(oneLine(s)), "|", `\|`) }
+
+func unescape(s string) string { return strings.ReplaceAll(s, `\|`, "|") }
+
+func capital(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
+// setting writes a setting's name, or what it says beside the size: 16, 4 in flight, 0s.
+func (l *Language) setting(name string) string {
+	parts := strings.Split(name, ", ")
+	for i, part := range parts {
+		if n, ok := strings.CutSuffix(part, " in flight"); ok {
+			parts[i] = fmt.Sprintf(l.inFlight, n)
+		}
+	}
+	return cell(strings.Join(parts, l.part))
+}
+
+// settings lists settings. Their names hold commas where more than the size varies.
+func (l *Language) settings(names []string) string {
+	between, texts := l.comma, make([]string, len(names))
+	for i, name := range names {
+		if texts[i] = l.setting(name); strings.Contains(name, ", ") {
+			between = l.semicolon
+		}
+	}
+	return strings.Join(texts, between)
+}
+
+// settingName names a setting in a sentence.
+func (l *Language) settingName(setting string) string {
+	switch setting {
+	case "auto", "unbatched", "direct":
+		return setting
+	}
+	return fmt.Sprintf(l.batchSize, l.setting(setting))
+}
+
+// phase names the state of the cache.
+func (l *Language) phase(name string) string { return cmp.Or(l.phases[name], cell(name)) }
+
+// sep is what stands before item i of a list of n: a, b and c.
+func (l *Language) sep(i, n int) string {
+	switch i {
+	case 0:
+		return ""
+	case n - 1:
+		return l.and
+	}
+	return l.comma
+}
