@@ -341,7 +341,8 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 	}
 	d, f := stats.LeastSquares(device, busy), stats.LeastSquares(front, rest)
 	r := Result{
-		Calls: len(calls), Busy: stats.Summarize(stats.RelativeErrors(device, busy, d)), Rest: stats.Summarize(stats.RelativeErrors(front, rest, f)),
+		Calls: len(calls), Busy: stats.Summarize(stats.RelativeErrors(device, busy, d)),
+		Rest:  stats.Summarize(stats.RelativeErrors(front, rest, f)),
 		Whole: stats.Summarize(stats.RelativeErrors(both, whole, slices.Concat(d, f))),
 	}
 	r.Profile = sim.Profile{

@@ -68,7 +68,8 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 // send sends every prompt once, as the plan's Arrival says. All settings of a repeat have
 // the same arrivals; each repeat has others, so that the spread of the repeats includes
 // theirs. It returns what openPass returns.
-func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Prompt, repeat int, run *RunProgress) ([]sample, time.Time, time.Duration) {
+func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Prompt, repeat int,
+	run *RunProgress) ([]sample, time.Time, time.Duration) {
 	if p.Arrival.Open() {
 		return openPass(ctx, to, prompts, p, p.arrivalSeed(repeat), run)
 	}
