@@ -53,6 +53,7 @@ type Batch[Q, R any] struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	members []member[Q, R]
+	gone    chan int // has room for all members: see Gone
 
 	// Guarded by owner.mu.
 	live     int // items whose caller still waits
@@ -124,9 +125,13 @@ func (b *Batch[Q, R]) send() {
 func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].leader.Value }
 
 // Context returns a context that ends when the caller of member i, or the last of
-// several, has gone: what is done for it may stop, by context.AfterFunc. It
-// carries the values of the (first) caller's context, such as its trace.
+// several, has gone. It carries the values of the (first) caller's context, such as its
+// trace.
 func (b *Batch[Q, R]) Context(i int) context.Context { return b.members[i].ctx }
+
+// Gone yields the members whose callers have all gone before their end: what is done for
+// them may stop.
+func (b *Batch[Q, R]) Gone() <-chan int { return b.gone }
 
 // Requests returns the contexts of all items of member i that have not ended.
 func (b *Batch[Q, R]) Requests(i int) []context.Context {
@@ -250,8 +255,11 @@ func (b *Batch[Q, R]) abandon(p *pending[Q, R], err error) {
 	i := slices.Index(m.items, p)
 	m.items = slices.Delete(m.items, i, i+1)
 	b.finish(p, err)
-	if len(m.items) == 0 && m.leave != nil {
-		m.leave()
+	if len(m.items) == 0 {
+		b.gone <- p.receipt.Position
+		if m.leave != nil {
+			m.leave()
+		}
 	}
 	if b.live == 0 {
 		b.cancel()

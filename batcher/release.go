@@ -110,7 +110,7 @@ func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.
 		return // all of them were too late
 	}
 	b.batches++
-	batch.ID, batch.Size = b.batches, n
+	batch.ID, batch.Size, batch.gone = b.batches, n, make(chan int, n)
 	batch.ctx, batch.cancel = context.WithCancel(context.Background())
 	batch.used = tune.Account{Prompts: n, Released: now, Clean: true}
 	batch.used.Predicted, batch.Predicted = b.meter.Sent(n, uncached, len(b.inFlight), now)

@@ -142,27 +142,3 @@ func appendIDs(b []byte, ids []int32) []byte {
 	}
 	return append(b, ']')
 }
-
-// appendString writes s, which is valid UTF-8, as a JSON string. It escapes only what
-// JSON demands.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	from := 0
-	for i := range len(s) {
-		if e := escapes[s[i]]; e != "" {
-			b = append(append(b, s[from:i]...), e...)
-			from = i + 1
-		}
-	}
-	return append(append(b, s[from:]...), '"')
-}
-
-// escapes has the JSON of each byte that does not stand for itself.
-var escapes = func() (all [256]string) {
-	const hexDigits = "0123456789abcdef"
-	for c := range byte(' ') {
-		all[c] = `\u00` + string([]byte{hexDigits[c>>4], hexDigits[c&15]})
-	}
-	all['"'], all['\\'], all['\n'], all['\t'], all['\r'] = `\"`, `\\`, `\n`, `\t`, `\r`
-	return all
-}()

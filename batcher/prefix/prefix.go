@@ -296,7 +296,13 @@ func (m *Model) contradict(s *segment, block int, answers uint64) {
 func (m *Model) shrink(limit int) {
 	for m.cached > limit {
 		s := m.oldest()
-		if keep := len(s.names) - (m.cached - limit); keep > 0 {
+		keep := len(s.names) - (m.cached - limit)
+		if keep > 0 && s.inFlight == 0 && len(s.nodes) == 0 { // so nothing is below it
+			s.names = slices.Clone(s.names[:keep]) // a clone: a short rest must not keep all names
+			m.cached = limit
+			return
+		}
+		if keep > 0 {
 			m.split(s, keep)
 		}
 		m.evict(s)

@@ -54,7 +54,7 @@ func (a *attempt) call(members []int) error {
 	a.facts.Calls++
 	first := a.batch.Value(members[0])
 	call := sglang.Call{Requests: make([]sglang.Request, len(members)), Priority: first.Priority, LoRA: first.LoRA}
-	stops := make([]func(), len(members))
+	rids := make([]string, a.batch.Size)
 	for k, i := range members {
 		a.calls[i]++
 		call.Requests[k] = a.batch.Value(i).Request
@@ -63,8 +63,9 @@ func (a *attempt) call(members []int) error {
 			// second request of that id.
 			call.Requests[k].RID = sglang.NewRID()
 		}
-		stops[k] = a.abortIfGone(a.batch.Context(i), call.Requests[k].RID)
+		rids[i] = call.Requests[k].RID
 	}
+	stopWatch := a.watchCallers(rids)
 	ctx, began, input, output := a.ctx, time.Now(), 0, 0
 	var endSpan func(error)
 	if a.spans != nil {
@@ -74,7 +75,6 @@ func (a *attempt) call(members []int) error {
 		if r.Err == nil {
 			input, output = input+r.Answer.Meta.PromptTokens, output+r.Answer.Meta.CompletionTokens
 		}
-		stops[k]()
 		a.deliver(members[k], r)
 	})
 	if endSpan != nil {
@@ -85,10 +85,12 @@ func (a *attempt) call(members []int) error {
 		failed = telemetry.StatusName(ToStatus(err).Code())
 	}
 	a.metrics.Called(ctx, a.current.Load().Model, began, input, output, failed)
-	for k, i := range members {
-		stops[k]()
-		if a.ctx.Err() != nil && !a.ended[i] && a.batch.Context(i).Err() == nil {
-			a.aborts.Go(func() { a.abort(call.Requests[k].RID) }) // the batcher closes: SGLang need not go on either
+	stopWatch()
+	if a.ctx.Err() != nil { // nobody waits any more, or the batcher closes
+		for i, rid := range rids {
+			if rid != "" && !a.ended[i] {
+				a.aborts.Go(func() { a.abort(rid) })
+			}
 		}
 	}
 	return err
@@ -378,18 +380,27 @@ const (
 	abortsAtOnce = 16
 )
 
-// abortIfGone has SGLang abort the request of that rid once its caller has gone, and
-// does not wait for that. stop ends the watch: SGLang is done with the request.
-func (u *Upstream) abortIfGone(caller context.Context, rid string) (stop func()) {
-	u.aborts.Add(1)
-	unwatch := context.AfterFunc(caller, func() {
-		defer u.aborts.Done()
-		u.abort(rid)
-	})
-	return func() {
-		if unwatch() {
-			u.aborts.Done()
+// watchCallers has SGLang abort the members of a call whose callers go, by their rids,
+// until stop is called. It empties the rid of a member that it has aborted.
+func (a *attempt) watchCallers(rids []string) (stop func()) {
+	stopped, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case i := <-a.batch.Gone():
+				if rid := rids[i]; rid != "" {
+					rids[i] = ""
+					a.aborts.Go(func() { a.abort(rid) })
+				}
+			case <-stopped:
+				return
+			}
 		}
+	}()
+	return func() {
+		close(stopped)
+		<-done
 	}
 }
 
