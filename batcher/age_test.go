@@ -94,9 +94,9 @@ func ageLaw(t *rapid.T) {
 			}
 		}
 		// Batches that were filling, or are filled together with it, are whole.
-		if most := agedShare*(before+1) + 2*s.BatchSize; meanwhile > most {
-			t.Fatalf("request %d waited for %d prompts after %v; %d had come before it, so %d is the most: %v",
-				v, meanwhile, s.MaxAge, before, most, order)
+		if limit := agedShare*(before+1) + 2*s.BatchSize; meanwhile > limit {
+			t.Fatalf("request %d waited for %d prompts after %v; %d had come before it, so the limit is %d: %v",
+				v, meanwhile, s.MaxAge, before, limit, order)
 		}
 	}
 }

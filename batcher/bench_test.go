@@ -117,7 +117,7 @@ func BenchmarkQueueDepth(b *testing.B) {
 	for _, depth := range []int{10, 1000, 100_000} {
 		b.Run(fmt.Sprintf("waiting=%d", depth), func(b *testing.B) {
 			q, callers := newQueue[int, int](prefix.NewModel(1)), callers{byName: map[string]*caller{}}
-			who := callers.come("", 0)
+			who := callers.join("", 0)
 			for range depth {
 				q.push(&pending[int, int]{caller: who}, false)
 			}

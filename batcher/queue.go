@@ -240,9 +240,9 @@ type callers struct {
 // more than share one server, and little memory.
 const maxCallers = 4096
 
-// come notes one more item of a caller. One who was away starts where the others
+// join counts one more item of a caller. A caller that was away starts where the others
 // are: being absent saves nothing up.
-func (c *callers) come(name string, weight float64) *caller {
+func (c *callers) join(name string, weight float64) *caller {
 	who := c.byName[name]
 	if who == nil {
 		if len(c.byName) >= maxCallers {
@@ -261,7 +261,7 @@ func (c *callers) come(name string, weight float64) *caller {
 	return who
 }
 
-// leave undoes come. A caller without debt is forgotten at once.
+// leave undoes join. A caller without debt is forgotten at once.
 func (c *callers) leave(who *caller) {
 	who.present--
 	if who.present == 0 && who.attained <= c.level {

@@ -31,7 +31,7 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 // settle ends a drain that has nothing left to wait for. It requires mu.
 func (b *Batcher[Q, R]) settle() {
 	if b.settled != nil && b.queue.count == 0 && len(b.inFlight) == 0 {
-		b.endDrain()
+		b.finishDrain()
 	}
 }
 

@@ -162,7 +162,7 @@ func TestThePreStopOfSGLangsImageBringsTheKeyThatItIsGiven(t *testing.T) {
 		}
 	}
 	p.signals <- syscall.SIGTERM
-	if code := p.end(); code != exitOK {
+	if code := p.wait(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -204,7 +204,7 @@ func endPod(t *testing.T, preStop func(admin string) error) {
 	default:
 	}
 	p.signals <- syscall.SIGTERM
-	if code := p.end(); code != exitOK {
+	if code := p.wait(); code != exitOK {
 		t.Errorf("the proxy's exit code: %d", code)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Options are the options of a Client; the zero value is useful.
@@ -95,7 +97,7 @@ func (c *Client) callJSON(ctx context.Context, method, path string, body []byte,
 	if err := wantType(jsonType, where, header); err != nil {
 		return err
 	}
-	if unmarshal(data, v) != nil {
+	if json.Unmarshal(data, v, tolerant) != nil {
 		return notExpectedJSON(where)
 	}
 	return nil

@@ -123,7 +123,7 @@ func VocabSize(info ServerInfo) int {
 		} `json:"text_config"` // of models with several parts
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxModelConfigBytes))
-	if err != nil || unmarshal(data, &config) != nil {
+	if err != nil || json.Unmarshal(data, &config, tolerant) != nil {
 		return 0
 	}
 	if config.VocabSize > 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -119,7 +120,7 @@ func messageOf(body []byte) string {
 		Message string         `json:"message"`
 		Detail  jsontext.Value `json:"detail"`
 	}
-	if unmarshal(body, &shape) != nil {
+	if json.Unmarshal(body, &shape, tolerant) != nil {
 		if jsontext.Value(body).IsValid() {
 			return "" // a document of no known shape may hold anything
 		}
@@ -129,7 +130,9 @@ func messageOf(body []byte) string {
 		Message string `json:"message"`
 	}
 	var text, detail string
-	_, _, _ = unmarshal(shape.Error, &inner), unmarshal(shape.Error, &text), unmarshal(shape.Detail, &detail) // of another shape: ""
+	_ = json.Unmarshal(shape.Error, &inner, tolerant) // a value of another type leaves ""
+	_ = json.Unmarshal(shape.Error, &text, tolerant)
+	_ = json.Unmarshal(shape.Detail, &detail, tolerant)
 	return cmp.Or(inner.Message, text, shape.Message, detail)
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -129,15 +130,15 @@ func decodeResults(data []byte, requests []Request) ([]Result, error) {
 func decodeItems(data []byte, requests []Request) ([]item, error) {
 	items := make([]item, 0, len(requests))
 	if !slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw }) {
-		return items, unmarshal(data, &items)
+		return items, json.Unmarshal(data, &items, tolerant)
 	}
 	var raw []jsontext.Value
-	if err := unmarshal(data, &raw); err != nil {
+	if err := json.Unmarshal(data, &raw, tolerant); err != nil {
 		return nil, err
 	}
 	for _, element := range raw {
 		var it item
-		if err := unmarshal(element, &it); err != nil {
+		if err := json.Unmarshal(element, &it, tolerant); err != nil {
 			return nil, err
 		}
 		it.Raw = element

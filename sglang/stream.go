@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/go-json-experiment/json"
 )
 
 // GenerateEach sends a list in one call, like Generate, and reads the answer as a
@@ -89,7 +91,7 @@ func (s *stream) event(data []byte) error {
 		item
 		Index *int `json:"index"`
 	}
-	if unmarshal(data, &e) != nil {
+	if json.Unmarshal(data, &e, tolerant) != nil {
 		return protocolError(generateWhere, "the stream holds an event that is not the expected JSON")
 	}
 	if e.Error != nil && e.Index == nil {

@@ -208,7 +208,5 @@ func wantType(want, where string, h http.Header) error {
 	return protocolError(where, fmt.Sprintf("the answer's content type is %.60q, expected %s", got, want))
 }
 
-// unmarshal reads JSON as tolerantly as encoding/json does, but names must match in case.
-func unmarshal(data []byte, v any) error {
-	return json.Unmarshal(data, v, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-}
+// tolerant makes json/v2 read what encoding/json does, but names must match in case.
+var tolerant = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))

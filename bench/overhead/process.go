@@ -78,8 +78,8 @@ func startBoth(ctx context.Context, o options) (echo, proxy *child, err error) {
 	return echo, proxy, err
 }
 
-// end asks a proxy to end, and waits for it.
-func (c *child) end() error {
+// stop asks a proxy to end, and waits for it.
+func (c *child) stop() error {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func measureThroughput(ctx context.Context, o options) error {
 	} {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", line.name, ratios(results[line.a], results[line.b], line.of))
 	}
-	return errors.Join(w.Flush(), proxy.end()) // which writes its profile
+	return errors.Join(w.Flush(), proxy.stop()) // which writes its profile
 }
 
 // measureLatency sends at a fixed rate, whatever comes back, and compares the time from
@@ -91,5 +91,5 @@ func measureLatency(ctx context.Context, o options) error {
 	for i, share := range shares {
 		_, _ = fmt.Fprintf(w, "proxy / echo at %.0f requests/s, p%.0f\t%s\n", o.rate, 100*share, spread(ratio[i], "%.2f"))
 	}
-	return errors.Join(w.Flush(), proxy.end()) // which writes its profile
+	return errors.Join(w.Flush(), proxy.stop()) // which writes its profile
 }

@@ -87,7 +87,7 @@ func (c *conversation) listen() error {
 			return c.stream.Context().Err()
 		}
 		req := m.GetRequest()
-		if err := c.enter(req.GetRequestId()); err != nil {
+		if err := c.reserve(req.GetRequestId()); err != nil {
 			c.send(req.GetRequestId(), nil, upstream.ToStatus(err))
 			<-c.window
 			continue
@@ -96,8 +96,8 @@ func (c *conversation) listen() error {
 	}
 }
 
-// enter takes a request id among those waiting.
-func (c *conversation) enter(id string) error {
+// reserve notes a request id as waiting for its reply.
+func (c *conversation) reserve(id string) error {
 	if id == "" {
 		return upstream.WrongField("request.request_id", "must not be empty in a stream")
 	}
@@ -110,9 +110,9 @@ func (c *conversation) enter(id string) error {
 	return nil
 }
 
-// leave gives a request id back. It comes before the reply, so that a client
+// release gives a request id back. It runs before the reply, so that a client
 // that has the reply may use the id again.
-func (c *conversation) leave(id string) {
+func (c *conversation) release(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.waiting, id)
@@ -123,12 +123,12 @@ func (c *conversation) serve(req *pb.PrefillRequest) {
 	ctx, endSpan := c.tracer.StartStreamed(c.stream.Context())
 	parse := func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) }
 	c.up.SubmitFunc(ctx, hostOf(ctx), parse, func(outcome func() upstream.Outcome) {
-		c.end(asked{req, endSpan, outcome})
+		c.complete(asked{req, endSpan, outcome})
 	})
 }
 
-// end hands a request that has ended to replyAll. It does not block.
-func (c *conversation) end(a asked) {
+// complete hands a request that has ended to replyAll. It does not block.
+func (c *conversation) complete(a asked) {
 	c.mu.Lock()
 	c.ended = append(c.ended, a)
 	c.mu.Unlock()
@@ -161,7 +161,7 @@ func (c *conversation) replyAll(over <-chan struct{}) {
 func (c *conversation) reply(a asked) {
 	defer func() { <-c.window }()
 	o := a.outcome()
-	c.leave(a.req.GetRequestId())
+	c.release(a.req.GetRequestId())
 	if o.Err != nil {
 		st := upstream.ToStatus(o.Err)
 		a.endSpan(st.Err())

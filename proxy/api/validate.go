@@ -65,14 +65,14 @@ func validatePrompt(req *pb.PrefillRequest, l upstream.Limits) error {
 func validateNames(req *pb.PrefillRequest) error {
 	for _, f := range []struct {
 		name, value string
-		most        int
+		limit       int
 	}{
 		{"request_id", req.GetRequestId(), maxRequestIDBytes},
 		{"cache_salt", req.GetCacheSalt(), maxNameBytes},
 		{"lora", req.GetLora(), maxNameBytes},
 	} {
-		if len(f.value) > f.most {
-			return upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.most, len(f.value))
+		if len(f.value) > f.limit {
+			return upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.limit, len(f.value))
 		}
 	}
 	return nil

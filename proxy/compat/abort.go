@@ -29,10 +29,10 @@ type generateCalls struct {
 	live map[string]context.CancelCauseFunc // by rid
 }
 
-// enter takes a call's rids and returns a context for each prompt, which ends
+// reserve reserves a call's rids and returns a context for each prompt, which ends
 // with ctx or when its rid is aborted. A rid that is taken is an error, as at
-// SGLang. leave gives the rids back.
-func (c *generateCalls) enter(ctx context.Context, rids []string) (leave func(), contexts []context.Context, err error) {
+// SGLang. release gives the rids back.
+func (c *generateCalls) reserve(ctx context.Context, rids []string) (release func(), contexts []context.Context, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.live == nil {
@@ -40,7 +40,7 @@ func (c *generateCalls) enter(ctx context.Context, rids []string) (leave func(),
 	}
 	contexts = make([]context.Context, len(rids))
 	var taken []string
-	leave = func() {
+	release = func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, rid := range taken {
@@ -55,7 +55,7 @@ func (c *generateCalls) enter(ctx context.Context, rids []string) (leave func(),
 		}
 		if _, there := c.live[rid]; there {
 			c.mu.Unlock()
-			leave()
+			release()
 			c.mu.Lock()
 			return nil, nil, upstream.WrongField("rid", "must be unique among the requests that are not answered yet")
 		}
@@ -63,7 +63,7 @@ func (c *generateCalls) enter(ctx context.Context, rids []string) (leave func(),
 		contexts[i], c.live[rid] = each, abort
 		taken = append(taken, rid)
 	}
-	return leave, contexts, nil
+	return release, contexts, nil
 }
 
 // abort ends the prompt of that rid, if there is one.

@@ -44,12 +44,12 @@ const receiptKey = "paceline"
 func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCall) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	leave, contexts, err := h.calls.enter(ctx, call.rids)
+	release, contexts, err := h.calls.reserve(ctx, call.rids)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
-	defer leave()
+	defer release()
 	answers := make([][]byte, len(call.prompts))
 	errs := make([]error, len(call.prompts))
 	var wg sync.WaitGroup

@@ -32,7 +32,10 @@ var (
 		"skip_special_tokens", "spaces_between_special_tokens", "no_stop_trim",
 	}
 	// offFields ask for nothing where they are false, as some clients always say.
-	offFields = []string{"return_routed_experts", "return_hidden_states", "return_text_in_logprobs", "return_prompt_token_ids", "return_bytes", "require_reasoning"}
+	offFields = []string{
+		"return_routed_experts", "return_hidden_states", "return_text_in_logprobs", "return_prompt_token_ids", "return_bytes",
+		"require_reasoning",
+	}
 )
 
 // parseGenerate reads a call of /generate. nil means that it can't be batched: it
@@ -249,10 +252,10 @@ func (c *generateCall) checkFields(i int, p *upstream.Prompt, l upstream.Limits)
 	if o == nil {
 		return nil
 	}
-	most := l.MaxTopLogprobs()
+	limit := l.MaxTopLogprobs()
 	switch {
-	case o.TopK < 0 || o.TopK > most:
-		return upstream.WrongField(name("top_logprobs_num"), "must be from 0 to %d, got %d", most, o.TopK)
+	case o.TopK < 0 || o.TopK > limit:
+		return upstream.WrongField(name("top_logprobs_num"), "must be from 0 to %d, got %d", limit, o.TopK)
 	case o.PromptStart != nil && *o.PromptStart < 0:
 		return upstream.WrongField(name("logprob_start_len"), "must be at least 0, or -1 for none of the prompt's, got %d", *o.PromptStart)
 	case o.PromptStart != nil && !c.text && *o.PromptStart > len(r.InputIDs):

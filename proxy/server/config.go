@@ -140,11 +140,13 @@ func (c Config) Validate() error {
 	if err := c.Settings.Validate(); err != nil {
 		return settingFlag(err)
 	}
+	maxDelay := c.DrainTimeout - sending(c.DrainTimeout)
 	switch {
 	case c.DrainTimeout <= 0:
 		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
-	case c.DrainDelay < 0 || c.DrainDelay >= c.DrainTimeout-sending(c.DrainTimeout):
-		return &ConfigError{"drain-delay", fmt.Sprintf("must be from 0 to less than %v, which -drain-timeout leaves for answers, got %v", c.DrainTimeout-sending(c.DrainTimeout), c.DrainDelay)}
+	case c.DrainDelay < 0 || c.DrainDelay >= maxDelay:
+		return &ConfigError{"drain-delay",
+			fmt.Sprintf("must be from 0 to less than %v, which -drain-timeout leaves for answers, got %v", maxDelay, c.DrainDelay)}
 	case c.TraceDetail != "" && c.TraceDetail != TraceDetailMembers && c.TraceDetail != TraceDetailLinks:
 		return &ConfigError{"trace-detail", fmt.Sprintf("must be members or links, got %q", c.TraceDetail)}
 	case c.MaxConnectionAge < 0:

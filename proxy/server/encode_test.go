@@ -77,7 +77,8 @@ func TestTextsAreSentAsTheIDsThatSGLangWouldMake(t *testing.T) {
 				t.Errorf("sent %+v", c)
 			}
 			_, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: strings.Repeat("a", 101)})
-			if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "text") || !strings.Contains(err.Error(), "at most 100 tokens, got 101") {
+			if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "text") ||
+				!strings.Contains(err.Error(), "at most 100 tokens, got 101") {
 				t.Errorf("too long: %v", err)
 			}
 			start := uint32(4)

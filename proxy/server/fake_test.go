@@ -34,7 +34,7 @@ type fakeSGLang struct {
 	look    func()                                                        // called at the beginning of each /generate
 	encode  func(text string) []int32                                     // what /tokenize answers; nil: 404
 	fault   func(w http.ResponseWriter, r *http.Request, c fakeCall) bool // may answer a call itself
-	pace    func(i int) bool                                              // of a streamed list: called before answer i; false cuts the stream there
+	pace    func(i int) bool                                              // called before answer i of a streamed list; false cuts the stream
 }
 
 type fakeCall struct {
@@ -267,7 +267,8 @@ func (f *fakeSGLang) seen() []fakeCall {
 // refusing makes calls that hold a text with word fail with 400, as SGLang
 // fails a list: without saying which element it was.
 func (f *fakeSGLang) refusing(word string) {
-	f.answering(word, http.StatusBadRequest, `{"error":{"message":"The input (3001 tokens) is longer than the model's context length (2048 tokens)."}}`)
+	f.answering(word, http.StatusBadRequest,
+		`{"error":{"message":"The input (3001 tokens) is longer than the model's context length (2048 tokens)."}}`)
 }
 
 // answering makes calls that hold a text with word be answered so.

@@ -166,7 +166,8 @@ func TestSettingsThatChangeAHundredTimesASecondLoseNothing(t *testing.T) {
 			s.BatchSize, s.MaxInFlight = uint32(1+rand.IntN(20)), uint32(1+rand.IntN(4))
 			s.PrefixOrder, s.MergeIdentical = rand.IntN(2) == 0, rand.IntN(2) == 0
 			s.BatchTokens, s.PrefixBlocks = uint64(rand.IntN(300)), uint32(1+rand.IntN(50))
-			if _, err := r.admin.UpdateSettings(r.context(), update("mode,batch_size,max_in_flight,prefix_order,merge_identical,batch_tokens,prefix_blocks", s)); err != nil {
+			fields := "mode,batch_size,max_in_flight,prefix_order,merge_identical,batch_tokens,prefix_blocks"
+			if _, err := r.admin.UpdateSettings(r.context(), update(fields, s)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -229,7 +230,8 @@ func TestTextThatIsNoUTF8IsRefusedOnEveryWayIn(t *testing.T) {
 		t.Error("over gRPC")
 	}
 	for _, path := range []string{"/v1/prefill", "/generate", "/v1/completions"} {
-		if reply := r.http(http.MethodPost, r.HTTPAddr()+path, "{\"text\": \"a\xff\"}"); reply.code != http.StatusBadRequest || strings.Contains(reply.body, "\xff") {
+		if reply := r.http(http.MethodPost, r.HTTPAddr()+path, "{\"text\": \"a\xff\"}"); reply.code != http.StatusBadRequest ||
+			strings.Contains(reply.body, "\xff") {
 			t.Errorf("%s: %+v", path, reply)
 		}
 	}

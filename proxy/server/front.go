@@ -47,8 +47,8 @@ func (f front) begin(ctx context.Context, method string) (context.Context, watch
 	return ctx, w
 }
 
-// end notes how a call ended.
-func (f front) end(w watched, err error) {
+// finish records how a call ended.
+func (f front) finish(w watched, err error) {
 	if w.method == "" {
 		return
 	}
@@ -60,7 +60,7 @@ func (f front) end(w watched, err error) {
 
 func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (reply any, err error) {
 	ctx, w := f.begin(ctx, info.FullMethod)
-	defer func() { f.end(w, err) }()
+	defer func() { f.finish(w, err) }()
 	if f.gate.keys != nil {
 		if ctx, err = f.gate.passCall(ctx, info.FullMethod); err != nil {
 			return nil, err
@@ -71,7 +71,7 @@ func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 
 func (f front) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	ctx, w := f.begin(s.Context(), info.FullMethod)
-	defer func() { f.end(w, err) }()
+	defer func() { f.finish(w, err) }()
 	if f.gate.keys != nil {
 		if ctx, err = f.gate.passCall(ctx, info.FullMethod); err != nil {
 			return err
@@ -135,14 +135,14 @@ const healthMethods = "/grpc.health.v1.Health/"
 
 // pass returns a context that knows whose key it is.
 func (g gate) pass(ctx context.Context, authorization string) (context.Context, error) {
-	in, err := g.find(ctx, authorization)
+	in, err := g.authenticate(ctx, authorization)
 	if err != nil {
 		g.metrics.Refused(ctx, telemetry.RefusedKey)
 	}
 	return in, err
 }
 
-func (g gate) find(ctx context.Context, authorization string) (context.Context, error) {
+func (g gate) authenticate(ctx context.Context, authorization string) (context.Context, error) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "bearer") || token == "" {
 		return nil, status.Error(codes.Unauthenticated, "authorization: must be a bearer key")

@@ -34,17 +34,17 @@ func restHandler(g *api.Gateway, sglang http.Handler, maxBytes int, r *readiness
 // handleHealth adds the two questions of a prober: whether the process answers, and
 // whether it would take prompts.
 func handleHealth(mux *http.ServeMux, r *readiness) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { sayHealth(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if v := r.now(); !v.ready {
-			sayHealth(w, http.StatusServiceUnavailable, "not ready: "+v.reason)
+			writeHealth(w, http.StatusServiceUnavailable, "not ready: "+v.reason)
 			return
 		}
-		sayHealth(w, http.StatusOK, "ready")
+		writeHealth(w, http.StatusOK, "ready")
 	})
 }
 
-func sayHealth(w http.ResponseWriter, code int, text string) {
+func writeHealth(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)

@@ -33,8 +33,8 @@ type apiKey struct {
 	admin  bool
 }
 
-// shortestKey keeps keys from being guessed.
-const shortestKey = 16
+// minKeyLength keeps keys from being guessed.
+const minKeyLength = 16
 
 // keyring holds the keys of a file, and follows the file. It is safe for
 // concurrent use; nil knows no keys and asks for none.
@@ -130,10 +130,10 @@ func keysOf(entries []keyEntry, before map[[sha256.Size]byte]*apiKey) (map[[sha2
 		switch {
 		case e.Name == "":
 			return nil, place("name", "must not be empty")
-		case len(e.Key) < shortestKey:
-			return nil, place("key", fmt.Sprintf("must have at least %d characters", shortestKey))
+		case len(e.Key) < minKeyLength:
+			return nil, place("key", fmt.Sprintf("must have at least %d characters", minKeyLength))
 		case keys[digest] != nil:
-			return nil, place("key", "stands there twice")
+			return nil, place("key", "is set twice")
 		case !(e.Weight >= 0 && e.Weight <= 1e6):
 			return nil, place("weight", fmt.Sprintf("must be from 0 (for 1) to 1000000, got %v", e.Weight))
 		case !(e.RequestsPerSecond >= 0 && e.RequestsPerSecond <= 1e9):

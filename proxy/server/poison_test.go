@@ -19,8 +19,8 @@ import (
 // rejects, and shows how many calls it takes to find them.
 func TestOnlyTheBadOfAListFail(t *testing.T) {
 	for _, c := range []struct {
-		bad  []int
-		most int // calls beyond the first
+		bad   []int
+		limit int // calls beyond the first
 	}{{[]int{11}, 6}, {[]int{3, 12}, 14}, {[]int{0, 2, 3, 5, 8, 9, 13, 15}, 28}} {
 		f := newFake(t)
 		f.refusing("poison")
@@ -42,8 +42,8 @@ func TestOnlyTheBadOfAListFail(t *testing.T) {
 		}
 		extra := len(f.seen()) - 1
 		t.Logf("%d bad of 16: %d extra calls", len(c.bad), extra)
-		if extra > c.most {
-			t.Errorf("%d bad of 16: %d extra calls, want at most %d", len(c.bad), extra, c.most)
+		if extra > c.limit {
+			t.Errorf("%d bad of 16: %d extra calls, want at most %d", len(c.bad), extra, c.limit)
 		}
 	}
 }

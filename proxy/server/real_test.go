@@ -117,7 +117,10 @@ func TestRealSGLangScoresAreTheSameThroughTheProxy(t *testing.T) {
 	}
 	flush()
 	prompt := uint32(0)
-	req := &pb.PrefillRequest{Text: straight.Text, MaxNewTokens: 1, Logprobs: &pb.LogprobOptions{PromptStart: &prompt, TopK: 3, TokenIds: []int32{5, 700}}}
+	req := &pb.PrefillRequest{
+		Text: straight.Text, MaxNewTokens: 1,
+		Logprobs: &pb.LogprobOptions{PromptStart: &prompt, TopK: 3, TokenIds: []int32{5, 700}},
+	}
 	overGRPC, err := r.prefill.Prefill(r.context(), req)
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +139,8 @@ func TestRealSGLangScoresAreTheSameThroughTheProxy(t *testing.T) {
 		l := got.GetLogprobs()
 		prompt, completion := l.GetPrompt(), l.GetCompletion()
 		if len(prompt) != len(meta.InputTokenLogprobs) || len(completion) != 1 || len(prompt) < 10 {
-			t.Fatalf("%s: %d and %d tokens, SGLang has %d and %d", name, len(prompt), len(completion), len(meta.InputTokenLogprobs), len(meta.OutputTokenLogprobs))
+			t.Fatalf("%s: %d and %d tokens, SGLang has %d and %d", name, len(prompt), len(completion), len(meta.InputTokenLogprobs),
+				len(meta.OutputTokenLogprobs))
 		}
 		for i, p := range prompt {
 			same(t, fmt.Sprintf("%s, prompt[%d]", name, i), []*pb.Token{p.GetToken()}, meta.InputTokenLogprobs[i:i+1])

@@ -138,7 +138,8 @@ func TestAConnectionOutlivesABodyThatIsRefused(t *testing.T) {
 				t.Errorf("request %d: reused %v", i, c.Reused)
 			}
 		}})
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.HTTPAddr()+"/v1/prefill", strings.NewReader(`{"text": "a", "x": `+deep+`}`))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.HTTPAddr()+"/v1/prefill",
+			strings.NewReader(`{"text": "a", "x": `+deep+`}`))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,8 @@ var statusPolicy = func() string {
 	_, script, _ := strings.Cut(statusPage, "<script>")
 	script, _, _ = strings.Cut(script, "</script>")
 	sum := sha256.Sum256([]byte(script))
-	return "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'"
+	return "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'; " +
+		"script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }()
 
 // withStatusPage serves the status page at / of the admin listener.

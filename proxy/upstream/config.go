@@ -52,7 +52,8 @@ func DefaultConfig() Config {
 // the configuration file, or nil.
 func (c Config) Validate() error {
 	if strings.Contains(c.URL, ",") || strings.HasPrefix(c.URL, "dns+") {
-		return WrongField("upstream", "must be one SGLang, http://host:port: put a proxy beside each, and a balancer in front (deploy/scaleout), got %q", c.URL)
+		return WrongField("upstream",
+			"must be one SGLang, http://host:port: put a proxy beside each, and a balancer in front (deploy/scaleout), got %q", c.URL)
 	}
 	client, err := c.client(nil)
 	if err != nil {

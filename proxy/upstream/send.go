@@ -39,7 +39,7 @@ func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	a.metrics.BatchEnded(a.ctx, a.facts.Took, b.Predicted, a.facts.PromptTokens, a.facts.CachedTokens)
 	a.recent.add(a.facts)
 	if a.spans != nil {
-		a.spans.end(a.facts, a.split, a.err)
+		a.spans.finish(a.facts, a.split, a.err)
 	}
 	if a.err == nil {
 		return nil

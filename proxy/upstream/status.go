@@ -67,7 +67,8 @@ func toStatus(err error) (st *status.Status, refused string) {
 	case errors.As(err, &tooFast):
 		return retryLater(codes.ResourceExhausted, tooFast.wait, tooFast.Error()), telemetry.RefusedRate
 	case errors.As(err, &paused):
-		return retryLater(codes.Unavailable, paused.For, "SGLang failed every recent call and is left alone for a while"), telemetry.RefusedBreaker
+		const message = "SGLang failed every recent call and is left alone for a while"
+		return retryLater(codes.Unavailable, paused.For, message), telemetry.RefusedBreaker
 	case errors.As(err, &late):
 		return status.New(codes.DeadlineExceeded, fmt.Sprintf(
 			"the deadline comes in %v and an answer takes at least %v, so it was not tried",

@@ -94,7 +94,8 @@ func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.S
 // split, both normal forms, added tokens, scripts, and code.
 const sample = "def add(a, b):\n    return a + b  # it's we'LL don't\r\n\r\n\tif x1 == 23456 and y != 'z':\n\n\n        pass\n" +
 	"<|im_start|>user\nÜber e\u0301t\u00e9 ﬁ ½ Ⅷ ٣٤ 한국어 日本語のテキスト हिन्दी ไทย עברית العربية Ελληνικά Кириллица 👍🏽👨‍👩‍👧<|im_end|>\n" +
-	"<tool_call>{\"name\": \"x_y\", \"v\": [1.5e-10, null]}</tool_call> <think>\u00a0\u3000\u2028</think>   trailing  \u212b\u200b ſ 'ſ ====----\\\\///   "
+	"<tool_call>{\"name\": \"x_y\", \"v\": [1.5e-10, null]}</tool_call> <think>\u00a0\u3000\u2028</think>   trailing  " +
+	"\u212b\u200b ſ 'ſ ====----\\\\///   "
 
 // agrees compares a tokenizer with the server's own.
 func agrees(ctx context.Context, c *sglang.Client, t *tokenizer.Tokenizer) error {

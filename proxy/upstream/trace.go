@@ -190,8 +190,8 @@ func (t *batchTrace) call(ctx context.Context, prompts, attempt int) (_ context.
 	}
 }
 
-// end records the members that are left, whose callers have gone, and ends the trace.
-func (t *batchTrace) end(f *BatchFacts, split bool, err error) {
+// finish records the members that are left, whose callers have gone, and ends the trace.
+func (t *batchTrace) finish(f *BatchFacts, split bool, err error) {
 	for i := range t.links {
 		t.member(i, nil, nil)
 	}

@@ -71,7 +71,7 @@ func (u *Upstream) Watch(ctx context.Context) iter.Seq[*Snapshot] {
 			if ctx.Err() != nil || !yield(now) {
 				return
 			}
-			u.endCheck()
+			u.finishCheck()
 			wait := thereInterval
 			if !now.Ready {
 				wait = min(firstRetry<<min(failures, 10), awayInterval)
@@ -87,8 +87,8 @@ func (u *Upstream) Watch(ctx context.Context) iter.Seq[*Snapshot] {
 	}
 }
 
-// endCheck wakes those who wait for the end of a check.
-func (u *Upstream) endCheck() {
+// finishCheck wakes those who wait for the end of a check.
+func (u *Upstream) finishCheck() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	close(u.checked)

@@ -99,9 +99,9 @@ func (s *scheduler) close() {
 	<-s.ended
 }
 
-// enter counts jobs as the front end begins with them, and returns a channel that is
+// register counts jobs as the front end begins with them, and returns a channel that is
 // closed when the server they came to dies.
-func (s *scheduler) enter(jobs []*job) <-chan struct{} {
+func (s *scheduler) register(jobs []*job) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, j := range jobs {
@@ -289,7 +289,7 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 			if s.chunked == j {
 				s.chunked = nil
 			}
-			s.end(j, now)
+			s.retire(j, now)
 		case s.chunked != j:
 			j.read = now
 			s.stats.PromptTokens += int64(len(j.tokens))
@@ -304,7 +304,7 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 func (s *scheduler) generate(j *job) {
 	if j.newTokens <= 1 {
 		j.made = j.newTokens
-		s.end(j, j.read)
+		s.retire(j, j.read)
 		return
 	}
 	j.state = generates
@@ -314,7 +314,7 @@ func (s *scheduler) generate(j *job) {
 		defer s.mu.Unlock()
 		if j.state == generates {
 			j.made = j.newTokens
-			s.end(j, last)
+			s.retire(j, last)
 		}
 	})
 }
@@ -328,8 +328,8 @@ func (s *scheduler) madeBy(j *job, now time.Time) int {
 	return min(1+int(now.Sub(j.read)/each), j.newTokens)
 }
 
-// end releases what a running job holds, and answers it.
-func (s *scheduler) end(j *job, now time.Time) {
+// retire releases what a running job holds, and answers it.
+func (s *scheduler) retire(j *job, now time.Time) {
 	s.cache.release(j.node)
 	s.running--
 	s.reserved -= len(j.tokens) - j.computed
@@ -374,7 +374,7 @@ func (s *scheduler) abort(match func(*job) bool) {
 			s.finish(j, now)
 		case j.state == generates:
 			j.aborted, j.made = true, s.madeBy(j, now)
-			s.end(j, now)
+			s.retire(j, now)
 		case j == s.chunked || j.newTokens > 1:
 			j.aborted = true
 		}

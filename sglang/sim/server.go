@@ -149,7 +149,7 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 		deadly, err = c.check(s.profile)
 	}
 	if err == nil && !deadly {
-		err = s.claim(c)
+		err = s.reserve(c)
 	}
 	if err != nil || deadly { // the call goes no further than the front end, where it queues like any other
 		ends := s.front.reserve(arrived, s.clock.real(s.profile.CallSeconds))
@@ -173,7 +173,7 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	for i := range c.prompts {
 		jobs[i] = &job{prompt: &c.prompts[i], arrived: arrived, finished: make(chan struct{})}
 	}
-	life := s.scheduler.enter(jobs)
+	life := s.scheduler.register(jobs)
 	stop := s.abortWhenGone(r.Context(), jobs, notice)
 	defer stop()
 	s.handOver(c, arrived, jobs, life)
@@ -184,8 +184,8 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, c, jobs)
 }
 
-// claim takes the call's rids. It refuses the call if one is in use.
-func (s *Server) claim(c *call) error {
+// reserve reserves the call's rids. It refuses the call if one is in use.
+func (s *Server) reserve(c *call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range c.prompts {

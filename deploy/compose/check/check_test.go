@@ -128,7 +128,8 @@ func TestTheProxyIsStoppedBeforeItsSGLangAndHasTheTimeToDrain(t *testing.T) {
 
 func TestOnAGPUNothingOfTheSimulatorIsLeft(t *testing.T) {
 	s := load(t, nil, all, gpu).Services["sglang"]
-	if s.Build != nil || slices.Contains(s.Entrypoint, "simulate") || slices.ContainsFunc(s.Command, func(a string) bool { return strings.Contains(a, "-sim-") }) {
+	if s.Build != nil || slices.Contains(s.Entrypoint, "simulate") ||
+		slices.ContainsFunc(s.Command, func(a string) bool { return strings.Contains(a, "-sim-") }) {
 		t.Errorf("build %v, entrypoint %q, command %q", s.Build, s.Entrypoint, s.Command)
 	}
 	if s.Deploy == nil || len(s.Deploy.Resources.Reservations.Devices) != 1 {

@@ -37,7 +37,7 @@ func jaegerBinary(ctx context.Context, named string, w io.Writer) (string, error
 	if _, err := os.Stat(module); err != nil {
 		return "", errors.New("run it from the root of the repository, or name a Jaeger with -jaeger")
 	}
-	say(w, "building Jaeger %s into %s: about five minutes, once\n", version, binary)
+	printf(w, "building Jaeger %s into %s: about five minutes, once\n", version, binary)
 	cmd := exec.CommandContext(ctx, "go", "build", "-C", module, "-trimpath", "-ldflags", "-s -w", "-o", binary,
 		"github.com/jaegertracing/jaeger/cmd/jaeger")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
