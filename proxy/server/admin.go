@@ -77,7 +77,7 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 
 // Drain implements AdminServiceServer.
 func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.DrainResponse, error) {
-	wait, err := a.readiness.drain(ctx, a.delay, a.up.Queue.BeginDrain)
+	wait, err := a.readiness.drain(ctx, a.delay)
 	if err == nil {
 		err = wait(ctx)
 	}
@@ -89,7 +89,7 @@ func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.Drain
 
 // Undrain implements AdminServiceServer.
 func (a *adminService) Undrain(context.Context, *pb.UndrainRequest) (*pb.UndrainResponse, error) {
-	if !a.readiness.resume(a.up.Queue.Resume) {
+	if !a.readiness.resume() {
 		return nil, status.Error(codes.FailedPrecondition, "the process is stopping")
 	}
 	return &pb.UndrainResponse{}, nil

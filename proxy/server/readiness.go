@@ -17,10 +17,17 @@ import (
 // for it.
 const livenessService = "liveness"
 
+// drainer is the queue, as far as readiness drains it.
+type drainer interface {
+	BeginDrain() (wait func(context.Context) error)
+	Resume()
+}
+
 // readiness joins the two conditions under which requests are served, SGLang
 // there and no drain, and publishes the result as gRPC health.
 type readiness struct {
 	health *health.Server
+	queue  drainer
 
 	mu       sync.Mutex // guards all below
 	upstream bool
@@ -31,8 +38,8 @@ type readiness struct {
 }
 
 // newReadiness is not ready, for a reason.
-func newReadiness(reason string) *readiness {
-	r := &readiness{health: health.NewServer(), reason: reason, resumed: make(chan struct{})}
+func newReadiness(queue drainer, reason string) *readiness {
+	r := &readiness{health: health.NewServer(), queue: queue, reason: reason, resumed: make(chan struct{})}
 	r.health.SetServingStatus(livenessService, healthpb.HealthCheckResponse_SERVING)
 	r.publish()
 	return r
@@ -65,10 +72,10 @@ func (r *readiness) setUpstream(ready bool, reason string) {
 	r.publish()
 }
 
-// drain says that no new requests are taken, which begin brings about after a
-// delay, and returns what begin does. Saying and doing happen under one lock, as in
-// resume: what is said is what holds, but for the delay, which also ends with ctx.
-func (r *readiness) drain(ctx context.Context, delay time.Duration, begin func() func(context.Context) error) (wait func(context.Context) error, err error) {
+// drain publishes that no new requests are taken, and after a delay, or once ctx ends,
+// begins to drain the queue. wait returns when everything accepted has ended. The queue
+// follows what is published under one lock, as in resume.
+func (r *readiness) drain(ctx context.Context, delay time.Duration) (wait func(context.Context) error, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.draining = true
@@ -87,7 +94,7 @@ func (r *readiness) drain(ctx context.Context, delay time.Duration, begin func()
 			return nil, batcher.ErrResumed
 		}
 	}
-	return begin(), nil
+	return r.queue.BeginDrain(), nil
 }
 
 // pause returns after a delay, or once ctx ends, or with true once undone is closed.
@@ -115,9 +122,8 @@ func (r *readiness) stop() (draining bool) {
 	return draining
 }
 
-// resume ends a drain by way of undo, unless the process is stopping: then it
-// returns false. Both happen under one lock, so a stop can't slip between.
-func (r *readiness) resume(undo func()) bool {
+// resume ends a drain, unless the process is stopping: then it returns false.
+func (r *readiness) resume() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopping {
@@ -125,7 +131,7 @@ func (r *readiness) resume(undo func()) bool {
 	}
 	r.draining = false
 	r.endDelays()
-	undo()
+	r.queue.Resume()
 	r.publish()
 	return true
 }

@@ -71,7 +71,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, settingFlag(err)
 	}
 	s.settings = &liveSettings{up: s.up}
-	s.readiness = newReadiness(s.up.Snapshot().Reason)
+	s.readiness = newReadiness(s.up.Queue, s.up.Snapshot().Reason)
 	s.service = api.NewService(s.stopping, s.up, s.tracer)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closePorts())
