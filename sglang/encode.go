@@ -9,8 +9,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// This file writes the body of /generate by hand, because its prompts are most of what
-// the proxy sends. BenchmarkEncode compares it with json/v2. CPU time for a prompt of a
+// This file writes the body of /generate by hand, because most bytes that the proxy sends
+// are its prompts. BenchmarkEncode compares it with json/v2. CPU time for a prompt of a
 // list of 16, November 2026, two cores that also did other work, best of three; the proxy
 // spent 52 µs of CPU on such a request (bench/overhead -measure throughput):
 //

@@ -2,19 +2,19 @@ package tokenizer
 
 import "slices"
 
-// pairs says what two neighbouring tokens merge to, and how early.
+// pairs maps two neighbouring tokens to the token that they merge to and its rank.
 type pairs struct {
 	merges map[uint64]merged // by left<<32 | right
 	bytes  [1 << 16]merged   // of two bytes' tokens, by first<<8 | second
 
-	// Most pairs that are looked for do not merge, and the filter says so for most of
-	// these: it has a bit for each pair's hash, and stays in a near cache.
+	// Most pairs do not merge. The filter finds most of these without the map: it has
+	// a bit for the hash of each pair, and fits a CPU cache.
 	filter [1 << (filterBits - 6)]uint64
 }
 
-// merged is what a pair merges to.
+// merged is the result of merging a pair.
 type merged struct {
-	rank uint32 // the pair's place in the file; never if it does not merge
+	rank uint32 // index of the pair in the file; never if it does not merge
 	id   uint32
 }
 
@@ -25,12 +25,12 @@ func pairKey(left, right uint32) uint64 { return uint64(left)<<32 | uint64(right
 const filterBits = 20
 
 func filterBit(key uint64) (word int, bit uint64) {
-	const spread = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: near keys get high bits that lie far apart
+	const spread = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: spreads near keys over the high bits
 	h := key * spread >> (64 - filterBits)
 	return int(h >> 6), 1 << (h & 63)
 }
 
-// find is what a pair merges to.
+// find returns the result of merging a pair.
 func (p *pairs) find(left, right uint32) merged {
 	key := pairKey(left, right)
 	if word, bit := filterBit(key); p.filter[word]&bit != 0 {
@@ -41,11 +41,11 @@ func (p *pairs) find(left, right uint32) merged {
 	return merged{rank: never}
 }
 
-// scratch is the room to merge one piece in.
+// scratch is reusable memory to merge one piece.
 type scratch struct {
 	short struct { // of a short piece
 		ids   [maxShort + 1]uint32
-		pairs [maxShort + 1]merged // what each id and the next merge to
+		pairs [maxShort + 1]merged // results of merging each id and the next
 	}
 
 	// Of a long one.
@@ -54,15 +54,15 @@ type scratch struct {
 	heap             []uint64 // rank<<32 | position of the left token
 }
 
-// maxShort is the longest piece, in bytes, whose best pair is looked for one by one: below
-// it that is faster than a heap.
+// maxShort is the max bytes of a piece whose best pair is found by a linear search, which
+// is faster than a heap up to there.
 const maxShort = 192
 
-// maxKept is the longest piece, in bytes, whose room is kept for the next.
+// maxKept is the max bytes of a piece whose scratch memory is kept.
 const maxKept = 1 << 16
 
-// merge appends the ids of a piece. Beginning with its bytes, it merges the pair with the
-// lowest rank, the leftmost among equals, until none merges.
+// merge appends the ids of a piece. It begins with the bytes of the piece and merges the
+// pair with the lowest rank, the leftmost among equals, until no pair merges.
 func (t *Tokenizer) merge(dst []int32, text string, s *scratch) []int32 {
 	n := len(text)
 	if n > maxShort {
@@ -102,9 +102,9 @@ func (t *Tokenizer) merge(dst []int32, text string, s *scratch) []int32 {
 	return dst
 }
 
-// mergeLong is merge with a heap of pairs and links between tokens: n·log n, whatever the
-// piece is made of. The heap is not container/heap, which allocates for each pair and
-// takes twice as long.
+// mergeLong is merge with a heap of pairs and links between tokens. It takes n·log n for
+// any piece. The heap is not container/heap, which allocates for each pair and takes twice
+// as long.
 func (t *Tokenizer) mergeLong(dst []int32, text string, s *scratch) []int32 {
 	n := uint32(len(text))
 	s.ids, s.ranks = grown(s.ids, n), grown(s.ranks, n)
@@ -121,7 +121,7 @@ func (t *Tokenizer) mergeLong(dst []int32, text string, s *scratch) []int32 {
 		top := s.pop()
 		i := uint32(top)
 		if s.ranks[i] != uint32(top>>32) {
-			continue // merged, or another pair now
+			continue // merged meanwhile, or now another pair
 		}
 		right := s.next[i]
 		s.ids[i] = t.pairs.find(s.ids[i], s.ids[right]).id
@@ -145,7 +145,7 @@ func (t *Tokenizer) mergeLong(dst []int32, text string, s *scratch) []int32 {
 	return dst
 }
 
-// offer puts the pair at i into the heap, if it merges.
+// offer adds the pair at i to the heap, if it merges.
 func (t *Tokenizer) offer(s *scratch, i uint32) {
 	rank := t.pairs.find(s.ids[i], s.ids[s.next[i]]).rank
 	if s.ranks[i] = rank; rank != never {

@@ -6,26 +6,26 @@ import (
 	"unicode/utf8"
 )
 
-// Tokenizer is one vocabulary. It never changes, keeps nothing of what it encodes, and is
-// safe for concurrent use. Qwen's takes about 15 MiB.
+// Tokenizer is one vocabulary. It is immutable and safe for concurrent use, and keeps no
+// text that it encodes. Qwen's takes about 15 MiB.
 type Tokenizer struct {
-	text    string   // of all tokens, one after the other
-	ends    []uint32 // where each id's text ends; it begins where that of id-1 ends
+	text    string   // of all tokens, concatenated
+	ends    []uint32 // end of each id's text, which begins at the end of id-1
 	added   []addedToken
 	start   byte // first byte of all added tokens
 	byteIDs [256]uint32
-	pieces  map[string]uint32 // the id of each piece that merges to one token: most pieces do
+	pieces  map[string]uint32 // ids of the pieces that merge to one token, as most do
 	pairs   pairs
 	scratch sync.Pool // *scratch
 }
 
-// addedToken is a token that is found in text as it stands.
+// addedToken is a token that is found verbatim in a text.
 type addedToken struct {
 	id   uint32
 	text string
 }
 
-// Size is one more than the largest id. A model may know more ids than its tokenizer
+// Size returns one more than the largest id. A model may know more ids than its tokenizer
 // makes.
 func (t *Tokenizer) Size() int { return len(t.ends) }
 
@@ -58,8 +58,8 @@ func (t *Tokenizer) appendEncode(dst []int32, text string) []int32 {
 	return dst
 }
 
-// findAdded finds the first added token in a text, the longest if several begin there.
-// at is the text's length if there is none.
+// findAdded finds the first added token in a text, the longest if several begin there. If
+// there is none, at is the length of the text.
 func (t *Tokenizer) findAdded(text string) (at int, found *addedToken) {
 	for {
 		next := strings.IndexByte(text[at:], t.start)
@@ -95,7 +95,7 @@ func (t *Tokenizer) appendPlain(dst []int32, text string, s *scratch) []int32 {
 	return dst
 }
 
-// token is the text of an id.
+// token returns the text of an id.
 func (t *Tokenizer) token(id uint32) string {
 	begin := uint32(0)
 	if id > 0 {

@@ -10,13 +10,13 @@
 // (see tokens.go).
 //
 // It never pretends to be real: /server_info names the profile and its origin. Inputs that
-// stop a real server (an empty prompt, ids outside the vocabulary) stop this one too. Every
-// call under way is dropped and the cache is lost. It serves again at once, where a real one
-// has to be started again. Stats counts these crashes and keeps its other counters.
+// crash a real server (an empty prompt, ids outside the vocabulary) crash this one too: all
+// calls under way are dropped, and the cache is lost. It then serves again at once, while a
+// real server has to be restarted. Stats counts the crashes and keeps its other counters.
 //
-// It does not simulate several answers a prompt (n above 1 is refused), one streamed event
-// for each token (there is one for each prompt), what generation takes from prefill, host
-// memory and storage behind the cache, and routes that neither the proxy nor loadgen uses.
+// It does not simulate several answers to a prompt (n above 1 is refused), a streamed event
+// for each token (there is one for each prompt), the cost of generation for prefill, cache
+// levels in host memory and storage, and routes that neither the proxy nor loadgen uses.
 //
 // Read profile.go first, then server.go, scheduler.go and radix.go. generate.go and
 // sampling.go read a call, refusal.go knows how one is refused, reply.go answers,
