@@ -14,9 +14,9 @@ import (
 	"paceline/batcher/prefix"
 )
 
-// TestNobodyWaitsForMoreThanItsShareOnceItIsTooOld drives a busy server with
-// requests of several priorities, callers and prefixes, most of which would
-// always go before others, and checks the bound that Settings.MaxAge states.
+// TestNobodyWaitsForMoreThanItsShareOnceItIsTooOld drives a busy server with requests of
+// several priorities, callers and prefixes, so that some would always go before others. It
+// checks the bound of Settings.MaxAge.
 func TestNobodyWaitsForMoreThanItsShareOnceItIsTooOld(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { inBubble(t, rt, ageLaw) })
 }

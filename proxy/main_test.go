@@ -130,12 +130,12 @@ func (s scanRest) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// slowSGLang is ready and answers prompts only once it may.
+// slowSGLang is ready, and answers prompts only after a call of answer.
 type slowSGLang struct {
 	url    string
-	asked  chan struct{} // one for each call that has come
-	answer func()        // lets it answer, these and all later ones
-	stop   func()        // ends it, as often as is liked
+	asked  chan struct{} // one for each call that has arrived
+	answer func()        // lets it answer these calls and all later ones
+	stop   func()        // ends it; may be called again
 }
 
 func startSlowSGLang(t *testing.T) slowSGLang {
@@ -170,7 +170,7 @@ func startSlowSGLang(t *testing.T) slowSGLang {
 	return slowSGLang{"http://" + l.Addr().String(), asked, func() { close(may) }, stop}
 }
 
-// ask posts one prompt and returns where its HTTP status will come; 0 for none.
+// ask posts one prompt and returns a channel for its HTTP status; 0 for none.
 func ask(addr string) <-chan int {
 	status := make(chan int, 1)
 	go func() {

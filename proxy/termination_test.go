@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// pod is what the order of a pod's end depends on, as the manifests say it.
+// pod has the parts of a manifest that decide the order of a pod's end.
 type pod struct {
 	Grace          int         `yaml:"terminationGracePeriodSeconds"`
 	InitContainers []container `yaml:"initContainers"`

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// measureThroughput compares requests/s and CPU time a request of the proxy and of a bare
+// measureThroughput compares requests/s and CPU time per request of the proxy and of a bare
 // gRPC server.
 func measureThroughput(ctx context.Context, o options) error {
 	echo, proxy, err := startBoth(ctx, o)
@@ -49,8 +49,8 @@ func measureThroughput(ctx context.Context, o options) error {
 	return errors.Join(w.Flush(), proxy.stop()) // which writes its profile
 }
 
-// measureLatency sends at a fixed rate, whatever comes back, and compares the time from
-// when a request should have been sent to its answer.
+// measureLatency sends at a fixed rate, independent of the answers, and compares the times
+// from the planned sending of a request to its answer.
 func measureLatency(ctx context.Context, o options) error {
 	o.maxWait = 0
 	echo, proxy, err := startBoth(ctx, o)

@@ -52,7 +52,7 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 	return out
 }
 
-// upstreamStatus is what is known of SGLang.
+// upstreamStatus returns the known state of SGLang.
 func upstreamStatus(u *upstream.Upstream) *pb.UpstreamStatus {
 	s := u.Snapshot()
 	out := &pb.UpstreamStatus{
@@ -80,7 +80,7 @@ func upstreamStatus(u *upstream.Upstream) *pb.UpstreamStatus {
 	return out
 }
 
-// recent are the batches that ended last, the latest first.
+// recent returns the batches that ended last, the latest first.
 func (a *adminService) recent() []*pb.RecentBatch {
 	var out []*pb.RecentBatch
 	for _, b := range a.up.Recent() {

@@ -13,7 +13,7 @@ import (
 
 const fakeVocabulary = 1000
 
-// fakeSGLang answers like SGLang, and does what a test tells it to.
+// fakeSGLang answers like SGLang, with the faults that a test chooses.
 type fakeSGLang struct {
 	t    *testing.T
 	addr string
@@ -92,7 +92,7 @@ func (f *fakeSGLang) start() {
 	}(f.server, f.ended)
 }
 
-// noting notes what requests bring.
+// noting records the keys of requests.
 func (f *fakeSGLang) noting(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -102,7 +102,7 @@ func (f *fakeSGLang) noting(h http.Handler) http.Handler {
 	})
 }
 
-// authorized is what requests brought so far.
+// authorized returns the keys of the requests so far.
 func (f *fakeSGLang) authorized() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,7 +161,7 @@ func (f *fakeSGLang) tokenize(w http.ResponseWriter, r *http.Request) {
 	f.answer(w, map[string]any{"tokens": encode(body.Prompt)})
 }
 
-// busy makes flushes be refused.
+// busy makes the server refuse flushes.
 func (f *fakeSGLang) busy(yes bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -271,7 +271,7 @@ func (f *fakeSGLang) refusing(word string) {
 		`{"error":{"message":"The input (3001 tokens) is longer than the model's context length (2048 tokens)."}}`)
 }
 
-// answering makes calls that hold a text with word be answered so.
+// answering sets the answer to calls that hold a text with word.
 func (f *fakeSGLang) answering(word string, code int, body string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,8 +20,8 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// faults are what a server does to some of its calls. None may cost anybody but
-// the callers of those calls, and these only as far as the codes allow.
+// faults are what a server does to some of its calls. Only the callers of those calls may
+// see an error, and only with the given codes.
 var faults = map[string]struct {
 	call  func(w http.ResponseWriter, r *http.Request, c fakeCall) bool
 	codes []codes.Code // that callers may see
@@ -96,14 +96,14 @@ func TestFaultsUnderLoadCostOnlyTheirOwnCallers(t *testing.T) {
 	}
 }
 
-// load sends requests, each of which can tell its own answer.
+// load sends requests that recognize their own answers.
 type load struct {
 	*running
 	allowed          []codes.Code // that a request may end with
 	answered, failed atomic.Int64
 }
 
-// run has so many callers send so many requests each.
+// run starts callers that send a number of requests each.
 func (l *load) run(callers, each int) {
 	l.t.Helper()
 	var wg sync.WaitGroup

@@ -93,8 +93,8 @@ func prefills() map[string]string {
 	}
 }
 
-// comparable drops what two answers to the same call may differ in: times, and
-// random ids; and the receipts, of which it says whether all have one.
+// comparable removes what may differ between two answers to the same call: times, random
+// ids and receipts. It reports whether all answers have a receipt.
 func comparable(t *testing.T, body string) (answers string, receipts bool) {
 	t.Helper()
 	var list []map[string]any
@@ -122,7 +122,7 @@ func comparable(t *testing.T, body string) (answers string, receipts bool) {
 	return string(data), receipts
 }
 
-// sameAnswers sends every call straight to a server and through the proxy before it.
+// sameAnswers sends every call directly to a server and through the proxy, and compares.
 func sameAnswers(t *testing.T, r *running, url string) {
 	for name, body := range prefills() {
 		t.Run(name, func(t *testing.T) {
@@ -396,7 +396,7 @@ func TestAStreamIsPassedOnEventByEvent(t *testing.T) {
 	}
 }
 
-// The real one is told what ends it by way of the proxy, and lives.
+// A real SGLang survives the calls that crash it, if they are sent through the proxy.
 func TestRealSGLangLivesThroughPoisonOnEveryPath(t *testing.T) {
 	if os.Getenv("PACELINE_TEST_SGLANG") == "" {
 		t.Skip("PACELINE_TEST_SGLANG names no server")

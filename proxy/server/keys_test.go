@@ -148,7 +148,7 @@ func TestAChangedKeysFileIsFollowedAndABrokenOneIsNot(t *testing.T) {
 		t.Errorf("the old key: %v", c)
 	}
 	writeKeys(t, path, "- {name: agents, key: short}\n")
-	await(t, "it is said", func() bool { _ = call(adminKey); return strings.Contains(r.log.String(), "keys of before stay") })
+	await(t, "the log line", func() bool { _ = call(adminKey); return strings.Contains(r.log.String(), "previous keys stay") })
 	if c := call(adminKey); c != codes.OK {
 		t.Errorf("after a broken file: %v", c)
 	}
@@ -314,7 +314,7 @@ func TestTLSServesBothPortsAndFollowsARotatedCertificate(t *testing.T) {
 	await(t, "the new certificate is served", func() bool { return served(r.Addr(), "h2") == "second h2" })
 	writeKeys(t, cert, "nonsense")
 	await(t, "the broken one is told of", func() bool {
-		return strings.HasPrefix(served(r.HTTPAddr(), "http/1.1"), "second") && strings.Contains(r.log.String(), "those of before stay")
+		return strings.HasPrefix(served(r.HTTPAddr(), "http/1.1"), "second") && strings.Contains(r.log.String(), "previous certificates stay")
 	})
 }
 

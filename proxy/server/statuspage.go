@@ -11,7 +11,7 @@ import (
 //go:embed statuspage.html
 var statusPage string
 
-// statusPolicy lets the status page run its own script, ask its own server, and
+// statusPolicy allows the status page to run its own script and to ask its own server, and
 // nothing else.
 var statusPolicy = func() string {
 	_, script, _ := strings.Cut(statusPage, "<script>")
@@ -29,7 +29,7 @@ func withStatusPage(rest http.Handler) http.Handler {
 		w.Header().Set("Content-Security-Policy", statusPolicy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-cache")
-		_, _ = w.Write([]byte(statusPage)) // the browser has gone: nobody to tell
+		_, _ = w.Write([]byte(statusPage)) // an error means that the browser has gone
 	})
 	mux.Handle("/", rest)
 	return mux

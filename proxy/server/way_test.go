@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The most that a reader has to follow from a call's arrival to its answer.
+// The max numbers of functions and files from the arrival of a call to its answer.
 const (
 	maxWayFunctions = 140
 	maxWayFiles     = 20

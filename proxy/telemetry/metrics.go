@@ -16,13 +16,13 @@ import (
 	"paceline/batcher"
 )
 
-// Metrics are what the metrics page shows, besides the gauges of State. Their names are
-// those of the semantic conventions in Prometheus' spelling and, below paceline_, ours.
-// Times are in seconds. No label has a value that comes from a request as it is, so the
-// number of series is bounded.
+// Metrics holds the metrics of the metrics page, except the gauges of State. Their names are
+// those of the semantic conventions in Prometheus' spelling, and our own begin with
+// paceline_. Times are in seconds. No label is copied from a request, so the number of
+// series is bounded.
 //
 // A nil Metrics records nothing. The methods may be called from any goroutine. Their ctx
-// carries the trace that a value comes from; a sampled one becomes the value's exemplar.
+// has the trace of the value; a sampled trace becomes the exemplar.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -37,7 +37,7 @@ type Metrics struct {
 var (
 	// From a cached prompt on a fast device to a queue of minutes.
 	secondsBuckets = []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300}
-	sizeBuckets    = prometheus.ExponentialBuckets(1, 2, 13) // to batcher's largest, 4096
+	sizeBuckets    = prometheus.ExponentialBuckets(1, 2, 13) // up to batcher.MaxBatchSize, 4096
 	fillBuckets    = prometheus.LinearBuckets(.1, .1, 10)
 	ratioBuckets   = []float64{.1, .25, .5, .7, .8, .9, 1, 1.1, 1.25, 1.5, 2, 4, 10}
 	tokenBuckets   = prometheus.ExponentialBuckets(1, 4, 14) // as the semantic conventions advise
@@ -52,7 +52,7 @@ const (
 	OutcomeFailed    = "failed"
 )
 
-// Why a prompt is refused, as labels.
+// Reasons of refusals, as labels.
 const (
 	RefusedInvalid  = "invalid"
 	RefusedKey      = "unauthenticated"
@@ -84,8 +84,8 @@ func (f factory) counter(name, help string) prometheus.Counter {
 	return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 }
 
-// counters makes a counter for each value of a label. Those of values start at 0 at once, so
-// that a rate sees their first event.
+// counters makes a counter for each value of a label. The counters of values exist from the
+// start, so that a rate sees their first event.
 func (f factory) counters(name, help, label string, values ...string) *prometheus.CounterVec {
 	v := f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	for _, value := range values {

@@ -4,8 +4,8 @@
 //	go run ./deploy/observability/demo                                 simulated SGLang
 //	go run ./deploy/observability/demo -sglang http://127.0.0.1:30000  a running one
 //
-// It is run from the root of the repository. Jaeger is built from its Go module the
-// first time (about five minutes); -jaeger names another binary.
+// Run it from the root of the repository. The first run builds Jaeger from its Go module
+// (about five minutes); -jaeger names another binary.
 package main
 
 import (
@@ -84,7 +84,7 @@ func load(ctx context.Context, o options, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // what is left is small, and in the temporary folder
+	defer os.RemoveAll(dir) //nolint:errcheck // leftovers are small, and in the temporary folder
 	args := []string{"run", "./loadgen", "-n", fmt.Sprint(o.prompts), "-sizes", "16", "-auto=false", "-unbatched=false", "-repeats", "1",
 		"-max-wait", "50ms", "-out", filepath.Join(dir, "report"), "-jaeger", "http://" + o.addresses.page}
 	if o.sglang != "" {
@@ -122,5 +122,5 @@ func show(ctx context.Context, j *jaeger, since time.Time, w io.Writer) error {
 }
 
 func printf(w io.Writer, format string, args ...any) {
-	_, _ = fmt.Fprintf(w, format, args...) // nowhere else to say so
+	_, _ = fmt.Fprintf(w, format, args...) // nowhere else to report it
 }
