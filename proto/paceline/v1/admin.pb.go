@@ -24,18 +24,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// BatchMode is how requests become batches.
+// BatchMode says how requests become batches.
 type BatchMode int32
 
 const (
-	// In an update: leave as it is. Never answered.
+	// In an update: keep the mode. Never returned.
 	BatchMode_BATCH_MODE_UNSPECIFIED BatchMode = 0
 	// Collect up to batch_size requests (default).
 	BatchMode_BATCH_MODE_FIXED BatchMode = 1
-	// Send each request alone and at once: no waiting, no in-flight cap. The
-	// baseline that batching is measured against.
+	// Send each request alone and at once, with no limit on requests in flight:
+	// the baseline for measuring batching.
 	BatchMode_BATCH_MODE_UNBATCHED BatchMode = 2
-	// Choose size, wait and batches in flight from what is learned of SGLang;
+	// Choose size, wait and batches in flight from the learned cost of SGLang.
 	// batch_size, max_wait and max_in_flight have no effect.
 	BatchMode_BATCH_MODE_AUTO BatchMode = 3
 )
@@ -88,55 +88,55 @@ type Settings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How requests become batches. Default BATCH_MODE_FIXED.
 	Mode BatchMode `protobuf:"varint,1,opt,name=mode,proto3,enum=paceline.v1.BatchMode" json:"mode,omitempty"`
-	// Most requests in a batch, 1 to 4096. Default 16.
+	// Max requests in a batch, 1 to 4096. Default 16.
 	BatchSize uint32 `protobuf:"varint,2,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
-	// Longest time the oldest request waits for its batch to fill, 0 to 60 s.
-	// 0 releases whatever is queued as soon as an in-flight slot is free.
+	// Max time that the oldest request waits for its batch to fill, 0 to 60 s.
+	// 0 releases the queued requests as soon as an in-flight slot is free.
 	// Default 5 ms.
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
-	// Most batches at SGLang at once, 1 to 4096. Default 2.
+	// Max batches at SGLang at once, 1 to 4096. Default 2.
 	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
-	// Most requests waiting in the queue, at least 1; beyond it a request is
+	// Max requests waiting in the queue, at least 1; beyond it a request is
 	// refused at once. Default 10000.
 	QueueRequests uint32 `protobuf:"varint,5,opt,name=queue_requests,json=queueRequests,proto3" json:"queue_requests,omitempty"`
-	// Most prompt bytes waiting in the queue (a token id counts 4), at least 1;
+	// Max prompt bytes waiting in the queue (a token id counts 4), at least 1;
 	// beyond it a request is refused at once. Default 268435456 (256 MiB).
 	QueueBytes uint64 `protobuf:"varint,6,opt,name=queue_bytes,json=queueBytes,proto3" json:"queue_bytes,omitempty"`
-	// Most prompt tokens in a batch; a text's tokens are estimated from its bytes
+	// Max prompt tokens in a batch; a text's tokens are estimated from its bytes
 	// and what earlier replies counted. A prompt above it alone goes alone. 0
 	// (default) sets no bound.
 	BatchTokens uint64 `protobuf:"varint,7,opt,name=batch_tokens,json=batchTokens,proto3" json:"batch_tokens,omitempty"`
-	// Most prompt bytes in a batch (a token id counts 4). A prompt above it alone
+	// Max prompt bytes in a batch (a token id counts 4). A prompt above it alone
 	// goes alone. 0 (default) sets no bound.
 	BatchBytes uint64 `protobuf:"varint,8,opt,name=batch_bytes,json=batchBytes,proto3" json:"batch_bytes,omitempty"`
-	// Whether requests that wait together and ask for exactly the same, with 0
-	// new tokens or greedily, are sent as one prompt. Default true.
+	// Whether requests that wait together and ask for exactly the same thing,
+	// with 0 new tokens or greedily, are sent as one prompt. Default true.
 	MergeIdentical bool `protobuf:"varint,9,opt,name=merge_identical,json=mergeIdentical,proto3" json:"merge_identical,omitempty"`
-	// Whether requests are released in depth-first order of their prefixes, and
-	// of those that share a new prefix one first and the others after its answer:
-	// SGLang shares nothing new within one forward. Default true.
+	// Whether requests are released in depth-first order of their prefixes. Of
+	// those that share a new prefix one goes first, and the others after its
+	// answer: SGLang shares nothing new within one forward. Default true.
 	PrefixOrder bool `protobuf:"varint,10,opt,name=prefix_order,json=prefixOrder,proto3" json:"prefix_order,omitempty"`
-	// Most blocks of 64 tokens (256 bytes of text) of prompts that are remembered
-	// as cached at SGLang, 1 to 16777216; some 128 bytes of memory each. SGLang's
-	// own cache size bounds them too. Default 131072.
+	// Max blocks of 64 tokens (256 bytes of text) that are remembered as cached
+	// at SGLang, 1 to 16777216; some 128 bytes of memory each. The size of
+	// SGLang's cache bounds them too. Default 131072.
 	PrefixBlocks uint32 `protobuf:"varint,11,opt,name=prefix_blocks,json=prefixBlocks,proto3" json:"prefix_blocks,omitempty"`
-	// Once a request has waited so long, every fourth prompt released is the one
-	// that came first: so no order (prefix, priority, fairness) makes anybody wait
-	// longer than this and then for four times the prompts before it. 0 to 1 h; at
-	// least max_wait has effect. Default 30 s.
+	// Once a request has waited this long, every fourth prompt released is the
+	// oldest. So no order (prefix, priority, fairness) makes a prompt wait longer
+	// than this and then for four times the prompts before it. 0 to 1 h; a value
+	// below max_wait counts as max_wait. Default 30 s.
 	MaxAge *durationpb.Duration `protobuf:"bytes,12,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
-	// How often a call that SGLang failed (busy, reset, 5xx) is repeated at most,
-	// 0 to 10, with a growing pause; over time a tenth of all calls may be
+	// Max times that a call is repeated because SGLang failed it (busy, reset,
+	// 5xx), 0 to 10, with a growing pause. Over time a tenth of all calls may be
 	// repeats. Default 2.
 	Retries uint32 `protobuf:"varint,13,opt,name=retries,proto3" json:"retries,omitempty"`
-	// How many calls in a row SGLang must fail for the circuit breaker to open, 1
-	// to 1000: then nothing is sent for 1 to 15 s, new requests are refused with
-	// UNAVAILABLE, and one batch is sent to try. Default 5.
+	// Number of failed calls in a row that opens the circuit breaker, 1 to 1000.
+	// Then nothing is sent for 1 to 15 s, new requests are refused with
+	// UNAVAILABLE, and one batch is sent as a probe. Default 5.
 	BreakerFailures uint32 `protobuf:"varint,14,opt,name=breaker_failures,json=breakerFailures,proto3" json:"breaker_failures,omitempty"`
-	// Most forwards of SGLang (chunked_prefill_size tokens each, as /server_info
-	// says) that the prompt tokens of a batch which are not cached may be expected
-	// to fill, 0 to 1000. A prompt above it alone goes alone. 0 sets no bound, as
-	// does an SGLang that does not say. Default 8.
+	// Max forwards of SGLang (chunked_prefill_size tokens each, as /server_info
+	// reports) that the uncached prompt tokens of a batch are expected to fill, 0
+	// to 1000. A prompt that exceeds it goes alone. 0 sets no bound; nor is there
+	// one if SGLang does not report the size. Default 8.
 	BatchForwards uint32 `protobuf:"varint,15,opt,name=batch_forwards,json=batchForwards,proto3" json:"batch_forwards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -739,20 +739,19 @@ type GetStatusResponse struct {
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Whether requests would be served now.
 	Ready bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
-	// Why not, where ready is false.
+	// The reason, if ready is false.
 	NotReadyReason string `protobuf:"bytes,4,opt,name=not_ready_reason,json=notReadyReason,proto3" json:"not_ready_reason,omitempty"`
 	// Whether the proxy is draining.
 	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
 	// The batching settings in force.
 	Settings *Settings `protobuf:"bytes,6,opt,name=settings,proto3" json:"settings,omitempty"`
-	// What the batcher holds and has done.
+	// What the batcher holds and has done since the start.
 	Batcher *BatcherStatus `protobuf:"bytes,7,opt,name=batcher,proto3" json:"batcher,omitempty"`
-	// What is known of SGLang; of several, the first that is ready.
+	// What is known of SGLang.
 	Upstream *UpstreamStatus `protobuf:"bytes,8,opt,name=upstream,proto3" json:"upstream,omitempty"`
-	// Each SGLang with its own batcher, where there are several; batcher is their
-	// sum then.
+	// Always empty: a proxy has one SGLang.
 	Backends []*Backend `protobuf:"bytes,9,rep,name=backends,proto3" json:"backends,omitempty"`
-	// The batches that ended last, the latest first; at most 64 of each SGLang.
+	// The batches that ended last, the latest first; at most 64.
 	RecentBatches []*RecentBatch `protobuf:"bytes,10,rep,name=recent_batches,json=recentBatches,proto3" json:"recent_batches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -858,7 +857,7 @@ func (x *GetStatusResponse) GetRecentBatches() []*RecentBatch {
 	return nil
 }
 
-// Backend is one SGLang of several.
+// Backend is not used any more: a proxy has one SGLang.
 type Backend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is known of it.
@@ -924,7 +923,7 @@ type RecentBatch struct {
 	ReleaseReason ReleaseReason `protobuf:"varint,3,opt,name=release_reason,json=releaseReason,proto3,enum=paceline.v1.ReleaseReason" json:"release_reason,omitempty"`
 	// Prompts in it at the release.
 	Size uint32 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
-	// Of these, prompts that were not answered: refused, failed or left.
+	// Of these, prompts without an answer: refused, failed or abandoned.
 	Unanswered uint32 `protobuf:"varint,5,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
 	// Seconds from the release to the end.
 	Seconds float64 `protobuf:"fixed64,6,opt,name=seconds,proto3" json:"seconds,omitempty"`
@@ -1077,7 +1076,7 @@ type BatcherStatus struct {
 	Merged uint64 `protobuf:"varint,11,opt,name=merged,proto3" json:"merged,omitempty"`
 	// Prompts that wait for another's answer, to find their common tokens cached.
 	HeldPrompts uint64 `protobuf:"varint,12,opt,name=held_prompts,json=heldPrompts,proto3" json:"held_prompts,omitempty"`
-	// Callers with work here now, or who lately had more than their share.
+	// Callers with requests here now, or that lately had more than their share.
 	Callers uint64 `protobuf:"varint,13,opt,name=callers,proto3" json:"callers,omitempty"`
 	// Tokens believed to be in SGLang's prefix cache (estimated for text).
 	BelievedCachedTokens uint64 `protobuf:"varint,14,opt,name=believed_cached_tokens,json=believedCachedTokens,proto3" json:"believed_cached_tokens,omitempty"`
@@ -1087,7 +1086,7 @@ type BatcherStatus struct {
 	Retries uint64 `protobuf:"varint,16,opt,name=retries,proto3" json:"retries,omitempty"`
 	// Whether the circuit breaker is open: nothing is sent to SGLang now.
 	BreakerOpen bool `protobuf:"varint,17,opt,name=breaker_open,json=breakerOpen,proto3" json:"breaker_open,omitempty"`
-	// What a batch costs SGLang, as learned; absent while too little is known.
+	// The learned cost of a batch; absent while too little is known.
 	Cost *CostModel `protobuf:"bytes,18,opt,name=cost,proto3" json:"cost,omitempty"`
 	// What BATCH_MODE_AUTO has chosen; absent in other modes.
 	Auto          *AutoPlan `protobuf:"bytes,19,opt,name=auto,proto3" json:"auto,omitempty"`
@@ -1258,11 +1257,11 @@ func (x *BatcherStatus) GetAuto() *AutoPlan {
 	return nil
 }
 
-// CostModel is what a batch costs SGLang: seconds_per_batch + prompts ×
+// CostModel is the cost of a batch on SGLang: seconds_per_batch + prompts ×
 // seconds_per_prompt + uncached tokens × seconds_per_token.
 type CostModel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Seconds for a batch, whatever is in it.
+	// Seconds for a batch, independent of its prompts.
 	SecondsPerBatch float64 `protobuf:"fixed64,1,opt,name=seconds_per_batch,json=secondsPerBatch,proto3" json:"seconds_per_batch,omitempty"`
 	// Seconds for each prompt.
 	SecondsPerPrompt float64 `protobuf:"fixed64,2,opt,name=seconds_per_prompt,json=secondsPerPrompt,proto3" json:"seconds_per_prompt,omitempty"`
@@ -1344,18 +1343,18 @@ func (x *CostModel) GetMeanError() float64 {
 // AutoPlan is what BATCH_MODE_AUTO has chosen.
 type AutoPlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most prompts in a batch.
+	// Max prompts in a batch.
 	BatchSize uint32 `protobuf:"varint,1,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
-	// Most prompt tokens in a batch; 0 sets no bound.
+	// Max prompt tokens in a batch; 0 sets no bound.
 	BatchTokens uint64 `protobuf:"varint,2,opt,name=batch_tokens,json=batchTokens,proto3" json:"batch_tokens,omitempty"`
-	// Longest wait for a batch to fill.
+	// Max wait for a batch to fill.
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
-	// Most batches at SGLang at once.
+	// Max batches at SGLang at once.
 	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// Whether a single request, too, waits for another that computes what they
 	// share; several always do.
 	PrefixHold bool `protobuf:"varint,5,opt,name=prefix_hold,json=prefixHold,proto3" json:"prefix_hold,omitempty"`
-	// Why, for people.
+	// Why, for humans.
 	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1502,9 +1501,9 @@ type UpstreamStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Base URL, without any credentials.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// Whether SGLang answers that it is ready.
+	// Whether SGLang says that it is ready.
 	Ready bool `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
-	// The last reason it was not.
+	// The last reason why it was not.
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	// SGLang's version.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
@@ -1516,20 +1515,20 @@ type UpstreamStatus struct {
 	Device string `protobuf:"bytes,7,opt,name=device,proto3" json:"device,omitempty"`
 	// Whether the server says that it is a simulator.
 	Simulated bool `protobuf:"varint,8,opt,name=simulated,proto3" json:"simulated,omitempty"`
-	// Longest prompt in tokens that is accepted.
+	// Max tokens of an accepted prompt.
 	MaxPromptTokens uint64 `protobuf:"varint,9,opt,name=max_prompt_tokens,json=maxPromptTokens,proto3" json:"max_prompt_tokens,omitempty"`
-	// Tokens its KV cache holds.
+	// Capacity of its KV cache in tokens.
 	KvCacheTokens uint64 `protobuf:"varint,10,opt,name=kv_cache_tokens,json=kvCacheTokens,proto3" json:"kv_cache_tokens,omitempty"`
-	// Most tokens in one prefill forward (chunked_prefill_size).
+	// Max tokens in one prefill forward (chunked_prefill_size).
 	ChunkedPrefillTokens uint64 `protobuf:"varint,11,opt,name=chunked_prefill_tokens,json=chunkedPrefillTokens,proto3" json:"chunked_prefill_tokens,omitempty"`
 	// SGLang's scheduling policy.
 	SchedulePolicy string `protobuf:"bytes,12,opt,name=schedule_policy,json=schedulePolicy,proto3" json:"schedule_policy,omitempty"`
 	// Token ids known to be valid: 0 up to this, exclusive. 0: not known, and
 	// requests with token_ids are refused.
 	VocabSize uint64 `protobuf:"varint,13,opt,name=vocab_size,json=vocabSize,proto3" json:"vocab_size,omitempty"`
-	// Seconds SGLang took to load the model's weights; absent where it doesn't tell.
+	// Seconds SGLang took to load the model's weights; absent if it does not report it.
 	LoadSeconds *float64 `protobuf:"fixed64,14,opt,name=load_seconds,json=loadSeconds,proto3,oneof" json:"load_seconds,omitempty"`
-	// How the simulator simulates, where the server is one and says so.
+	// How the server simulates, if it is a simulator.
 	Simulator *SimulatorStatus `protobuf:"bytes,15,opt,name=simulator,proto3" json:"simulator,omitempty"`
 	// How texts are sent: as token ids or as texts, and why.
 	TextsSent     string `protobuf:"bytes,16,opt,name=texts_sent,json=textsSent,proto3" json:"texts_sent,omitempty"`
@@ -1679,12 +1678,12 @@ func (x *UpstreamStatus) GetTextsSent() string {
 	return ""
 }
 
-// SimulatorStatus is what a simulated SGLang says of itself.
+// SimulatorStatus describes a simulated SGLang.
 type SimulatorStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of its profile.
 	Profile string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
-	// Where the profile's numbers come from.
+	// Origin of the profile's numbers.
 	Origin string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
 	// Simulated seconds per real second.
 	Speed         float64 `protobuf:"fixed64,3,opt,name=speed,proto3" json:"speed,omitempty"`
