@@ -154,7 +154,9 @@ const (
 	NumReasons
 )
 
-var reasonNames = [NumReasons]string{"none", "full", "budget", "wait", "deadline", "idle", "drain", "unbatched"}
+var reasonNames = [...]string{"none", "full", "budget", "wait", "deadline", "idle", "drain", "unbatched"}
+
+var _ [NumReasons]string = reasonNames // each reason has a name
 
 // String is the reason's name in receipts, metrics and reports.
 func (r Reason) String() string {

@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"paceline/batcher"
@@ -130,5 +132,34 @@ func BenchmarkMergeKey(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		n.of(&p, "", names)
+	}
+}
+
+// greedyAlike change nothing for a greedy token: prompts that differ in them alone may
+// share an answer. With Raw nothing is merged.
+var greedyAlike = []string{"Temperature", "TopP", "MinP", "TopK", "Seed", "Raw"}
+
+func TestEverySamplingParameterTellsGreedyPromptsApart(t *testing.T) {
+	n := newMergeKeys()
+	plain := Prompt{Request: sglang.Request{Text: "a", MaxNewTokens: 1}}
+	of := reflect.TypeFor[sglang.Sampling]()
+	for i := range of.NumField() {
+		name := of.Field(i).Name
+		if slices.Contains(greedyAlike, name) {
+			continue
+		}
+		p := plain
+		field := reflect.ValueOf(&p.Request.Sampling).Elem().Field(i)
+		switch field.Kind() {
+		case reflect.Map:
+			field.Set(reflect.ValueOf(map[int32]float32{3: 1}))
+		case reflect.Pointer:
+			field.Set(reflect.New(field.Type().Elem()))
+		default:
+			t.Fatalf("%s is of a kind that this test does not know", name)
+		}
+		if identityOf(n, &p) == identityOf(n, &plain) {
+			t.Errorf("a prompt with %s may get the answer of one without: see appendOptions", name)
+		}
 	}
 }
