@@ -169,7 +169,8 @@ func (c *checker) judge(w io.Writer, claims []claim) error {
 		return err
 	}
 	for _, d := range c.devices {
-		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name, render.Sum(plausibility.Judge(d, c.model, fastest.Claim), render.English))
+		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name,
+			render.Sum(plausibility.Judge(d, c.model, fastest.Claim), render.English))
 	}
 	_, err := fmt.Fprintf(w, "\nThe arithmetic leaves out attention, the vocabulary and all waiting: the true floor is higher.\n")
 	if err == nil && impossible > 0 {

@@ -100,8 +100,9 @@ func announce(r report.Report, out string) {
 	if r.Shard != nil {
 		part = fmt.Sprintf("shard %d of %d of ", r.Shard.Index, r.Shard.Of)
 	}
-	fmt.Fprintf(os.Stderr, "%s\n%s%d prompts; %s\nat most %s batches in flight, %d settings, %d repeat(s); writing to %s\n\n",
-		server, part, r.Source.Requests, render.Load(r.Config, render.English), strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
+	fmt.Fprintf(os.Stderr, "%s\n%s%d prompts; %s\n", server, part, r.Source.Requests, render.Load(r.Config, render.English))
+	fmt.Fprintf(os.Stderr, "at most %s batches in flight, %d settings, %d repeat(s); writing to %s\n\n",
+		strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
 }
 
 // environment describes this process and its machine for the report.

@@ -232,9 +232,7 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 	for i, r := range reports {
 		servers[r.Server.URL] = true
 		m.Config.WarmUpPrompts += r.Config.WarmUpPrompts
-		if r.CreatedAt.Before(m.CreatedAt) {
-			m.CreatedAt = r.CreatedAt
-		}
+		m.CreatedAt = slices.MinFunc([]time.Time{m.CreatedAt, r.CreatedAt}, time.Time.Compare)
 		if r.Partial {
 			reasons = append(reasons, fmt.Sprintf("shard %d: %s", r.Shard.Index, r.PartialReason))
 		}

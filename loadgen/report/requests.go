@@ -59,14 +59,15 @@ func ReadRequests(rd io.Reader, each func([]Request)) error {
 	for n := 1; ; n++ {
 		var r Request
 		err := lines.Decode(&r)
-		if err != nil && !errors.Is(err, io.EOF) {
+		end := errors.Is(err, io.EOF)
+		if err != nil && !end {
 			return fmt.Errorf("requests.jsonl: request %d: %w", n, err)
 		}
-		if len(run) > 0 && (err != nil || run[0].key() != r.key()) {
+		if len(run) > 0 && (end || run[0].key() != r.key()) {
 			each(run)
 			run = run[:0]
 		}
-		if err != nil {
+		if end {
 			return nil
 		}
 		run = append(run, r)

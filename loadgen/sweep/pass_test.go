@@ -53,7 +53,10 @@ func (s *server) Send(ctx context.Context, p target.Prompt) (target.Answer, erro
 			return target.Answer{}, err
 		}
 	}
-	return target.Answer{PromptTokens: 10, CachedTokens: 4, BatchID: "b" + p.ID[:1], BatchSize: 2, ReleaseReason: "full", QueueWait: time.Millisecond}, nil
+	return target.Answer{
+		PromptTokens: 10, CachedTokens: 4,
+		BatchID: "b" + p.ID[:1], BatchSize: 2, ReleaseReason: "full", QueueWait: time.Millisecond,
+	}, nil
 }
 
 // closed is a closed loop.
@@ -170,7 +173,11 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 }
 
 func TestOrderHoldsEverySettingOnceInEachRepeat(t *testing.T) {
-	p := Plan{Settings: []Setting{{Mode: ModeFixed, BatchSize: 1}, {Mode: ModeFixed, BatchSize: 2}, {Mode: ModeUnbatched}}, Repeats: 4, Seed: 7}
+	p := Plan{
+		Settings: []Setting{{Mode: ModeFixed, BatchSize: 1}, {Mode: ModeFixed, BatchSize: 2}, {Mode: ModeUnbatched}},
+		Repeats:  4,
+		Seed:     7,
+	}
 	cells := p.order()
 	if len(cells) != 12 {
 		t.Fatalf("%d cells", len(cells))

@@ -193,21 +193,21 @@ func Multiply(sizes, inFlight []int, waits []time.Duration, orders []Order) (all
 			for _, wait := range waits {
 				for _, order := range orders {
 					s := Setting{Mode: ModeFixed, BatchSize: size, MaxInFlight: n, MaxWait: wait, Order: order}
-					if len(inFlight) > 1 {
-						s.varied += fmt.Sprintf(", %d in flight", n)
-					}
-					if len(waits) > 1 {
-						s.varied += ", " + wait.String()
-					}
-					if len(orders) > 1 {
-						s.varied += ", " + string(order)
-					}
+					s.varied = onlyIf(len(inFlight) > 1, fmt.Sprintf(", %d in flight", n)) +
+						onlyIf(len(waits) > 1, ", "+wait.String()) + onlyIf(len(orders) > 1, ", "+string(order))
 					all = append(all, s)
 				}
 			}
 		}
 	}
 	return all
+}
+
+func onlyIf(condition bool, text string) string {
+	if condition {
+		return text
+	}
+	return ""
 }
 
 // Distinct returns the values without repetitions, in their order.

@@ -157,7 +157,8 @@ func TestASweepThatIsCutAnywhereAndResumedMeasuresTheSame(t *testing.T) {
 
 func TestARunThatCannotBeKeptEndsTheSweep(t *testing.T) {
 	full := errors.New("no space left on device")
-	runs, err := Schedule{Plan: small(1), Runner: new(paper), Measured: func(report.Run, []report.Request) error { return full }}.Run(t.Context())
+	refuse := func(report.Run, []report.Request) error { return full }
+	runs, err := Schedule{Plan: small(1), Runner: new(paper), Measured: refuse}.Run(t.Context())
 	if !errors.Is(err, full) || len(runs) != 1 {
 		t.Errorf("%d runs, %v", len(runs), err)
 	}
@@ -185,7 +186,9 @@ func TestRepeatsEndOnceTheIntervalIsNarrowAndNotBefore(t *testing.T) {
 	for _, r := range runs {
 		last[r.Setting] = max(last[r.Setting], r.Repeat)
 	}
-	for name, n := range map[string]int{"1, 1 in flight": 20, "unbatched": 20, "4, 2 in flight": stats.MinForInterval, "4, 1 in flight": stats.MinForInterval} {
+	for name, n := range map[string]int{
+		"1, 1 in flight": 20, "unbatched": 20, "4, 2 in flight": stats.MinForInterval, "4, 1 in flight": stats.MinForInterval,
+	} {
 		if last[name] != n {
 			t.Errorf("%s ended after %d repeats, want %d", name, last[name], n)
 		}

@@ -91,7 +91,7 @@ func Of(r report.Report, d Digest) Figures {
 	f.traces()
 	f.judge()
 	f.Notes = f.notes()
-	f.Digest = f.Digest.shown(f.Phases)
+	f.Digest = f.shown(f.Phases)
 	f.Spectra = spectra(f.Report)
 	return f
 }

@@ -59,8 +59,10 @@ type Busy struct {
 	Share float64 // by the server's own clock, from 0 to 1
 }
 
-// Most reports whether computing is the limit; Little, that most time went elsewhere.
-func (b Busy) Most() bool   { return b.Share >= 0.9 }
+// Most reports whether computing is the limit.
+func (b Busy) Most() bool { return b.Share >= 0.9 }
+
+// Little reports whether most of the time went elsewhere.
 func (b Busy) Little() bool { return b.Share < 0.5 }
 
 // NotFull explains batches that held fewer than the set size.

@@ -75,14 +75,14 @@ func (f Figures) notes() Notes {
 	failures, last := map[string]int{}, map[string]int{} // by cause; the last repeat by setting
 	for _, run := range f.Runs {
 		last[run.Setting] = max(last[run.Setting], run.Repeat)
-		if len(f.Resumed) > 0 && run.StartedAt.Before(f.Resumed[len(f.Resumed)-1]) {
-			n.KeptRuns++
-		}
 		for cause, k := range run.Errors {
 			failures[cause] += k
 		}
 		n.Unsent += max(0, run.Total-run.Completed-run.Failed-run.Dropped())
 		n.check(run, f.Report)
+	}
+	if k := len(f.Resumed); k > 0 {
+		n.KeptRuns = len(only(f.Runs, func(run report.Run) bool { return run.StartedAt.Before(f.Resumed[k-1]) }))
 	}
 	for _, setting := range f.Config.Settings {
 		if k := last[setting]; k > 0 && k < f.Config.Repeats && !f.Partial {

@@ -51,7 +51,8 @@ func TestSizesAreComparedWithTheRestTheSame(t *testing.T) {
 		"every batch size with at most 1 or 4 in flight, 0.005 s of waiting, in order fifo",
 		"batch 1, 1 in flight; 1, 4 in flight; 2, 1 in flight",
 		"### Batch size 8, 4 in flight",
-		"Cold: of 8 combinations of batch size and other settings, “8, 1 in flight” has the highest figure, 100.0 requests/s, and the repeats tell it apart from all others. Beside “1 in flight”: take batch size 8",
+		"Cold: of 8 combinations of batch size and other settings, “8, 1 in flight” has the highest figure, 100.0 requests/s, " +
+			"and the repeats tell it apart from all others. Beside “1 in flight”: take batch size 8",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
