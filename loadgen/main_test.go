@@ -314,7 +314,7 @@ func TestASecondInterruptEndsAtOnceWhateverHangs(t *testing.T) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if line, err := bufio.NewReader(told).ReadString('\n'); err != nil || line != "stopping (once more ends at once)\n" {
+	if line, err := bufio.NewReader(told).ReadString('\n'); err != nil || line != "stopping; a second signal ends at once\n" {
 		t.Fatalf("%q, %v", line, err)
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {

@@ -37,8 +37,8 @@ func TestAnOpenLoopWaitsForNoAnswer(t *testing.T) {
 				t.Errorf("request %d was sent after %v and took %v", i, at, one.latency)
 			}
 		}
-		if run.WallSeconds != 64.5 || s.most.Load() != 10 || !run.Complete || run.Arrivals.Late != 0 {
-			t.Errorf("%+v, %d at once", run, s.most.Load())
+		if run.WallSeconds != 64.5 || s.peak.Load() != 10 || !run.Complete || run.Arrivals.Late != 0 {
+			t.Errorf("%+v, %d at once", run, s.peak.Load())
 		}
 	})
 }
@@ -66,7 +66,7 @@ func TestWhatIsDueBeyondTheBoundIsDroppedAndCounted(t *testing.T) {
 		s := &server{takes: 950 * time.Millisecond}
 		run, samples := offer(t, s, prompts(30), a, 1)
 		// Of the ten of each second the first two are sent, and answered before the next.
-		if run.Completed != 6 || run.Arrivals.Dropped != 24 || run.Failed != 0 || run.Total != 30 || run.Complete || s.most.Load() != 2 {
+		if run.Completed != 6 || run.Arrivals.Dropped != 24 || run.Failed != 0 || run.Total != 30 || run.Complete || s.peak.Load() != 2 {
 			t.Errorf("%+v, %+v", run, run.Arrivals)
 		}
 		if samples[1].dropped || !samples[2].dropped || samples[2].sent {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 type server struct {
 	takes     time.Duration
 	fail      func(id string) error
-	now, most atomic.Int64
+	now, peak atomic.Int64
 	mu        sync.Mutex
 	seen      map[string]int
 }
@@ -39,8 +39,8 @@ func (s *server) Send(ctx context.Context, p target.Prompt) (target.Answer, erro
 	}
 	s.seen[p.ID]++
 	s.mu.Unlock()
-	if now := s.now.Add(1); now > s.most.Load() {
-		s.most.Store(now)
+	if now := s.now.Add(1); now > s.peak.Load() {
+		s.peak.Store(now)
 	}
 	defer s.now.Add(-1)
 	select {
@@ -76,8 +76,8 @@ func TestPassKeepsExactlyTheSetConcurrencyAndSendsEachPromptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: time.Second}
 		samples, wall := pass(t.Context(), s, prompts(10), closed(4, time.Minute, 1), new(RunProgress))
-		if s.most.Load() != 4 || wall != 3*time.Second {
-			t.Errorf("%d at once for %v, want 4 for 3s", s.most.Load(), wall)
+		if s.peak.Load() != 4 || wall != 3*time.Second {
+			t.Errorf("%d at once for %v, want 4 for 3s", s.peak.Load(), wall)
 		}
 		if len(s.seen) != 10 || len(samples) != 10 {
 			t.Errorf("%d prompts sent, %d samples", len(s.seen), len(samples))

@@ -204,12 +204,12 @@ func TestRepeatsEndOnceTheIntervalIsNarrowAndNotBefore(t *testing.T) {
 // share of settings whose final 95 % interval holds the true throughput. The samples
 // are the same at each run.
 func TestWhatStoppingEarlyDoesToAnInterval(t *testing.T) {
-	const truth, noise, most, tries = 100.0, 0.03, 20, 60
+	const truth, noise, maxRepeats, tries = 100.0, 0.03, 20, 60
 	holds := func(share float64) (held float64, repeats float64) {
 		rng := rand.New(rand.NewPCG(1, 1))
 		for range tries {
 			var sample []float64
-			for len(sample) < most && !(share > 0 && narrow(sample, share)) {
+			for len(sample) < maxRepeats && !(share > 0 && narrow(sample, share)) {
 				sample = append(sample, truth*(1+noise*rng.NormFloat64()))
 			}
 			if low, high, _ := stats.MedianInterval(sample, 0.95); low <= truth && truth <= high {
@@ -222,7 +222,7 @@ func TestWhatStoppingEarlyDoesToAnInterval(t *testing.T) {
 	always, all := holds(0)
 	early, fewer := holds(0.02)
 	t.Logf("all %.0f repeats: %.2f; ended early, after %.1f: %.2f", all, always, fewer, early)
-	if always < 0.90 || early < 0.80 || early > always || fewer > 0.8*most {
+	if always < 0.90 || early < 0.80 || early > always || fewer > 0.8*maxRepeats {
 		t.Error("ending early costs more than the comment of enough says, or saves nothing")
 	}
 }

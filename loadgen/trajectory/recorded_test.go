@@ -81,9 +81,9 @@ func TestPromptsBeginAlikeAsTheirBlocksDo(t *testing.T) {
 		for shared < min(len(wordsA), len(wordsB)) && wordsA[shared] == wordsB[shared] {
 			shared++
 		}
-		most := min(alike*BlockTokens, len(wordsA), len(wordsB))
-		if shared < most || a.Line != b.Line && shared > most+8 {
-			t.Fatalf("%d words alike, want %d", shared, most)
+		alikeWords := min(alike*BlockTokens, len(wordsA), len(wordsB))
+		if shared < alikeWords || a.Line != b.Line && shared > alikeWords+8 {
+			t.Fatalf("%d words alike, want %d", shared, alikeWords)
 		}
 	})
 }
