@@ -374,7 +374,7 @@ func (o *options) completeSettings() {
 		mode  sweep.Mode
 		asked bool
 	}{{sweep.ModeAuto, o.auto}, {sweep.ModeUnbatched, o.unbatched}, {sweep.ModeDirect, o.direct && o.sglang != ""}} {
-		if other.asked { // the first values are where auto begins
+		if other.asked { // the first values are applied too; these modes ignore them
 			p.Settings = append(p.Settings, sweep.Setting{Mode: other.mode, MaxInFlight: o.maxInFlight.Value[0], MaxWait: o.maxWait.Value[0]})
 		}
 	}

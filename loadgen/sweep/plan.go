@@ -148,7 +148,7 @@ type Setting struct {
 	Mode      Mode
 	BatchSize int // for ModeFixed; 0 otherwise
 
-	MaxInFlight int           // batches at SGLang at once; for ModeFixed, and the start of ModeAuto
+	MaxInFlight int           // batches at SGLang at once; for ModeFixed
 	MaxWait     time.Duration // longest wait for a batch to fill; for ModeFixed
 	Order       Order         // of release of waiting requests; "": the mode's own
 
@@ -161,7 +161,7 @@ type Mode string
 // The modes.
 const (
 	ModeFixed     Mode = "fixed"     // through the proxy, in batches of a set size
-	ModeAuto      Mode = "auto"      // through the proxy, which chooses size and batches in flight
+	ModeAuto      Mode = "auto"      // through the proxy, which chooses size and wait
 	ModeUnbatched Mode = "unbatched" // through the proxy, each alone: no waiting, no in-flight cap
 	ModeDirect    Mode = "direct"    // straight to SGLang, without a proxy
 )

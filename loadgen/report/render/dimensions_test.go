@@ -76,7 +76,7 @@ func TestTheReportTellsHowTheSweepWent(t *testing.T) {
 	}
 	for _, want := range []string{
 		"resumed at 2026-11-23 14:33:18 UTC: 36 runs were measured before that and kept",
-		"Repeats of a setting were to end, from 5 on and at 20 at the latest", "They ended early at 1 (3); 2 (3).", "narrower than an honest one",
+		"A setting was repeated at least 5 and at most 20 times", "Repeats stopped early at 1 (3); 2 (3).", "such an interval is too narrow",
 		"sent by 4 processes", "shard 1 of 4", "once unmeasured", "10 forwards, 12.50 new sequences each (#new-seq)",
 	} {
 		if !strings.Contains(b.String(), want) {
