@@ -749,8 +749,6 @@ type GetStatusResponse struct {
 	Batcher *BatcherStatus `protobuf:"bytes,7,opt,name=batcher,proto3" json:"batcher,omitempty"`
 	// What is known of SGLang.
 	Upstream *UpstreamStatus `protobuf:"bytes,8,opt,name=upstream,proto3" json:"upstream,omitempty"`
-	// Always empty: a proxy has one SGLang.
-	Backends []*Backend `protobuf:"bytes,9,rep,name=backends,proto3" json:"backends,omitempty"`
 	// The batches that ended last, the latest first; at most 64.
 	RecentBatches []*RecentBatch `protobuf:"bytes,10,rep,name=recent_batches,json=recentBatches,proto3" json:"recent_batches,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -843,71 +841,9 @@ func (x *GetStatusResponse) GetUpstream() *UpstreamStatus {
 	return nil
 }
 
-func (x *GetStatusResponse) GetBackends() []*Backend {
-	if x != nil {
-		return x.Backends
-	}
-	return nil
-}
-
 func (x *GetStatusResponse) GetRecentBatches() []*RecentBatch {
 	if x != nil {
 		return x.RecentBatches
-	}
-	return nil
-}
-
-// Backend is not used any more: a proxy has one SGLang.
-type Backend struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is known of it.
-	Upstream *UpstreamStatus `protobuf:"bytes,1,opt,name=upstream,proto3" json:"upstream,omitempty"`
-	// What its batcher holds and has done.
-	Batcher       *BatcherStatus `protobuf:"bytes,2,opt,name=batcher,proto3" json:"batcher,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Backend) Reset() {
-	*x = Backend{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[13]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Backend) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Backend) ProtoMessage() {}
-
-func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[13]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Backend.ProtoReflect.Descriptor instead.
-func (*Backend) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{13}
-}
-
-func (x *Backend) GetUpstream() *UpstreamStatus {
-	if x != nil {
-		return x.Upstream
-	}
-	return nil
-}
-
-func (x *Backend) GetBatcher() *BatcherStatus {
-	if x != nil {
-		return x.Batcher
 	}
 	return nil
 }
@@ -934,16 +870,14 @@ type RecentBatch struct {
 	// Of these, tokens from SGLang's prefix cache.
 	CachedTokens uint64 `protobuf:"varint,9,opt,name=cached_tokens,json=cachedTokens,proto3" json:"cached_tokens,omitempty"`
 	// Calls to SGLang that it took.
-	Calls uint32 `protobuf:"varint,10,opt,name=calls,proto3" json:"calls,omitempty"`
-	// Base URL of the SGLang it went to.
-	Upstream      string `protobuf:"bytes,11,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	Calls         uint32 `protobuf:"varint,10,opt,name=calls,proto3" json:"calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecentBatch) Reset() {
 	*x = RecentBatch{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	mi := &file_paceline_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +889,7 @@ func (x *RecentBatch) String() string {
 func (*RecentBatch) ProtoMessage() {}
 
 func (x *RecentBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	mi := &file_paceline_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +902,7 @@ func (x *RecentBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecentBatch.ProtoReflect.Descriptor instead.
 func (*RecentBatch) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RecentBatch) GetBatchId() string {
@@ -1041,13 +975,6 @@ func (x *RecentBatch) GetCalls() uint32 {
 	return 0
 }
 
-func (x *RecentBatch) GetUpstream() string {
-	if x != nil {
-		return x.Upstream
-	}
-	return ""
-}
-
 // BatcherStatus is what the batcher holds now and has done since the start.
 // accepted = answered + failed + cancelled + queued + in_flight_requests.
 type BatcherStatus struct {
@@ -1096,7 +1023,7 @@ type BatcherStatus struct {
 
 func (x *BatcherStatus) Reset() {
 	*x = BatcherStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	mi := &file_paceline_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1035,7 @@ func (x *BatcherStatus) String() string {
 func (*BatcherStatus) ProtoMessage() {}
 
 func (x *BatcherStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	mi := &file_paceline_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1048,7 @@ func (x *BatcherStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatcherStatus.ProtoReflect.Descriptor instead.
 func (*BatcherStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BatcherStatus) GetQueuedRequests() uint64 {
@@ -1277,7 +1204,7 @@ type CostModel struct {
 
 func (x *CostModel) Reset() {
 	*x = CostModel{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[16]
+	mi := &file_paceline_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1216,7 @@ func (x *CostModel) String() string {
 func (*CostModel) ProtoMessage() {}
 
 func (x *CostModel) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[16]
+	mi := &file_paceline_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1229,7 @@ func (x *CostModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostModel.ProtoReflect.Descriptor instead.
 func (*CostModel) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CostModel) GetSecondsPerBatch() float64 {
@@ -1351,9 +1278,6 @@ type AutoPlan struct {
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
 	// Max batches at SGLang at once.
 	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
-	// Whether a single request, too, waits for another that computes what they
-	// share; several always do.
-	PrefixHold bool `protobuf:"varint,5,opt,name=prefix_hold,json=prefixHold,proto3" json:"prefix_hold,omitempty"`
 	// Why, for humans.
 	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1362,7 +1286,7 @@ type AutoPlan struct {
 
 func (x *AutoPlan) Reset() {
 	*x = AutoPlan{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[17]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1298,7 @@ func (x *AutoPlan) String() string {
 func (*AutoPlan) ProtoMessage() {}
 
 func (x *AutoPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[17]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1311,7 @@ func (x *AutoPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AutoPlan.ProtoReflect.Descriptor instead.
 func (*AutoPlan) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AutoPlan) GetBatchSize() uint32 {
@@ -1418,13 +1342,6 @@ func (x *AutoPlan) GetMaxInFlight() uint32 {
 	return 0
 }
 
-func (x *AutoPlan) GetPrefixHold() bool {
-	if x != nil {
-		return x.PrefixHold
-	}
-	return false
-}
-
 func (x *AutoPlan) GetReason() string {
 	if x != nil {
 		return x.Reason
@@ -1447,7 +1364,7 @@ type ReleaseCount struct {
 
 func (x *ReleaseCount) Reset() {
 	*x = ReleaseCount{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1376,7 @@ func (x *ReleaseCount) String() string {
 func (*ReleaseCount) ProtoMessage() {}
 
 func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1389,7 @@ func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseCount.ProtoReflect.Descriptor instead.
 func (*ReleaseCount) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReleaseCount) GetReason() ReleaseReason {
@@ -1538,7 +1455,7 @@ type UpstreamStatus struct {
 
 func (x *UpstreamStatus) Reset() {
 	*x = UpstreamStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[19]
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1467,7 @@ func (x *UpstreamStatus) String() string {
 func (*UpstreamStatus) ProtoMessage() {}
 
 func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[19]
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1480,7 @@ func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamStatus.ProtoReflect.Descriptor instead.
 func (*UpstreamStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpstreamStatus) GetUrl() string {
@@ -1693,7 +1610,7 @@ type SimulatorStatus struct {
 
 func (x *SimulatorStatus) Reset() {
 	*x = SimulatorStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[20]
+	mi := &file_paceline_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1622,7 @@ func (x *SimulatorStatus) String() string {
 func (*SimulatorStatus) ProtoMessage() {}
 
 func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[20]
+	mi := &file_paceline_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1635,7 @@ func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimulatorStatus.ProtoReflect.Descriptor instead.
 func (*SimulatorStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SimulatorStatus) GetProfile() string {
@@ -1783,7 +1700,7 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rDrainResponse\"\x10\n" +
 	"\x0eUndrainRequest\"\x11\n" +
 	"\x0fUndrainResponse\"\x12\n" +
-	"\x10GetStatusRequest\"\xd9\x03\n" +
+	"\x10GetStatusRequest\"\xb7\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -1793,13 +1710,10 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x121\n" +
 	"\bsettings\x18\x06 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\x124\n" +
 	"\abatcher\x18\a \x01(\v2\x1a.paceline.v1.BatcherStatusR\abatcher\x127\n" +
-	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\x120\n" +
-	"\bbackends\x18\t \x03(\v2\x14.paceline.v1.BackendR\bbackends\x12?\n" +
+	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\x12?\n" +
 	"\x0erecent_batches\x18\n" +
-	" \x03(\v2\x18.paceline.v1.RecentBatchR\rrecentBatches\"x\n" +
-	"\aBackend\x127\n" +
-	"\bupstream\x18\x01 \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\x124\n" +
-	"\abatcher\x18\x02 \x01(\v2\x1a.paceline.v1.BatcherStatusR\abatcher\"\xb4\x03\n" +
+	" \x03(\v2\x18.paceline.v1.RecentBatchR\rrecentBatchesJ\x04\b\t\x10\n" +
+	"R\bbackends\"\xa8\x03\n" +
 	"\vRecentBatch\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x125\n" +
 	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12A\n" +
@@ -1813,9 +1727,8 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rprompt_tokens\x18\b \x01(\x04R\fpromptTokens\x12#\n" +
 	"\rcached_tokens\x18\t \x01(\x04R\fcachedTokens\x12\x14\n" +
 	"\x05calls\x18\n" +
-	" \x01(\rR\x05calls\x12\x1a\n" +
-	"\bupstream\x18\v \x01(\tR\bupstreamB\x14\n" +
-	"\x12_predicted_seconds\"\xab\x05\n" +
+	" \x01(\rR\x05callsB\x14\n" +
+	"\x12_predicted_secondsJ\x04\b\v\x10\fR\bupstream\"\xab\x05\n" +
 	"\rBatcherStatus\x12'\n" +
 	"\x0fqueued_requests\x18\x01 \x01(\x04R\x0equeuedRequests\x12!\n" +
 	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12*\n" +
@@ -1843,16 +1756,14 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\x11seconds_per_token\x18\x03 \x01(\x01R\x0fsecondsPerToken\x12\x18\n" +
 	"\abatches\x18\x04 \x01(\x04R\abatches\x12\x1d\n" +
 	"\n" +
-	"mean_error\x18\x05 \x01(\x01R\tmeanError\"\xdf\x01\n" +
+	"mean_error\x18\x05 \x01(\x01R\tmeanError\"\xd1\x01\n" +
 	"\bAutoPlan\x12\x1d\n" +
 	"\n" +
 	"batch_size\x18\x01 \x01(\rR\tbatchSize\x12!\n" +
 	"\fbatch_tokens\x18\x02 \x01(\x04R\vbatchTokens\x124\n" +
 	"\bmax_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12\"\n" +
-	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12\x1f\n" +
-	"\vprefix_hold\x18\x05 \x01(\bR\n" +
-	"prefixHold\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"x\n" +
+	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reasonJ\x04\b\x05\x10\x06R\vprefix_hold\"x\n" +
 	"\fReleaseCount\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\x06reason\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x04R\abatches\x12\x1a\n" +
@@ -1910,7 +1821,7 @@ func file_paceline_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_paceline_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_paceline_v1_admin_proto_goTypes = []any{
 	(BatchMode)(0),                 // 0: paceline.v1.BatchMode
 	(*Settings)(nil),               // 1: paceline.v1.Settings
@@ -1926,61 +1837,57 @@ var file_paceline_v1_admin_proto_goTypes = []any{
 	(*UndrainResponse)(nil),        // 11: paceline.v1.UndrainResponse
 	(*GetStatusRequest)(nil),       // 12: paceline.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 13: paceline.v1.GetStatusResponse
-	(*Backend)(nil),                // 14: paceline.v1.Backend
-	(*RecentBatch)(nil),            // 15: paceline.v1.RecentBatch
-	(*BatcherStatus)(nil),          // 16: paceline.v1.BatcherStatus
-	(*CostModel)(nil),              // 17: paceline.v1.CostModel
-	(*AutoPlan)(nil),               // 18: paceline.v1.AutoPlan
-	(*ReleaseCount)(nil),           // 19: paceline.v1.ReleaseCount
-	(*UpstreamStatus)(nil),         // 20: paceline.v1.UpstreamStatus
-	(*SimulatorStatus)(nil),        // 21: paceline.v1.SimulatorStatus
-	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),  // 23: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
-	(ReleaseReason)(0),             // 25: paceline.v1.ReleaseReason
+	(*RecentBatch)(nil),            // 14: paceline.v1.RecentBatch
+	(*BatcherStatus)(nil),          // 15: paceline.v1.BatcherStatus
+	(*CostModel)(nil),              // 16: paceline.v1.CostModel
+	(*AutoPlan)(nil),               // 17: paceline.v1.AutoPlan
+	(*ReleaseCount)(nil),           // 18: paceline.v1.ReleaseCount
+	(*UpstreamStatus)(nil),         // 19: paceline.v1.UpstreamStatus
+	(*SimulatorStatus)(nil),        // 20: paceline.v1.SimulatorStatus
+	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),  // 22: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(ReleaseReason)(0),             // 24: paceline.v1.ReleaseReason
 }
 var file_paceline_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: paceline.v1.Settings.mode:type_name -> paceline.v1.BatchMode
-	22, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
-	22, // 2: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
+	21, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
+	21, // 2: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
 	1,  // 3: paceline.v1.GetSettingsResponse.settings:type_name -> paceline.v1.Settings
 	1,  // 4: paceline.v1.UpdateSettingsRequest.settings:type_name -> paceline.v1.Settings
-	23, // 5: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	22, // 5: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
 	1,  // 6: paceline.v1.UpdateSettingsResponse.settings:type_name -> paceline.v1.Settings
-	22, // 7: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
-	24, // 8: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	21, // 7: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
+	23, // 8: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: paceline.v1.GetStatusResponse.settings:type_name -> paceline.v1.Settings
-	16, // 10: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
-	20, // 11: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
-	14, // 12: paceline.v1.GetStatusResponse.backends:type_name -> paceline.v1.Backend
-	15, // 13: paceline.v1.GetStatusResponse.recent_batches:type_name -> paceline.v1.RecentBatch
-	20, // 14: paceline.v1.Backend.upstream:type_name -> paceline.v1.UpstreamStatus
-	16, // 15: paceline.v1.Backend.batcher:type_name -> paceline.v1.BatcherStatus
-	24, // 16: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
-	25, // 17: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
-	19, // 18: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
-	17, // 19: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
-	18, // 20: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
-	22, // 21: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
-	25, // 22: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
-	21, // 23: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
-	12, // 24: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
-	2,  // 25: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
-	4,  // 26: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
-	6,  // 27: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
-	8,  // 28: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
-	10, // 29: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
-	13, // 30: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
-	3,  // 31: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
-	5,  // 32: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
-	7,  // 33: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
-	9,  // 34: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
-	11, // 35: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
-	30, // [30:36] is the sub-list for method output_type
-	24, // [24:30] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	15, // 10: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
+	19, // 11: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
+	14, // 12: paceline.v1.GetStatusResponse.recent_batches:type_name -> paceline.v1.RecentBatch
+	23, // 13: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
+	24, // 14: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
+	18, // 15: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
+	16, // 16: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
+	17, // 17: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
+	21, // 18: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
+	24, // 19: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
+	20, // 20: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
+	12, // 21: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
+	2,  // 22: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
+	4,  // 23: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
+	6,  // 24: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
+	8,  // 25: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
+	10, // 26: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
+	13, // 27: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
+	3,  // 28: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
+	5,  // 29: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
+	7,  // 30: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
+	9,  // 31: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
+	11, // 32: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
+	27, // [27:33] is the sub-list for method output_type
+	21, // [21:27] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_paceline_v1_admin_proto_init() }
@@ -1989,15 +1896,15 @@ func file_paceline_v1_admin_proto_init() {
 		return
 	}
 	file_paceline_v1_prefill_proto_init()
-	file_paceline_v1_admin_proto_msgTypes[14].OneofWrappers = []any{}
-	file_paceline_v1_admin_proto_msgTypes[19].OneofWrappers = []any{}
+	file_paceline_v1_admin_proto_msgTypes[13].OneofWrappers = []any{}
+	file_paceline_v1_admin_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_paceline_v1_admin_proto_rawDesc), len(file_paceline_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
