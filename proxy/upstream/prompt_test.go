@@ -158,7 +158,7 @@ func TestEverySamplingParameterTellsGreedyPromptsApart(t *testing.T) {
 		default:
 			t.Fatalf("%s is of a kind that this test does not know", name)
 		}
-		if identityOf(n, &p) == identityOf(n, &plain) {
+		if mergeKeyText(n, &p) == mergeKeyText(n, &plain) {
 			t.Errorf("a prompt with %s may get the answer of one without: see appendOptions", name)
 		}
 	}
