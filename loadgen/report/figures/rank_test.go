@@ -176,7 +176,8 @@ func TestRanksFollowThroughputAndForgetTheOrderOfRuns(t *testing.T) {
 			}
 		}
 		shuffled := rapid.Permutation(runs).Draw(t, "shuffled")
-		if again := cold(shuffled).Cells; ranks(again) != ranks(cells) || !slices.EqualFunc(again, cells, func(a, b Cell) bool { return a.Throughput == b.Throughput }) {
+		if again := cold(shuffled).Cells; ranks(again) != ranks(cells) ||
+			!slices.EqualFunc(again, cells, func(a, b Cell) bool { return a.Throughput == b.Throughput }) {
 			t.Fatalf("in another order: %s and %s", ranks(again), ranks(cells))
 		}
 	})
