@@ -32,7 +32,7 @@ type upstream struct {
 	mu     sync.Mutex
 	seen   [][]int // the values of each batch, in order of release
 	now    int     // batches at work
-	maxNow int     // max at work at once
+	maxNow int     // max batches at once
 }
 
 func (u *upstream) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
@@ -82,7 +82,7 @@ type outcome struct {
 	took    time.Duration
 }
 
-// submit sends value on a goroutine of its own and lets it reach the queue.
+// submit submits value on its own goroutine and waits until it is in the queue.
 func submit(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome {
 	out := make(chan outcome, 1)
 	start := time.Now()
@@ -514,7 +514,7 @@ func TestCloseEndsEveryRequest(t *testing.T) {
 
 func asSettingError(err error, target **SettingError) bool { return errors.As(err, target) }
 
-// ask submits a request that is the same as others of its value.
+// ask submits a request that is equal to others with the same value.
 func ask(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome {
 	return askAs(ctx, b, value, MergeKey{Hash: uint64(value)})
 }

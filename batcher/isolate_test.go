@@ -54,8 +54,8 @@ func TestIsolateBlamesExactlyTheBadAndAnswersEveryOtherOnce(t *testing.T) {
 	})
 }
 
-// TestCallsToIsolateBadItems shows what isolating costs in a list of 16, over
-// every place of the bad ones or many random ones.
+// TestCallsToIsolateBadItems counts the calls to isolate bad items in a list of 16, over all
+// their positions or many random ones.
 func TestCallsToIsolateBadItems(t *testing.T) {
 	for _, c := range []struct{ bad, limit int }{{1, 6}, {2, 12}, {8, 26}} {
 		sum, worst := 0, 0

@@ -159,8 +159,8 @@ func TestEncodingKeepsNothingAndAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzRoundTrip: the text of a text's ids is its normal form, added tokens apart;
-// and both ways of merging agree.
+// FuzzRoundTrip checks that the text of the ids of a text is its normal form, except for
+// added tokens, and that both ways of merging agree.
 func FuzzRoundTrip(f *testing.F) {
 	for _, s := range append(edges(), strings.Repeat("e\u0301\u0323", 40), strings.Repeat("ab", 50)) {
 		f.Add(s)
@@ -207,7 +207,7 @@ func normalApart(tok *Tokenizer, text string) string {
 	return b.String()
 }
 
-// FuzzParse: no file makes it panic, and what it takes can encode.
+// FuzzParse checks that no file causes a panic, and that an accepted tokenizer encodes.
 func FuzzParse(f *testing.F) {
 	f.Add(smallFile(nil))
 	f.Add([]byte(`{"model":{"type":"BPE"}}`))

@@ -14,7 +14,7 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// spy is a PrefillService that keeps what came with a call.
+// spy is a PrefillService that keeps the metadata of a call.
 type spy struct {
 	pb.UnimplementedPrefillServiceServer
 	metadata metadata.MD

@@ -15,8 +15,8 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// TestOnlyTheBadOfAListFail sends lists of 16 with some prompts that SGLang
-// rejects, and shows how many calls it takes to find them.
+// TestOnlyTheBadOfAListFail sends lists of 16 with some prompts that SGLang rejects, and
+// counts the calls to find them.
 func TestOnlyTheBadOfAListFail(t *testing.T) {
 	for _, c := range []struct {
 		bad   []int
@@ -48,8 +48,7 @@ func TestOnlyTheBadOfAListFail(t *testing.T) {
 	}
 }
 
-// SGLang answers everything in one document: a member whose part is too long to
-// be read fails alone.
+// SGLang answers a list in one document. A member whose part is too long fails alone.
 func TestAnAnswerTooLongToReadFailsItsOwnCallerOnly(t *testing.T) {
 	f := newFake(t)
 	f.answering("long", http.StatusOK, strings.Repeat(" ", 65<<20))
@@ -81,7 +80,7 @@ func TestAPromptThatBreaksSGLangFailsAlone(t *testing.T) {
 	}
 }
 
-// What health says is what holds, however drains and undrains race.
+// Health and the batcher agree after any race of drains and undrains.
 func TestDrainAndUndrainAtOnceLeaveReadinessAndBatcherAgreed(t *testing.T) {
 	r := start(t, newFake(t), nil)
 	for range 50 {

@@ -18,7 +18,7 @@ import (
 	"paceline/proxy/telemetry/otlptest"
 )
 
-// traces is a collector with what sends to it.
+// traces is a collector and the tracing that exports to it.
 type traces struct {
 	t *testing.T
 	*otlptest.Collector

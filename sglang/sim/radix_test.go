@@ -7,9 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestRadixAgreesWithAPlainList holds the tree against the plainest model: a
-// list of everything inserted and, once something had to go, of what the tree
-// still holds.
+// TestRadixAgreesWithAPlainList compares the tree with a simple model: a list of everything
+// inserted, and after evictions of what the tree still holds.
 func TestRadixAgreesWithAPlainList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		capacity := rapid.SampledFrom([]int{20, 60, 1 << 20}).Draw(t, "capacity")

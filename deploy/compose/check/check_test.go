@@ -1,5 +1,5 @@
-// Package check holds the compose files against compose's own loader. It is a module
-// of its own because it needs that loader.
+// Package check tests the compose files with compose's own loader. It is its own module
+// because it needs that loader.
 package check
 
 import (
@@ -53,14 +53,14 @@ func TestEachSetOfFilesIsWhole(t *testing.T) {
 				t.Errorf("services %v, want %v", names, c.services)
 			}
 			for _, s := range p.Services {
-				hold(t, s)
+				checkService(t, s)
 			}
 		})
 	}
 }
 
-// hold checks a service for what the loader takes as it comes.
-func hold(t *testing.T, s types.ServiceConfig) {
+// checkService checks the parts of a service that the loader does not check.
+func checkService(t *testing.T, s types.ServiceConfig) {
 	t.Helper()
 	if _, tag, ok := strings.Cut(s.Image, ":"); !ok || tag == "latest" {
 		t.Errorf("%s: image %q has no version", s.Name, s.Image)
