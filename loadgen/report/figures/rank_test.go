@@ -12,8 +12,7 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// ended makes a run of 500 prompts, of which so many were answered and the rest failed or
-// was never sent.
+// ended makes a run of 500 prompts. Some were answered, some were never sent, and the rest failed.
 func ended(setting string, repeat int, wall float64, completed, unsent int) report.Run {
 	r := report.Run{
 		Setting: setting, Mode: setting, Phase: "cold", Repeat: repeat, Total: 500, Completed: completed, Failed: 500 - completed - unsent,

@@ -50,7 +50,7 @@ func TestAnOpenLoopIsToldWithItsArrivalsAndLatenciesFromWhenDue(t *testing.T) {
 
 func TestAClosedLoopSaysNothingOfArrivals(t *testing.T) {
 	if got := markdownOf(t, full()); strings.Contains(got, "due") || strings.Contains(got, "The load generator itself") {
-		t.Error("a closed loop tells of due times")
+		t.Error("a closed loop mentions due times")
 	}
 }
 

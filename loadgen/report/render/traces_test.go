@@ -30,7 +30,7 @@ func TestTheSlowestAndTheFailedAreNamedWithTheirTraces(t *testing.T) {
 	for _, want := range []string{
 		"## Traces", "parentbased_traceidratio 0.01",
 		"| 19.0 | answered | 4 | cold | 1 | repo-1 | [" + strings.Repeat("a", 30) + "t0](http://127.0.0.1:16686/trace/",
-		"| 0.500 | Unavailable | 4 | cold | 1 | repo-2 | [ffff](http://127.0.0.1:16686/trace/ffff) |", "1 more requests failed and are not named",
+		"| 0.500 | Unavailable | 4 | cold | 1 | repo-2 | [ffff](http://127.0.0.1:16686/trace/ffff) |", "1 more failed requests are not listed",
 	} {
 		if !strings.Contains(markdown.String(), want) {
 			t.Errorf("report.md lacks %q:\n%s", want, markdown.String())
