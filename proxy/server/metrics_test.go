@@ -145,8 +145,9 @@ func TestExemplarsLeadToTraces(t *testing.T) {
 	if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "one"}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the call was measured", func() bool {
-		return strings.Contains(r.metricsText(openMetrics), "rpc_server_call_duration_seconds_bucket")
+	await(t, "call and batch were measured", func() bool {
+		text := r.metricsText(openMetrics)
+		return strings.Contains(text, "rpc_server_call_duration_seconds_bucket") && strings.Contains(text, "paceline_batch_duration_seconds_count 1")
 	})
 	text := r.metricsText(openMetrics)
 	if !strings.HasSuffix(text, "# EOF\n") {
