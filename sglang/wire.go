@@ -101,7 +101,7 @@ type ServerInfo struct {
 	Device             string         `json:"device"`
 	Dtype              string         `json:"dtype"`
 	SchedulePolicy     string         `json:"schedule_policy"`
-	MaxReqInputLen     int            `json:"max_req_input_len"`    // tokens of the longest prompt
+	MaxReqInputLen     int            `json:"max_req_input_len"`    // tokens of the shortest prompt that is refused: one more than the longest
 	MaxTotalNumTokens  int            `json:"max_total_num_tokens"` // tokens that the KV cache holds
 	ChunkedPrefillSize int            `json:"chunked_prefill_size"` // tokens in one forward
 	MaxPrefillTokens   int            `json:"max_prefill_tokens"`

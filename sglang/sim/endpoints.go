@@ -40,7 +40,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, sglang.ServerInfo{
 		Version: version, Status: "ready", ModelPath: "simulated", ServedModelName: p.Model, Device: p.Device,
 		Dtype: "bfloat16", SchedulePolicy: "fcfs",
-		MaxReqInputLen: p.maxPromptTokens(), MaxTotalNumTokens: p.KVCacheTokens,
+		MaxReqInputLen: p.maxReqInputLen(), MaxTotalNumTokens: p.KVCacheTokens,
 		ChunkedPrefillSize: p.ChunkedPrefillSize, MaxPrefillTokens: p.maxPrefillTokens(), MaxRunningRequests: p.MaxRunningRequests,
 		StartupTime: &sglang.StartupTime{LoadWeight: p.LoadSeconds},
 		Simulator:   &sglang.SimulatorInfo{Profile: p.Name, Origin: p.Origin, Speed: s.clock.speed, VocabSize: p.VocabSize},

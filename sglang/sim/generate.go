@@ -341,9 +341,9 @@ func (c *call) check(p Profile) (deadly bool, err error) {
 				"You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. "+
 				"Please reduce the number of tokens in the input messages or the completion to fit within the limit.",
 				p.ContextLength, n+one.newTokens, n, one.newTokens)
-		case n > p.maxPromptTokens():
+		case n >= p.maxReqInputLen():
 			problem := fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). "+
-				"Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
+				"Use a shorter input or enable --allow-auto-truncate.", n, p.maxReqInputLen())
 			if !c.stream {
 				return false, meaning("%s", problem)
 			}

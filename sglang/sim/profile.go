@@ -136,6 +136,6 @@ func (p Profile) maxPrefillTokens() int { return cmp.Or(p.MaxPrefillTokens, 1638
 // forwardTokens is the most tokens that one forward computes.
 func (p Profile) forwardTokens() int { return min(p.ChunkedPrefillSize, p.maxPrefillTokens()) }
 
-// maxPromptTokens is the longest prompt taken: SGLang keeps six positions of the
-// context back (measured: 2042 of 2048).
-func (p Profile) maxPromptTokens() int { return min(p.ContextLength, p.KVCacheTokens) - 6 }
+// maxReqInputLen is the length of the shortest prompt that is refused: SGLang keeps seven
+// positions of the context back (measured: of 2048, it says 2042 and takes 2041).
+func (p Profile) maxReqInputLen() int { return min(p.ContextLength, p.KVCacheTokens) - 6 }
