@@ -1,15 +1,20 @@
 package sglang
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"slices"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -19,7 +24,13 @@ type Call struct {
 	Requests []Request // at least one; all with Text, or all with InputIDs
 	Priority *int32    // higher first; nil leaves it to the server
 	LoRA     string    // adapter; "" is the base model
+
+	// Context is how many tokens the server's context holds. An answer that counts more is
+	// refused. 0 means unknown: then it is 16 Mi, more than any model's.
+	Context int
 }
+
+const maxContext = 16 << 20
 
 // Request is one prompt of a list.
 type Request struct {
@@ -90,7 +101,7 @@ func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	if err := wantType(jsonType, generateWhere, header); err != nil {
 		return nil, err
 	}
-	return decodeResults(data, call.Requests)
+	return call.decodeResults(data)
 }
 
 // item is one element of the answer to a list: an answer, or with the Rust server an
@@ -98,6 +109,8 @@ func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 type item struct {
 	Answer
 	Error *itemError `json:"error"`
+
+	malformed bool // not of the expected form: nothing else is set
 }
 
 type itemError struct {
@@ -107,44 +120,71 @@ type itemError struct {
 
 // decodeResults reads the answer to a list. The elements come in the order of the
 // requests. Each names its rid, and if the order differs the rid decides.
-func decodeResults(data []byte, requests []Request) ([]Result, error) {
-	items, err := decodeItems(data, requests)
+func (call *Call) decodeResults(data []byte) ([]Result, error) {
+	items, err := decodeItems(data, call.Requests)
 	if err != nil {
 		return nil, protocolError(generateWhere, "the answer is not the expected list")
 	}
-	if len(items) != len(requests) {
-		return nil, protocolError(generateWhere, fmt.Sprintf("the answer holds %d elements for %d requests", len(items), len(requests)))
+	if len(items) != len(call.Requests) {
+		return nil, protocolError(generateWhere, fmt.Sprintf("the answer holds other than %d elements for as many requests", len(call.Requests)))
 	}
-	places, err := placesOf(items, requests)
+	places, err := placesOf(items, call.Requests)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]Result, len(requests))
+	results := make([]Result, len(items))
 	for i := range items {
-		results[places[i]] = items[i].result()
+		results[places[i]] = items[i].result(call, places[i])
 	}
 	return results, nil
 }
 
+// decodeItems reads the elements of an answer. One that is not of the expected form fails
+// alone.
 func decodeItems(data []byte, requests []Request) ([]item, error) {
-	items := make([]item, 0, len(requests))
-	if !slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw }) {
-		return items, unmarshal(data, &items)
+	keepRaw := slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw })
+	if !keepRaw {
+		items, err := readItems(data, len(requests), func(d *jsontext.Decoder, it *item) error { return json.UnmarshalDecode(d, it) })
+		if err == nil {
+			return items, nil
+		}
 	}
-	var raw []jsontext.Value
-	if err := unmarshal(data, &raw); err != nil {
-		return nil, err
+	return readItems(data, len(requests), func(d *jsontext.Decoder, it *item) error {
+		element, err := d.ReadValue()
+		if err == nil && unmarshal(element, it) != nil {
+			*it = item{malformed: true}
+		}
+		if keepRaw {
+			it.Raw = element.Clone()
+		}
+		return err
+	})
+}
+
+// readItems reads a list of n elements, and at most one more.
+func readItems(data []byte, n int, read func(*jsontext.Decoder, *item) error) ([]item, error) {
+	items := make([]item, 0, n+1)
+	d := jsontext.NewDecoder(bytes.NewBuffer(data), tolerant)
+	if begin, err := d.ReadToken(); err != nil || begin.Kind() != '[' {
+		return nil, cmp.Or(err, errNoList)
 	}
-	for _, element := range raw {
-		var it item
-		if err := unmarshal(element, &it); err != nil {
+	for d.PeekKind() != ']' {
+		if len(items) > n {
+			return items, nil
+		}
+		items = append(items, item{})
+		if err := read(d, &items[len(items)-1]); err != nil {
 			return nil, err
 		}
-		it.Raw = element
-		items = append(items, it)
+	}
+	_, _ = d.ReadToken() // the end of the list
+	if _, err := d.ReadToken(); err != io.EOF {
+		return nil, errNoList
 	}
 	return items, nil
 }
+
+var errNoList = errors.New("not a list")
 
 // placesOf returns the request's index for each element. An element that failed names
 // no rid and belongs to the request at its own place.
@@ -153,7 +193,7 @@ func placesOf(items []item, requests []Request) ([]int, error) {
 	inOrder := true
 	for i, it := range items {
 		places[i] = i
-		inOrder = inOrder && (it.Error != nil || it.Meta.ID == requests[i].RID)
+		inOrder = inOrder && (it.Error != nil || it.malformed || it.Meta.ID == requests[i].RID)
 	}
 	if inOrder {
 		return places, nil
@@ -173,14 +213,55 @@ func placesOf(items []item, requests []Request) ([]int, error) {
 	return places, nil
 }
 
-func (it *item) result() Result {
+// result is what an element means for the call's request i. Nothing is used of an answer
+// that can't be true.
+func (it *item) result(call *Call, i int) Result {
 	if it.Error != nil {
 		return Result{Err: it.Error.err()}
+	}
+	if problem := it.problem(&call.Requests[i], cmp.Or(call.Context, maxContext)); problem != "" {
+		return Result{Err: protocolError(generateWhere, "an answer "+problem)}
 	}
 	if f := it.Meta.FinishReason; f != nil && f.Type == "abort" {
 		return Result{Answer: it.Answer, Err: abortError(f)}
 	}
 	return Result{Answer: it.Answer}
+}
+
+// problem says what can't be true of the answer to a request, or is "".
+func (it *item) problem(r *Request, context int) string {
+	m := &it.Meta
+	o := cmp.Or(r.Logprobs, new(LogprobOptions))
+	switch {
+	case it.malformed:
+		return "is not of the expected form"
+	case m.PromptTokens < 0 || m.PromptTokens > context:
+		return fmt.Sprintf("counts %d prompt_tokens, expected 0 to %d", m.PromptTokens, context)
+	case m.CachedTokens < 0 || m.CachedTokens > m.PromptTokens:
+		return fmt.Sprintf("counts %d cached_tokens, expected 0 to its %d prompt_tokens", m.CachedTokens, m.PromptTokens)
+	case m.CompletionTokens < 0 || m.CompletionTokens > context:
+		return fmt.Sprintf("counts %d completion_tokens, expected 0 to %d", m.CompletionTokens, context)
+	case len(it.OutputIDs) > context || len(it.OutputIDs) > 0 && slices.Min(it.OutputIDs) < 0:
+		return "holds output_ids that are none"
+	case len(m.InputTopLogprobs) > 0 && len(m.InputTopLogprobs) != len(m.InputTokenLogprobs),
+		len(m.InputIDsLogprobs) > 0 && len(m.InputIDsLogprobs) != len(m.InputTokenLogprobs),
+		!logprobsFit(m.PromptTokens, o, m.InputTokenLogprobs, m.InputTopLogprobs, m.InputIDsLogprobs),
+		// At 0 new tokens SGLang answers what could follow.
+		!logprobsFit(m.CompletionTokens+1, o, m.OutputTokenLogprobs, m.OutputTopLogprobs, m.OutputIDsLogprobs):
+		return "holds log probabilities that were not asked for"
+	}
+	return ""
+}
+
+// logprobsFit reports whether lists of log probabilities have at most n places, each with
+// no more tokens than were asked for, and real ids.
+func logprobsFit(n int, o *LogprobOptions, tokens []TokenLogprob, top, chosen [][]TokenLogprob) bool {
+	bad := func(t TokenLogprob) bool { return t.ID < 0 || t.ID > math.MaxInt32 }
+	wrong := func(longest int) func(row []TokenLogprob) bool {
+		return func(row []TokenLogprob) bool { return len(row) > longest || slices.ContainsFunc(row, bad) }
+	}
+	return !wrong(n)(tokens) && len(top) <= n && len(chosen) <= n &&
+		!slices.ContainsFunc(top, wrong(o.TopK)) && !slices.ContainsFunc(chosen, wrong(len(o.TokenIDs)))
 }
 
 // check refuses, as KindRejected, what SGLang 0.5.23 does not survive (an empty prompt

@@ -210,5 +210,7 @@ func wantType(want, where string, h http.Header) error {
 
 // unmarshal reads JSON as tolerantly as encoding/json does, but names must match in case.
 func unmarshal(data []byte, v any) error {
-	return json.Unmarshal(data, v, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return json.Unmarshal(data, v, tolerant)
 }
+
+var tolerant = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))

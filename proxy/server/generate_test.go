@@ -207,7 +207,7 @@ func poisonousCalls() map[[2]string]string {
 		{"/generate", `{"input_ids":[[1],[-4]]}`}:                                                                           "input_ids[1][0]: -4 is outside the vocabulary [0, 151936)",
 		{"/generate", `{"input_ids":[1,151936],"sampling_params":{"max_new_tokens":0}}`}:                                    "input_ids[1]: 151936 is outside the vocabulary [0, 151936)",
 		{"/generate", `{"input_ids":[[1],[2,1e12]],"sampling_params":{"max_new_tokens":0}}`}:                                "input_ids[1][1]: 1e+12 is outside the vocabulary",
-		{"/generate", `{"input_ids":[` + long + `],"sampling_params":{"max_new_tokens":0}}`}:                                "input_ids: must hold at most 4090 tokens, got 4095",
+		{"/generate", `{"input_ids":[` + long + `],"sampling_params":{"max_new_tokens":0}}`}:                                "input_ids: must hold at most 4089 tokens, got 4095",
 		{"/generate", `{"text":"a","return_logprob":true,"token_ids_logprob":[-1],"sampling_params":{"max_new_tokens":1}}`}: "token_ids_logprob[0]: -1 is outside",
 		{"/generate", `{"text":"a","return_logprob":true,"top_logprobs_num":-1,"sampling_params":{"max_new_tokens":1}}`}:    "top_logprobs_num: must be from 0",
 		{"/generate", `{"text":"a","sampling_params":{"max_new_tokens":1,"logit_bias":{"-1":1}}}`}:                          "sampling_params.logit_bias[-1]: -1 is outside",
