@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"paceline/sglang"
+	"paceline/sglang/sim/dialect"
 )
 
 // version is the SGLang whose interface this is.
@@ -55,6 +56,12 @@ func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
 			"root": s.profile.Model, "parent": nil, "max_model_len": s.profile.ContextLength,
 		}},
 	})
+}
+
+// embeddings refuses all, as a server of a model that generates does.
+func (s *Server) embeddings(w http.ResponseWriter, _ *http.Request) {
+	s.refuse(w, meaning("This model does not appear to be an embedding model by default. "+
+		"Please add `--is-embedding` when launching the server or try another model."), &call{dialect: dialect.All()[0]})
 }
 
 func (s *Server) loads(w http.ResponseWriter, _ *http.Request) {
