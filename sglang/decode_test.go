@@ -56,7 +56,8 @@ func TestWhatIsOutOfTheOrdinaryIsRead(t *testing.T) {
 		`{"meta_info":{"id":"aa","prompt_tokens":7},"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
 	} {
 		requests := two().Requests[:1]
-		if results, err := (&Call{Requests: requests}).decodeResults([]byte("[" + element + "]")); err != nil || results[0].Answer.Meta.PromptTokens != 7 {
+		results, err := (&Call{Requests: requests}).decodeResults([]byte("[" + element + "]"))
+		if err != nil || results[0].Answer.Meta.PromptTokens != 7 {
 			t.Errorf("%s: %+v, %v", element, results, err)
 		}
 	}

@@ -178,7 +178,7 @@ func readItems(data []byte, n int, read func(*jsontext.Decoder, *item) error) ([
 		}
 	}
 	_, _ = d.ReadToken() // the end of the list
-	if _, err := d.ReadToken(); err != io.EOF {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errNoList
 	}
 	return items, nil

@@ -47,7 +47,8 @@ func edges() (all []edge) {
 	sampled("bias id", `"%s":1,"%s":0,"logit_bias":{"151936":1}`)
 	for _, n := range []string{"151937", "1000000", "99999999999999999999"} {
 		add("top logprobs", "/generate", `{"text":"a","return_logprob":true,"top_logprobs_num":`+n+`,"sampling_params":{"max_new_tokens":1}}`)
-		add("top logprobs", "/generate", `{"text":["a","b"],"return_logprob":true,"top_logprobs_num":[1,`+n+`],"sampling_params":{"max_new_tokens":1}}`)
+		add("top logprobs", "/generate",
+			`{"text":["a","b"],"return_logprob":true,"top_logprobs_num":[1,`+n+`],"sampling_params":{"max_new_tokens":1}}`)
 		add("top logprobs", "/v1/completions", `{"model":"tiny","prompt":"x","max_tokens":1,"logprobs":`+n+`}`)
 		add("top logprobs", "/v1/chat/completions",
 			`{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":1,"logprobs":true,"top_logprobs":`+n+`}`)
@@ -60,8 +61,10 @@ func edges() (all []edge) {
 		add("embed overrides", "/vertex_generate", `{"instances":[{"text":"a"}],"parameters":{`+field+`,"sampling_params":{"max_new_tokens":1}}}`)
 	}
 	add("vertex parameters", "/vertex_generate", `{"instances":[{"z":1}],"parameters":{"text":"","sampling_params":{"max_new_tokens":1}}}`)
-	add("vertex parameters", "/vertex_generate", `{"instances":[{"z":1}],"parameters":{"input_ids":[-1],"sampling_params":{"max_new_tokens":1}}}`)
-	add("vertex instances", "/vertex_generate", `{"instances":[{"text":"a"},{"text":""}],"parameters":{"sampling_params":{"max_new_tokens":1}}}`)
+	add("vertex parameters", "/vertex_generate",
+		`{"instances":[{"z":1}],"parameters":{"input_ids":[-1],"sampling_params":{"max_new_tokens":1}}}`)
+	add("vertex instances", "/vertex_generate",
+		`{"instances":[{"text":"a"},{"text":""}],"parameters":{"sampling_params":{"max_new_tokens":1}}}`)
 	add("vertex instances", "/vertex_generate", `{"instances":[{"input_ids":[5]},{"input_ids":[151936]}]}`)
 	add("prompt", "/generate", `{"input_ids":[5,-1],"sampling_params":{"max_new_tokens":0}}`)
 	add("prompt", "/generate", `{"text":["a","","b"],"sampling_params":{"max_new_tokens":0}}`)

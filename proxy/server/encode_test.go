@@ -77,7 +77,7 @@ func TestTextsAreSentAsTheIDsThatSGLangWouldMake(t *testing.T) {
 				t.Errorf("sent %+v", c)
 			}
 			_, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: strings.Repeat("a", 100)})
-			if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "text") || !strings.Contains(err.Error(), "at most 99 tokens, got 100") {
+			if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "text: must have at most 99 tokens, got 100") {
 				t.Errorf("too long: %v", err)
 			}
 			start := uint32(4)

@@ -31,11 +31,8 @@ type fields = map[string]json.RawMessage
 // All returns the dialects.
 func All() []*Dialect {
 	return []*Dialect{
-		{Path: "/v1/completions", OpenAI: true, native: completions, object: "text_completion", event: "text_completion", text: "text", delta: "text"},
-		{
-			Path: "/v1/chat/completions", OpenAI: true, native: chat, object: "chat.completion", event: "chat.completion.chunk",
-			text: "message", delta: "delta",
-		},
+		{"/v1/completions", true, completions, "text_completion", "text_completion", "text", "text"},
+		{"/v1/chat/completions", true, chat, "chat.completion", "chat.completion.chunk", "message", "delta"},
 		{Path: "/vertex_generate", native: vertex},
 	}
 }
@@ -121,7 +118,8 @@ func chat(b fields) error {
 func vertex(b fields) error {
 	var instances []fields
 	var parameters fields
-	if err := errors.Join(json.Unmarshal(orNull(b["instances"]), &instances), json.Unmarshal(orNull(b["parameters"]), &parameters)); err != nil {
+	err1, err2 := json.Unmarshal(orNull(b["instances"]), &instances), json.Unmarshal(orNull(b["parameters"]), &parameters)
+	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
 	clear(b)
