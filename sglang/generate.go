@@ -121,7 +121,8 @@ type itemError struct {
 // decodeResults reads the answer to a list. The elements come in the order of the
 // requests. Each names its rid, and if the order differs the rid decides.
 func (call *Call) decodeResults(data []byte) ([]Result, error) {
-	items, err := decodeItems(data, call.Requests)
+	keepRaw := slices.ContainsFunc(call.Requests, func(r Request) bool { return r.KeepRaw })
+	items, err := decodeItems(data, call.Requests, keepRaw)
 	if err != nil {
 		return nil, protocolError(generateWhere, "the answer is not the expected list")
 	}
@@ -139,43 +140,35 @@ func (call *Call) decodeResults(data []byte) ([]Result, error) {
 	return results, nil
 }
 
-// decodeItems reads the elements of an answer. One that is not of the expected form fails
-// alone.
-func decodeItems(data []byte, requests []Request) ([]item, error) {
-	keepRaw := slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw })
-	if !keepRaw {
-		items, err := readItems(data, len(requests), func(d *jsontext.Decoder, it *item) error { return json.UnmarshalDecode(d, it) })
-		if err == nil {
-			return items, nil
-		}
-	}
-	return readItems(data, len(requests), func(d *jsontext.Decoder, it *item) error {
-		element, err := d.ReadValue()
-		if err == nil && unmarshal(element, it) != nil {
-			*it = item{malformed: true}
-		}
-		if keepRaw {
-			it.Raw = element.Clone()
-		}
-		return err
-	})
-}
-
-// readItems reads a list of n elements, and at most one more.
-func readItems(data []byte, n int, read func(*jsontext.Decoder, *item) error) ([]item, error) {
-	items := make([]item, 0, n+1)
+// decodeItems reads as many elements as there are requests, and at most one more. With apart,
+// an element that is not of the expected form fails alone.
+func decodeItems(data []byte, requests []Request, apart bool) ([]item, error) {
+	items := make([]item, 0, len(requests)+1)
 	d := jsontext.NewDecoder(bytes.NewBuffer(data), tolerant)
 	if begin, err := d.ReadToken(); err != nil || begin.Kind() != '[' {
 		return nil, cmp.Or(err, errNoList)
 	}
 	for d.PeekKind() != ']' {
-		if len(items) > n {
+		if len(items) > len(requests) {
 			return items, nil
 		}
-		items = append(items, item{})
-		if err := read(d, &items[len(items)-1]); err != nil {
+		var it item
+		if !apart {
+			if err := json.UnmarshalDecode(d, &it); err != nil {
+				return decodeItems(data, requests, true)
+			}
+			items = append(items, it)
+			continue
+		}
+		element, err := d.ReadValue()
+		if err != nil {
 			return nil, err
 		}
+		if unmarshal(element, &it) != nil {
+			it = item{malformed: true}
+		}
+		it.Raw = element.Clone()
+		items = append(items, it)
 	}
 	_, _ = d.ReadToken() // the end of the list
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
@@ -243,9 +236,9 @@ func (it *item) problem(r *Request, context int) string {
 		return fmt.Sprintf("counts %d completion_tokens, expected 0 to %d", m.CompletionTokens, context)
 	case len(it.OutputIDs) > context || len(it.OutputIDs) > 0 && slices.Min(it.OutputIDs) < 0:
 		return "holds output_ids that are none"
-	case len(m.InputTopLogprobs) > 0 && len(m.InputTopLogprobs) != len(m.InputTokenLogprobs),
+	case !logprobsFit(m.PromptTokens, o, m.InputTokenLogprobs, m.InputTopLogprobs, m.InputIDsLogprobs),
+		len(m.InputTopLogprobs) > 0 && len(m.InputTopLogprobs) != len(m.InputTokenLogprobs),
 		len(m.InputIDsLogprobs) > 0 && len(m.InputIDsLogprobs) != len(m.InputTokenLogprobs),
-		!logprobsFit(m.PromptTokens, o, m.InputTokenLogprobs, m.InputTopLogprobs, m.InputIDsLogprobs),
 		// At 0 new tokens SGLang answers what could follow.
 		!logprobsFit(m.CompletionTokens+1, o, m.OutputTokenLogprobs, m.OutputTopLogprobs, m.OutputIDsLogprobs):
 		return "holds log probabilities that were not asked for"
