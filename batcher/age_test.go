@@ -14,9 +14,9 @@ import (
 	"paceline/batcher/prefix"
 )
 
-// TestNobodyWaitsForMoreThanItsShareOnceItIsTooOld drives a busy server with
-// requests of several priorities, callers and prefixes, most of which would
-// always go before others, and checks the bound that Settings.MaxAge states.
+// TestNobodyWaitsForMoreThanItsShareOnceItIsTooOld drives a busy server with requests of
+// several priorities, callers and prefixes, so that some would always go before others. It
+// checks the bound of Settings.MaxAge.
 func TestNobodyWaitsForMoreThanItsShareOnceItIsTooOld(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { inBubble(t, rt, ageLaw) })
 }
@@ -94,9 +94,9 @@ func ageLaw(t *rapid.T) {
 			}
 		}
 		// Batches that were filling, or are filled together with it, are whole.
-		if most := agedShare*(before+1) + 2*s.BatchSize; meanwhile > most {
-			t.Fatalf("request %d waited for %d prompts after %v; %d had come before it, so %d is the most: %v",
-				v, meanwhile, s.MaxAge, before, most, order)
+		if limit := agedShare*(before+1) + 2*s.BatchSize; meanwhile > limit {
+			t.Fatalf("request %d waited for %d prompts after %v; %d had come before it, so the limit is %d: %v",
+				v, meanwhile, s.MaxAge, before, limit, order)
 		}
 	}
 }

@@ -12,40 +12,39 @@ import (
 
 // Sender sends batches to the server.
 type Sender[Q, R any] interface {
-	// Send sends a batch and returns one result for each member, in order; a
-	// member without one fails with ErrUnanswered. Members that were ended by
-	// Batch.Answer or abandoned keep that end. ctx ends when the callers of all
-	// members have gone, and at Close. Send runs on a goroutine of its own,
-	// beside those of other batches.
+	// Send sends a batch and returns one result for each member, in order. A member
+	// without a result fails with ErrUnanswered. A result has no effect on a member
+	// that Batch.Answer has ended, or whose callers have gone. ctx ends when the
+	// callers of all members have gone, and at Close. Each Send has its own goroutine.
 	Send(ctx context.Context, b *Batch[Q, R]) []Result[R]
 }
 
-// Result is how a member ends: with an error, if Err is not nil, else with a value.
+// Result is the outcome of a member: an error, if Err is not nil, or a value.
 type Result[R any] struct {
 	Value R
 	Usage Usage
 	Err   error
 }
 
-// Usage is what the server says that a prompt came to. Zero says nothing.
+// Usage is the server's count of the tokens of a prompt. Zero means unknown.
 type Usage struct {
 	PromptTokens int
 	CachedTokens int // of these, from its prefix cache
 }
 
-// Release is how and why a batch was released.
+// Release says how and why a batch was released.
 type Release struct {
 	ID        uint64 // numbers the batches of one Batcher from 1
 	Reason    Reason
 	At        time.Time
-	Predicted time.Duration // from the release to the answers; 0: not known
-	Size      int           // members; items that were merged are one
-	Limit     int           // the batch size then: how many members it could have had
+	Predicted time.Duration // from the release to the answers; 0: unknown
+	Size      int           // members; merged items are one
+	Limit     int           // the batch size in force at the release
 	Merged    int           // items that needed no prompt of their own
 }
 
-// Batch is a released batch in the hands of a Sender. Its methods may be called
-// from any goroutine until Send returns.
+// Batch is a released batch. Its Sender may call its methods from any goroutine until
+// Send returns.
 type Batch[Q, R any] struct {
 	Release
 
@@ -59,23 +58,23 @@ type Batch[Q, R any] struct {
 	live     int // items whose caller still waits
 	attached any
 	answered int          // members with a usage
-	used     tune.Account // what it came to so far; Clean while no call of it failed
+	used     tune.Account // its cost so far; Clean while no call of it has failed
 }
 
 // member is one prompt of a batch.
 type member[Q, R any] struct {
-	leader *pending[Q, R] // at the release: it has the value and is charged
+	leader *pending[Q, R] // at the release; has the value, and its caller is charged
 	ctx    context.Context
 	leave  context.CancelFunc // ends ctx; nil where ctx is that of the only caller
 
 	// Guarded by owner.mu.
-	items    []*pending[Q, R] // that ask for it and have not ended
+	items    []*pending[Q, R] // the items that it answers and that have not ended
 	ended    bool             // by the Sender
 	uncached float64          // tokens that it was expected to cost
 	inFlight prefix.InFlight
 }
 
-// bind makes the items of member i those of the batch. It requires owner.mu.
+// bind puts the items of member i into the batch. It requires owner.mu.
 func (b *Batch[Q, R]) bind(i int) {
 	m := &b.members[i]
 	m.ctx = m.leader.ctx
@@ -93,8 +92,8 @@ func (b *Batch[Q, R]) bind(i int) {
 	b.live += len(m.items)
 }
 
-// send has the Sender send the batch, ends its members, and releases what its slot
-// makes due.
+// send calls the Sender, ends the members, and releases the batches for which the slot
+// is free now.
 func (b *Batch[Q, R]) send() {
 	results := b.owner.sender.Send(b.ctx, b)
 	b.cancel()
@@ -121,16 +120,15 @@ func (b *Batch[Q, R]) send() {
 	o.release(now)
 }
 
-// Value returns what member i submitted.
+// Value returns the value of member i.
 func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].leader.Value }
 
-// Context returns a context that ends when the caller of member i, or the last of
-// several, has gone. It carries the values of the (first) caller's context, such as its
-// trace.
+// Context returns a context that ends when the last caller of member i has gone. It has
+// the values of the first caller's context, such as its trace.
 func (b *Batch[Q, R]) Context(i int) context.Context { return b.members[i].ctx }
 
-// Gone yields the members whose callers have all gone before their end: what is done for
-// them may stop.
+// Gone returns a channel of the members whose callers have all gone before an answer. The
+// Sender may stop work for them.
 func (b *Batch[Q, R]) Gone() <-chan int { return b.gone }
 
 // Requests returns the contexts of all items of member i that have not ended.
@@ -144,8 +142,8 @@ func (b *Batch[Q, R]) Requests(i int) []context.Context {
 	return all
 }
 
-// Attach puts something of the Sender's, such as a trace, on the receipts of the
-// items that end after it.
+// Attach puts a value of the Sender, such as a trace, on the receipts of the items that
+// end after it.
 func (b *Batch[Q, R]) Attach(v any) {
 	b.owner.mu.Lock()
 	defer b.owner.unlock()
@@ -161,7 +159,7 @@ func (b *Batch[Q, R]) Answer(i int, r Result[R]) {
 	}
 }
 
-// Succeeded notes a call that the server answered, be it with a refusal.
+// Succeeded records a call that the server answered. A refusal is an answer, too.
 func (b *Batch[Q, R]) Succeeded() {
 	b.owner.mu.Lock()
 	defer b.owner.unlock()
@@ -170,8 +168,7 @@ func (b *Batch[Q, R]) Succeeded() {
 	}
 }
 
-// Split notes that the batch is sent again in parts, because one of its members
-// is bad.
+// Split records that the batch is sent again in parts because a member is bad.
 func (b *Batch[Q, R]) Split() {
 	b.owner.mu.Lock()
 	defer b.owner.unlock()
@@ -179,9 +176,10 @@ func (b *Batch[Q, R]) Split() {
 	b.used.Clean = false
 }
 
-// Retry notes that the server failed a call of this batch, the attempt-th from
-// 1, and reports whether to repeat it, after a pause: not when Settings.Retries or
-// the budget of repeats is used up, the breaker is open, or ctx ends.
+// Retry records that the server failed a call of this batch. attempt counts its calls
+// from 1. Retry pauses and then reports whether to repeat the call. It returns false if
+// Settings.Retries or the budget of repeats is used up, if the breaker is open, or when
+// ctx ends.
 func (b *Batch[Q, R]) Retry(ctx context.Context, attempt int) bool {
 	if !b.mayRetry(attempt) {
 		return false
@@ -207,8 +205,8 @@ func (b *Batch[Q, R]) mayRetry(attempt int) bool {
 	return true
 }
 
-// complete ends member i, unless the Sender did before, and reports whether it
-// freed prompts that waited for it. It requires owner.mu.
+// complete ends member i, unless it has ended, and reports whether it freed prompts that
+// were held for it. It requires owner.mu.
 func (b *Batch[Q, R]) complete(i int, r Result[R]) (freed bool) {
 	m := &b.members[i]
 	if m.ended {
@@ -230,7 +228,7 @@ func (b *Batch[Q, R]) complete(i int, r Result[R]) (freed bool) {
 	return freed
 }
 
-// learn learns from what the server said of a member. It requires owner.mu.
+// learn learns from the server's counts of a member. It requires owner.mu.
 func (b *Batch[Q, R]) learn(m *member[Q, R], u Usage) {
 	if u.PromptTokens <= 0 {
 		return
@@ -240,8 +238,8 @@ func (b *Batch[Q, R]) learn(m *member[Q, R], u Usage) {
 	b.answered++
 	b.used.Uncached += uncached
 	b.used.Tokens += float64(u.PromptTokens)
-	// A block more or less is no contradiction: text has no fixed number of tokens
-	// in a block, and the last token is always computed.
+	// One block more than the server counted is no contradiction: a block of text has
+	// no fixed number of tokens, and the server always computes the last token.
 	cached := 0
 	if u.CachedTokens > 0 {
 		cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.leader.Bytes)/prefix.BlockBytes)

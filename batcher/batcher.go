@@ -9,15 +9,15 @@ import (
 	"paceline/batcher/tune"
 )
 
-// Batcher batches items of type Q to results of type R. Its methods may be called
-// from any goroutine, and from a Sender or a done function too, except those that
-// wait for every Send to return: Drain and Close.
+// Batcher batches items of type Q and returns results of type R. Its methods may be
+// called from any goroutine. A Sender and a done function may call all but Drain and
+// Close, which wait for every Send to return.
 type Batcher[Q, R any] struct {
 	sender  Sender[Q, R]
 	running sync.WaitGroup // goroutines that send
 
-	// mu guards all below, and the pending items and batches. It is released by
-	// unlock. No code of others runs while it is held.
+	// mu guards all fields below, and the pending items and batches. unlock releases
+	// it. No code of other packages' types runs while it is held.
 	mu       sync.Mutex
 	settings Settings
 	server   Server
@@ -28,13 +28,13 @@ type Batcher[Q, R any] struct {
 	meter    tune.Meter
 	auto     tune.Auto
 	inFlight map[*Batch[Q, R]]struct{}
-	ended    []*pending[Q, R] // whose done unlock calls
-	stats    Stats            // Stats fills in what changes all the time
+	ended    []*pending[Q, R] // unlock calls their done
+	stats    Stats            // counters; Stats() fills in the rest
 	batches  uint64           // released so far
-	ordered  int              // prompts released since some went in order of arrival only
+	ordered  int              // prompts released since the last that went in order of arrival
 	draining bool
 	closed   bool
-	settled  chan struct{} // closed when a drain has nothing left, or is undone; nil without one
+	settled  chan struct{} // closed at the end of a drain; nil if none is under way
 	timer    *time.Timer   // runs wake at wakeAt
 	wakeAt   time.Time
 	view     []laneView // reused by look
@@ -55,11 +55,11 @@ func New[Q, R any](sender Sender[Q, R], s Settings) (*Batcher[Q, R], error) {
 	return b, nil
 }
 
-// Submit queues an item and waits for its end: the result, the error that the
-// Sender gave it, or ctx's error once ctx ends, whether it waits or is in flight.
-// A *FullError, *PausedError, *LateError, ErrDraining or ErrClosed refuses it at
-// once. An item whose ctx ends while it waits leaves the queue and is never sent,
-// as does one that can't be answered before its deadline any more (*LateError).
+// Submit queues an item and waits for its result. A *FullError, *PausedError,
+// *LateError, ErrDraining or ErrClosed refuses the item at once. Other errors are the
+// Sender's, or that of ctx. If ctx ends while the item waits, the item leaves the queue
+// and is never sent. So does an item that can no longer be answered before its deadline
+// (*LateError).
 func (b *Batcher[Q, R]) Submit(ctx context.Context, item Item[Q]) (R, Receipt, error) {
 	p := &pending[Q, R]{Item: item, ctx: ctx}
 	ended := make(chan struct{})
@@ -76,11 +76,11 @@ func (b *Batcher[Q, R]) Submit(ctx context.Context, item Item[Q]) (R, Receipt, e
 	return p.result, p.receipt, p.err
 }
 
-// SubmitFunc queues an item as Submit does, and does not wait: no goroutine is
-// kept for it. done is called exactly once, with what Submit would return, unless
-// SubmitFunc returns a refusal. done runs on the goroutine that ended the item,
-// after the batcher's lock is released. It may call the batcher, except Drain and
-// Close; it must not block, for others may wait for the same goroutine.
+// SubmitFunc queues an item as Submit does but does not wait, and keeps no goroutine for
+// the item. Unless SubmitFunc returns an error, done is called exactly once, with what
+// Submit would return. done runs on the goroutine that ended the item, after the
+// batcher's lock is released. It may call the batcher, except Drain and Close. It must
+// not block, because other items may wait for the same goroutine.
 func (b *Batcher[Q, R]) SubmitFunc(ctx context.Context, item Item[Q], done func(R, Receipt, error)) error {
 	p := &pending[Q, R]{Item: item, ctx: ctx}
 	unwatch := context.AfterFunc(ctx, func() { b.abandon(p) })
@@ -93,12 +93,12 @@ func (b *Batcher[Q, R]) SubmitFunc(ctx context.Context, item Item[Q], done func(
 		return err
 	}
 	if ctx.Err() != nil {
-		b.abandon(p) // ctx may have ended before there was anything to abandon
+		b.abandon(p) // ctx may have ended before the item was queued
 	}
 	return nil
 }
 
-// unlock releases mu and then tells the callers of the items that ended under it.
+// unlock releases mu and then calls done for the items that ended while it was held.
 func (b *Batcher[Q, R]) unlock() {
 	ended := b.ended
 	b.ended = nil
@@ -108,7 +108,7 @@ func (b *Batcher[Q, R]) unlock() {
 	}
 }
 
-// finish ends an item that nothing refers to any more; unlock tells its caller. It
+// finish ends an item that no prompt or batch holds any more. unlock calls its done. It
 // requires mu.
 func (b *Batcher[Q, R]) finish(p *pending[Q, R], err error) {
 	p.prompt, p.batch, p.err = nil, nil, err
@@ -122,7 +122,7 @@ func (b *Batcher[Q, R]) fail(p *pending[Q, R], err error) {
 	b.finish(p, err)
 }
 
-// admit takes an item into the queue and releases what is due, or refuses it.
+// admit puts an item into the queue and releases the batches that are due, or refuses it.
 func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	if err := p.ctx.Err(); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 		return err
 	}
 	b.stats.Accepted++
-	p.caller = b.callers.come(p.Caller, p.Weight)
+	p.caller = b.callers.join(p.Caller, p.Weight)
 	if b.queue.push(p, b.settings.MergeIdentical) {
 		b.release(p.accepted)
 	}
@@ -163,8 +163,8 @@ func (b *Batcher[Q, R]) refusal(p *pending[Q, R]) error {
 	return b.late(p, p.accepted)
 }
 
-// late returns a *LateError if even a batch of its own would come too late for an
-// item, or nil. It requires mu.
+// late returns a *LateError if an item would miss its deadline even in a batch of its
+// own, or nil. It requires mu.
 func (b *Batcher[Q, R]) late(p *pending[Q, R], now time.Time) error {
 	cost := b.meter.Cost
 	if p.deadline.IsZero() || !cost.Ready() {
@@ -188,9 +188,9 @@ func (b *Batcher[Q, R]) uncached(p *pending[Q, R]) float64 {
 	return tokens * (1 - float64(b.model.Known(p.Prefix)*prefix.BlockBytes)/float64(p.Bytes))
 }
 
-// abandon ends an item whose context has ended, unless another end came first. The
-// batch of an item in flight goes on for its neighbours, and is cancelled when no
-// caller is left.
+// abandon ends an item whose context has ended, unless it has already ended. If it is in
+// flight its batch goes on for the other members, and is cancelled when no caller is
+// left.
 func (b *Batcher[Q, R]) abandon(p *pending[Q, R]) {
 	err := p.ctx.Err()
 	b.mu.Lock()
@@ -207,14 +207,14 @@ func (b *Batcher[Q, R]) abandon(p *pending[Q, R]) {
 	b.stats.Cancelled++
 }
 
-// Server is what is known of the server that batches are sent to; 0: unknown.
+// Server describes the server that batches are sent to. 0 means unknown.
 type Server struct {
-	CacheTokens   int // tokens that its prefix cache holds
+	CacheTokens   int // capacity of its prefix cache, tokens
 	ForwardTokens int // max tokens in one forward
 }
 
-// SetServer tells what the server is. If it may be another one than before, or
-// has been restarted, call Forget too.
+// SetServer sets the description of the server. Call Forget too if it may be another
+// server, or if it restarted.
 func (b *Batcher[Q, R]) SetServer(s Server) {
 	b.mu.Lock()
 	defer b.unlock()
@@ -222,8 +222,8 @@ func (b *Batcher[Q, R]) SetServer(s Server) {
 	b.limitModel()
 }
 
-// limitModel bounds what is believed cached by the setting and by what the server
-// can hold. It requires mu.
+// limitModel bounds the prefix cache model by the setting and by the capacity of the
+// server's cache. It requires mu.
 func (b *Batcher[Q, R]) limitModel() {
 	limit := b.settings.PrefixBlocks
 	if b.server.CacheTokens > 0 {
@@ -232,8 +232,7 @@ func (b *Batcher[Q, R]) limitModel() {
 	b.model.SetLimit(limit)
 }
 
-// Forget drops what is believed to be in the server's prefix cache: it was
-// flushed, or the server restarted.
+// Forget empties the model of the server's prefix cache, after a flush or a restart.
 func (b *Batcher[Q, R]) Forget() {
 	b.mu.Lock()
 	defer b.unlock()
@@ -247,9 +246,9 @@ func (b *Batcher[Q, R]) Settings() Settings {
 	return b.settings
 }
 
-// SetSettings puts new settings in force, for items already waiting too. The error
-// is a *SettingError, and then nothing has changed. A smaller queue bound refuses
-// newcomers and drops nobody.
+// SetSettings changes the settings, also for items that wait already. The error is a
+// *SettingError, and then nothing has changed. A smaller bound of the queue refuses new
+// items and drops none.
 func (b *Batcher[Q, R]) SetSettings(s Settings) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -265,14 +264,14 @@ func (b *Batcher[Q, R]) SetSettings(s Settings) error {
 	return nil
 }
 
-// Pending returns the number of items that are accepted and have not ended.
+// Pending returns the number of accepted items that have not ended.
 func (b *Batcher[Q, R]) Pending() int {
 	b.mu.Lock()
 	defer b.unlock()
 	return b.queue.count + b.stats.InFlightRequests
 }
 
-// Stats returns a consistent snapshot.
+// Stats returns a consistent snapshot of the counters.
 func (b *Batcher[Q, R]) Stats() Stats {
 	b.mu.Lock()
 	defer b.unlock()

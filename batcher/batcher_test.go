@@ -28,11 +28,11 @@ func failed[Q, R any](b *Batch[Q, R], err error) []Result[R] {
 // upstream is a Sender for tests: it takes a fixed time for each batch and
 // answers every member with its own value.
 type upstream struct {
-	takes time.Duration
-	mu    sync.Mutex
-	seen  [][]int // the values of each batch, in order of release
-	now   int     // batches at work
-	most  int     // most at work at once
+	takes  time.Duration
+	mu     sync.Mutex
+	seen   [][]int // the values of each batch, in order of release
+	now    int     // batches at work
+	maxNow int     // max batches at once
 }
 
 func (u *upstream) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
@@ -43,7 +43,7 @@ func (u *upstream) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
 	u.mu.Lock()
 	u.seen = append(u.seen, values)
 	u.now++
-	u.most = max(u.most, u.now)
+	u.maxNow = max(u.maxNow, u.now)
 	u.mu.Unlock()
 	defer func() { u.mu.Lock(); u.now--; u.mu.Unlock() }()
 
@@ -82,7 +82,7 @@ type outcome struct {
 	took    time.Duration
 }
 
-// submit sends value on a goroutine of its own and lets it reach the queue.
+// submit submits value on its own goroutine and waits until it is in the queue.
 func submit(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome {
 	out := make(chan outcome, 1)
 	start := time.Now()
@@ -164,8 +164,8 @@ func TestMaxInFlightIsNeverExceeded(t *testing.T) {
 		for _, out := range outs {
 			<-out
 		}
-		if u.most != 3 {
-			t.Errorf("%d batches were in flight at once, want 3", u.most)
+		if u.maxNow != 3 {
+			t.Errorf("%d batches were in flight at once, want 3", u.maxNow)
 		}
 	})
 }
@@ -185,8 +185,8 @@ func TestUnbatchedSendsEachAloneWithoutWaitingOrCap(t *testing.T) {
 				t.Errorf("got %+v", o)
 			}
 		}
-		if u.most != 50 {
-			t.Errorf("%d at once, want all 50", u.most)
+		if u.maxNow != 50 {
+			t.Errorf("%d at once, want all 50", u.maxNow)
 		}
 	})
 }
@@ -514,7 +514,7 @@ func TestCloseEndsEveryRequest(t *testing.T) {
 
 func asSettingError(err error, target **SettingError) bool { return errors.As(err, target) }
 
-// ask submits a request that is the same as others of its value.
+// ask submits a request that is equal to others with the same value.
 func ask(ctx context.Context, b *Batcher[int, int], value int) <-chan outcome {
 	return askAs(ctx, b, value, MergeKey{Hash: uint64(value)})
 }

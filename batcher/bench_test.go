@@ -10,9 +10,8 @@ import (
 	"paceline/batcher/prefix"
 )
 
-// BenchmarkSubmitToAnswer is one request's whole way with an upstream that
-// answers at once: the batcher's own cost, goroutines included. What a caller
-// brings (its context, its request) is made beforehand.
+// BenchmarkSubmitToAnswer measures one request with an upstream that answers at once: the
+// batcher's own cost, goroutines included. Contexts and requests are made beforehand.
 func BenchmarkSubmitToAnswer(b *testing.B) {
 	names := make(prefix.Prefix, 45) // of 2,900 tokens
 	for i := range names {
@@ -29,7 +28,7 @@ func BenchmarkSubmitToAnswer(b *testing.B) {
 	}
 }
 
-// instantly is a batcher with an upstream that answers at once. finish ends the
+// instantly returns a batcher with an upstream that answers at once. finish ends the
 // measurement.
 func instantly(b *testing.B, size int) (batcher *Batcher[int, int], finish func()) {
 	instant := sendFunc[int, int](func(_ context.Context, batch *Batch[int, int]) []Result[int] {
@@ -111,13 +110,12 @@ func submitToAnswer(b *testing.B, size int, r Item[int], deadline time.Duration)
 	wg.Wait()
 }
 
-// BenchmarkQueueDepth is one request's way through a queue in which many wait:
-// in at the end, the next one out.
+// BenchmarkQueueDepth adds a request to a queue in which many wait, and removes the next.
 func BenchmarkQueueDepth(b *testing.B) {
 	for _, depth := range []int{10, 1000, 100_000} {
 		b.Run(fmt.Sprintf("waiting=%d", depth), func(b *testing.B) {
 			q, callers := newQueue[int, int](prefix.NewModel(1)), callers{byName: map[string]*caller{}}
-			who := callers.come("", 0)
+			who := callers.join("", 0)
 			for range depth {
 				q.push(&pending[int, int]{caller: who}, false)
 			}

@@ -1,29 +1,27 @@
-// Package batcher collects requests into batches and hands every caller its own
-// result.
+// Package batcher collects items into batches and returns to each caller its own result.
 //
-// Submit blocks until the item is answered, fails, is refused or its context
-// ends; SubmitFunc calls back instead. Items wait in a queue. A pure policy
-// decides from the queue, the settings, the batches in flight and the time when a
-// batch is released and why. Sender.Send sends each batch on a goroutine of its
-// own. Waiting items keep joining until the moment a batch is taken.
+// Submit waits for the result of an item; SubmitFunc calls back instead. Items wait in a
+// queue until their batch is released. A pure policy decides when to release a batch and
+// why, from the queue, the settings, the batches in flight and the time. Sender.Send
+// sends each batch on its own goroutine.
 //
-// The queue decides which items of a lane a batch takes: callers by what they
-// got, and of one caller in depth through its tree of prefixes, where prompts
-// that share a new prefix with one in flight wait for its answer (package
-// prefix). MaxAge bounds what that order costs anybody.
+// The queue decides which items a batch takes. It serves first the caller that was served
+// least, and the prompts of one caller in depth-first order of their prefixes. A prompt
+// that shares a new prefix with one in flight is held for its answer (package prefix).
+// MaxAge bounds how long this order may delay an item.
 //
-// What the server takes for a batch is learned (package tune): receipts predict
-// it, deadlines are held against it, and ModeAuto chooses by it. A Sender finds
-// bad members with Isolate, and asks Batch.Retry whether to repeat a call that
-// the server failed.
+// Package tune learns how long the server takes for a batch. Receipts have the predicted
+// time, items that would miss their deadline are refused, and ModeAuto chooses the size of
+// batches. A Sender finds bad members with Isolate. It asks Batch.Retry whether to repeat
+// a call that the server failed.
 //
-// The law of the package: every accepted item ends exactly once, as answered,
-// failed or cancelled, also through Drain and Close.
+// The law of the package: every accepted item ends exactly once, as answered, failed or
+// cancelled, also during Drain and Close.
 //
-// The package never polls: one timer is set for the next moment at which
-// something is due. It calls code of others (Sender, done, contexts) only while
-// it holds no lock. It imports no network, no protocol and no telemetry.
+// The package never polls: one timer runs until the next batch is due. It calls code of
+// others (Sender, done, contexts) only while it holds no lock. It imports no network, no
+// protocol and no telemetry.
 //
-// Read item.go first, then settings.go, policy.go, batcher.go, release.go,
-// queue.go and batch.go.
+// Read item.go first, then settings.go, policy.go, batcher.go, release.go, queue.go and
+// batch.go.
 package batcher

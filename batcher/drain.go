@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Drain refuses new items with ErrDraining, releases what is waiting without
-// further delay (still at most MaxInFlight batches at once), and returns nil
-// when every accepted item has ended and every Send has returned. If ctx ends
-// first it returns ctx's error and the batcher goes on draining; if Resume undoes
-// the drain it returns ErrResumed. It may be called again.
+// Drain refuses new items with ErrDraining and releases the waiting items without delay,
+// still at most MaxInFlight batches at once. It returns nil when every accepted item has
+// ended and every Send has returned. If ctx ends first, Drain returns its error and the
+// batcher goes on draining. If Resume undoes the drain, Drain returns ErrResumed. It may
+// be called again.
 func (b *Batcher[Q, R]) Drain(ctx context.Context) error { return b.BeginDrain()(ctx) }
 
-// BeginDrain is Drain in two steps: it refuses new items from now on, and what it
-// returns waits for the end.
+// BeginDrain is Drain in two steps: it refuses new items from now on and returns a
+// function that waits for the end.
 func (b *Batcher[Q, R]) BeginDrain() (wait func(context.Context) error) {
 	b.mu.Lock()
 	defer b.unlock()
@@ -44,13 +44,13 @@ func (b *Batcher[Q, R]) Resume() {
 	defer b.unlock()
 	b.draining = false
 	if b.settled != nil {
-		b.endDrain()
+		b.finishDrain()
 	}
 }
 
-// Close refuses new items and ends all others with ErrClosed: waiting ones at
-// once, those in flight when their Send returns, whose context it cancels. It
-// returns when every Send has returned. It may be called again.
+// Close refuses new items and ends all others with ErrClosed: those that wait at once,
+// those in flight when their Send returns. It cancels the context of every Send and
+// returns when all have returned. It may be called again.
 func (b *Batcher[Q, R]) Close() {
 	b.mu.Lock()
 	b.closed = true
@@ -67,8 +67,8 @@ func (b *Batcher[Q, R]) Close() {
 	b.running.Wait()
 }
 
-// endDrain lets the callers of Drain return. It requires mu.
-func (b *Batcher[Q, R]) endDrain() {
+// finishDrain lets the callers of Drain return. It requires mu.
+func (b *Batcher[Q, R]) finishDrain() {
 	close(b.settled)
 	b.settled = nil
 }

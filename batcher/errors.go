@@ -30,7 +30,7 @@ func (e *FullError) Error() string {
 
 // PausedError refuses a request because the server failed every recent call.
 type PausedError struct {
-	For time.Duration // until it is tried again
+	For time.Duration // until the next try
 }
 
 // Error implements error.
@@ -38,11 +38,11 @@ func (e *PausedError) Error() string {
 	return fmt.Sprintf("batcher: the server failed every recent call and is left alone for %v", e.For.Round(time.Millisecond))
 }
 
-// LateError ends a request that can't be answered before its deadline, before it
-// costs the server anything.
+// LateError ends a request that can't be answered before its deadline. It was never
+// sent.
 type LateError struct {
 	Left  time.Duration // until the deadline
-	Needs time.Duration // shortest time to an answer, as predicted
+	Needs time.Duration // predicted min time to an answer
 }
 
 // Error implements error.

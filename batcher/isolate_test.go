@@ -54,10 +54,10 @@ func TestIsolateBlamesExactlyTheBadAndAnswersEveryOtherOnce(t *testing.T) {
 	})
 }
 
-// TestCallsToIsolateBadItems shows what isolating costs in a list of 16, over
-// every place of the bad ones or many random ones.
+// TestCallsToIsolateBadItems counts the calls to isolate bad items in a list of 16, over all
+// their positions or many random ones.
 func TestCallsToIsolateBadItems(t *testing.T) {
-	for _, c := range []struct{ bad, most int }{{1, 6}, {2, 12}, {8, 26}} {
+	for _, c := range []struct{ bad, limit int }{{1, 6}, {2, 12}, {8, 26}} {
 		sum, worst := 0, 0
 		const rounds = 2000
 		for range rounds {
@@ -67,8 +67,8 @@ func TestCallsToIsolateBadItems(t *testing.T) {
 		}
 		mean := float64(sum) / rounds
 		t.Logf("%d bad of 16: %.1f extra calls on average, %d at worst", c.bad, mean, worst)
-		if mean > float64(c.most) {
-			t.Errorf("%d bad of 16: %.1f calls on average, want at most %d", c.bad, mean, c.most)
+		if mean > float64(c.limit) {
+			t.Errorf("%d bad of 16: %.1f calls on average, want at most %d", c.bad, mean, c.limit)
 		}
 	}
 	if _, calls, _ := search(16, func(i int) bool { return i == 5 }, 5); calls != 2 {

@@ -195,13 +195,14 @@ func law(t *rapid.T) {
 
 type keyOf struct{}
 
-// isPlain says whether the request of a value has neither deadline nor prefix
-// nor a MergeKey: among those of one lane order is that of arrival.
+// isPlain reports whether the request of a value has no deadline, prefix and MergeKey. Such
+// requests of one lane are released in order of arrival.
 func isPlain(v int) bool { return v%20 != shared && v%3 != 0 && !hasDeadline(v) }
 
 func hasDeadline(v int) bool { return v%4 == 0 }
 
-// drawPrefix draws a prompt of so many blocks at most that shares beginnings with others.
+// drawPrefix draws a prompt of at most the given number of blocks, which shares beginnings
+// with others.
 func drawPrefix(t *rapid.T, blocks int) prefix.Prefix {
 	var p prefix.Prefix
 	name := uint64(1)
@@ -212,8 +213,7 @@ func drawPrefix(t *rapid.T, blocks int) prefix.Prefix {
 	return p
 }
 
-// checkEmpty checks that nothing is left of requests that have ended but what is
-// believed cached.
+// checkEmpty checks that only cached blocks are left of requests that have ended.
 func checkEmpty(t *rapid.T, b *Batcher[int, int]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -235,7 +235,7 @@ func checkEmpty(t *rapid.T, b *Batcher[int, int]) {
 	}
 }
 
-// shared is the value, of each twenty, that requests of one MergeKey have.
+// shared is the remainder, modulo 20, of values whose requests share a MergeKey.
 const shared = 2
 
 // sent is one batch: its number in order of release, and its members.

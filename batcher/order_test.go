@@ -14,8 +14,8 @@ import (
 	"paceline/batcher/prefix"
 )
 
-// names makes the prefix of a prompt out of letters, one a block: "ab" and "ac"
-// share their first block.
+// names makes the prefix of a prompt of letters, one for each block: "ab" and "ac" share
+// their first block.
 func names(prompt string) prefix.Prefix {
 	var p prefix.Prefix
 	for i := range prompt {
@@ -28,8 +28,8 @@ func names(prompt string) prefix.Prefix {
 	return p
 }
 
-// cacheServer answers batches after a second, as SGLang would: what one list
-// shares is not shared, what was answered before is cached.
+// cacheServer answers batches after a second, and caches as SGLang does: prompts of one list
+// share nothing with each other, and answered prompts are cached.
 type cacheServer struct {
 	mu       sync.Mutex
 	released [][]string // the prompts of each batch
@@ -88,7 +88,7 @@ func promptOf(prompt string) Item[string] {
 	return Item[string]{Value: prompt, Bytes: len(prompt) * prefix.BlockBytes, Tokens: len(prompt) * prefix.BlockTokens, Prefix: names(prompt)}
 }
 
-// sendAll sends requests in order, all at one moment, and waits for their ends.
+// sendAll sends requests in order, at the same time, and waits for all outcomes.
 func sendAll(t *testing.T, b *Batcher[string, string], requests ...Item[string]) {
 	t.Helper()
 	var wg sync.WaitGroup

@@ -6,56 +6,54 @@ import (
 	"time"
 )
 
-// laneView is what the policy sees of one lane: of the waiting prompts that may
-// share a batch.
+// laneView is the policy's view of one lane: of the waiting prompts that may share a
+// batch.
 type laneView struct {
 	count    int       // waiting prompts, at least 1
-	open     int       // of these, not held for the sake of another's prefix
+	open     int       // of these, not held for another's prefix
 	tokens   int64     // in all of them
 	bytes    int64     // in all of them
-	oldest   time.Time // when the place of its first was taken
-	since    time.Time // its batch has been filling from then on
-	last     time.Time // a batch must go by then for the earliest deadline; zero: none
+	oldest   time.Time // when its oldest prompt was accepted
+	since    time.Time // when its batch began to fill
+	last     time.Time // latest release that meets the earliest deadline; zero: none
 	priority int       // higher goes first
 	attained float64   // of its least served caller, see caller
 }
 
-// moment is what the policy sees of everything else.
+// moment is the policy's view of everything else.
 type moment struct {
 	now      time.Time
 	free     int // slots without a batch in flight
 	draining bool
-	turn     int // max prompts that may go in order of arrival now, if the oldest is too old
+	turn     int // max prompts to release in order of arrival now, if the oldest is too old
 }
 
-// decision is what to do now: release take prompts of the lane, in order of
-// arrival if fifo; or, when take is 0, look again at wake (zero: only when
-// something changes).
+// decision says what to do now: release take prompts of the lane, in order of arrival if
+// fifo is set. If take is 0, decide again at wake, or (wake is zero) at the next change.
 type decision struct {
 	lane   int
 	take   int
 	fifo   bool
-	until  time.Time // with fifo: when the first of another lane came; zero: none
+	until  time.Time // with fifo: when the oldest prompt of another lane was accepted; zero: none
 	reason Reason
 	wake   time.Time
 }
 
-// agedShare bounds what order costs: once a prompt is too old, one in so many goes
-// in order of arrival. So after MaxAge it waits at most for so many times the
-// prompts that came before it.
+// agedShare bounds the cost of the order: while a prompt is too old, one in agedShare
+// prompts goes in order of arrival. So a prompt that has waited MaxAge waits for at most
+// agedShare times the prompts that came before it.
 const agedShare = 4
 
-// decide is the whole release policy: a pure function of the queue, the
-// settings, the free slots and the time. Among lanes that are due, that of the
-// highest priority goes first, then that of the least served caller, then the
-// oldest. But once the oldest prompt of all has waited MaxAge, one prompt in
-// agedShare is the oldest.
+// decide is the whole release policy: a pure function of the queue, the settings, the
+// free slots and the time. Among the lanes that are due it chooses that of the highest
+// priority, then that of the least served caller, then the oldest. But once the oldest
+// prompt of all has waited MaxAge, every agedShare-th prompt released is the oldest.
 //
-// It takes pointers, because it runs on the stacks of thousands of callers:
-// copies made those grow.
+// It takes pointers because it runs on the stacks of thousands of callers, and copies
+// made these grow.
 func decide(lanes []laneView, s *Settings, m *moment) decision {
 	if m.free <= 0 {
-		return decision{} // the end of a batch is a change: nothing to wake for
+		return decision{} // the end of a batch is a change: no timer is needed
 	}
 	var d decision
 	oldest, second := -1, time.Time{}
@@ -84,7 +82,7 @@ func decide(lanes []laneView, s *Settings, m *moment) decision {
 	switch {
 	case m.now.Before(limit):
 		if lanes[oldest].open < lanes[oldest].count {
-			d.wake = earlier(d.wake, limit) // held, but not for ever
+			d.wake = earlier(d.wake, limit) // held, but not longer than this
 		}
 	case m.turn > 0 || d.take == 0:
 		l := &lanes[oldest]
@@ -93,7 +91,7 @@ func decide(lanes []laneView, s *Settings, m *moment) decision {
 	return d
 }
 
-// due returns why the lane should be released now, or ReasonNone and when to look
+// due returns the reason to release the lane now, or ReasonNone and when to decide
 // again.
 func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 	switch {
@@ -119,8 +117,8 @@ func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 	return ReasonNone, earlier(at, l.last)
 }
 
-// spent reports whether the open ones of count prompts reach a budget, as far as
-// the sum over all of them tells.
+// spent reports whether the open prompts reach a budget. It estimates their part of the
+// sum over all count prompts.
 func spent(sum int64, open, count int, budget int64) bool {
 	return budget > 0 && sum*int64(open)/int64(count) >= budget
 }
@@ -130,7 +128,7 @@ func before(a, b *laneView) bool {
 	return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.attained, b.attained), a.oldest.Compare(b.oldest)) < 0
 }
 
-// earlier returns the earlier of two times, where zero is none.
+// earlier returns the earlier of two times. Zero means none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -138,7 +136,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Reason is why a batch was released when it was.
+// Reason says why a batch was released.
 type Reason uint8
 
 // The reasons.
@@ -147,7 +145,7 @@ const (
 	ReasonFull                    // the batch size was reached
 	ReasonBudget                  // the token or byte budget was reached
 	ReasonWait                    // the oldest request had waited MaxWait
-	ReasonDeadline                // a member's deadline would have been missed
+	ReasonDeadline                // a longer wait would have missed a member's deadline
 	ReasonIdle                    // MaxWait is 0 and a slot was free
 	ReasonDrain                   // the batcher is draining
 	ReasonUnbatched               // ModeUnbatched
@@ -156,7 +154,9 @@ const (
 	NumReasons
 )
 
-var reasonNames = [NumReasons]string{"none", "full", "budget", "wait", "deadline", "idle", "drain", "unbatched"}
+var reasonNames = [...]string{"none", "full", "budget", "wait", "deadline", "idle", "drain", "unbatched"}
+
+var _ [NumReasons]string = reasonNames // each reason has a name
 
 // String is the reason's name in receipts, metrics and reports.
 func (r Reason) String() string {

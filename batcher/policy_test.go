@@ -28,18 +28,42 @@ func TestPolicyDecides(t *testing.T) {
 	}{
 		{"an empty queue wants nothing", nil, fixed, 0, false, decision{}, 0},
 		{"a full batch goes", []laneView{{count: 4, oldest: now}}, fixed, 0, false, decision{take: 4, reason: ReasonFull}, 0},
-		{"more than a batch goes one batch at a time", []laneView{{count: 9, oldest: now}}, fixed, 1, false, decision{take: 4, reason: ReasonFull}, 0},
+		{
+			"more than a batch goes one batch at a time", []laneView{{count: 9, oldest: now}}, fixed, 1, false,
+			decision{take: 4, reason: ReasonFull}, 0,
+		},
 		{"a young partial batch waits for its oldest", []laneView{{count: 3, oldest: ago(4 * time.Millisecond)}}, fixed, 0, false,
 			decision{wake: now.Add(6 * time.Millisecond)}, 0},
-		{"an old partial batch goes", []laneView{{count: 3, oldest: ago(10 * time.Millisecond)}}, fixed, 0, false, decision{take: 3, reason: ReasonWait}, 0},
-		{"a lane with the tokens of a batch goes", []laneView{{count: 2, tokens: 100, oldest: now}}, budget, 0, false, decision{take: 2, reason: ReasonBudget}, 0},
-		{"a lane with fewer tokens waits", []laneView{{count: 2, tokens: 99, oldest: now}}, budget, 0, false, decision{wake: now.Add(10 * time.Millisecond)}, 0},
-		{"without a free slot nothing goes and nothing wakes", []laneView{{count: 4, oldest: ago(time.Second)}}, fixed, 2, false, decision{}, 0},
-		{"without a window a free slot takes what is there", []laneView{{count: 1, oldest: now}}, eager, 1, false, decision{take: 1, reason: ReasonIdle}, 0},
-		{"without a window a full batch is called full", []laneView{{count: 5, oldest: now}}, eager, 1, false, decision{take: 4, reason: ReasonFull}, 0},
+		{
+			"an old partial batch goes", []laneView{{count: 3, oldest: ago(10 * time.Millisecond)}}, fixed, 0, false,
+			decision{take: 3, reason: ReasonWait}, 0,
+		},
+		{
+			"a lane with the tokens of a batch goes", []laneView{{count: 2, tokens: 100, oldest: now}}, budget, 0, false,
+			decision{take: 2, reason: ReasonBudget}, 0,
+		},
+		{
+			"a lane with fewer tokens waits", []laneView{{count: 2, tokens: 99, oldest: now}}, budget, 0, false,
+			decision{wake: now.Add(10 * time.Millisecond)}, 0,
+		},
+		{
+			"without a free slot nothing goes and nothing wakes", []laneView{{count: 4, oldest: ago(time.Second)}}, fixed, 2, false,
+			decision{}, 0,
+		},
+		{
+			"without a window a free slot takes what is there", []laneView{{count: 1, oldest: now}}, eager, 1, false,
+			decision{take: 1, reason: ReasonIdle}, 0,
+		},
+		{
+			"without a window a full batch is called full", []laneView{{count: 5, oldest: now}}, eager, 1, false,
+			decision{take: 4, reason: ReasonFull}, 0,
+		},
 		{"draining goes at once", []laneView{{count: 2, oldest: now}}, fixed, 0, true, decision{take: 2, reason: ReasonDrain}, 0},
 		{"draining keeps to the slots", []laneView{{count: 2, oldest: now}}, fixed, 2, true, decision{}, 0},
-		{"unbatched goes singly whatever is in flight", []laneView{{count: 3, oldest: now}}, unbatched, 99, false, decision{take: 1, reason: ReasonUnbatched}, 0},
+		{
+			"unbatched goes singly whatever is in flight", []laneView{{count: 3, oldest: now}}, unbatched, 99, false,
+			decision{take: 1, reason: ReasonUnbatched}, 0,
+		},
 		{"of two lanes due the older goes first",
 			[]laneView{{count: 4, oldest: ago(time.Millisecond)}, {count: 1, oldest: ago(20 * time.Millisecond)}}, fixed, 0, false,
 			decision{lane: 1, take: 1, reason: ReasonWait}, 0},
@@ -50,10 +74,14 @@ func TestPolicyDecides(t *testing.T) {
 			[]laneView{{count: 1, oldest: ago(time.Millisecond)}, {count: 2, oldest: ago(7 * time.Millisecond)}}, fixed, 0, false,
 			decision{wake: now.Add(3 * time.Millisecond)}, 0},
 		{"a higher priority goes before an older request",
-			[]laneView{{count: 1, oldest: ago(50 * time.Millisecond)}, {count: 1, oldest: ago(20 * time.Millisecond), priority: 1}}, fixed, 0, false,
+			[]laneView{
+				{count: 1, oldest: ago(50 * time.Millisecond)}, {count: 1, oldest: ago(20 * time.Millisecond), priority: 1},
+			}, fixed, 0, false,
 			decision{lane: 1, take: 1, reason: ReasonWait}, 0},
 		{"the least served caller goes before an older request",
-			[]laneView{{count: 1, oldest: ago(50 * time.Millisecond), attained: 2}, {count: 1, oldest: ago(20 * time.Millisecond), attained: 1}}, fixed, 0, false,
+			[]laneView{
+				{count: 1, oldest: ago(50 * time.Millisecond), attained: 2}, {count: 1, oldest: ago(20 * time.Millisecond), attained: 1},
+			}, fixed, 0, false,
 			decision{lane: 1, take: 1, reason: ReasonWait}, 0},
 		{"held requests don't go and wake at their age",
 			[]laneView{{count: 4, open: none, oldest: ago(400 * time.Millisecond)}}, fixed, 0, false,

@@ -9,18 +9,18 @@ import (
 	"paceline/batcher/prefix"
 )
 
-// prompt is a waiting prompt. It stands in a lane by arrival, in the tree of its
-// caller by prefix, and among the urgent ones if it has a deadline.
+// prompt is a waiting prompt. It is in three orders: in its lane by arrival, in the tree
+// of its caller by prefix, and among the urgent prompts if it has a deadline.
 type prompt[Q, R any] struct {
-	items []*pending[Q, R] // the leader, whose caller and deadline count, then its duplicates
-	since time.Time        // when the first of them, who may have left, was accepted
+	items []*pending[Q, R] // the leader, whose caller and deadline are the prompt's, then its duplicates
+	since time.Time        // when the first of them, which may have left, was accepted
 	lane  *lane[Q, R]
 	place *list.Element // in lane.prompts
 	group *group
 	entry prefix.Entry // in group; its Value is the prompt
 }
 
-// lane is the waiting prompts that may share a batch.
+// lane holds the waiting prompts that may share a batch.
 type lane[Q, R any] struct {
 	key      string
 	priority int
@@ -28,23 +28,22 @@ type lane[Q, R any] struct {
 	tokens   int64     // of all prompts
 	bytes    int64
 	urgent   urgent[Q, R]
-	groups   []*group  // one a caller
+	groups   []*group  // one for each caller
 	released time.Time // when a batch was last taken from it
-	crowded  bool      // what is open here has no room in the server's cache now; only during a release
+	crowded  bool      // no room in the server's cache for its open prompts; only during a release
 }
 
-// group is the waiting prompts of one caller in a lane.
+// group holds the waiting prompts of one caller in a lane.
 type group struct {
 	*prefix.Group
 	caller *caller
 }
 
-// queue is every waiting prompt, by lane. Lanes and groups without prompts don't
-// exist.
+// queue holds all waiting prompts, by lane. Empty lanes and groups are removed.
 type queue[Q, R any] struct {
 	model   *prefix.Model
 	lanes   []*lane[Q, R]
-	leaders map[uint64]*prompt[Q, R] // by MergeKey.Hash: that duplicates attach to
+	leaders map[uint64]*prompt[Q, R] // by MergeKey.Hash; duplicates attach to them
 	count   int                      // items, duplicates included
 	bytes   int64                    // of all items
 }
@@ -53,8 +52,8 @@ func newQueue[Q, R any](m *prefix.Model) queue[Q, R] {
 	return queue[Q, R]{model: m, leaders: make(map[uint64]*prompt[Q, R])}
 }
 
-// push puts an item at the end of its lane, or, if merge allows it, attaches it to
-// a leader that it is a duplicate of. It reports whether the item is a new prompt.
+// push puts an item at the end of its lane, or, if merge is set and the item is a
+// duplicate, attaches it to its leader. It reports whether the item is a new prompt.
 func (q *queue[Q, R]) push(it *pending[Q, R], merge bool) bool {
 	q.count++
 	q.bytes += int64(it.Bytes)
@@ -78,8 +77,8 @@ func (q *queue[Q, R]) push(it *pending[Q, R], merge bool) bool {
 	return true
 }
 
-// leave takes one item out of the queue. Its duplicates stay: the oldest becomes
-// the leader in its place.
+// leave removes one item from the queue. Its duplicates stay, and the oldest becomes the
+// leader.
 func (q *queue[Q, R]) leave(it *pending[Q, R]) {
 	p := it.prompt
 	if len(p.items) == 1 {
@@ -95,15 +94,14 @@ func (q *queue[Q, R]) leave(it *pending[Q, R]) {
 	p.lane.count(p, 1)
 }
 
-// send takes a prompt out of the queue to be sent.
+// send removes a prompt from the queue and starts it in the prefix model.
 func (q *queue[Q, R]) send(p *prompt[Q, R]) prefix.InFlight {
 	f := q.model.Send(&p.entry)
 	q.remove(p)
 	return f
 }
 
-// remove takes a prompt with all its items out of the queue. It is in its group's
-// tree no more.
+// remove removes a prompt with all its items. It must have left the tree of its group.
 func (q *queue[Q, R]) remove(p *prompt[Q, R]) {
 	for _, it := range p.items {
 		q.count--
@@ -148,7 +146,7 @@ func (q *queue[Q, R]) group(l *lane[Q, R], who *caller) *group {
 	return g
 }
 
-// count counts the leader of a prompt that came (1) or goes (-1).
+// count adds (n is 1) or subtracts (-1) the leader of a prompt.
 func (l *lane[Q, R]) count(p *prompt[Q, R], n int) {
 	l.tokens += int64(n * p.items[0].Tokens)
 	l.bytes += int64(n * p.items[0].Bytes)
@@ -161,11 +159,10 @@ func (l *lane[Q, R]) count(p *prompt[Q, R], n int) {
 	}
 }
 
-// oldest returns the prompt that came first.
+// oldest returns the prompt that was accepted first.
 func (l *lane[Q, R]) oldest() *prompt[Q, R] { return l.prompts.Front().Value.(*prompt[Q, R]) }
 
-// open returns the number of prompts that are not held for the sake of another's
-// prefix.
+// open returns the number of prompts that are not held for another's prefix.
 func (l *lane[Q, R]) open() (n int) {
 	for _, g := range l.groups {
 		n += g.Open()
@@ -173,8 +170,7 @@ func (l *lane[Q, R]) open() (n int) {
 	return n
 }
 
-// neediest returns the group, of those with open prompts, whose caller got least,
-// or nil.
+// neediest returns the group with open prompts whose caller was served least, or nil.
 func (l *lane[Q, R]) neediest() *group {
 	var least *group
 	for _, g := range l.groups {
@@ -185,9 +181,9 @@ func (l *lane[Q, R]) neediest() *group {
 	return least
 }
 
-// next returns the prompt that goes next: with fifo the oldest; else the one of the
-// earliest deadline, unless that is after urgent; else, of the neediest caller, the
-// next in the walk through its prefixes. It is nil if all are held.
+// next returns the prompt to release next, or nil if all are held. With fifo it is the
+// oldest. Otherwise it is that of the earliest deadline if that is not after urgent, and
+// else the next in the walk through the prefixes of the neediest caller.
 func (l *lane[Q, R]) next(fifo bool, urgent time.Time) *prompt[Q, R] {
 	if fifo {
 		return l.oldest()
@@ -201,10 +197,10 @@ func (l *lane[Q, R]) next(fifo bool, urgent time.Time) *prompt[Q, R] {
 	return nil
 }
 
-// urgent is the waiting prompts that have a deadline, the earliest first.
+// urgent holds the waiting prompts that have a deadline, the earliest first.
 type urgent[Q, R any] []*prompt[Q, R]
 
-// find returns where the first deadline that is not before t stands.
+// find returns the index of the first deadline that is not before t.
 func (u urgent[Q, R]) find(t time.Time) int {
 	i, _ := slices.BinarySearchFunc(u, t, func(p *prompt[Q, R], t time.Time) int { return p.items[0].deadline.Compare(t) })
 	return i
@@ -220,29 +216,29 @@ func (u *urgent[Q, R]) remove(p *prompt[Q, R]) {
 	*u = slices.Delete(*u, i, i+1)
 }
 
-// caller is one of those who share the batcher. Each is served in proportion to
-// its weight, measured in prompt tokens that the server had to compute: of those
-// with waiting prompts the one that got least goes first. Guarded by Batcher.mu.
+// caller is one of the callers that share the batcher. Each is served in proportion to its
+// weight, measured in prompt tokens that the server had to compute. Of the callers with
+// waiting prompts the least served goes first. It is guarded by Batcher.mu.
 type caller struct {
 	name     string
 	weight   float64
-	attained float64 // tokens computed for it, by weight, since it came
+	attained float64 // tokens computed for it, divided by its weight
 	present  int     // its items that wait or are in flight
 }
 
-// callers is every caller with work, and those who still owe.
+// callers holds every caller with work, and those that were served more than their share.
 type callers struct {
 	byName map[string]*caller
-	level  float64 // what the caller served last had attained
+	level  float64 // attained of the caller that was served last
 }
 
-// maxCallers bounds the callers that are remembered while they are absent: far
-// more than share one server, and little memory.
+// maxCallers bounds the number of absent callers that are remembered. It is far more than
+// share one server, and takes little memory.
 const maxCallers = 4096
 
-// come notes one more item of a caller. One who was away starts where the others
-// are: being absent saves nothing up.
-func (c *callers) come(name string, weight float64) *caller {
+// join counts one more item of a caller. A caller that was absent starts level with the
+// others: absence earns no credit.
+func (c *callers) join(name string, weight float64) *caller {
 	who := c.byName[name]
 	if who == nil {
 		if len(c.byName) >= maxCallers {
@@ -261,7 +257,7 @@ func (c *callers) come(name string, weight float64) *caller {
 	return who
 }
 
-// leave undoes come. A caller without debt is forgotten at once.
+// leave undoes join. A caller without debt is forgotten at once.
 func (c *callers) leave(who *caller) {
 	who.present--
 	if who.present == 0 && who.attained <= c.level {
@@ -269,8 +265,7 @@ func (c *callers) leave(who *caller) {
 	}
 }
 
-// serve charges a caller tokens; a negative number gives back what was charged
-// too much.
+// serve charges a caller for tokens. A negative number refunds them.
 func (c *callers) serve(who *caller, tokens float64) {
 	if tokens > 0 {
 		c.level = max(c.level, who.attained)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// nosy is a context of somebody else's making: each of its methods calls the batcher.
+// nosy is a context whose methods call the batcher.
 type nosy struct {
 	context.Context
 	call func()
@@ -19,10 +19,10 @@ func (n nosy) Done() <-chan struct{}       { n.call(); return n.Context.Done() }
 func (n nosy) Err() error                  { n.call(); return n.Context.Err() }
 func (n nosy) Value(key any) any           { n.call(); return n.Context.Value(key) }
 
-// TestCodeOfOthersMayCallTheBatcher has the Sender, done and the methods of
-// contexts call every method of the batcher but those that wait for them (Drain,
-// Close). It hangs if any of them runs under the lock: a mutex does not count as a
-// block for synctest, so a watchdog on the real clock ends it.
+// TestCodeOfOthersMayCallTheBatcher makes the Sender, done and the methods of contexts call
+// every method of the batcher except those that wait for them (Drain, Close). It hangs if
+// one of them runs under the lock. synctest does not detect a blocked mutex, so a watchdog
+// on the real clock ends the test.
 func TestCodeOfOthersMayCallTheBatcher(t *testing.T) {
 	watchdog := time.AfterFunc(time.Minute, func() { panic("code of others runs under the batcher's lock") })
 	defer watchdog.Stop()

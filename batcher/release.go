@@ -9,8 +9,8 @@ import (
 	"paceline/batcher/tune"
 )
 
-// release asks the policy what is due, starts those batches, and sets the timer
-// for what is due next. It ends a drain that has nothing left. It requires mu.
+// release starts the batches that are due by the policy, and sets the timer for the next.
+// It ends a drain that has nothing left to wait for. It requires mu.
 func (b *Batcher[Q, R]) release(now time.Time) {
 	for b.queue.count > 0 {
 		s := b.effective()
@@ -31,12 +31,11 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 // settle ends a drain that has nothing left to wait for. It requires mu.
 func (b *Batcher[Q, R]) settle() {
 	if b.settled != nil && b.queue.count == 0 && len(b.inFlight) == 0 {
-		b.endDrain()
+		b.finishDrain()
 	}
 }
 
-// effective returns the settings with what the mode decides by itself. It requires
-// mu.
+// effective returns the settings with the values that the mode chooses. It requires mu.
 func (b *Batcher[Q, R]) effective() Settings {
 	s := b.settings
 	if tokens := b.forwardsBudget(); tokens > 0 && (s.BatchTokens == 0 || tokens < s.BatchTokens) {
@@ -52,18 +51,18 @@ func (b *Batcher[Q, R]) effective() Settings {
 	return s
 }
 
-// minShare is the least part of the prompts' tokens that a budget counts as not
-// cached: what is cached costs a little, and the next prompts may not be.
+// minShare is the min share of prompt tokens that a budget counts as not cached: cached
+// tokens cost a little, too, and the next prompts may have fewer of them.
 const minShare = 0.1
 
-// forwardsBudget returns BatchForwards in prompt tokens, some of which are cached;
-// 0: no bound. It requires mu.
+// forwardsBudget returns BatchForwards in prompt tokens, cached ones included; 0 sets no
+// bound. It requires mu.
 func (b *Batcher[Q, R]) forwardsBudget() int64 {
 	return int64(float64(b.settings.BatchForwards) * float64(b.server.ForwardTokens) / max(b.meter.UncachedShare(), minShare))
 }
 
-// look returns what the policy sees of each lane; nothing while no slot is free.
-// It requires mu.
+// look returns the policy's view of each lane, or nil while no slot is free. It requires
+// mu.
 func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 	b.view = b.view[:0]
 	if free <= 0 {
@@ -79,7 +78,7 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 			v.attained = g.caller.attained
 		}
 		if v.open < v.count && l.released.After(since) {
-			v.since = l.released // the oldest may be held: the rest fills a batch of its own
+			v.since = l.released // the oldest may be held; the others fill a batch of their own
 		}
 		if len(l.urgent) > 0 && b.meter.Cost.Ready() {
 			v.last = l.urgent[0].items[0].deadline.Add(-b.horizon(l, s, now))
@@ -92,16 +91,15 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 	return b.view
 }
 
-// horizon returns the longest time until a batch of the lane that goes now is
-// answered. It requires mu.
+// horizon returns the max time until the answer to a batch of the lane that is released
+// now. It requires mu.
 func (b *Batcher[Q, R]) horizon(l *lane[Q, R], s *Settings, now time.Time) time.Duration {
 	n, cost := min(l.open(), s.BatchSize), b.meter.Cost
 	tokens := float64(l.tokens) / float64(l.prompts.Len()) * float64(n) * b.meter.UncachedShare()
 	return cost.AtMost(b.meter.Backlog(now) + cost.Predict(n, tokens))
 }
 
-// start takes prompts from a lane as decided and sends them as one batch. It
-// requires mu.
+// start moves prompts from a lane into a batch, as decided, and sends it. It requires mu.
 func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.Time) {
 	batch := &Batch[Q, R]{Release: Release{Reason: d.reason, At: now, Limit: s.BatchSize}, owner: b, members: make([]member[Q, R], 0, d.take)}
 	uncached := b.fill(batch, l, d, s, now)
@@ -132,12 +130,13 @@ func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.
 	b.running.Go(batch.send)
 }
 
-// fill moves prompts from the lane into the batch: in order of arrival if so
-// decided; else first those whose deadline presses, then as the lane orders them.
-// It returns the tokens that they are expected to cost. It requires mu.
+// fill moves prompts from the lane into the batch, in order of arrival if the decision says
+// fifo. Otherwise prompts with an urgent deadline go first, and then the lane's order
+// decides. It returns the number of tokens that the server is expected to compute. It
+// requires mu.
 func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *Settings, now time.Time) (uncached float64) {
 	var tokens, bytes int64
-	var urgentBy time.Time // the batch after this one would be too late
+	var urgentBy time.Time // for earlier deadlines the next batch would be too late
 	if len(l.urgent) > 0 {
 		urgentBy = now.Add(2*b.horizon(l, s, now) + s.MaxWait)
 	}
@@ -170,13 +169,13 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 	return uncached
 }
 
-// cacheShare is the part of the server's cache that is set aside for prompts that
-// share: the rest is for what it keeps beside.
+// cacheShare is the max share of the server's cache that is set aside for prompts that
+// share a prefix.
 const cacheShare = 0.8
 
-// crowded reports whether a prompt that needs so many blocks of the server's cache
-// would push out what others in flight and behind them will find there. One alone
-// always goes. It requires mu.
+// crowded reports whether a prompt that needs room blocks of the server's cache would
+// evict blocks that others in flight and their followers need. A prompt alone always
+// goes. It requires mu.
 func (b *Batcher[Q, R]) crowded(room int, first bool) bool {
 	if room == 0 || b.server.CacheTokens == 0 || len(b.inFlight) == 0 && first {
 		return false
@@ -184,8 +183,8 @@ func (b *Batcher[Q, R]) crowded(room int, first bool) bool {
 	return float64((b.model.Reserved()+room)*prefix.BlockTokens) > cacheShare*float64(b.server.CacheTokens)
 }
 
-// wakeUp sets the timer for t, or for the end of the breaker's pause; a zero t
-// needs none. It requires mu.
+// wakeUp sets the timer for t, or for the end of the breaker's pause. A zero t needs no
+// timer. It requires mu.
 func (b *Batcher[Q, R]) wakeUp(t, now time.Time) {
 	if b.breaker.open(now) {
 		t = b.breaker.openUntil

@@ -14,11 +14,11 @@ type Mode uint8
 const (
 	// ModeFixed collects up to BatchSize requests.
 	ModeFixed Mode = iota
-	// ModeUnbatched sends each request alone and at once: no waiting, no cap on
-	// batches in flight. It is the baseline that batching is measured against.
+	// ModeUnbatched sends each request alone and at once, with no limit on batches in
+	// flight. It is the baseline for measuring batching.
 	ModeUnbatched
-	// ModeAuto chooses size and wait from what it learns of the server, and keeps
-	// two batches in flight; BatchSize, MaxWait and MaxInFlight have no effect.
+	// ModeAuto chooses size and wait from the learned cost of the server, and keeps
+	// two batches in flight. BatchSize, MaxWait and MaxInFlight have no effect.
 	ModeAuto
 
 	numModes
@@ -50,59 +50,60 @@ type Settings struct {
 	BatchSize int
 
 	// BatchTokens is the max prompt tokens in a batch, BatchBytes the max prompt
-	// bytes; 0 sets no bound. A prompt that is above a bound goes alone.
+	// bytes; 0 sets no bound. A prompt that exceeds a bound goes alone.
 	BatchTokens int64
 	BatchBytes  int64
 
-	// BatchForwards is the max forwards (Server.ForwardTokens each) that the
-	// uncached tokens of a batch are expected to fill; 0 sets no bound, as does a
-	// server whose forwards are not known.
+	// BatchForwards is the max forwards (Server.ForwardTokens each) that the uncached
+	// tokens of a batch are expected to fill. 0 sets no bound. Nor is there one while
+	// Server.ForwardTokens is unknown.
 	BatchForwards int
 
-	// MaxWait is the longest time the oldest request waits for its batch to
-	// fill. At 0 whatever is queued is released as soon as a slot is free.
+	// MaxWait is the max time that the oldest request waits for its batch to fill. 0
+	// releases the queued requests as soon as a slot is free.
 	MaxWait time.Duration
 
 	// MaxInFlight is the max number of batches in flight at once.
 	MaxInFlight int
 
-	// PrefixOrder releases requests in depth-first order of their prefixes, and
-	// of those that share a new prefix one first, the others after its answer.
+	// PrefixOrder releases requests in depth-first order of their prefixes. Of those
+	// that share a new prefix one goes first, and the others after its answer.
 	PrefixOrder bool
 
-	// PrefixBlocks is the max blocks (prefix.BlockBytes each) of prompts that are
-	// remembered as cached; also bounded by what the server's cache holds.
+	// PrefixBlocks is the max blocks (prefix.BlockBytes each) that are remembered as
+	// cached. The capacity of the server's cache bounds them too.
 	PrefixBlocks int
 
-	// MaxAge bounds what order (prefixes, priority, fairness) costs: once a prompt
-	// has waited so long, every fourth is the one that came first. So nobody waits
-	// longer than max(MaxAge, MaxWait) plus four times the prompts before it.
+	// MaxAge bounds the delay by the order (prefixes, priority, fairness): once a
+	// prompt has waited this long, every fourth prompt released is the oldest. So no
+	// prompt waits longer than max(MaxAge, MaxWait) and then for four times the
+	// prompts before it.
 	MaxAge time.Duration
 
 	// MergeIdentical sends waiting items of equal MergeKey as one prompt.
 	MergeIdentical bool
 
-	// QueueRequests is the max number of items waiting; beyond it Submit refuses.
+	// QueueRequests is the max number of items waiting. Submit refuses more.
 	QueueRequests int
 
-	// QueueBytes is the max prompt bytes waiting; beyond it Submit refuses.
+	// QueueBytes is the max prompt bytes waiting. Submit refuses more.
 	QueueBytes int64
 
-	// Retries is the max number of times that a call the server failed is repeated;
-	// a tenth of all calls may be repeats.
+	// Retries is the max number of times that a call is repeated because the server
+	// failed it. A tenth of all calls may be repeats.
 	Retries int
 
-	// BreakerFailures is how many calls in a row the server fails before the breaker
-	// opens: nothing is sent then for a second or more, and new items are refused.
+	// BreakerFailures is the number of failed calls in a row after which the breaker
+	// opens. Then nothing is sent for a second or more, and new items are refused.
 	BreakerFailures int
 }
 
-// Bounds of the settings. They keep a slip of the finger from becoming an outage;
-// none of them is tuning advice.
+// Bounds of the settings. They keep a typing error from becoming an outage. They are no
+// tuning advice.
 const (
 	MaxBatchSize     = 4096        // links of one batch trace and elements of one list stay printable
 	MaxInFlightLimit = 4096        // each holds a connection to the server
-	MaxWaitLimit     = time.Minute // far beyond any window that could pay
+	MaxWaitLimit     = time.Minute // far longer than any wait that could pay
 
 	maxForwards     = 1000    // minutes of a server's time
 	maxPrefixBlocks = 1 << 24 // 1 billion tokens; some 2 GB
@@ -117,18 +118,18 @@ func DefaultSettings() Settings {
 	return Settings{
 		Mode:            ModeFixed,
 		BatchSize:       16,                   // the largest size of the benchmark of record
-		BatchTokens:     0,                    // BatchForwards follows the server, a number of tokens would not
-		BatchBytes:      0,                    // as BatchTokens
-		BatchForwards:   8,                    // enough to fill them, and little to wait for; one would cap long prompts at two a batch
+		BatchTokens:     0,                    // BatchForwards follows the server, a fixed number of tokens does not
+		BatchBytes:      0,                    // for the same reason
+		BatchForwards:   8,                    // fills forwards with little waiting; 1 would limit long prompts to two a batch
 		MaxWait:         5 * time.Millisecond, // below one forward of any model worth serving
 		MaxInFlight:     2,                    // one is computed while the next is parsed
-		PrefixOrder:     true,                 // where nothing is shared the order stays that of arrival
+		PrefixOrder:     true,                 // prompts that share nothing keep the order of arrival
 		PrefixBlocks:    1 << 17,              // 8 million tokens, beyond most KV caches; some 16 MB
 		MaxAge:          30 * time.Second,     // half of what impatient clients wait
-		MergeIdentical:  true,                 // it saves a whole prompt, always
+		MergeIdentical:  true,                 // always saves a whole prompt
 		QueueRequests:   10_000,               // minutes of work: more would only miss its deadlines
 		QueueBytes:      256 << 20,            // 10,000 prompts of 26 KiB
-		Retries:         2,                    // what two repeats don't cure is no hiccup
+		Retries:         2,                    // a failure that lasts through two repeats is no hiccup
 		BreakerFailures: 5,                    // more than a restart of one worker shows
 	}
 }
@@ -136,7 +137,7 @@ func DefaultSettings() Settings {
 // SettingError names a setting that is out of range.
 type SettingError struct {
 	Field   string // name of the setting, as in the contract: batch_size
-	Problem string // what was expected and what came
+	Problem string // the expected and the given value
 }
 
 // Error implements error.

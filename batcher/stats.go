@@ -2,20 +2,20 @@ package batcher
 
 import "paceline/batcher/tune"
 
-// Stats is what a Batcher holds now and has done since it was made. At every
-// moment Accepted = Answered + Failed + Cancelled + Queued + InFlightRequests.
+// Stats counts what a Batcher holds now and has done since New. At every moment
+// Accepted = Answered + Failed + Cancelled + Queued + InFlightRequests.
 type Stats struct {
 	Queued           int   // requests waiting
 	QueuedBytes      int64 // prompt bytes waiting
-	Held             int   // waiting prompts that are held for another's answer, to share its tokens
+	Held             int   // waiting prompts that are held for the answer to another, to share its tokens
 	InFlight         int   // batches sent and not returned
 	InFlightRequests int   // requests in them whose caller still waits
-	Callers          int   // with work here now or lately
-	CachedBlocks     int   // blocks believed in the server's prefix cache
+	Callers          int   // callers with items now, or that were lately served more than their share
+	CachedBlocks     int   // blocks in the model of the server's prefix cache
 
-	Accepted  uint64 // requests taken into the queue
+	Accepted  uint64 // requests put into the queue
 	Answered  uint64 // ended with a result
-	Failed    uint64 // ended with an error that is not their caller's
+	Failed    uint64 // ended with an error, except Cancelled
 	Cancelled uint64 // ended because their context did, or their deadline could not be met
 	Merged    uint64 // released requests that needed no prompt of their own
 	Refused   uint64 // never accepted: queue full, too late, server away, draining or closed

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// learned is a batcher whose server takes 10 ms a batch, 5 ms a prompt and 1 ms
-// for 10 tokens, and that has learned so.
+// learned returns a batcher that has learned that its server takes 10 ms a batch, 5 ms a
+// prompt and 1 ms for 10 tokens.
 func learned(t *testing.T, change func(*Settings)) *Batcher[int, int] {
 	t.Helper()
 	s := DefaultSettings()
@@ -109,7 +109,7 @@ func TestARequestThatCantBeAnsweredInTimeIsRefusedAtOnceAndNeverSent(t *testing.
 	})
 }
 
-// While it waited for a slot its time has run out, for all that is known.
+// By the prediction its time ran out while it waited for a slot.
 func TestARequestThatBecameTooLateLeavesTheQueueUnsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := learned(t, nil)
@@ -192,7 +192,7 @@ func TestUrgentRequestsGoFirst(t *testing.T) {
 	})
 }
 
-// flaky fails calls until told otherwise.
+// flaky fails a number of calls.
 type flaky struct {
 	mu    sync.Mutex
 	fails int // calls still to fail

@@ -28,11 +28,13 @@ func TestAnOpenLoopIsMeasuredWithoutItsWarmUp(t *testing.T) {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
 	r := readReport(t, out)
-	if a := r.Config.Arrival; a == nil || a.Process != "constant" || a.Rate != 20 || a.RateEnd != 60 || a.WarmUpSeconds != 0.3 || r.Config.WarmUpPrompts != 16 {
+	if a := r.Config.Arrival; a == nil || a.Process != "constant" || a.Rate != 20 || a.RateEnd != 60 || a.WarmUpSeconds != 0.3 ||
+		r.Config.WarmUpPrompts != 16 {
 		t.Errorf("%+v", r.Config)
 	}
 	for _, run := range r.Runs { // 20·0.3 + 40·0.3²/2 = 7.8 are due in the warm-up, the first at 0
-		if run.Arrivals == nil || run.Arrivals.WarmUp != 8 || run.Total != 32 || !run.Complete || run.Arrivals.LatencyFromIntended.Mean < run.Latency.Mean {
+		if run.Arrivals == nil || run.Arrivals.WarmUp != 8 || run.Total != 32 || !run.Complete ||
+			run.Arrivals.LatencyFromIntended.Mean < run.Latency.Mean {
 			t.Errorf("%+v, %+v", run, run.Arrivals)
 		}
 	}
@@ -73,7 +75,8 @@ func TestARecordedTraceIsSentWithItsLengthsAndTimes(t *testing.T) {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
 	r := readReport(t, out)
-	if r.Source.Kind != "trace" || r.Source.Requests != 3 || r.Config.Arrival.Process != "recorded" || !r.Runs[0].Complete || r.Runs[0].WallSeconds < 2 {
+	if r.Source.Kind != "trace" || r.Source.Requests != 3 || r.Config.Arrival.Process != "recorded" || !r.Runs[0].Complete ||
+		r.Runs[0].WallSeconds < 2 {
 		t.Errorf("%+v, %+v", r.Source, r.Runs[0])
 	}
 	all := allRequests(t, out)
@@ -126,7 +129,8 @@ func TestWhatIsWrongWithALoadIsNamedByItsFlag(t *testing.T) {
 
 func TestConversationsAreReplayedThroughTheProxy(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "4", "-turns", "3", "-env-scale", "0.1", "-rollouts", "2", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
+	e := loadgen(t, "-n", "4", "-turns", "3", "-env-scale", "0.1", "-rollouts", "2", "-sizes", "4", "-auto=false",
+		"-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}

@@ -16,16 +16,16 @@ import (
 	"paceline/loadgen/report/render"
 )
 
-// checker says whether reported throughputs can be true.
+// checker decides whether reported throughputs can be true.
 type checker struct {
 	devices []plausibility.Device
 	model   plausibility.Model
 
-	prompts, tokens, shared int // of a table, which has no tokens
+	prompts, tokens, shared int // for tables, which have no tokens
 }
 
-// What first turns have where nobody says: measured with Qwen2.5's tokenizer on the 500 problem
-// statements of SWE-bench Verified.
+// Default tokens of a first turn, measured with Qwen2.5's tokenizer on the 500 problem statements
+// of SWE-bench Verified.
 const (
 	firstTurnTokens = 2023
 	firstTurnShared = 1267
@@ -34,16 +34,16 @@ const (
 var errImpossible = errors.New("what is reported can't be true")
 
 var checkCommand = subcommand{
-	args: "one file, or - for standard input", most: 1,
+	args: "one file, or - for standard input", maxArgs: 1,
 	define: func(f *cli.FlagSet) runner {
 		var c checker
 		var device, model string
 		cli.Define(f, &device, "", "device", "a100, h100, h200 or a JSON `file` with name, flops_per_second, "+
 			"memory_bytes_per_second and count (default: each of the three)")
 		cli.Define(f, &model, "", "model-config", "the model's config.json `file` (default: Qwen2.5-7B)")
-		cli.Define(f, &c.prompts, 500, "prompts", "prompts that each time of a table is for")
-		cli.Define(f, &c.tokens, firstTurnTokens, "prompt-tokens", "tokens of a prompt, on average, where none were counted")
-		cli.Define(f, &c.shared, firstTurnShared, "shared-tokens", "tokens at the beginning of all prompts, where none were counted")
+		cli.Define(f, &c.prompts, 500, "prompts", "number of prompts behind each time of a table")
+		cli.Define(f, &c.tokens, firstTurnTokens, "prompt-tokens", "mean tokens of a prompt, if none were counted")
+		cli.Define(f, &c.shared, firstTurnShared, "shared-tokens", "tokens that all prompts begin with, if none were counted")
 		return func(_ context.Context, args []string, in io.Reader, out io.Writer) error {
 			if err := c.complete(device, model); err != nil {
 				return err
@@ -90,7 +90,7 @@ func modelOf(config string) (plausibility.Model, error) {
 	return plausibility.ReadModel(config)
 }
 
-// claim is a throughput with its name in the file.
+// claim is a reported throughput with its name in the file.
 type claim struct {
 	name string
 	plausibility.Claim
@@ -169,7 +169,8 @@ func (c *checker) judge(w io.Writer, claims []claim) error {
 		return err
 	}
 	for _, d := range c.devices {
-		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name, render.Sum(plausibility.Judge(d, c.model, fastest.Claim), render.English))
+		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name,
+			render.Sum(plausibility.Judge(d, c.model, fastest.Claim), render.English))
 	}
 	_, err := fmt.Fprintf(w, "\nThe arithmetic leaves out attention, the vocabulary and all waiting: the true floor is higher.\n")
 	if err == nil && impossible > 0 {

@@ -22,7 +22,8 @@ func check(args ...string) (string, error) {
 
 func TestTheOriginalTableIsImpossibleOnEveryDevice(t *testing.T) {
 	out, err := check("-")
-	if !errors.Is(err, errImpossible) || strings.Count(out, "impossible (at least") != 15 || !strings.Contains(out, "No tokens were counted") || !strings.Contains(out, "not waited for") {
+	if !errors.Is(err, errImpossible) || strings.Count(out, "impossible (at least") != 15 ||
+		!strings.Contains(out, "No tokens were counted") || !strings.Contains(out, "not waited for") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -37,7 +38,8 @@ func TestATimeThatADeviceCouldNeedIsPlausible(t *testing.T) {
 func TestCheckRefusesWhatItCannotJudge(t *testing.T) {
 	for want, args := range map[string][]string{
 		"one file": {}, "-device: must be a100": {"-device", "abacus", "-"}, "-prompts: must be at least 1": {"-prompts", "0", "-"},
-		"-shared-tokens: must be from 0": {"-prompt-tokens", "5", "-"}, "no such file": {"nowhere.csv"}, "-model-config: ": {"-model-config", "nowhere.json", "-"},
+		"-shared-tokens: must be from 0": {"-prompt-tokens", "5", "-"}, "no such file": {"nowhere.csv"},
+		"-model-config: ": {"-model-config", "nowhere.json", "-"},
 	} {
 		var bad inputError
 		if _, err := check(args...); !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
@@ -48,7 +50,8 @@ func TestCheckRefusesWhatItCannotJudge(t *testing.T) {
 
 func TestAReportOfOursIsJudgedWithTheTokensItCounted(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "20", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-device", "h100", "-out", out)
+	e := loadgen(t, "-n", "20", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
+		"-device", "h100", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
@@ -57,7 +60,8 @@ func TestAReportOfOursIsJudgedWithTheTokensItCounted(t *testing.T) {
 		t.Errorf("%+v", r.Limits)
 	}
 	said, err := check("-device", "h100", filepath.Join(out, "results.json"))
-	if err != nil || !strings.Contains(said, "4, cold, repeat 1") || !strings.Contains(said, "The server counted") || strings.Contains(said, "impossible") {
+	if err != nil || !strings.Contains(said, "4, cold, repeat 1") || !strings.Contains(said, "The server counted") ||
+		strings.Contains(said, "impossible") {
 		t.Errorf("%v\n%s", err, said)
 	}
 	if len(r.Runs) != 2 || r.Runs[0].PromptTokens == 0 {
@@ -70,7 +74,8 @@ func TestAReportOfOursIsJudgedWithTheTokensItCounted(t *testing.T) {
 
 func TestEachRequestIsALineAndNoneHoldsAPrompt(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "20", "-sizes", "4", "-auto=false", "-repeats", "2", "-sim-speed", "50", "-fail-if", "p99>1ms", "-fail-if", "failed>0%", "-out", out)
+	e := loadgen(t, "-n", "20", "-sizes", "4", "-auto=false", "-repeats", "2", "-sim-speed", "50",
+		"-fail-if", "p99>1ms", "-fail-if", "failed>0%", "-out", out)
 	if e.status != exitThreshold || !strings.Contains(e.stderr, "p99>1ms: p99 is") || strings.Contains(e.stderr, "failed>0%") {
 		t.Errorf("status %d: %s", e.status, e.stderr)
 	}
@@ -84,7 +89,8 @@ func TestEachRequestIsALineAndNoneHoldsAPrompt(t *testing.T) {
 	}
 	for _, line := range lines {
 		var r report.Request
-		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Trajectory == "" || r.PromptTokens == 0 || r.LatencySeconds <= 0 || r.SentSeconds < 0 {
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Trajectory == "" || r.PromptTokens == 0 || r.LatencySeconds <= 0 ||
+			r.SentSeconds < 0 {
 			t.Fatalf("%v: %s", err, line)
 		}
 	}

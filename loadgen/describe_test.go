@@ -47,12 +47,14 @@ func TestDescribeNamesWhatIsWrong(t *testing.T) {
 		"-out: ":                {"-n", "1", "-out", filepath.Join(os.DevNull, "x")},
 		"flag provided but not": {"-nope"},
 	} {
-		if err := describeCommand.run(t.Context(), "describe", args, nil, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) || fail(err) != exitBadInput {
+		if err := describeCommand.run(t.Context(), "describe", args, nil, &bytes.Buffer{}); err == nil ||
+			!strings.Contains(err.Error(), want) || fail(err) != exitBadInput {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
 	var help bytes.Buffer
-	if err := describeCommand.run(t.Context(), "describe", []string{"-h"}, nil, &help); err != nil || !strings.Contains(help.String(), "-trajectories") {
+	if err := describeCommand.run(t.Context(), "describe", []string{"-h"}, nil, &help); err != nil ||
+		!strings.Contains(help.String(), "-trajectories") {
 		t.Error(err, help.String())
 	}
 }

@@ -17,7 +17,7 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// newReport fills in everything that is known before the first run.
+// newReport returns a report with everything that is known before the first run.
 func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Report {
 	up := status.GetUpstream()
 	r := report.Report{
@@ -39,7 +39,7 @@ func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Repo
 		Limits:  o.limits,
 	}
 	if path := up.GetModelPath(); path != "" {
-		r.Server.ModelPath = filepath.Base(path) // the rest says where things lie on a machine
+		r.Server.ModelPath = filepath.Base(path) // the rest is private to the machine
 	}
 	if o.part.Of > 0 {
 		r.Shard = &report.Shard{Index: o.part.Index, Of: o.part.Of}
@@ -50,7 +50,7 @@ func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Repo
 	return r
 }
 
-// newConfig describes the plan, and what its settings vary.
+// newConfig describes the plan and what its settings vary in.
 func newConfig(o options) report.Config {
 	p := o.plan
 	c := report.Config{
@@ -58,7 +58,7 @@ func newConfig(o options) report.Config {
 		MaxInFlight: p.Settings[0].MaxInFlight, MaxWaitSeconds: p.Settings[0].MaxWait.Seconds(),
 	}
 	if a := p.Arrival; a.Open() {
-		c.Concurrency = 0 // nobody waits for an answer to send
+		c.Concurrency = 0 // an open loop has no callers
 		c.Arrival = &report.Arrival{
 			Process: string(a.Process), Rate: a.Rate, RateEnd: a.RateEnd, TraceSpeed: a.TraceSpeed,
 			MostOutstanding: a.MaxOutstanding, WhenFull: string(a.WhenFull),
@@ -83,7 +83,7 @@ func newConfig(o options) report.Config {
 	return c
 }
 
-// announce says on the terminal what is about to be measured.
+// announce prints what is about to be measured.
 func announce(r report.Report, out string) {
 	server := fmt.Sprintf("SGLang %s at %s, model %s on %s", r.Server.Version, r.Server.URL, r.Server.Model, r.Server.Device)
 	if r.Simulated {
@@ -100,8 +100,9 @@ func announce(r report.Report, out string) {
 	if r.Shard != nil {
 		part = fmt.Sprintf("shard %d of %d of ", r.Shard.Index, r.Shard.Of)
 	}
-	fmt.Fprintf(os.Stderr, "%s\n%s%d prompts; %s\nat most %s batches in flight, %d settings, %d repeat(s); writing to %s\n\n",
-		server, part, r.Source.Requests, render.Load(r.Config, render.English), strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
+	fmt.Fprintf(os.Stderr, "%s\n%s%d prompts; %s\n", server, part, r.Source.Requests, render.Load(r.Config, render.English))
+	fmt.Fprintf(os.Stderr, "at most %s batches in flight, %d settings, %d repeat(s); writing to %s\n\n",
+		strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
 }
 
 // environment describes this process and its machine for the report.
@@ -112,14 +113,14 @@ func environment(args []string) report.Environment {
 	}
 }
 
-// osVersion returns the name of the system and its kernel; empty where neither can be read.
+// osVersion returns the name of the system and its kernel; empty if neither can be read.
 func osVersion() string {
 	name := field("/etc/os-release", "PRETTY_NAME", "=")
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	return strings.Join(strings.Fields(strings.Trim(name, `"`)+" "+string(kernel)), " ")
 }
 
-// field returns the value of the first line of a file that begins with a name.
+// field returns the value of the first line of a file with that name; empty without one.
 func field(path, name, separator string) string {
 	data, _ := os.ReadFile(path) // a system without the file has no value
 	for line := range strings.Lines(string(data)) {
@@ -130,8 +131,8 @@ func field(path, name, separator string) string {
 	return ""
 }
 
-// version returns the version of the module: of a build in a checkout it holds the commit, and
-// whether files were changed.
+// version returns the module's version. In a build from a checkout it holds the commit and whether
+// files were changed.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

@@ -16,8 +16,7 @@ import (
 	"paceline/loadgen/sweep"
 )
 
-// line shows where a sweep is: a line for each finished run and, on a terminal, one that renews
-// itself.
+// line shows the progress of a sweep: a line for each finished run and, on a terminal, a live line.
 type line struct {
 	out      *os.File
 	terminal bool
@@ -56,8 +55,8 @@ func (l *line) show(ctx context.Context) {
 	}
 }
 
-// describeRun says what a run does now. What matters most stands first: a narrow terminal cuts
-// the rest.
+// describeRun describes the progress of a run. The most important part comes first, because a
+// narrow terminal cuts the rest.
 func describeRun(r *sweep.RunProgress, remaining string) string {
 	text := fmt.Sprintf("run %d/%d%s  %s %s #%d  %d/%d  %.0f/s  %d in flight",
 		r.Pass.Number, r.Pass.Of, remaining, r.Pass.Setting.Name(), r.Pass.Phase, r.Pass.Repeat,
@@ -71,8 +70,8 @@ func describeRun(r *sweep.RunProgress, remaining string) string {
 	return text
 }
 
-// remaining says how long, in real time, the rest of the sweep takes at the pace so far; it is
-// empty before the first run is done.
+// remaining estimates the real time until the end of the sweep from the pace so far. It is empty
+// before the first run is finished.
 func (l *line) remaining(r *sweep.RunProgress) string {
 	finished := l.finished.Load()
 	if finished == 0 {
@@ -82,8 +81,8 @@ func (l *line) remaining(r *sweep.RunProgress) string {
 	return fmt.Sprintf(", %s left", left)
 }
 
-// timeLeft is how long the runs to come take if each takes as long as those done, rounded to the
-// precision that it has.
+// timeLeft estimates how long toCome runs take, if each takes as long as those done. The estimate
+// is rounded to its precision.
 func timeLeft(elapsed time.Duration, done, toCome float64) string {
 	left := time.Duration(float64(elapsed) * max(0, toCome) / done)
 	precision := 10 * time.Minute
@@ -96,7 +95,7 @@ func timeLeft(elapsed time.Duration, done, toCome float64) string {
 	return strings.TrimSuffix(left.Round(precision).String(), "0s")
 }
 
-// seconds writes a latency in few characters.
+// seconds formats a latency in few characters.
 func seconds(v float64) string {
 	if v < 1 {
 		return number.Significant(1000*v, 2) + "ms"
@@ -104,8 +103,8 @@ func seconds(v float64) string {
 	return number.Significant(v, 2) + "s"
 }
 
-// cut shortens a text to one column less than width, or renewing it would scroll. No character
-// in it is wider than a column.
+// cut shortens a text to one column less than width, because a full line would scroll. It takes
+// each character for one column.
 func cut(text string, width int) string {
 	if runes := []rune(text); width > 1 && len(runes) >= width {
 		return string(runes[:width-1])
@@ -113,7 +112,7 @@ func cut(text string, width int) string {
 	return text
 }
 
-// write shows text. A terminal that can't be written to is no reason to stop measuring.
+// write shows text. It ignores errors: measuring goes on without a terminal.
 func (l *line) write(text string) { _, _ = io.WriteString(l.out, text) }
 
 // measured prints a finished run.

@@ -70,18 +70,18 @@ func run(args []string) int {
 	return fail(execute(ctx, o))
 }
 
-// subcommand is one of loadgen's.
+// subcommand is one subcommand of loadgen.
 type subcommand struct {
-	args  string // what must be given after the flags; empty for nothing
-	most  int    // how many of these may be given; 0: any number above 0
-	stops bool   // it ends its work after a signal; others end at once
+	args    string // the arguments after the flags, for errors; empty: none
+	maxArgs int    // how many may be given; 0: any number above 0
+	stops   bool   // it ends its work after a signal; others end at once
 
 	// define defines the flags, and returns what runs the subcommand once they are set.
 	define func(f *cli.FlagSet) runner
 }
 
-// runner runs a subcommand with the arguments that stand after its flags. An error is one of the
-// input, but for those of failed.
+// runner runs a subcommand with the arguments after its flags. An error blames the input, unless
+// it was wrapped by failed.
 type runner func(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 
 var subcommands = map[string]subcommand{
@@ -105,7 +105,7 @@ func (c subcommand) run(ctx context.Context, name string, args []string, in io.R
 		return inputError{err}
 	case c.args == "" && f.NArg() > 0:
 		return inputError{fmt.Errorf("%s: unexpected argument %q: flags only, see -h", name, f.Arg(0))}
-	case c.args != "" && (f.NArg() == 0 || c.most > 0 && f.NArg() != c.most):
+	case c.args != "" && (f.NArg() == 0 || c.maxArgs > 0 && f.NArg() != c.maxArgs):
 		return inputError{fmt.Errorf("%s: must be given %s, got %d arguments", name, c.args, f.NArg())}
 	}
 	err := r(ctx, f.Args(), in, out)
@@ -115,7 +115,7 @@ func (c subcommand) run(ctx context.Context, name string, args []string, in io.R
 	return inputError{err}
 }
 
-// failure is an error of a subcommand that is none of the input.
+// failure is an error of a subcommand that the input did not cause.
 type failure struct{ error }
 
 func (e failure) Unwrap() error { return e.error }
@@ -136,12 +136,12 @@ func newFlagSet(name string) *cli.FlagSet {
 	return cli.New(name, string(usage))
 }
 
-// sameSignal is how soon a signal may come twice for one wish: timeout(1) and others send it to
-// the process and to its group.
+// sameSignal is the time within which two signals count as one: timeout(1) and others send a
+// signal to the process and to its group.
 const sameSignal = 100 * time.Millisecond
 
 // untilSignal returns a context that ends at the first signal. A second signal ends the process
-// at once, also where signals were ignored when it began, as in the background of a shell.
+// at once, even if the process started with signals ignored, as in the background of a shell.
 func untilSignal() (context.Context, context.CancelFunc) {
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	signals := make(chan os.Signal, 2)
@@ -154,16 +154,16 @@ func untilSignal() (context.Context, context.CancelFunc) {
 			<-signals
 		}
 		if term.IsTerminal(int(os.Stderr.Fd())) {
-			_, _ = fmt.Fprintln(os.Stderr) // after the rest of the live line, and ^C
+			_, _ = fmt.Fprintln(os.Stderr) // ends the live line and ^C
 		}
-		_, _ = fmt.Fprintln(os.Stderr, "stopping (once more ends at once)")
+		_, _ = fmt.Fprintln(os.Stderr, "stopping; a second signal ends at once")
 		<-signals
 		os.Exit(exitInterrupted)
 	}()
 	return ctx, stop
 }
 
-// fail prints an error in one line and returns the exit status that fits it.
+// fail prints an error on one line and returns its exit status.
 func fail(err error) int {
 	if err == nil {
 		return exitOK

@@ -171,7 +171,12 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"both sources", []string{"-problems", "a", "-trajectories", "b"}, 2, "one, not both"},
 		{"target without admin", []string{"-target", "127.0.0.1:1"}, 2, "needs -target-admin"},
 		{"no server", []string{"-n", "1", "-sglang", "http://" + refused}, 1, "no SGLang is ready at http://" + refused},
-		{"no proxy", []string{"-n", "1", "-target", refused, "-target-admin", refused}, 1, "no proxy answers at its admin address " + refused},
+		{
+			"no proxy",
+			[]string{"-n", "1", "-target", refused, "-target-admin", refused},
+			1,
+			"no proxy answers at its admin address " + refused,
+		},
 		{"not a URL", []string{"-n", "1", "-sglang", "127.0.0.1:1"}, 2, "-sglang"},
 	}
 	for _, c := range cases {
@@ -210,24 +215,28 @@ func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
 		}
 		return string(data)
 	}
-	if md, html := read(out, "report.md"), read(out, "report.html"); !strings.Contains(md, "吞吐量") || !strings.Contains(html, `lang="zh-Hans"`) || !strings.Contains(html, "运行过程") {
+	if md, html := read(out, "report.md"), read(out, "report.html"); !strings.Contains(md, "吞吐量") ||
+		!strings.Contains(html, `lang="zh-Hans"`) || !strings.Contains(html, "运行过程") {
 		t.Error("the files are not in Chinese, or show no timeline")
 	}
 	e = loadgen(t, "report", "-out", anew, out)
 	if e.status != 0 || !strings.Contains(e.stdout, "batch size") {
 		t.Fatalf("status %d: %s%s", e.status, e.stdout, e.stderr)
 	}
-	if md, html := read(anew, "report.md"), read(anew, "report.html"); !strings.Contains(md, "throughput") || !strings.Contains(html, `lang="en"`) || !strings.Contains(html, "In the course of a run") {
+	if md, html := read(anew, "report.md"), read(anew, "report.html"); !strings.Contains(md, "throughput") ||
+		!strings.Contains(html, `lang="en"`) || !strings.Contains(html, "In the course of a run") {
 		t.Error("the files are not in English, or show no timeline")
 	}
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"report"}, "must be given the directory of one report"}, {[]string{"report", "missing"}, "missing"}, {[]string{"report", "-lang", "de", out}, "-lang: must be en or zh"},
+		{[]string{"report"}, "must be given the directory of one report"}, {[]string{"report", "missing"}, "missing"},
+		{[]string{"report", "-lang", "de", out}, "-lang: must be en or zh"},
 		{[]string{"-lang", "de"}, "-lang: must be en or zh"}, {[]string{"schema", "x"}, "unexpected argument"},
 	} {
-		if e := loadgen(t, c.args...); e.status != exitBadInput || !strings.Contains(e.stderr, c.want) || strings.Count(e.stderr, "\n") != 1 {
+		if e := loadgen(t, c.args...); e.status != exitBadInput || !strings.Contains(e.stderr, c.want) ||
+			strings.Count(e.stderr, "\n") != 1 {
 			t.Errorf("%v: status %d: %s", c.args, e.status, e.stderr)
 		}
 	}
@@ -305,7 +314,7 @@ func TestASecondInterruptEndsAtOnceWhateverHangs(t *testing.T) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if line, err := bufio.NewReader(told).ReadString('\n'); err != nil || line != "stopping (once more ends at once)\n" {
+	if line, err := bufio.NewReader(told).ReadString('\n'); err != nil || line != "stopping; a second signal ends at once\n" {
 		t.Fatalf("%q, %v", line, err)
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -441,7 +450,8 @@ func TestFilesOfRealTrajectoriesAreReplayed(t *testing.T) {
 		t.Skip("the real trajectories are not beside the checkout: ", err)
 	}
 	out := t.TempDir()
-	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-auto=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
+	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-auto=false", "-repeats", "1",
+		"-sim-speed", "50", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}

@@ -60,8 +60,8 @@ type options struct {
 
 const defaultProfile = "h100-qwen2.5-7b"
 
-// flags defines the flags of a sweep, each with its default, the reason for it where it is not
-// plain, and its help.
+// flags defines the flags of a sweep, each with its default and its help. A comment gives the
+// reason for a default that is not obvious.
 func (o *options) flags() *cli.FlagSet {
 	f := newFlagSet("loadgen")
 	o.loadFlags(f)
@@ -77,15 +77,15 @@ func (o *options) loadFlags(f *cli.FlagSet) {
 	l := &o.load
 	f.Title("What is sent")
 	cli.Define(f, &l.Count, 500, "n", // as in the benchmark of record
-		"how many trajectories, or requests of a trace, to send; fewer if the file holds fewer")
+		"trajectories, or requests of a trace, to send; fewer if the file holds fewer")
 	cli.Define(f, &l.Trajectories, "", "trajectories", "`file` of R2E-Gym trajectories, JSON lines (default: 500 generated ones)")
 	cli.Define(f, &l.Problems, "", "problems", "`file` of problem statements, JSON lines with problem_statement")
 	cli.Define(f, &l.Trace, "", "trace", "`file` of recorded requests, JSON lines with timestamp (ms), input_length and hash_ids "+
-		"of 512 tokens each, as Mooncake's: sent when they were, unless -rate says otherwise")
-	cli.Define(f, &l.Turns, 1, "turns", "turns to send of each trajectory, each after the answer to the one before; 0: all")
-	cli.Define(f, &l.EnvScale, 1, "env-scale", "how much of the environment's recorded time passes before the next turn; 0: none")
-	cli.Define(f, &l.Rollouts, 1, "rollouts", "copies of each trajectory, begun together or -stagger apart")
-	cli.Define(f, &l.Stagger, 0, "stagger", "with -rollouts, how long after the one before it a copy begins; 0: together")
+		"of 512 tokens each, as in Mooncake's traces; they are sent at their recorded times, unless -rate is given")
+	cli.Define(f, &l.Turns, 1, "turns", "turns of each trajectory to send, each after the previous answer; 0: all")
+	cli.Define(f, &l.EnvScale, 1, "env-scale", "share of the environment's recorded time to wait before the next turn; 0: none")
+	cli.Define(f, &l.Rollouts, 1, "rollouts", "copies of each trajectory, started together or -stagger apart")
+	cli.Define(f, &l.Stagger, 0, "stagger", "with -rollouts, time between the starts of two copies; 0: together")
 	cli.Define(f, &l.Mix, load.Mix{}, "mix",
 		"`shares` of trajectories to send as first turns, whole conversations and rollouts, such as first=70,turns=20,rollouts=10")
 	cli.Define(f, &l.System, "", "system", "`file` with the system prompt (default: our own)")
@@ -101,17 +101,17 @@ func (o *options) arrivalFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.plan.Concurrency, 64, "concurrency", // four full batches of the largest size
 		"callers in the closed loop, the same at every setting")
 	cli.Define(f, &o.rate, cli.Parse("", readRate), "rate",
-		"open loop: conversations that begin in a second, whether others were answered or not; "+
-			"`from..to` goes from one rate to the other (default: closed loop, -concurrency callers)")
-	cli.Define(f, (*string)(&a.Process), string(sweep.Poisson), "arrival", "with -rate, distances between beginnings: poisson or constant")
+		"open loop: conversations started per second, whether or not others were answered; "+
+			"`from..to` is a ramp from one rate to the other (default: closed loop, -concurrency callers)")
+	cli.Define(f, (*string)(&a.Process), string(sweep.Poisson), "arrival", "with -rate, how starts are spaced: poisson or constant")
 	cli.Define(f, &a.TraceSpeed, 1, "speed", "with -trace, how much faster than recorded")
 	cli.Define(f, &a.MaxOutstanding, sweep.DefaultMaxOutstanding, "most-outstanding",
-		"with -rate or -trace, most conversations under way at once")
+		"with -rate or -trace, maximum of conversations under way at once")
 	cli.Define(f, (*string)(&a.WhenFull), string(sweep.Drop), "when-full",
-		"what happens to a conversation that is due beyond that: drop (counted, not sent) or wait")
+		"what happens to a conversation that is due beyond -most-outstanding: drop (counted, not sent) or wait")
 	cli.Define(f, &a.LateAfter, sweep.DefaultLateAfter, "late-after",
-		"with -rate or -trace, count a request as late that is sent so long after it was due")
-	cli.Define(f, &a.WarmUp, 0, "warm-up", "with -rate or -trace, leave what is due in the first so long of each run out of all figures")
+		"with -rate or -trace, a request counts as late if it is sent more than this after it was due")
+	cli.Define(f, &a.WarmUp, 0, "warm-up", "with -rate or -trace, requests due in this first part of each run are left out of all figures")
 }
 
 func (o *options) settingFlags(f *cli.FlagSet) {
@@ -119,22 +119,22 @@ func (o *options) settingFlags(f *cli.FlagSet) {
 	const number = "is not a whole number"
 	cli.Define(f, &o.sizes, cli.Parse("1,2,4,8,16", cli.List(0, strconv.Atoi, number)), "sizes", "batch sizes to measure, separated by commas")
 	cli.Define(f, &o.unbatched, true, "unbatched", "measure single calls too: no waiting, no in-flight cap")
-	cli.Define(f, &o.auto, true, "auto", "measure the mode that chooses by itself too")
-	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure straight to SGLang too, without a proxy")
+	cli.Define(f, &o.auto, true, "auto", "measure auto mode too, in which the proxy chooses")
+	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure calls straight to SGLang too, without a proxy")
 	cli.Define(f, &o.plan.Repeats, 3, "repeats", "how often each setting is measured") // the fewest that show a spread
 	cli.Define(f, &o.stopWhen, cli.Parse("0", readShare), "stop-when", fmt.Sprintf(
-		"end a setting's repeats once the 95 %% interval of its throughput reaches no further than this `share` to either side, "+
-			"such as 2%%, but not before %d; -repeats is the most. 0: never", stats.MinForInterval))
+		"stop repeating a setting once the 95 %% interval of its throughput is within this `share` to either side, "+
+			"such as 2%%, but not before %d repeats; -repeats is the maximum. 0: never", stats.MinForInterval))
 	cli.Define(f, &o.maxInFlight, cli.Parse("2", cli.List(1, strconv.Atoi, number)), "max-in-flight", // the proxy's own default
-		"batches at SGLang at once; several, separated by commas, measure each batch size at each")
+		"batches at SGLang at once; with several, separated by commas, each batch size is measured at each")
 	waits := cli.List(1, time.ParseDuration, "is not a time such as 5ms")
 	cli.Define(f, &o.maxWait, cli.Parse("5ms", waits), "max-wait", // the proxy's own default
-		"longest wait for a batch to fill; several, separated by commas, as -max-in-flight")
+		"longest wait for a batch to fill; several as with -max-in-flight")
 	cli.Define(f, &o.orders, cli.Parse("fifo", cli.List(1, cli.Word[sweep.Order], "")), "order", // a plain control
 		"order in which waiting requests are released, for fixed sizes: fifo, prefix (along shared prefixes, one leader first) or both")
 	cli.Define(f, &o.phases, cli.Parse("cold,warm", cli.List(1, cli.Word[sweep.Phase], "")), "phases",
-		"states of the prefix cache to measure: cold, warm or both. Warm alone fills it unmeasured")
-	cli.Define(f, &o.plan.Timeout, 10*time.Minute, "timeout", "limit of one request") // longer than any pass should queue
+		"states of the prefix cache to measure: cold, warm or both; for warm alone an unmeasured pass fills it")
+	cli.Define(f, &o.plan.Timeout, 10*time.Minute, "timeout", "time limit of one request") // longer than any pass should queue
 	cli.Define(f, &o.load.Seed, 1, "seed", "seed of the generated trajectories and of the order of settings")
 }
 
@@ -143,18 +143,18 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.sglang, "", "sglang", "`URL` of a running SGLang (default: a simulator in this process)")
 	cli.Define(f, &o.sglangKeyFile, "", "sglang-key-file", "`file` with SGLang's API key")
 	cli.Define(f, &o.sglangLog, "", "sglang-log",
-		"`file` to which SGLang writes its log, for the sequences in each of its forwards (#new-seq)")
+		"`file` that SGLang logs to, to count the sequences in each of its forwards (#new-seq)")
 	cli.Define(f, &o.target, "", "target", "`host:port` of a running proxy (default: one in this process)")
 	cli.Define(f, &o.targetAdmin, "", "target-admin", "`host:port` of the running proxy's admin listener, to set batch sizes and flush")
 	cli.Define(f, &o.access.BearerFile, "", "target-key-file", "`file` with the bearer key for the running proxy, sent to both its listeners")
 	cli.Define(f, &o.access.CA, "", "target-tls-ca", "PEM `file` with the authority of the running proxy's certificate, or system for "+
-		"the system's: speaks TLS to both its listeners, except to an admin listener given as http://host:port")
-	cli.Define(f, &o.access.Cert, "", "target-tls-cert", "PEM `file` with the certificate to show to the running proxy")
+		"the system's: turns on TLS for both its listeners, except for an admin listener given as http://host:port")
+	cli.Define(f, &o.access.Cert, "", "target-tls-cert", "PEM `file` with the client certificate for the running proxy")
 	cli.Define(f, &o.access.Key, "", "target-tls-key", "PEM `file` with its key")
 	cli.Define(f, &o.tokenizer, tokenizerAuto, "tokenizer", "tokenizer.json `file` of the model, for the proxy in this process to send "+
-		"token ids; auto: the one in SGLang's model folder where that can be read; none: texts")
+		"token ids; auto: the one in SGLang's model folder if it can be read; none: send texts")
 	cli.Define(f, &o.simProfile, defaultProfile, "sim-profile", "simulated server: a profile's name, or a JSON `file` with one")
-	// An H100 needs 14.5 s for one cold pass. Faster clocks let the real cost of a call show: 5 % at 3.
+	// A cold pass takes a simulated H100 14.5 s. A faster clock makes the real cost of a call show: 5 % at 3.
 	cli.Define(f, &o.simSpeed, 3, "sim-speed", "simulated seconds per real second")
 }
 
@@ -163,7 +163,7 @@ func (o *options) processFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.part, sweep.Part{}, "shard", "`i/n`: send only the conversations whose number leaves i when divided by n, with as many "+
 		"of the callers; i from 0. loadgen merge joins the reports")
 	cli.Define(f, &o.startAt, cli.Parse("", readTime), "start-at",
-		"`time` at which to begin to measure, such as 2026-12-01T08:00:00Z, so that all shards begin together (default: at once)")
+		"`time` at which measuring starts, such as 2026-12-01T08:00:00Z, so that all shards start together (default: at once)")
 	cli.Define(f, &o.resume, "", "resume", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing, "+
 		"with the flags that it was begun with; a greater -repeats adds repeats")
 	f.Removed("coordinator", coordinatorReplacement)
@@ -236,15 +236,15 @@ func checkStart(t time.Time) error {
 }
 
 // parseOptions reads the command line. An error names the flag and what was expected;
-// flag.ErrHelp means that the help was written to w. With -resume the flags with which the sweep
-// was begun come first.
+// flag.ErrHelp means that the help was written to w. With -resume, the flags of the resumed sweep
+// come first.
 func parseOptions(args []string, w io.Writer) (o options, err error) {
 	if err := o.parse(args, w); err != nil {
 		return o, err
 	}
 	if dir, startAt := o.resume, o.startAt; dir != "" {
 		if o.out != "" {
-			return o, fmt.Errorf("-resume and -out: give one, not both: what is missing is written to the directory of -resume")
+			return o, fmt.Errorf("-resume and -out: give one, not both: the missing runs are written to the directory of -resume")
 		}
 		held, err := journal.Read(dir)
 		if err == nil {
@@ -276,8 +276,8 @@ func (o *options) parse(args []string, w io.Writer) error {
 	return nil
 }
 
-// ownFlags say where something is, when it begins, or what is reported, and not what a sweep
-// does. The content of the files of prompts is a fact of its own.
+// ownFlags are the flags that may differ when a sweep is resumed: they say where something is,
+// when the sweep starts, or what is reported. The prompts themselves are compared by their hash.
 var ownFlags = []string{
 	"out", "resume", "shard", "start-at", "coordinator", "jaeger", "fail-if", "device", "model-config", "lang",
 	"target", "target-admin", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
@@ -374,7 +374,7 @@ func (o *options) completeSettings() {
 		mode  sweep.Mode
 		asked bool
 	}{{sweep.ModeAuto, o.auto}, {sweep.ModeUnbatched, o.unbatched}, {sweep.ModeDirect, o.direct && o.sglang != ""}} {
-		if other.asked { // the first values are where auto begins
+		if other.asked { // the first values are applied too; these modes ignore them
 			p.Settings = append(p.Settings, sweep.Setting{Mode: other.mode, MaxInFlight: o.maxInFlight.Value[0], MaxWait: o.maxWait.Value[0]})
 		}
 	}

@@ -19,14 +19,14 @@ import (
 
 const resultsFile = "results.json"
 
-// makeOutput makes the directory of a report: a new one in results, named after the time, if dir
-// is empty. It spares a directory in which a sweep has measured what it has not reported.
+// makeOutput makes the directory of a report. If dir is empty, it makes a new one in results, named
+// after the time. It refuses a directory that holds an unfinished sweep.
 func makeOutput(dir, suffix string) (string, error) {
 	switch {
 	case dir == "":
 		dir = filepath.Join("results", time.Now().Format("20060102-150405")+suffix)
 	case unfinished(dir):
-		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: go on with it by -resume %s, or name another directory", dir, dir)
+		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: continue it with -resume %s, or name another directory", dir, dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
@@ -34,8 +34,8 @@ func makeOutput(dir, suffix string) (string, error) {
 	return dir, nil
 }
 
-// unfinished reports whether a directory holds runs of a sweep that was cut short: a journal, and
-// no report of all of it.
+// unfinished reports whether a directory holds a sweep that was cut short: a journal without a
+// report of all its runs.
 func unfinished(dir string) bool {
 	held, err := journal.Read(dir)
 	if err != nil || len(held.Runs) == 0 {
@@ -45,8 +45,8 @@ func unfinished(dir string) bool {
 	return err != nil || r.Partial || r.CreatedAt.Before(held.At) || len(r.Resumed) < len(held.Resumed)
 }
 
-// conclude writes the report and prints its summary. The error says what the figures suffer
-// from, so that it reaches the exit status.
+// conclude writes the report and prints its summary. It returns an error if requests failed or
+// were dropped, so that the exit status shows it.
 func conclude(r report.Report, lang *render.Language, out string, log *slog.Logger) error {
 	r.Files = []string{"report.md", "report.html", resultsFile, "bench.txt"}
 	for _, name := range []string{journal.RunsFile, journal.RequestsFile, "run.log"} {
@@ -56,7 +56,7 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 	}
 	var errs []error
 	cells := r.Latencies()
-	for _, c := range cells { // as HdrHistogram's tools read them
+	for _, c := range cells { // for HdrHistogram's tools
 		path := filepath.Join(out, "latency", c.Name()+".hgrm")
 		errs = append(errs, writeFile(path, func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
 	}
@@ -80,17 +80,17 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 		failed += run.Failed
 		dropped += run.Dropped()
 	}
-	log.Info("end", "runs", len(r.Runs), "failed_requests", failed, "partial", r.Partial)
+	log.Info("report written", "runs", len(r.Runs), "failed_requests", failed, "partial", r.Partial)
 	switch {
 	case failed > 0 && !r.Partial:
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
 	case dropped > 0 && !r.Partial:
-		return fmt.Errorf("%d requests were dropped, because -most-outstanding were under way when they were due", dropped)
+		return fmt.Errorf("%d requests were dropped, because -most-outstanding conversations were under way when they were due", dropped)
 	}
 	return nil
 }
 
-// writePages writes what people read, and its summary to w.
+// writePages writes report.md and report.html, and the summary to w.
 func writePages(w io.Writer, f figures.Figures, lang *render.Language, out string) error {
 	return errors.Join(
 		writeFile(filepath.Join(out, "report.md"), func(file *os.File) error { return render.WriteMarkdown(file, f, lang) }),
@@ -158,7 +158,7 @@ func readDigest(dir string) (d figures.Digest, err error) {
 
 // compareCommand sets two reports side by side.
 var compareCommand = subcommand{
-	args: "two reports", most: 2,
+	args: "two reports", maxArgs: 2,
 	define: func(*cli.FlagSet) runner {
 		return func(_ context.Context, args []string, _ io.Reader, out io.Writer) error {
 			before, err := readResults(args[0])
@@ -206,7 +206,7 @@ var mergeCommand = subcommand{
 
 // reportCommand writes the pages of a report again.
 var reportCommand = subcommand{
-	args: "the directory of one report", most: 1,
+	args: "the directory of one report", maxArgs: 1,
 	define: func(f *cli.FlagSet) runner {
 		var language, to string
 		cli.Define(f, &language, render.English.Code, "lang", "`language` of the report: en or zh")

@@ -43,7 +43,7 @@ func execute(ctx context.Context, o options) error {
 		return inputError{err}
 	}
 	defer closeLog()
-	log.Info("start", "version", version(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
+	log.Info("sweep started", "version", version(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
 	tracing, err := startTracing(ctx, log)
 	if err != nil {
 		return inputError{err}
@@ -52,18 +52,18 @@ func execute(ctx context.Context, o options) error {
 	return runSweep(ctx, o, l, out, tracing, log)
 }
 
-// runSweep starts what the prompts are sent to, measures and reports. If the sweep is cut short,
-// it writes the report of what was measured and returns the reason.
+// runSweep starts the servers, measures and reports. If the sweep is cut short, runSweep reports
+// what was measured and returns the reason.
 func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *tracing, log *slog.Logger) error {
 	s, err := buildStack(ctx, o, tracing, log)
 	if err != nil {
 		err = orInterrupted(ctx, err)
-		log.Error("start failed", "error", err)
+		log.Error("start the sweep", "error", err)
 		return err
 	}
 	closeStack := sync.OnceFunc(func() {
 		if err := s.Close(); err != nil {
-			log.Warn("stop", "error", err)
+			log.Warn("stop the servers", "error", err)
 		}
 	})
 	defer closeStack()
@@ -95,7 +95,7 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(o.plan.Settings)) // which depend on whether there is a server to send to directly
+	names := make([]string, len(o.plan.Settings)) // they depend on whether direct can be measured
 	for i, s := range o.plan.Settings {
 		names[i] = s.Name()
 	}
@@ -144,8 +144,8 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt t
 	}}.Run(ctx)
 }
 
-// awaitStart returns at a time; the zero time is now. It refuses a time that passed while this
-// process got ready.
+// awaitStart waits until t; the zero time is now. It fails if t passed while this process got
+// ready.
 func awaitStart(ctx context.Context, t time.Time) error {
 	if t.IsZero() {
 		return nil
@@ -162,17 +162,18 @@ func awaitStart(ctx context.Context, t time.Time) error {
 	}
 }
 
-// putBack gives the proxy the settings that it had before the sweep.
+// putBack restores the proxy's settings from before the sweep.
 func putBack(ctx context.Context, proxy *target.Proxy, before target.Settings, log *slog.Logger) {
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
 	if err := proxy.Apply(ctx, before); err != nil {
-		log.Warn("the proxy's settings could not be put back", "error", err)
-		printError(fmt.Errorf("the proxy's settings could not be put back: %w", err))
+		log.Warn("restore the proxy's settings", "error", err)
+		printError(fmt.Errorf("restore the proxy's settings: %w", err))
 	}
 }
 
-// finish writes the report of a sweep that ended with err, and returns how it went.
+// finish writes the report of a sweep that ended with err. It returns the error that decides the
+// exit status.
 func finish(ctx context.Context, o options, r report.Report, out string, err error, log *slog.Logger) error {
 	if err != nil {
 		log.Error("sweep cut short", "error", err)
@@ -193,8 +194,8 @@ var (
 	errInterrupted = errors.New("interrupted")
 )
 
-// orInterrupted returns err, or errInterrupted once ctx has ended: then every call that was
-// under way fails in words of its own.
+// orInterrupted returns err, or errInterrupted if ctx has ended: then each call under way fails
+// with an error of its own.
 func orInterrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -202,7 +203,7 @@ func orInterrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// announceKept says on the terminal what is not measured again.
+// announceKept prints which runs of a resumed sweep are not measured again.
 func announceKept(j *journal.Journal) {
 	if len(j.Resumed) == 0 {
 		return
@@ -214,7 +215,7 @@ func announceKept(j *journal.Journal) {
 		}
 	}
 	if len(names) == 0 {
-		fmt.Fprintln(os.Stderr, "resumed: nothing was measured to its end before")
+		fmt.Fprintln(os.Stderr, "resumed: no run was complete")
 		return
 	}
 	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s)\n",

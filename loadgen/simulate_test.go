@@ -50,7 +50,8 @@ func TestWrongFlagsOfSimulateAreBadInput(t *testing.T) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
-	if err := simulateCommand.run(t.Context(), "simulate", []string{"-listen", "nonsense"}, nil, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "-listen") {
+	if err := simulateCommand.run(t.Context(), "simulate", []string{"-listen", "nonsense"}, nil, new(bytes.Buffer)); err == nil ||
+		!strings.Contains(err.Error(), "-listen") {
 		t.Errorf("-listen nonsense: %v", err)
 	}
 }

@@ -23,17 +23,17 @@ import (
 )
 
 const (
-	// readyTimeout bounds how long a server may take to become ready once it is addressed:
-	// enough for a connection, not for loading a model.
+	// readyTimeout bounds how long a server may take to become ready: enough for a connection,
+	// not for loading a model.
 	readyTimeout = 10 * time.Second
-	// drainTimeout bounds how long the proxy in this process may take to end.
+	// drainTimeout bounds how long the proxy in this process may take to drain.
 	drainTimeout = 10 * time.Second
 
 	tokenizerAuto = upstream.TokenizerAuto
 )
 
-// stack is everything between the prompts and the model: what runs in this process and what is
-// only reached.
+// stack is everything between the prompts and the model: the servers in this process and the
+// connections to others.
 type stack struct {
 	proxy    *target.Proxy
 	direct   *target.Direct // nil without -sglang
@@ -43,7 +43,7 @@ type stack struct {
 	closers []func() error
 }
 
-// Close ends it in the reverse order of its start.
+// Close stops everything in reverse order.
 func (s *stack) Close() error {
 	var errs []error
 	for i := len(s.closers) - 1; i >= 0; i-- {
@@ -54,8 +54,8 @@ func (s *stack) Close() error {
 
 func (s *stack) onClose(f func() error) { s.closers = append(s.closers, f) }
 
-// buildStack starts and connects what the flags ask for, and waits until it is ready. After an
-// error nothing is left running.
+// buildStack starts and connects what the flags ask for and waits until it is ready. After an
+// error nothing keeps running.
 func buildStack(ctx context.Context, o options, t *tracing, log *slog.Logger) (*stack, error) {
 	s := &stack{counters: sweep.Counters{Log: o.sglangLog}}
 	if err := s.build(ctx, o, t, log); err != nil {
@@ -84,8 +84,8 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 	return err
 }
 
-// reachServer starts the simulator, or checks the SGLang of -sglang, and returns its URL; "" if
-// only a proxy is given.
+// reachServer starts the simulator or checks the SGLang of -sglang, and returns its URL. The URL is
+// empty if only a proxy is given.
 func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string, error) {
 	url := o.sglang
 	if o.simulated() {
@@ -119,7 +119,7 @@ func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string,
 	return client.URL(), nil
 }
 
-// newClient makes a client of SGLang. An error names a flag.
+// newClient returns a client of SGLang. Its error names a flag.
 func newClient(url, keyFile string, header func(context.Context, http.Header)) (*sglang.Client, error) {
 	key, err := readKey(keyFile)
 	if err != nil {
@@ -132,7 +132,7 @@ func newClient(url, keyFile string, header func(context.Context, http.Header)) (
 	return client, nil
 }
 
-// readKey reads the API key of SGLang from a file; no file, no key.
+// readKey reads SGLang's API key from a file. An empty path means no key.
 func readKey(path string) (string, error) {
 	if path == "" {
 		return "", nil
@@ -144,8 +144,8 @@ func readKey(path string) (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
-// startProxy runs a proxy in this process, on loopback ports that the system chooses, and
-// returns its data and admin addresses. It is all that loadgen knows of package server.
+// startProxy runs a proxy in this process, on loopback ports that the system chooses. It returns
+// the data and admin addresses. No other function of loadgen uses package server.
 func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) (addr, admin string, err error) {
 	cfg := server.DefaultConfig()
 	if cfg.Upstream.Key, err = readKey(o.sglangKeyFile); err != nil {
@@ -171,7 +171,7 @@ func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) 
 	return proxy.Addr(), proxy.AdminAddr(), nil
 }
 
-// awaitReady waits until a proxy says that it is ready, and returns its status.
+// awaitReady waits until a proxy is ready and returns its status.
 func awaitReady(ctx context.Context, proxy *target.Proxy, admin string) (*pb.GetStatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -191,15 +191,15 @@ func awaitReady(ctx context.Context, proxy *target.Proxy, admin string) (*pb.Get
 	}
 }
 
-// tracing exports spans: those of the load generator, and those of the proxy in this process,
-// which follow the decisions of the former. Both are off where no endpoint is set.
+// tracing exports the spans of the load generator and of the proxy in this process. The proxy
+// follows the load generator's sampling. Both are off if no endpoint is set.
 type tracing struct {
 	own, ofProxy *telemetry.Tracing
 }
 
-// startTracing reads the OTEL_* variables. An error names one.
+// startTracing reads the OTEL_* variables. Its error names one.
 func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("export traces", "error", err) }))
 	own, err := telemetry.Start(ctx, telemetry.Defaults{
 		Service: "paceline-loadgen", Version: version(), Sampler: "parentbased_traceidratio",
 		Ratio: "0.01", // enough to see slow requests, at next to no cost
@@ -214,16 +214,16 @@ func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
 	return &tracing{own, ofProxy}, nil
 }
 
-// end exports the spans that wait.
+// end exports the remaining spans.
 func (t *tracing) end(log *slog.Logger) {
 	t.ofProxy.End(log)
 	t.own.End(log)
 }
 
-// client makes the spans of requests; nil where nothing is traced.
+// client returns the tracer of requests; nil if nothing is traced.
 func (t *tracing) client() *target.Tracer { return target.NewTracer(t.own.Provider, t.own.Propagator) }
 
-// forReport is what the report says about tracing; nil where nothing is traced.
+// forReport describes tracing for the report; nil if nothing is traced.
 func (t *tracing) forReport(jaeger string) *report.Tracing {
 	if t.own.Provider == nil {
 		return nil

@@ -47,7 +47,8 @@ func requestsOf(t *testing.T, dir string) map[string]int {
 
 func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	out := t.TempDir()
-	args := []string{"-n", "30", "-sizes", "1,4", "-max-in-flight", "1,2", "-order", "fifo,prefix", "-unbatched=false", "-auto=false", "-repeats", "2", "-sim-speed", "50"}
+	args := []string{"-n", "30", "-sizes", "1,4", "-max-in-flight", "1,2", "-order", "fifo,prefix", "-unbatched=false",
+		"-auto=false", "-repeats", "2", "-sim-speed", "50"}
 	cmd, _, stderr := start(t, append(slices.Clone(args), "-out", out)...)
 	awaitRuns(t, out, 3)
 	if err := cmd.Process.Kill(); err != nil {
@@ -55,7 +56,8 @@ func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	}
 	wait(t, cmd)
 
-	if e := loadgen(t, append(slices.Clone(args), "-resume", out, "-sizes", "1,8")...); e.status != 2 || !strings.Contains(e.stderr, `-sizes: "1,4" there and "1,8" here`) {
+	if e := loadgen(t, append(slices.Clone(args), "-resume", out, "-sizes", "1,8")...); e.status != 2 ||
+		!strings.Contains(e.stderr, `-sizes: "1,4" there and "1,8" here`) {
 		t.Errorf("another plan: status %d: %s", e.status, e.stderr)
 	}
 	if e := loadgen(t, "-resume="+out, "-n=5"); e.status != 2 || !strings.Contains(e.stderr, "-n: ") {
@@ -92,7 +94,9 @@ func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 
 func TestAFinishedSweepGoesOnWithMoreRepeats(t *testing.T) {
 	out := t.TempDir()
-	if e := loadgen(t, "-n", "20", "-sizes", "1,4", "-unbatched=false", "-auto=false", "-direct=false", "-phases", "cold", "-repeats", "2", "-sim-speed", "50", "-out", out); e.status != 0 {
+	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-unbatched=false", "-auto=false", "-direct=false", "-phases", "cold",
+		"-repeats", "2", "-sim-speed", "50", "-out", out)
+	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
 	before := readReport(t, out).Runs
@@ -158,7 +162,8 @@ func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
 	if e := loadgen(t, "-resume="+out); e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
-	if r := readReport(t, out); r.Partial || len(r.Runs) != 10 || slices.ContainsFunc(r.Runs, func(r report.Run) bool { return r.Phase != "cold" }) {
+	if r := readReport(t, out); r.Partial || len(r.Runs) != 10 ||
+		slices.ContainsFunc(r.Runs, func(r report.Run) bool { return r.Phase != "cold" }) {
 		t.Errorf("%d runs, partial %v", len(r.Runs), r.Partial)
 	}
 }
@@ -166,7 +171,8 @@ func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
 // TestFourShardsMergeToTheCountsOfOneRun gives each shard a simulator of its own, so
 // that their counts don't hang on the order in which they reach one.
 func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
-	args := []string{"-n", "24", "-turns", "2", "-env-scale", "0", "-sizes", "4", "-auto=false", "-repeats", "1", "-sim-speed", "50", "-concurrency", "16"}
+	args := []string{"-n", "24", "-turns", "2", "-env-scale", "0", "-sizes", "4", "-auto=false", "-repeats", "1",
+		"-sim-speed", "50", "-concurrency", "16"}
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
 	for i, dir := range dirs {
 		if e := loadgen(t, append(slices.Clone(args), "-shard", string(rune('0'+i))+"/4", "-out", dir)...); e.status != 0 {
@@ -190,7 +196,8 @@ func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
 	}
 	for _, a := range one.Runs {
 		b := of[a.Setting+a.Phase]
-		if a.Total != b.Total || a.Completed != b.Completed || a.PromptTokens != b.PromptTokens || a.Latency.Count != b.Latency.Count || b.LatencyHistogram.Count() != 48 {
+		if a.Total != b.Total || a.Completed != b.Completed || a.PromptTokens != b.PromptTokens || a.Latency.Count != b.Latency.Count ||
+			b.LatencyHistogram.Count() != 48 {
 			t.Errorf("one process %+v\nfour %+v", a, b)
 		}
 	}
@@ -208,7 +215,8 @@ func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
 	if !slices.Equal(ids(whole), ids(merged)) {
 		t.Error("not the same trajectories were sent")
 	}
-	if e := loadgen(t, append([]string{"merge"}, dirs[:3]...)...); e.status != 2 || !strings.Contains(e.stderr, "shard 0 is one of 4, and 3 reports given") {
+	if e := loadgen(t, append([]string{"merge"}, dirs[:3]...)...); e.status != 2 ||
+		!strings.Contains(e.stderr, "shard 0 is one of 4, and 3 reports given") {
 		t.Errorf("three of four: status %d: %s", e.status, e.stderr)
 	}
 }
@@ -216,7 +224,8 @@ func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
 // TestShardsBeginTogether starts one shard before the other, as a cluster does.
 func TestShardsBeginTogether(t *testing.T) {
 	startAt := time.Now().Add(4 * time.Second).Truncate(time.Second)
-	args := []string{"-n", "8", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-start-at", startAt.Format(time.RFC3339)}
+	args := []string{"-n", "8", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
+		"-start-at", startAt.Format(time.RFC3339)}
 	dirs := []string{t.TempDir(), t.TempDir()}
 	var shards []func() ending
 	for i, dir := range dirs {

@@ -24,9 +24,9 @@ var simulateCommand = subcommand{
 	define: func(f *cli.FlagSet) runner {
 		var listen, profile string
 		var speed float64
-		cli.Define(f, &listen, "127.0.0.1:30000", "listen", "`host:port` to serve; SGLang's own default")
+		cli.Define(f, &listen, "127.0.0.1:30000", "listen", "`host:port` to serve; the default is SGLang's own")
 		cli.Define(f, &profile, defaultProfile, "sim-profile", "`name` or JSON file of the profile")
-		cli.Define(f, &speed, 1, "sim-speed", "simulated seconds in a real one")
+		cli.Define(f, &speed, 1, "sim-speed", "simulated seconds per real second")
 		return func(ctx context.Context, _ []string, _ io.Reader, out io.Writer) error {
 			simulator, p, err := newSimulator(profile, speed)
 			if err != nil {
@@ -45,7 +45,7 @@ var simulateCommand = subcommand{
 	},
 }
 
-// newSimulator makes a simulator with the profile of a name or a file. An error names a flag.
+// newSimulator returns a simulator with a named profile or one from a file. Its error names a flag.
 func newSimulator(profile string, speed float64) (*sim.Server, sim.Profile, error) {
 	find := sim.ProfileNamed
 	if strings.ContainsAny(profile, `/\`) || strings.HasSuffix(profile, ".json") {
@@ -76,8 +76,8 @@ var calibrateCommand = subcommand{
 		cli.Define(f, &path, "profile.json", "out", "`file` to write")
 		cli.Define(f, &o.Name, "calibrated", "name", "the profile's name")
 		cli.Define(f, &o.Repeats, 3, "repeats", "calls of each shape")
-		cli.Define(f, &o.Tokens, 2048, "tokens", "tokens of the longest prompt: that of the load to be simulated")
-		cli.Define(f, &o.VocabSize, 0, "vocab-size", "token ids the model knows; 0 takes the server's, or the model's config.json")
+		cli.Define(f, &o.Tokens, 2048, "tokens", "tokens of the longest prompt; take that of the load to simulate")
+		cli.Define(f, &o.VocabSize, 0, "vocab-size", "token ids that the model knows; 0 asks the server or reads the model's config.json")
 		cli.Define(f, &o.Seed, 1, "seed", "seed of the prompts and their order")
 		return func(ctx context.Context, _ []string, _ io.Reader, out io.Writer) error {
 			switch {
@@ -125,7 +125,7 @@ var describeCommand = subcommand{
 		var file, tokens, path string
 		cli.Define(f, &count, 500, "n", "trajectories to generate")
 		cli.Define(f, &seed, 1, "seed", "seed of the generated trajectories")
-		cli.Define(f, &file, "", "trajectories", "`file` of R2E-Gym trajectories, to be described too")
+		cli.Define(f, &file, "", "trajectories", "`file` of R2E-Gym trajectories to describe too")
 		cli.Define(f, &tokens, "", "tokenizer", "tokenizer.json `file` that counts tokens (default: estimates)")
 		cli.Define(f, &path, "", "out", "`file` for the generated trajectories, JSON lines in R2E-Gym's form")
 		return func(_ context.Context, _ []string, _ io.Reader, out io.Writer) error {
@@ -153,7 +153,7 @@ var describeCommand = subcommand{
 
 func describe(out io.Writer, all []trajectory.Described, tokens string) error {
 	var length func(string) int
-	how := "Tokens are estimated: bytes over the bytes a token of Qwen2.5 has on average in such texts."
+	how := "Tokens are estimated: bytes divided by the mean bytes of a Qwen2.5 token in such texts."
 	if tokens != "" {
 		t, err := tokenizer.Load(tokens)
 		if err != nil {

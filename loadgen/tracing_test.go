@@ -14,12 +14,14 @@ func TestSampledRequestsAreTracedFromTheLoadGeneratorThroughTheProxy(t *testing.
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.URL)
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
 	out := t.TempDir()
-	e := loadgen(t, "-n", "12", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-out", out, "-jaeger", "http://jaeger.test/")
+	e := loadgen(t, "-n", "12", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
+		"-out", out, "-jaeger", "http://jaeger.test/")
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
 	r := readReport(t, out)
-	if r.Tracing == nil || r.Tracing.URL != "http://jaeger.test/trace/" || r.Tracing.Sampler != "always_on" || len(r.Runs) != 2 || len(r.Runs[0].Traces) != 5 {
+	if r.Tracing == nil || r.Tracing.URL != "http://jaeger.test/trace/" || r.Tracing.Sampler != "always_on" || len(r.Runs) != 2 ||
+		len(r.Runs[0].Traces) != 5 {
 		t.Fatalf("%+v", r.Tracing)
 	}
 	clients, servers := map[string]otlptest.Span{}, map[string]otlptest.Span{}
@@ -40,7 +42,8 @@ func TestSampledRequestsAreTracedFromTheLoadGeneratorThroughTheProxy(t *testing.
 	if client.SpanID == "" || servers[slowest.ID].ParentID != client.SpanID {
 		t.Errorf("the slowest request %+v has the spans %+v and %+v", slowest, client, servers[slowest.ID])
 	}
-	if client.Attributes["paceline.setting"] != "4" || client.Attributes["paceline.trajectory.id"] != slowest.Trajectory || client.Attributes["paceline.phase"] != of.Phase {
+	if client.Attributes["paceline.setting"] != "4" || client.Attributes["paceline.trajectory.id"] != slowest.Trajectory ||
+		client.Attributes["paceline.phase"] != of.Phase {
 		t.Errorf("%+v", client.Attributes)
 	}
 	if link := "http://jaeger.test/trace/" + slowest.ID; !strings.Contains(e.stdout, link) {

@@ -23,9 +23,9 @@ everything that it accepted has ended, and leaves it running.
 
   go run ./proxy drain -admin 127.0.0.1:9090
 
-It is for whoever stops SGLang before the proxy, as Kubernetes does with a sidecar:
-as SGLang's preStop it keeps SGLang until nothing waits for it any more.
-Exit status: 0 drained, 1 not within -timeout or no proxy is there, 2 bad flags.
+Use it where SGLang is stopped before the proxy, as Kubernetes does with a sidecar:
+as SGLang's preStop hook it keeps SGLang running until no request waits for it.
+Exit status: 0 drained, 1 not drained within -timeout or no proxy there, 2 bad flags.
 
 Flags:
 `
@@ -39,13 +39,13 @@ type drainOptions struct {
 // Defaults of drain, each with its reason.
 const (
 	defaultDrainAdmin = "127.0.0.1:9090" // the proxy's own
-	defaultDrainWait  = 5 * time.Minute  // callers with a longer patience are rare; what stops us is stopped itself
+	defaultDrainWait  = 5 * time.Minute  // few callers wait longer; what stops SGLang has a limit of its own
 )
 
-// adminKeyVariable holds the key for those who have it in no file.
+// adminKeyVariable is the environment variable that holds the key if no file does.
 const adminKeyVariable = "PACELINE_ADMIN_KEY"
 
-// variable is the value of one of the environment's; empty where it has none.
+// variable returns the value of an environment variable, or "" if it is not set.
 func variable(environ []string, name string) string {
 	for _, v := range environ {
 		if value, ok := strings.CutPrefix(v, name+"="); ok {
@@ -55,7 +55,7 @@ func variable(environ []string, name string) string {
 	return ""
 }
 
-// runDrain is the subcommand drain.
+// runDrain runs the subcommand drain and returns its exit code.
 func runDrain(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	o, err := parseDrain(args, stdout)
 	switch {
@@ -83,9 +83,10 @@ func runDrain(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 func parseDrain(args []string, w io.Writer) (o drainOptions, err error) {
 	f := flag.NewFlagSet("proxy drain", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(&o.admin, "admin", defaultDrainAdmin, "`host:port` of the proxy's admin service, as it is given to the proxy")
-	f.StringVar(&o.keyFile, "key-file", "", "`file` with a key that opens it, where it asks for one; else the key is "+adminKeyVariable+" of the environment")
-	f.DurationVar(&o.timeout, "timeout", defaultDrainWait, "longest time until all has ended; the proxy goes on draining then")
+	f.StringVar(&o.admin, "admin", defaultDrainAdmin, "`host:port` of the proxy's admin service, the same as its -admin")
+	f.StringVar(&o.keyFile, "key-file", "",
+		"`file` with an admin key, if the admin service asks for one; without the flag the key is in "+adminKeyVariable)
+	f.DurationVar(&o.timeout, "timeout", defaultDrainWait, "max time until everything has ended; after it the proxy goes on draining")
 	err = f.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -106,7 +107,7 @@ func parseDrain(args []string, w io.Writer) (o drainOptions, err error) {
 	return o, nil
 }
 
-// drain returns when the proxy at the address has ended everything.
+// drain returns once the proxy at the address has ended every accepted request.
 func drain(ctx context.Context, o drainOptions, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()

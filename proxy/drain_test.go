@@ -18,7 +18,8 @@ func TestWrongFlagsOfDrainEndWithOneLineAndCode2(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		code := run(append([]string{"drain"}, strings.Fields(args)...), nil, &stdout, &stderr, nil)
 		name, _, _ := strings.Cut(args, " ")
-		if message := stderr.String(); code != exitBadInput || strings.Count(message, "\n") != 1 || !strings.Contains(message, name) || stdout.Len() > 0 {
+		if message := stderr.String(); code != exitBadInput || strings.Count(message, "\n") != 1 || !strings.Contains(message, name) ||
+			stdout.Len() > 0 {
 			t.Errorf("%s: %d %q", args, code, message)
 		}
 	}
@@ -26,7 +27,8 @@ func TestWrongFlagsOfDrainEndWithOneLineAndCode2(t *testing.T) {
 
 func TestDrainHelps(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	if code := run([]string{"drain", "-h"}, nil, &stdout, &stderr, nil); code != exitOK || !strings.Contains(stdout.String(), "-timeout") || stderr.Len() > 0 {
+	if code := run([]string{"drain", "-h"}, nil, &stdout, &stderr, nil); code != exitOK || !strings.Contains(stdout.String(), "-timeout") ||
+		stderr.Len() > 0 {
 		t.Errorf("%d %s%s", code, &stdout, &stderr)
 	}
 }
@@ -39,7 +41,8 @@ func TestDrainFailsWhereNoProxyIs(t *testing.T) {
 	addr := l.Addr().String()
 	_ = l.Close()
 	var stdout, stderr bytes.Buffer
-	if code := run([]string{"drain", "-admin", addr}, nil, &stdout, &stderr, nil); code != exitFailed || !strings.Contains(stderr.String(), addr) {
+	if code := run([]string{"drain", "-admin", addr}, nil, &stdout, &stderr, nil); code != exitFailed ||
+		!strings.Contains(stderr.String(), addr) {
 		t.Errorf("%d %s", code, &stderr)
 	}
 }
@@ -53,7 +56,8 @@ func TestASignalEndsTheWaitForADrain(t *testing.T) {
 	signals := make(chan os.Signal, 1)
 	signals <- syscall.SIGTERM
 	var stdout, stderr bytes.Buffer
-	if code := run([]string{"drain", "-admin", l.Addr().String()}, nil, &stdout, &stderr, signals); code != exitFailed || stderr.Len() == 0 {
+	if code := run([]string{"drain", "-admin", l.Addr().String()}, nil, &stdout, &stderr, signals); code != exitFailed ||
+		stderr.Len() == 0 {
 		t.Errorf("%d %s", code, &stderr)
 	}
 }
@@ -97,7 +101,7 @@ func TestDrainBringsTheKeyThatAdminAsksFor(t *testing.T) {
 		t.Errorf("after the drain /readyz answers %d", status)
 	}
 	p.signals <- syscall.SIGTERM
-	if code := p.end(); code != exitOK {
+	if code := p.wait(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 }

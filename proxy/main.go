@@ -2,8 +2,8 @@
 // collects prefill requests into batches, forwards each as one list and hands
 // every caller its own answer.
 //
-// Package server is its body; here are only the flags (flags.go), signals and
-// exit codes, and the subcommand drain (drain.go).
+// Package server does the work. This package has the flags (flags.go) and their sources
+// (sources.go), signals and exit codes (this file), and the subcommand drain (drain.go).
 package main
 
 import (
@@ -28,7 +28,7 @@ import (
 const (
 	exitOK       = 0
 	exitFailed   = 1 // an address can't be bound, or requests were cut
-	exitBadInput = 2 // a flag
+	exitBadInput = 2 // a flag is wrong
 )
 
 // gcPercent is GOGC, unless the environment sets that. A proxy holds a few MiB and makes
@@ -45,8 +45,8 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals))
 }
 
-// run is the whole program; the first signal drains, the second ends at once, and
-// SIGHUP reads the settings again.
+// run runs the program and returns its exit code. The first signal drains, the second
+// ends at once, and SIGHUP reads the settings again.
 func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	if len(args) > 0 && args[0] == "drain" {
 		ctx, stop := untilSignal(signals)
@@ -89,7 +89,7 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 			err = apply(proxy, o, next)
 		}
 		if err != nil {
-			o.config.Logger.Error("the settings were read again and stay as they were", "error", err)
+			o.config.Logger.Error("the settings could not be read again and stay as they were", "error", err)
 			return
 		}
 		o.set = next.set
@@ -97,8 +97,8 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 	return serve(proxy, o.config.Logger, signals, reload)
 }
 
-// untilSignal is a context that ends at the first signal, a terminal's end (SIGHUP)
-// too: there is nothing to read again.
+// untilSignal returns a context that ends at the first signal. SIGHUP ends it too,
+// because there is nothing to read again.
 func untilSignal(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
@@ -129,8 +129,8 @@ func startTracing(o *options) (*telemetry.Tracing, error) {
 	return tracing, nil
 }
 
-// apply gives a proxy the settings that differ from before and can change while it
-// serves, and tells of the others.
+// apply changes the settings that differ from before and can change while the proxy
+// serves. It logs those that can't.
 func apply(proxy *server.Server, before, next *options) error {
 	var live, later []string
 	for _, name := range changed(before.set, next.set) {
@@ -148,7 +148,7 @@ func apply(proxy *server.Server, before, next *options) error {
 	log := before.config.Logger
 	log.Info("settings read again", "changed", live)
 	if len(later) > 0 {
-		log.Warn("these settings change with the next start only", "settings", later)
+		log.Warn("these settings change only at the next start", "settings", later)
 	}
 	return nil
 }

@@ -42,7 +42,8 @@ func TestWrongFlagsEndWithOneLineAndCode2(t *testing.T) {
 
 func TestArgumentsThatAreNoFlagsAreRefused(t *testing.T) {
 	var stderr bytes.Buffer
-	if code := run([]string{"-batch-size", "4", "extra"}, nil, io.Discard, &stderr, nil); code != exitBadInput || !strings.Contains(stderr.String(), `"extra"`) {
+	if code := run([]string{"-batch-size", "4", "extra"}, nil, io.Discard, &stderr, nil); code != exitBadInput ||
+		!strings.Contains(stderr.String(), `"extra"`) {
 		t.Errorf("%d %s", code, &stderr)
 	}
 }
@@ -50,7 +51,8 @@ func TestArgumentsThatAreNoFlagsAreRefused(t *testing.T) {
 func TestHelpAndVersionEndWell(t *testing.T) {
 	for args, want := range map[string]string{"-h": "go run ./proxy -upstream", "-version": "proxy "} {
 		var stdout, stderr bytes.Buffer
-		if code := run([]string{args}, nil, &stdout, &stderr, nil); code != exitOK || !strings.Contains(stdout.String(), want) || stderr.Len() > 0 {
+		if code := run([]string{args}, nil, &stdout, &stderr, nil); code != exitOK || !strings.Contains(stdout.String(), want) ||
+			stderr.Len() > 0 {
 			t.Errorf("%s: %d %s%s", args, code, &stdout, &stderr)
 		}
 	}
@@ -63,7 +65,8 @@ func TestAnAddressInUseEndsWithCode1(t *testing.T) {
 	}
 	defer l.Close()
 	var stderr bytes.Buffer
-	if code := run([]string{"-listen", l.Addr().String()}, nil, io.Discard, &stderr, nil); code != exitFailed || !strings.Contains(stderr.String(), "listen: ") {
+	if code := run([]string{"-listen", l.Addr().String()}, nil, io.Discard, &stderr, nil); code != exitFailed ||
+		!strings.Contains(stderr.String(), "listen: ") {
 		t.Errorf("%d %s", code, &stderr)
 	}
 }
@@ -106,8 +109,8 @@ func (p *process) line(message string) map[string]any {
 	return nil
 }
 
-// end reads the rest of the log and returns the exit code.
-func (p *process) end() int {
+// wait reads the rest of the log and returns the exit code.
+func (p *process) wait() int {
 	go func() { _, _ = io.Copy(io.Discard, scanRest{p.log}) }()
 	select {
 	case code := <-p.code:
@@ -127,12 +130,12 @@ func (s scanRest) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// slowSGLang is ready and answers prompts only once it may.
+// slowSGLang is ready, and answers prompts only after a call of answer.
 type slowSGLang struct {
 	url    string
-	asked  chan struct{} // one for each call that has come
-	answer func()        // lets it answer, these and all later ones
-	stop   func()        // ends it, as often as is liked
+	asked  chan struct{} // one for each call that has arrived
+	answer func()        // lets it answer these calls and all later ones
+	stop   func()        // ends it; may be called again
 }
 
 func startSlowSGLang(t *testing.T) slowSGLang {
@@ -167,13 +170,14 @@ func startSlowSGLang(t *testing.T) slowSGLang {
 	return slowSGLang{"http://" + l.Addr().String(), asked, func() { close(may) }, stop}
 }
 
-// ask posts one prompt and returns where its HTTP status will come; 0 for none.
+// ask posts one prompt and returns a channel for its HTTP status; 0 for none.
 func ask(addr string) <-chan int {
 	status := make(chan int, 1)
 	go func() {
 		transport := &http.Transport{}
 		defer transport.CloseIdleConnections()
-		res, err := (&http.Client{Transport: transport}).Post("http://"+addr+"/v1/prefill", "application/json", strings.NewReader(`{"text":"a"}`))
+		res, err := (&http.Client{Transport: transport}).Post("http://"+addr+"/v1/prefill", "application/json",
+			strings.NewReader(`{"text":"a"}`))
 		if err != nil {
 			status <- 0
 			return
@@ -198,7 +202,7 @@ func TestTheFirstSignalDrainsAndEndsWell(t *testing.T) {
 		t.Errorf("got %v", m)
 	}
 	s.answer()
-	if code := p.end(); code != exitOK {
+	if code := p.wait(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 	if got := <-status; got != http.StatusOK {
@@ -219,7 +223,7 @@ func TestTheSecondSignalEndsAtOnceAndCountsWhatItCut(t *testing.T) {
 	if m := p.line("stopped at once"); m["requests_cut"] != 1.0 {
 		t.Errorf("got %v", m)
 	}
-	if code := p.end(); code != exitFailed {
+	if code := p.wait(); code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
 	s.answer() // a real process would be gone now; here its goroutines end by themselves
@@ -233,7 +237,7 @@ func TestItStartsWithoutSGLangAndSaysWhy(t *testing.T) {
 		t.Errorf("got %v", m)
 	}
 	p.signals <- os.Interrupt
-	if code := p.end(); code != exitOK {
+	if code := p.wait(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -241,7 +245,8 @@ func TestItStartsWithoutSGLangAndSaysWhy(t *testing.T) {
 func TestAWrongVariableOfTracingEndsWithItsNameAndCode2(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "pigeon")
 	var stderr bytes.Buffer
-	if code := run(nil, nil, io.Discard, &stderr, nil); code != exitBadInput || !strings.HasPrefix(stderr.String(), "proxy: OTEL_TRACES_EXPORTER: must be otlp, console or none") {
+	if code := run(nil, nil, io.Discard, &stderr, nil); code != exitBadInput ||
+		!strings.HasPrefix(stderr.String(), "proxy: OTEL_TRACES_EXPORTER: must be otlp, console or none") {
 		t.Errorf("%d %s", code, &stderr)
 	}
 }

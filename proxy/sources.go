@@ -12,11 +12,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A setting has one name and comes from one of four sources, the first that has it:
-// its flag (-max-wait), the environment (PACELINE_MAX_WAIT), the file that -config
-// or PACELINE_CONFIG names (max_wait: 5ms), or the default. No library that we know
-// gives each value's source and a hint for a wrong name in all of them, so this file
-// does.
+// A setting has one name and takes its value from the first of four sources that has it:
+// its flag (-max-wait), the environment (PACELINE_MAX_WAIT), the file of -config or
+// PACELINE_CONFIG (max_wait: 5ms), and the default. This file merges them by hand: no
+// library that we know reports the source of each value and suggests the right name for
+// a wrong one.
 
 const environmentPrefix = "PACELINE_"
 
@@ -63,7 +63,8 @@ func parseArguments(f *flag.FlagSet, args []string) error {
 	var err error
 	f.Visit(func(g *flag.Flag) {
 		if slices.Contains(fileOnly, g.Name) {
-			err = fmt.Errorf("-%s: is not a flag any more: write %s: %s into the file of -config, or set %s", g.Name, keyOf(g.Name), g.Value, variableOf(g.Name))
+			err = fmt.Errorf("-%s: is not a flag any more: write %s: %s into the file of -config, or set %s",
+				g.Name, keyOf(g.Name), g.Value, variableOf(g.Name))
 		}
 	})
 	return err
@@ -71,10 +72,10 @@ func parseArguments(f *flag.FlagSet, args []string) error {
 
 const configFlag = "config"
 
-// value is a setting as it was written, and where.
+// value is a setting as it was written, with the place.
 type value struct{ flag, text, place string }
 
-// setAll sets what no earlier place has set.
+// setAll sets the values that no earlier source has set.
 func setAll(f *flag.FlagSet, sources map[string]string, values []value, source string) error {
 	for _, v := range values {
 		if sources[v.flag] != "" {
@@ -88,8 +89,9 @@ func setAll(f *flag.FlagSet, sources map[string]string, values []value, source s
 	return nil
 }
 
-// readEnvironment finds the settings among the environment's variables. One that is
-// nearly a setting is an error; Kubernetes makes others of a Service's name.
+// readEnvironment finds the settings among the environment's variables. A name that is
+// nearly a setting is an error. Other names pass: Kubernetes makes some from the name of
+// a Service.
 func readEnvironment(f *flag.FlagSet, environ []string) (values []value, err error) {
 	for _, variable := range environ {
 		name, text, _ := strings.Cut(variable, "=")
@@ -142,7 +144,7 @@ func readFile(f *flag.FlagSet, path string) ([]value, error) {
 		case v.Kind != yaml.ScalarNode:
 			return nil, fmt.Errorf("%s: must be one value", place)
 		case slices.ContainsFunc(values, func(o value) bool { return o.flag == name }):
-			return nil, fmt.Errorf("%s: stands there twice", place)
+			return nil, fmt.Errorf("%s: is set twice", place)
 		}
 		values = append(values, value{name, v.Value, place})
 	}
@@ -151,10 +153,10 @@ func readFile(f *flag.FlagSet, path string) ([]value, error) {
 
 func keyOf(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// onlyFlag reports whether a flag does something once and is no setting.
+// onlyFlag reports whether a flag is an action and not a setting.
 func onlyFlag(name string) bool { return name == "version" || name == "print-config" }
 
-// nearest is the setting whose name is most like a wrong one, and how many letters
+// nearest returns the setting whose name is most like a wrong one, and how many letters
 // differ.
 func nearest(f *flag.FlagSet, wrong string) (name string, distance int) {
 	distance = 1 << 30
@@ -166,7 +168,7 @@ func nearest(f *flag.FlagSet, wrong string) (name string, distance int) {
 	return name, distance
 }
 
-// editDistance is Levenshtein's.
+// editDistance returns the Levenshtein distance of two names.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -23,20 +23,27 @@ func writeConfig(t *testing.T, text string) string {
 
 func TestASettingComesFromItsFlagThenTheEnvironmentThenTheFile(t *testing.T) {
 	path := writeConfig(t, "# the sidecar's\nbatch_size: 2\nmax_wait: 7ms\nmax_in_flight: 3\nprefix-order: false\nmode: \"auto\"\n")
-	environ := []string{"PACELINE_CONFIG=" + path, "PACELINE_BATCH_SIZE=4", "PACELINE_MAX_WAIT=9ms", "HOME=/", "PACELINE_PORT=tcp://10.0.0.1:50051", "PACELINE_SERVICE_HOST=10.0.0.1"}
+	environ := []string{
+		"PACELINE_CONFIG=" + path, "PACELINE_BATCH_SIZE=4", "PACELINE_MAX_WAIT=9ms", "HOME=/",
+		"PACELINE_PORT=tcp://10.0.0.1:50051", "PACELINE_SERVICE_HOST=10.0.0.1",
+	}
 	o, err := parseOptions([]string{"-batch-size", "8"}, environ, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := o.config.Settings
-	if s.BatchSize != 8 || s.MaxWait != 9*time.Millisecond || s.MaxInFlight != 3 || s.PrefixOrder || s.Mode.String() != "auto" || s.QueueRequests != 10_000 {
+	if s.BatchSize != 8 || s.MaxWait != 9*time.Millisecond || s.MaxInFlight != 3 || s.PrefixOrder || s.Mode.String() != "auto" ||
+		s.QueueRequests != 10_000 {
 		t.Errorf("%+v", s)
 	}
 	var printed bytes.Buffer
 	if code := run([]string{"-print-config", "-batch-size", "8"}, environ, &printed, nil, nil); code != exitOK {
 		t.Fatal(code)
 	}
-	for _, want := range []string{"(flag)\nbatch_size: \"8\"\n", "(environment)\nmax_wait: 9ms\n", "(file)\nmax_in_flight: \"3\"\n", "(default)\nqueue_requests: \"10000\"\n"} {
+	for _, want := range []string{
+		"(flag)\nbatch_size: \"8\"\n", "(environment)\nmax_wait: 9ms\n", "(file)\nmax_in_flight: \"3\"\n",
+		"(default)\nqueue_requests: \"10000\"\n",
+	} {
 		if !strings.Contains(printed.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &printed)
 		}
@@ -52,15 +59,16 @@ func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
 		"batch_sise: 3":                "paceline.yaml:1: batch_sise: not a setting: is batch_size meant?",
 		"\nbatch_size: many":           `paceline.yaml:2: batch_size: "many": parse error`,
 		"batch_size: [1, 2]":           "paceline.yaml:1: batch_size: must be one value",
-		"batch_size: 1\nbatch_size: 2": "stands there twice",
-		"batch_size: 1\nbatch-size: 2": "stands there twice",
+		"batch_size: 1\nbatch_size: 2": "is set twice",
+		"batch_size: 1\nbatch-size: 2": "is set twice",
 		"- batch_size":                 "paceline.yaml:1: must be settings",
 		"a: b: c":                      "paceline.yaml",
 		"version: true":                "not a setting",
 		"batch_size: 0":                "batch-size: must be",
 	} {
 		var stderr bytes.Buffer
-		if code := run([]string{"-config", writeConfig(t, text)}, nil, nil, &stderr, nil); code != exitBadInput || !strings.Contains(stderr.String(), want) {
+		if code := run([]string{"-config", writeConfig(t, text)}, nil, nil, &stderr, nil); code != exitBadInput ||
+			!strings.Contains(stderr.String(), want) {
 			t.Errorf("%q: %d %s", text, code, &stderr)
 		}
 	}
@@ -78,7 +86,8 @@ func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
 
 func TestAFlagThatWentOrIsMisspeltNamesWhatToWrite(t *testing.T) {
 	for args, want := range map[string]string{
-		"-prefix-blocks 100":              "-prefix-blocks: is not a flag any more: write prefix_blocks: 100 into the file of -config, or set PACELINE_PREFIX_BLOCKS",
+		"-prefix-blocks 100": "-prefix-blocks: is not a flag any more: write prefix_blocks: 100 into the file of -config, " +
+			"or set PACELINE_PREFIX_BLOCKS",
 		"-batch-sise 3":                   "-batch-sise: not a flag: is -batch-size meant?",
 		"-upstream http://a:1,http://b:1": "upstream: must be one SGLang",
 		"-upstream dns+http://a:1":        "upstream: must be one SGLang",
@@ -98,8 +107,8 @@ func TestSIGHUPAppliesWhatChangedAndCanChangeLive(t *testing.T) {
 	p.line("listening")
 	for _, c := range []struct{ text, message, holds string }{
 		{"batch_size: 3\nmax_age: 1m\n", "settings read again", "batch-size"},
-		{"batch_size: 3\nmax_age: 1m\nvocab_size: 7\n", "these settings change with the next start only", "vocab-size"},
-		{"batch_size: 0\n", "the settings were read again and stay as they were", "batch-size"},
+		{"batch_size: 3\nmax_age: 1m\nvocab_size: 7\n", "these settings change only at the next start", "vocab-size"},
+		{"batch_size: 0\n", "the settings could not be read again and stay as they were", "batch-size"},
 	} {
 		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
@@ -111,7 +120,7 @@ func TestSIGHUPAppliesWhatChangedAndCanChangeLive(t *testing.T) {
 		}
 	}
 	p.signals <- syscall.SIGTERM
-	if code := p.end(); code != exitOK {
+	if code := p.wait(); code != exitOK {
 		t.Error(code)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// pod is what the order of a pod's end depends on, as the manifests say it.
+// pod has the parts of a manifest that decide the order of a pod's end.
 type pod struct {
 	Grace          int         `yaml:"terminationGracePeriodSeconds"`
 	InitContainers []container `yaml:"initContainers"`
@@ -162,7 +162,7 @@ func TestThePreStopOfSGLangsImageBringsTheKeyThatItIsGiven(t *testing.T) {
 		}
 	}
 	p.signals <- syscall.SIGTERM
-	if code := p.end(); code != exitOK {
+	if code := p.wait(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -204,7 +204,7 @@ func endPod(t *testing.T, preStop func(admin string) error) {
 	default:
 	}
 	p.signals <- syscall.SIGTERM
-	if code := p.end(); code != exitOK {
+	if code := p.wait(); code != exitOK {
 		t.Errorf("the proxy's exit code: %d", code)
 	}
 }

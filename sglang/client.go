@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Options are the options of a Client; the zero value is useful.
@@ -19,7 +21,7 @@ type Options struct {
 	Header func(context.Context, http.Header)
 }
 
-// maxResponseBytes is the longest answer that is read.
+// maxResponseBytes is the max bytes of an answer that is read.
 const maxResponseBytes = 64 << 20
 
 // Client talks to one SGLang server. It is safe for concurrent use. Its errors are
@@ -28,18 +30,18 @@ type Client struct {
 	base   string // without a trailing slash
 	key    string
 	header func(context.Context, http.Header)
-	limit  int64 // longest answer that is read, bytes
+	limit  int64 // max bytes of an answer that is read
 	client *http.Client
 }
 
-// NewClient returns a client of the server at baseURL: http://host:port, and a path
-// if the server stands under one. It sends nothing yet.
+// NewClient returns a client of the server at baseURL: http://host:port, with a path if
+// the server has one. It sends nothing yet.
 func NewClient(baseURL string, o Options) (*Client, error) {
 	base, err := parseBase(baseURL)
 	if err != nil {
 		return nil, err
 	}
-	if strings.ContainsFunc(o.APIKey, unicode.IsControl) { // HTTP refuses it, call by call
+	if strings.ContainsFunc(o.APIKey, unicode.IsControl) { // else net/http would refuse each call
 		return nil, errors.New("API key: holds a control character, such as a line's end")
 	}
 	return &Client{
@@ -54,7 +56,7 @@ func NewClient(baseURL string, o Options) (*Client, error) {
 	}, nil
 }
 
-// parseBase checks a base URL. Its errors quote no URL that may hold a password.
+// parseBase checks a base URL. Its errors don't quote a URL that may hold a password.
 func parseBase(s string) (string, error) {
 	if strings.Contains(s, "@") {
 		return "", errors.New("URL: holds credentials (an @): give the key apart from it")
@@ -73,10 +75,10 @@ func parseBase(s string) (string, error) {
 	return strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), nil
 }
 
-// URL is the base URL, without credentials.
+// URL returns the base URL, without credentials.
 func (c *Client) URL() string { return c.base }
 
-// CloseIdle closes the connections that carry nothing.
+// CloseIdle closes the idle connections.
 func (c *Client) CloseIdle() { c.client.CloseIdleConnections() }
 
 // exchange sends one request and reads its whole answer. Any status but 200 is an
@@ -85,7 +87,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, data []byte)
 	return c.exchangeBody(ctx, method, path, &body{data: data})
 }
 
-// callJSON is exchange with an answer that is a JSON document, which it reads into v.
+// callJSON is exchange, and decodes the JSON of the answer into v.
 func (c *Client) callJSON(ctx context.Context, method, path string, body []byte, v any) error {
 	data, header, err := c.exchange(ctx, method, path, body)
 	if err != nil {
@@ -95,7 +97,7 @@ func (c *Client) callJSON(ctx context.Context, method, path string, body []byte,
 	if err := wantType(jsonType, where, header); err != nil {
 		return err
 	}
-	if unmarshal(data, v) != nil {
+	if json.Unmarshal(data, v, tolerant) != nil {
 		return notExpectedJSON(where)
 	}
 	return nil

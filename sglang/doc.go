@@ -1,8 +1,8 @@
-// Package sglang is everything known about talking to SGLang over HTTP: its JSON, its
-// error shapes, its limits, its connections. The facts are those of SGLang 0.5.23.
+// Package sglang is a client of SGLang over HTTP: it knows SGLang's JSON, error shapes,
+// limits and connections. The facts are those of SGLang 0.5.23.
 //
-// It never batches and never puts prompt text into an error. It repeats a call only if a
-// closing kept-alive connection lost it.
+// It never batches and never puts prompt text into an error. It repeats a call only if
+// the call was lost on a kept-alive connection that the server closed.
 //
 // Why not SGLang's gRPC: neither service that a release turns on by flag takes a batch.
 // The native one (--grpc-port, sglang.runtime.v1) takes one prompt a call and knows no API

@@ -13,8 +13,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Ready reports nil when the server says that it is ready. It costs no forward,
-// unlike /health.
+// Ready returns nil if the server says that it is ready. It costs no forward, unlike
+// /health.
 func (c *Client) Ready(ctx context.Context) error {
 	_, _, err := c.exchange(ctx, http.MethodGet, "/ready", nil)
 	return err
@@ -50,7 +50,7 @@ func (c *Client) Loads(ctx context.Context) (sum Load, err error) {
 	return sum, err
 }
 
-// Tokenize returns the token ids that the server computes for a prompt's text.
+// Tokenize returns the token ids that the server computes for the text of a prompt.
 func (c *Client) Tokenize(ctx context.Context, text string) ([]int32, error) {
 	const path = "/tokenize"
 	body, err := json.Marshal(map[string]string{"prompt": text})
@@ -67,9 +67,8 @@ func (c *Client) Tokenize(ctx context.Context, text string) ([]int32, error) {
 	return answer.Tokens, err
 }
 
-// FlushCache empties the prefix cache. The server refuses while anything runs: it
-// waits up to timeout (0: not at all) for that to end, and the error is then of
-// KindBusy.
+// FlushCache empties the prefix cache. The server waits up to timeout (0: not at all) for
+// running work to end. If some is still running, it refuses, and the error has KindBusy.
 func (c *Client) FlushCache(ctx context.Context, timeout time.Duration) error {
 	path := "/flush_cache"
 	if timeout > 0 {
@@ -83,8 +82,8 @@ func (c *Client) FlushCache(ctx context.Context, timeout time.Duration) error {
 	return err
 }
 
-// Abort ends the work for one request id. The server aborts every id that begins
-// with rid, and answers 200 whether it knows one or not.
+// Abort ends the work for one request id. The server aborts every id that begins with
+// rid. It answers 200 even if it knows none.
 func (c *Client) Abort(ctx context.Context, rid string) error {
 	if rid == "" {
 		return errors.New("sglang: abort: empty rid would abort everything")
@@ -97,13 +96,12 @@ func (c *Client) Abort(ctx context.Context, rid string) error {
 	return err
 }
 
-// maxModelConfigBytes bounds what is read of a model's config.json; real ones have a
-// few KiB.
+// maxModelConfigBytes is the max size of a model's config.json. Real ones have a few KiB.
 const maxModelConfigBytes = 1 << 20
 
-// VocabSize returns how many token ids the served model knows, or 0 if that is
-// unknown. No endpoint of SGLang 0.5.23 says it. The simulator does, and so does
-// config.json in the model's folder if proxy and SGLang share a disk.
+// VocabSize returns the number of token ids that the served model knows, or 0 if it is
+// unknown. No endpoint of SGLang 0.5.23 reports it. The simulator does, and so does
+// config.json in the model's folder if the proxy and SGLang share a disk.
 func VocabSize(info ServerInfo) int {
 	if info.Simulator != nil {
 		return info.Simulator.VocabSize
@@ -123,7 +121,7 @@ func VocabSize(info ServerInfo) int {
 		} `json:"text_config"` // of models with several parts
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxModelConfigBytes))
-	if err != nil || unmarshal(data, &config) != nil {
+	if err != nil || json.Unmarshal(data, &config, tolerant) != nil {
 		return 0
 	}
 	if config.VocabSize > 0 {

@@ -9,19 +9,20 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Kind is what an error means to its caller.
+// Kind says what an error means to the caller.
 type Kind uint8
 
 // The kinds.
 const (
 	KindServer      Kind = iota // the server failed (500, 502, 504)
 	KindRejected                // the request itself can't be served (400 and its like)
-	KindBusy                    // the server can't take it now (429, 503)
+	KindBusy                    // the server can't accept it now (429, 503)
 	KindAuth                    // the key was refused (401, 403)
-	KindUnreachable             // no whole answer came: refused, reset, cut short
+	KindUnreachable             // no complete answer: refused, reset, cut short
 	KindProtocol                // an answer that can't be understood
 	KindAborted                 // the work was aborted at the server
 	KindTooLong                 // the answer is longer than 64 MiB
@@ -30,10 +31,10 @@ const (
 // Error is a failed call, or a failed item of a list.
 type Error struct {
 	Where   string // method and path
-	Status  int    // HTTP status; 0 if no answer came
+	Status  int    // HTTP status; 0 without an answer
 	Kind    Kind
-	Message string // what the server said, cut to what can't hold prompt text
-	Item    int    // 1 + index of the only item of the list that it names; 0: none
+	Message string // of the server, without parts that may hold prompt text
+	Item    int    // 1 + index of the only item that the message names; 0: none
 	Sent    bool   // KindUnreachable: part of the call may have reached the server
 	cause   error
 }
@@ -46,7 +47,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("sglang: %s: %d: %s", e.Where, e.Status, e.Message)
 }
 
-// Unwrap returns the transport's error, if that is the cause.
+// Unwrap returns the transport's error, or nil.
 func (e *Error) Unwrap() error { return e.cause }
 
 func protocolError(where, message string) *Error {
@@ -62,8 +63,8 @@ func (e *itemError) err() *Error {
 	return &Error{Where: generateWhere, Status: status, Kind: kindOf(status), Message: safe(e.Message)}
 }
 
-// abortError is the error of an element that the server gave up. It has a status if
-// the server had a cause of its own, and none if the server was told to.
+// abortError returns the error of an element that the server aborted. It has a status if
+// the server aborted for its own reason, and none if a client asked for the abort.
 func abortError(f *FinishReason) *Error {
 	e := &Error{Where: generateWhere, Status: http.StatusOK, Kind: KindAborted, Message: safe(f.Message)}
 	if len(f.StatusCode) > 0 && string(f.StatusCode) != "null" {
@@ -73,8 +74,7 @@ func abortError(f *FinishReason) *Error {
 	return e
 }
 
-// statusOf reads a status that may be a number or a string. Anything else is a
-// server's fault.
+// statusOf reads a status that may be a number or a string. Anything else counts as 500.
 func statusOf(raw jsontext.Value) int {
 	if status, err := strconv.Atoi(strings.Trim(string(raw), `"`)); err == nil && status >= 400 && status < 600 {
 		return status
@@ -90,11 +90,11 @@ func kindOf(status int) Kind {
 		return KindBusy
 	}
 	switch {
-	case status < 400: // a redirect, or a success without an answer: not SGLang's
+	case status < 400: // a redirect, or a success without an answer: not from SGLang
 		return KindProtocol
 	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge, status == http.StatusUnprocessableEntity:
 		return KindRejected
-	case status < 500: // no such path, or a proxy in between: not the request's fault
+	case status < 500: // no such path, or a proxy in between: the request is not wrong
 		return KindProtocol
 	}
 	return KindServer
@@ -119,9 +119,9 @@ func messageOf(body []byte) string {
 		Message string         `json:"message"`
 		Detail  jsontext.Value `json:"detail"`
 	}
-	if unmarshal(body, &shape) != nil {
+	if json.Unmarshal(body, &shape, tolerant) != nil {
 		if jsontext.Value(body).IsValid() {
-			return "" // a document of no known shape may hold anything
+			return "" // a document of an unknown shape may hold prompt text
 		}
 		return string(body)
 	}
@@ -129,16 +129,18 @@ func messageOf(body []byte) string {
 		Message string `json:"message"`
 	}
 	var text, detail string
-	_, _, _ = unmarshal(shape.Error, &inner), unmarshal(shape.Error, &text), unmarshal(shape.Detail, &detail) // of another shape: ""
+	_ = json.Unmarshal(shape.Error, &inner, tolerant) // a value of another type leaves ""
+	_ = json.Unmarshal(shape.Error, &text, tolerant)
+	_ = json.Unmarshal(shape.Detail, &detail, tolerant)
 	return cmp.Or(inner.Message, text, shape.Message, detail)
 }
 
 const maxMessage = 300
 
-// safe cuts a message to what can't hold prompt text. Validation errors quote the input
-// that they refuse (`'input': …`): safe keeps only their places. The JSON contract
-// quotes a string of the wrong type (`invalid type: string "…"`, api_types.py): safe
-// keeps nothing between double quotes.
+// safe removes the parts of a message that may hold prompt text. Validation errors quote
+// the refused input (`'input': …`): safe keeps only the places. The JSON contract quotes a
+// string of the wrong type (`invalid type: string "…"`, api_types.py): safe removes
+// everything between double quotes.
 func safe(message string) string {
 	if strings.Contains(message, "validation error") || strings.Contains(message, "'input'") {
 		message = validationSummary(message)
@@ -158,25 +160,25 @@ func safe(message string) string {
 	return message
 }
 
-// withoutQuotation cuts from the first double quote to the last. What is quoted may
-// hold quotes itself, and SGLang does not escape them.
+// withoutQuotation removes everything from the first double quote to the last. Quoted
+// text may itself hold quotes, which SGLang does not escape.
 func withoutQuotation(s string) string {
 	first, last := strings.IndexByte(s, '"'), strings.LastIndexByte(s, '"')
 	switch {
 	case first < 0:
 		return s
-	case first == last: // no end is known
+	case first == last: // no closing quote
 		return s[:first] + `"…"`
 	}
 	return s[:first] + `"…"` + s[last+1:]
 }
 
-// validationSummary keeps where each refused place is: the only part that is never a
+// validationSummary keeps the place of each refused value: the only part that is never a
 // copy of the input.
 func validationSummary(message string) string {
 	var places []string
 	for _, after := range strings.Split(message, "'loc': (")[1:] {
-		// Each place comes twice: the message repeats its list behind a trace.
+		// Each place appears twice: the message repeats its list after a trace.
 		inside, _, closed := strings.Cut(after, ")")
 		if place := placeOf(inside); closed && !slices.Contains(places, place) && len(places) < maxPlaces {
 			places = append(places, place)
@@ -193,15 +195,15 @@ const (
 	placesPrefix = "not of the expected form: "
 )
 
-// placeOf writes a quoted location such as ('body', 'text', 3) as body.text.3.
-// Words that are not in SGLang's own vocabulary become "…": the prompt may hold
-// what looks like a location.
+// placeOf writes a quoted location such as ('body', 'text', 3) as body.text.3. Words that
+// are not SGLang's own become "…", because a prompt may hold text that looks like a
+// location.
 func placeOf(quoted string) string {
 	var parts []string
 	for part := range strings.SplitSeq(quoted, ",") {
 		part = strings.Trim(part, " '")
 		switch {
-		case part == "": // after the comma of a tuple of one
+		case part == "": // after the comma of a one-element tuple
 		case isIndex(part) || isPlaceWord(part):
 			parts = append(parts, part)
 		default:
@@ -211,7 +213,7 @@ func placeOf(quoted string) string {
 	return strings.Join(parts, ".")
 }
 
-// itemNamed is 1 + the index of the only list item among the places of a
+// itemNamed returns 1 + the index of the only list item among the places of a
 // validationSummary, or 0.
 func itemNamed(summary string) int {
 	places, ok := strings.CutPrefix(summary, placesPrefix)
@@ -240,8 +242,8 @@ func isIndex(s string) bool {
 	return err == nil
 }
 
-// isPlaceWord knows the fields that are sent, and the types that Pydantic tries
-// for them.
+// isPlaceWord reports whether s is a field that is sent, or a type that Pydantic tries for
+// one.
 func isPlaceWord(s string) bool {
 	switch s {
 	case "body", "text", "input_ids", "rid", "sampling_params", "stream", "priority", "lora_path", "cache_salt",

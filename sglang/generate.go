@@ -18,12 +18,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Call is one list for /generate. Its own fields are what SGLang takes once for a
-// whole list: requests that differ in them can't share a call.
+// Call is one list for /generate. SGLang takes Priority and LoRA once for a whole list, so
+// requests that differ in them can't share a call.
 type Call struct {
 	Requests []Request // at least one; all with Text, or all with InputIDs
 	Priority *int32    // higher first; nil leaves it to the server
-	LoRA     string    // adapter; "" is the base model
+	LoRA     string    // adapter; "" means the base model
 
 	// Context is how many tokens the server's context holds. An answer that counts more is
 	// refused. 0 means unknown: then it is 16 Mi, more than any model's.
@@ -34,18 +34,18 @@ const maxContext = 16 << 20
 
 // Request is one prompt of a list.
 type Request struct {
-	RID          string // unique among all requests at the server: see NewRID
+	RID          string // unique among all requests at the server; see NewRID
 	Text         string // exactly one of Text and InputIDs
 	InputIDs     []int32
 	MaxNewTokens int
 	Sampling     Sampling
 	Logprobs     *LogprobOptions // nil asks for none
-	CacheSalt    string          // "" is the common cache
+	CacheSalt    string          // "" means the common cache
 	KeepRaw      bool            // Generate sets Answer.Raw; GenerateEach does not
 }
 
-// NewRID makes a request id: 32 random hexadecimal digits, as SGLang makes its own.
-// All have one length, because an abort matches by prefix, and hold no underscore,
+// NewRID returns a new request id: 32 random hexadecimal digits, like SGLang's own. All
+// have the same length, because an abort matches by prefix. They have no underscore,
 // because SGLang's traces cut an id there.
 func NewRID() string {
 	var b [16]byte
@@ -53,22 +53,22 @@ func NewRID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Sampling says how generated tokens are chosen. A nil field is left to the server,
-// except the temperature: nil is 0, greedy.
+// Sampling says how generated tokens are chosen. A nil field means the server's default,
+// except for the temperature, where nil means 0 (greedy).
 type Sampling struct {
 	Temperature, TopP, MinP *float32
 	TopK                    *int32
 	Seed                    *int64
 	LogitBias               map[int32]float32
 
-	// Raw, if not nil, is the whole sampling_params object as JSON. Nothing else is
-	// sent then; MaxNewTokens must agree with it.
+	// Raw, if not nil, is the whole sampling_params object as JSON, and the other
+	// fields are not sent. MaxNewTokens must agree with it.
 	Raw []byte
 }
 
-// LogprobOptions says which log probabilities are answered.
+// LogprobOptions says which log probabilities to return.
 type LogprobOptions struct {
-	PromptStart *int // first position of the prompt to answer; nil: none of the prompt
+	PromptStart *int // first position in the prompt; nil: none of the prompt
 	TopK        int
 	TokenIDs    []int32
 }
@@ -84,10 +84,10 @@ const (
 	generateWhere = http.MethodPost + " " + generatePath
 )
 
-// Generate sends a list in one call and returns one result for each request, in
-// the order of the requests. An error means that the whole list failed. KindRejected
-// with a status means that SGLang refused an item without naming it; with status 0
-// nothing was sent, and the message names the item by index.
+// Generate sends a list in one call and returns one result for each request, in the order
+// of the requests. An error means that the whole list failed. KindRejected with a status
+// means that SGLang refused an item without naming it. KindRejected with status 0 means
+// that nothing was sent; the message names the item by index.
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	b := newBody()
 	defer b.release()
@@ -104,8 +104,7 @@ func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	return call.decodeResults(data)
 }
 
-// item is one element of the answer to a list: an answer, or with the Rust server an
-// error of its own.
+// item is one element of the answer to a list: an answer, or (Rust server) an error.
 type item struct {
 	Answer
 	Error *itemError `json:"error"`
@@ -164,7 +163,7 @@ func decodeItems(data []byte, requests []Request, apart bool) ([]item, error) {
 		if err != nil {
 			return nil, err
 		}
-		if unmarshal(element, &it) != nil {
+		if json.Unmarshal(element, &it, tolerant) != nil {
 			it = item{malformed: true}
 		}
 		it.Raw = element.Clone()
@@ -179,8 +178,8 @@ func decodeItems(data []byte, requests []Request, apart bool) ([]item, error) {
 
 var errNoList = errors.New("not a list")
 
-// placesOf returns the request's index for each element. An element that failed names
-// no rid and belongs to the request at its own place.
+// placesOf returns the index of the request of each element. A failed element names no rid
+// and belongs to the request at its own index.
 func placesOf(items []item, requests []Request) ([]int, error) {
 	places := make([]int, len(items))
 	inOrder := true
@@ -257,9 +256,9 @@ func logprobsFit(n int, o *LogprobOptions, tokens []TokenLogprob, top, chosen []
 		!slices.ContainsFunc(top, wrong(o.TopK)) && !slices.ContainsFunc(chosen, wrong(len(o.TokenIDs)))
 }
 
-// check refuses, as KindRejected, what SGLang 0.5.23 does not survive (an empty prompt
-// or list element, a negative id) and what JSON can't carry. The caller refuses ids
-// beyond the vocabulary: no endpoint says its size.
+// check refuses, with KindRejected, what makes SGLang 0.5.23 crash (an empty prompt or list
+// element, a negative id) and what JSON can't express. The caller must refuse ids beyond
+// the vocabulary, because no endpoint reports its size.
 func (call Call) check() error {
 	if len(call.Requests) == 0 {
 		return refused("requests: an empty list")
@@ -280,7 +279,7 @@ func (call Call) check() error {
 	return nil
 }
 
-// problem names the wrong field and why it is wrong, or is "".
+// problem returns the wrong field and the reason, or "".
 func (r *Request) problem() string {
 	switch {
 	case r.Text != "" && r.InputIDs != nil:
@@ -327,7 +326,7 @@ func refusedItem(i int, problem string) *Error {
 	return e
 }
 
-// refused is the error of a call that was not sent.
+// refused returns the error of a call that was not sent.
 func refused(problem string) *Error {
 	return &Error{Where: generateWhere, Kind: KindRejected, Message: problem}
 }

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/go-json-experiment/json"
 )
 
-// GenerateEach sends a list in one call, like Generate, and reads the answer as a
-// stream. It calls each with a request's index and its result as soon as the server is
-// done with it: once for a request, in no set order, from the calling goroutine. After
+// GenerateEach sends a list in one call, like Generate, and reads the answer as a stream.
+// It calls each once for each request, with its index and result, as soon as the server
+// has finished it. The order is not defined. The calls are on the calling goroutine. After
 // an error, the requests without a result have failed with that error.
 //
 // It costs the server an event for each prompt. In return the first prompts of a list
@@ -68,7 +70,7 @@ func (s *stream) read(r io.Reader) error {
 		data, is := bytes.CutPrefix(line, []byte("data:"))
 		data = bytes.TrimSpace(data)
 		switch {
-		case !is: // a blank line, a comment, or a field that says nothing here
+		case !is: // a blank line, a comment, or another field
 		case string(data) == "[DONE]":
 			if s.open > 0 {
 				return protocolError(generateWhere, fmt.Sprintf("the stream ended without the answers to %d of %d requests", s.open, len(s.ended)))
@@ -82,8 +84,8 @@ func (s *stream) read(r io.Reader) error {
 	}
 }
 
-// event handles one event: the answer to the request at index as far as it has come, or
-// an error of that request. An error without an index is that of the whole call.
+// event handles one event: the answer so far to the request at index, or its error. An
+// error without an index is the error of the whole call.
 func (s *stream) event(data []byte) error {
 	type place struct {
 		Index *int `json:"index"`
@@ -92,9 +94,9 @@ func (s *stream) event(data []byte) error {
 		item
 		place
 	}
-	if unmarshal(data, &e) != nil {
+	if json.Unmarshal(data, &e, tolerant) != nil {
 		e.item = item{malformed: true}
-		if unmarshal(data, &e.place) != nil || e.Index == nil {
+		if json.Unmarshal(data, &e.place, tolerant) != nil || e.Index == nil {
 			return protocolError(generateWhere, "the stream holds an event that is not the expected JSON")
 		}
 	}

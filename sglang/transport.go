@@ -22,49 +22,48 @@ import (
 
 const (
 	// The server closes a connection that was idle for 5 s (uvicorn's default,
-	// measured). Closing it sooner here avoids most sends on a closing connection;
-	// send repeats the others.
+	// measured). Closing it earlier avoids most sends on a closing connection. send
+	// repeats the others.
 	idleTimeout = 4 * time.Second
 	dialTimeout = 5 * time.Second
 )
 
-// Transport returns a transport with the settings that suit SGLang. It limits
-// neither connections nor the time to an answer: batches in flight are limited
-// elsewhere, and contexts end calls.
+// Transport returns a transport with settings for SGLang. It limits neither connections
+// nor the time to an answer: the batcher limits the batches in flight, and contexts end
+// calls.
 func Transport() *http.Transport {
 	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout: dialTimeout,
 		IdleConnTimeout:     idleTimeout,
 		MaxIdleConns:        0,    // no limit
-		MaxIdleConnsPerHost: 4096, // the default of 2 would dial anew for nearly every call
+		MaxIdleConnsPerHost: 4096, // the default of 2 would dial again for nearly every call
 		DisableCompression:  true, // answers are small, and loopback is not the bottleneck
 		WriteBufferSize:     64 << 10,
 		ReadBufferSize:      16 << 10,
 	}
 }
 
-// body is the body of one request, with what is known of how it was sent.
+// body is the body of one request, with the state of its sending.
 type body struct {
 	data []byte // nil: none
 
 	sent    atomic.Bool  // part of the request may have reached the server
-	writing atomic.Int32 // attempts that net/http may still be writing
+	writing atomic.Int32 // calls that net/http may still be writing
 }
 
-// bodies are reused: a list of sixteen prompts of 8 KiB is 170 KiB, which would be
-// garbage after each call.
+// bodies are reused, because a list of 16 prompts of 8 KiB is 170 KiB of garbage.
 var bodies = sync.Pool{New: func() any { return new(body) }}
 
-// maxKeptBody is the longest body that is kept for reuse, bytes.
+// maxKeptBody is the max bytes of a body that is kept for reuse.
 const maxKeptBody = 4 << 20
 
 // newBody returns a body without data.
 func newBody() *body { return bodies.Get().(*body) }
 
-// release gives the body up after its call has ended. If the answer came early or the
-// call was cancelled, net/http may still read the body: then the garbage collector
-// gets it.
+// release gives the body back for reuse after its call has ended. net/http may still read
+// it, if the answer came early or the call was cancelled. Then release leaves it to the
+// garbage collector.
 func (b *body) release() {
 	if b.writing.Load() > 0 || cap(b.data) > maxKeptBody {
 		return
@@ -74,8 +73,8 @@ func (b *body) release() {
 	bodies.Put(b)
 }
 
-// open sends one request and returns its answer, which has status 200. The caller
-// closes its body.
+// open sends one request and returns its response, which has status 200. The caller must
+// close its body.
 func (c *Client) open(ctx context.Context, method, path string, b *body) (*http.Response, error) {
 	where := whereOf(method, path)
 	res, err := c.send(ctx, method, path, b)
@@ -93,15 +92,14 @@ func (c *Client) open(ctx context.Context, method, path string, b *body) (*http.
 	return nil, errorFromBody(where, res.StatusCode, data)
 }
 
-// send sends a request until an answer begins or the call fails for good. A request
-// that a kept-alive connection lost, because the server was closing it, is sent again:
-// prefill, abort and flush are all safe to repeat. A new connection is never tried
-// twice, so this ends.
+// send sends a request. It sends it again if it was lost on a kept-alive connection that
+// the server was closing: prefill, abort and flush are safe to repeat. It never repeats a
+// request that failed on a new connection, so the loop ends.
 //
-// net/http repeats by itself what is lost while it reads (newRequest marks the request
-// as repeatable for that). It gives up if the connection is reset while the body is
-// being written (Go 1.26, persistConn.shouldRetryRequest): with a batch of 256 KiB that
-// is about every second time.
+// net/http repeats a request that is lost while it reads (newRequest marks the request as
+// repeatable). It does not if the connection is reset while it writes the body (Go 1.26,
+// persistConn.shouldRetryRequest). With a batch of 256 KiB that is about every second
+// time.
 func (c *Client) send(ctx context.Context, method, path string, b *body) (*http.Response, error) {
 	for {
 		var kept, answered atomic.Bool // atomic: the hooks run on net/http's goroutines
@@ -130,7 +128,7 @@ func (c *Client) newRequest(ctx context.Context, method, path string, data []byt
 	if data != nil {
 		req.Header.Set("Content-Type", jsonType)
 	}
-	// A nil value is not sent; it tells net/http that repeating is safe: see send.
+	// A nil value is not sent. It tells net/http that the request is safe to repeat.
 	req.Header["Idempotency-Key"] = nil
 	if c.header != nil {
 		c.header(ctx, req.Header)
@@ -141,8 +139,8 @@ func (c *Client) newRequest(ctx context.Context, method, path string, data []byt
 	return req, nil
 }
 
-// trustedLength is how much of an announced length is allocated before it arrives,
-// bytes.
+// trustedLength is the max bytes of an announced length that are allocated before they
+// arrive.
 const trustedLength = 1 << 20
 
 func (c *Client) readAll(ctx context.Context, where string, res *http.Response) ([]byte, error) {
@@ -157,14 +155,14 @@ func (c *Client) readAll(ctx context.Context, where string, res *http.Response) 
 	return data.Bytes(), nil
 }
 
-// transportError is the error of a call that brought no whole answer.
+// transportError returns the error of a call without a complete answer.
 func transportError(ctx context.Context, where string, sent bool, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("sglang: %s: %w", where, ctx.Err())
 	}
 	var ue *url.Error
 	if errors.As(err, &ue) {
-		err = ue.Err // the URL is known, and may hold more than it should
+		err = ue.Err // without the URL, which may hold a secret
 	}
 	return &Error{Where: where, Kind: KindUnreachable, Message: err.Error(), Sent: sent, cause: err}
 }
@@ -177,7 +175,7 @@ func (c *Client) tooLong(where string, status int) *Error {
 	return &Error{Where: where, Status: status, Kind: KindTooLong, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
 }
 
-// exchangeBody is exchange with a body that the caller keeps.
+// exchangeBody is exchange with a body that the caller releases.
 func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body) ([]byte, http.Header, error) {
 	res, err := c.open(ctx, method, path, b)
 	if err != nil {
@@ -188,7 +186,7 @@ func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body)
 	return data, res.Header, err
 }
 
-// whereOf names a call in errors. It leaves out the query.
+// whereOf returns the name of a call in errors, without the query.
 func whereOf(method, path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	return method + " " + path
@@ -208,9 +206,5 @@ func wantType(want, where string, h http.Header) error {
 	return protocolError(where, fmt.Sprintf("the answer's content type is %.60q, expected %s", got, want))
 }
 
-// unmarshal reads JSON as tolerantly as encoding/json does, but names must match in case.
-func unmarshal(data []byte, v any) error {
-	return json.Unmarshal(data, v, tolerant)
-}
-
+// tolerant makes json/v2 read what encoding/json does, but names must match in case.
 var tolerant = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))

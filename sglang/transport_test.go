@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// closer is a server that answers the first request on each connection and
-// closes the connection as soon as a second begins to arrive: what a server does
-// whose keep-alive has just run out. Unread bytes make the kernel reset it.
+// closer is a server that answers the first request on each connection and closes the
+// connection when a second begins to arrive, like a server whose keep-alive has just
+// expired. Unread bytes make the kernel reset the connection.
 type closer struct {
 	net.Listener
 	connections atomic.Int64

@@ -7,9 +7,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// This file holds the JSON that SGLang 0.5.23 answers. The client and the simulator
-// use the same types, so they can't drift apart. What is sent is in encode.go, and
-// the shapes of refused calls are in errors.go.
+// This file has the JSON of the answers of SGLang 0.5.23. The client and the simulator
+// use the same types, so they can't drift apart. encode.go has the JSON of requests, and
+// errors.go the shapes of refusals.
 
 // Answer is the answer to one prompt.
 type Answer struct {
@@ -47,21 +47,21 @@ type FinishReason struct {
 	StatusCode jsontext.Value `json:"status_code,omitempty"` // abort only; number or null
 }
 
-// CachedDetails says where cached tokens were. SGLang answers null when there are none.
+// CachedDetails says where cached tokens were found. SGLang answers null if there are none.
 type CachedDetails struct {
 	Device int `json:"device"`
 	Host   int `json:"host"`
 }
 
-// TokenLogprob is SGLang's triple [logprob, id, text]. Logprob is null for the first
-// token of a prompt. Text is null unless asked for.
+// TokenLogprob is SGLang's triple [logprob, id, text]. Logprob is null for the first token
+// of a prompt. Text is null unless it was asked for.
 type TokenLogprob struct {
 	Logprob *float64
 	ID      int
 	Text    *string
 }
 
-// UnmarshalJSONFrom reads the triple; the text may be missing.
+// UnmarshalJSONFrom reads the triple. The text may be missing.
 func (t *TokenLogprob) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	if d.PeekKind() != '[' {
 		return errNoTriple
@@ -101,8 +101,8 @@ type ServerInfo struct {
 	Device             string         `json:"device"`
 	Dtype              string         `json:"dtype"`
 	SchedulePolicy     string         `json:"schedule_policy"`
-	MaxReqInputLen     int            `json:"max_req_input_len"`    // tokens of the shortest prompt that is refused: one more than the longest
-	MaxTotalNumTokens  int            `json:"max_total_num_tokens"` // tokens that the KV cache holds
+	MaxReqInputLen     int            `json:"max_req_input_len"`    // tokens of a prompt that is refused: one more than the max
+	MaxTotalNumTokens  int            `json:"max_total_num_tokens"` // capacity of the KV cache, tokens
 	ChunkedPrefillSize int            `json:"chunked_prefill_size"` // tokens in one forward
 	MaxPrefillTokens   int            `json:"max_prefill_tokens"`
 	MaxRunningRequests int            `json:"max_running_requests"`
@@ -111,7 +111,7 @@ type ServerInfo struct {
 	Simulator          *SimulatorInfo `json:"simulator"` // only our simulator sends it
 }
 
-// StartupTime is how long the server took to start.
+// StartupTime says how long the server took to start.
 type StartupTime struct {
 	LoadWeight float64 `json:"load_weight"` // seconds
 }
@@ -130,7 +130,7 @@ type Model struct {
 	MaxModelLen int    `json:"max_model_len"` // tokens: the context length
 }
 
-// Load is the server's own account of its work, summed over data-parallel ranks.
+// Load is the server's report of its work, summed over data-parallel ranks.
 type Load struct {
 	NumRunning                 int   `json:"num_running_reqs"`
 	NumWaiting                 int   `json:"num_waiting_reqs"`

@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// pairs says what two neighbouring tokens merge to, and how early.
+// pairs maps two neighbouring tokens to the token that they merge to and its rank.
 type pairs struct {
 	table []pairEntry     // a hash table with a power of two of places
 	shift int             // 64 - log2 of the places
 	bytes [1 << 16]merged // of two bytes' tokens, by first<<8 | second
 
-	// Most pairs that are looked for do not merge, and the filter says so for most of
-	// these: it has a bit for each pair's hash, and stays in a near cache.
+	// Most pairs do not merge. The filter finds most of these without the map: it has
+	// a bit for the hash of each pair, and fits a CPU cache.
 	filter [1 << (filterBits - 6)]uint64
 }
 
@@ -24,7 +24,7 @@ type pairEntry struct {
 
 // merged is what a pair merges to.
 type merged struct {
-	rank uint32 // the pair's place in the file; never if it does not merge
+	rank uint32 // index of the pair in the file; never if it does not merge
 	id   uint32
 }
 
@@ -83,7 +83,7 @@ func (p *pairs) add(left, right uint32, m merged) {
 	p.table[p.place(key, hash)] = pairEntry{key, m}
 }
 
-// scratch is the room to merge one piece in.
+// scratch is reusable memory to merge one piece.
 type scratch struct {
 	ids   [maxShort + 1]uint32
 	pairs [maxShort + 1]merged // what each id and the next merge to
@@ -101,8 +101,8 @@ const maxShort = 24
 // maxKept is the longest piece, in bytes, whose room is kept for the next.
 const maxKept = 1 << 20
 
-// merge appends the ids of a piece. Beginning with its bytes, it merges the pair with the
-// lowest rank, the leftmost among equals, until none merges.
+// merge appends the ids of a piece. It begins with the bytes of the piece and merges the
+// pair with the lowest rank, the leftmost among equals, until no pair merges.
 func (t *Tokenizer) merge(dst []int32, text string, s *scratch) []int32 {
 	n := len(text)
 	if n > maxShort {

@@ -1,10 +1,9 @@
 // Package tokenizer turns text into the token ids of the Qwen2, Qwen2.5 and Qwen3 models:
-// byte-level BPE exactly as their tokenizer.json says, in Go alone. It is verified against
-// Hugging Face's tokenizers, token for token. It never guesses: a file that needs other
-// steps is refused.
+// byte-level BPE exactly as their tokenizer.json says, in pure Go. It is verified token for
+// token against Hugging Face's tokenizers. It refuses a file that needs other steps.
 //
-// With ids a whole batch reaches SGLang's scheduler as one message, which a list of texts
-// does not, and SGLang need not tokenize.
+// A batch of ids reaches SGLang's scheduler as one message, and SGLang need not tokenize.
+// A list of texts is tokenized and passed on one by one.
 //
 //	t, err := tokenizer.Load("tokenizer.json")
 //	ids := t.Encode("def add(a, b):")

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// maxFileBytes bounds what is read: Qwen's file has 11 MB.
+// maxFileBytes is the max size of a file. Qwen's has 11 MB.
 const maxFileBytes = 128 << 20
 
-// Load reads a tokenizer.json. If the file needs something that this package does not do
-// exactly, the error says what: there is no tokenizer rather than a nearly right one.
+// Load reads a tokenizer.json. It refuses a file that needs a step which this package does
+// not do exactly. The error names the step.
 func Load(path string) (*Tokenizer, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -98,7 +98,7 @@ func (m *merge) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// parse is Load of a file's contents.
+// parse parses the contents of a file.
 func parse(data []byte) (*Tokenizer, error) {
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
@@ -203,7 +203,7 @@ func (t *Tokenizer) addPieces(m model, texts []string) error {
 	return nil
 }
 
-// texts is the bytes of each token, by id; "" for ids that are none.
+// texts returns the bytes of each token, by id; "" for unused ids.
 func (f *file) texts() ([]string, error) {
 	size := uint32(0)
 	for text, id := range f.Model.Vocab {
@@ -271,8 +271,8 @@ func (t *Tokenizer) addMerges(m model) error {
 	return nil
 }
 
-// byteRunes are the characters that stand for bytes in the file: printable ones
-// for themselves, the others from U+0100 on.
+// byteRunes maps bytes to the characters that stand for them in the file: printable bytes
+// to themselves, the others to U+0100 and up.
 var byteRunes = func() (runes [256]rune) {
 	next := rune(256)
 	for b := range runes {

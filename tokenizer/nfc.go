@@ -8,11 +8,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// joiner is what golang.org/x/text puts after every thirty combining marks in a row, to
-// normalize streams with a bounded buffer. Unicode's normal form has none.
+// joiner is the character that golang.org/x/text inserts after every thirty combining marks
+// in a row, to normalize streams with a bounded buffer. Unicode's normal form has none.
 const joiner = "\u034f"
 
-// normal is a text in normal form C.
+// normal returns a text in normal form C.
 func normal(text string) string {
 	if beforeMarks(text) || norm.NFC.IsNormalString(text) {
 		return text
@@ -24,8 +24,8 @@ func normal(text string) string {
 	return normalUnbounded(text)
 }
 
-// beforeMarks reports whether all characters are below U+0300. Each of these stands for
-// itself in normal form C, and their UTF-8 has no byte from 0xcc on.
+// beforeMarks reports whether all characters are below U+0300. Normal form C leaves these
+// as they are, and their UTF-8 has no byte from 0xcc on.
 func beforeMarks(text string) bool {
 	for i := range len(text) {
 		if text[i] >= 0xcc {
@@ -35,8 +35,8 @@ func beforeMarks(text string) bool {
 	return true
 }
 
-// normalUnbounded follows Unicode's annex 15 to the letter, for texts with more marks in a
-// row than anybody writes: it decomposes, puts marks in order, and composes again.
+// normalUnbounded follows Unicode's annex 15 exactly, for texts with very many marks in a
+// row: it decomposes, sorts the marks, and composes again.
 func normalUnbounded(text string) string {
 	var runes []rune
 	for _, r := range text {
@@ -51,7 +51,7 @@ func normalUnbounded(text string) string {
 		from = to
 	}
 	out := runes[:0]
-	starter, last := -1, uint8(0) // where in out; the last mark kept behind it
+	starter, last := -1, uint8(0) // index in out; class of the last mark kept after it
 	for _, r := range runes {
 		mark := markOf(r)
 		if starter >= 0 && (last < mark || last == 0 && starter == len(out)-1) {
@@ -69,10 +69,10 @@ func normalUnbounded(text string) string {
 	return string(out)
 }
 
-// markOf is the canonical combining class; 0 means that r is no mark.
+// markOf returns the canonical combining class; 0 means that r is no mark.
 func markOf(r rune) uint8 { return norm.NFC.PropertiesString(string(r)).CCC() }
 
-// composed is the one character that two are in normal form C, if there is one.
+// composed returns the one character that a and b compose to, if there is one.
 func composed(a, b rune) (rune, bool) {
 	both := norm.NFC.String(string(a) + string(b))
 	r, n := utf8.DecodeRuneInString(both)

@@ -6,20 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// splitPattern is how the Qwen family cuts text into pieces. pieceLen does the same by
-// hand: Go's regexp has no lookahead and is slow.
+// splitPattern cuts text into pieces for the Qwen family. pieceLen does the same by hand,
+// because Go's regexp has no lookahead and is slow.
 const splitPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
-// class is what the pattern tells characters apart by.
+// class is a class of characters in the pattern.
 type class uint8
 
 const (
 	other   class = iota // punctuation, symbols, marks and all else
 	letter               // \p{L}
 	number               // \p{N}
-	space                // \s but the next
+	space                // \s except newline
 	newline              // \r and \n
-	unknown              // not told by one byte
+	unknown              // not known from one byte
 )
 
 func classOf(r rune) class {
@@ -36,7 +36,7 @@ func classOf(r rune) class {
 	return other
 }
 
-// ascii is the classes of bytes below 128; others belong to longer characters.
+// ascii maps bytes below 128 to their classes. Others are parts of longer characters.
 var ascii = func() (c [256]class) {
 	for r := range c {
 		if c[r] = unknown; r < utf8.RuneSelf {
@@ -46,7 +46,7 @@ var ascii = func() (c [256]class) {
 	return c
 }()
 
-// look is the class of the character at text[at:], and its length; 0 at the end.
+// look returns the class of the character at text[at:], and its length; 0 at the end.
 func look(text string, at int) (class, int) {
 	if at >= len(text) {
 		return other, 0
@@ -58,7 +58,7 @@ func look(text string, at int) (class, int) {
 	return classOf(r), n
 }
 
-// run is where the characters of a class end that begin at text[at:].
+// run returns the end of the characters of a class that begin at text[at:].
 func run(text string, at int, of class) int {
 	for {
 		for at < len(text) && ascii[text[at]] == of {
@@ -75,7 +75,7 @@ func run(text string, at int, of class) int {
 	}
 }
 
-// pieceLen is the length of the first piece of a text that is not empty.
+// pieceLen returns the length of the first piece of a text, which must not be empty.
 func pieceLen(text string) int {
 	first, n := look(text, 0)
 	if text[0] == '\'' {
@@ -93,7 +93,7 @@ func pieceLen(text string) int {
 	}
 	next, m := look(text, n)
 	switch {
-	case m > 0 && next == letter: // one character that is no number, and a word
+	case m > 0 && next == letter: // a word, with one character before it that is no number
 		return run(text, n+m, letter)
 	case first == other:
 		return run(text, run(text, n, other), newline)
@@ -103,9 +103,9 @@ func pieceLen(text string) int {
 	return spaces(text)
 }
 
-// spaces is the piece of a text that begins with a space or newline: up to the
-// last newline of the spaces, or all but the last space, which goes with the word
-// behind it.
+// spaces returns the length of the piece of a text that begins with a space or newline: up
+// to the last newline of the spaces, or all but the last space, which belongs to the next
+// word.
 func spaces(text string) int {
 	at, last, line := 0, 0, 0
 	for {
@@ -128,7 +128,7 @@ func spaces(text string) int {
 	return last
 }
 
-// contraction is the length of 's, 't, 're, 've, 'm, 'll or 'd, in either case, at the
+// contraction returns the length of 's, 't, 're, 've, 'm, 'll or 'd, in either case, at the
 // beginning of a text, or 0. By case folding, the long s (ſ) is an s.
 func contraction(text string) int {
 	for _, c := range []string{"'s", "'t", "'m", "'d", "'ſ", "'re", "'ve", "'ll"} {

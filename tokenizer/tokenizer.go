@@ -14,7 +14,7 @@ type Tokenizer struct {
 	added   *trie    // of tokens that are found in text as they stand
 	start   byte     // first byte of all added tokens
 	byteIDs [256]uint32
-	pieces  map[string]uint32 // the id of each piece that merges to one token: most pieces do
+	pieces  map[string]uint32 // ids of the pieces that merge to one token, as most do
 	pairs   pairs
 	made    []made    // by id
 	trie    *trie     // of pieces

@@ -309,7 +309,7 @@ func normalApart(tok *Tokenizer, text string) string {
 	return b.String()
 }
 
-// FuzzParse: no file makes it panic, and what it takes can encode.
+// FuzzParse checks that no file causes a panic, and that an accepted tokenizer encodes.
 func FuzzParse(f *testing.F) {
 	f.Add(smallFile(nil))
 	f.Add([]byte(`{"model":{"type":"BPE"}}`))

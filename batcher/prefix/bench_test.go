@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkPrefix is what a prompt of 2,900 tokens costs beside its place in the
-// queue: naming its blocks, and walking the tree and the model with them.
+// BenchmarkPrefix measures the cost of the prefix of a prompt of 2,900 tokens: naming its
+// blocks, and walking the tree and the model with them.
 func BenchmarkPrefix(b *testing.B) {
 	ids := make([]int32, 2900)
 	for i := range ids {

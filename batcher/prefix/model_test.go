@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// blockwise is a model that keeps each block by itself.
+// blockwise is a model of single blocks.
 type blockwise struct {
 	oldestFirst []uint64
 	used        map[uint64]uint64
@@ -40,7 +40,7 @@ func (m *blockwise) known(p Prefix) (n int) {
 	return n
 }
 
-// checkTree checks what each node says of the entries at it and below.
+// checkTree checks the counts of each node against its entries and those below.
 func checkTree(t *rapid.T, m *Model, groups map[string]*Group, waiting []*Entry) {
 	all, open, size := map[*node]int{}, map[*node]int{}, map[*node]int{}
 	free := map[*Group]int{}
@@ -85,8 +85,7 @@ func checkTree(t *rapid.T, m *Model, groups map[string]*Group, waiting []*Entry)
 	}
 }
 
-// checkCached checks that nothing is left of prompts that have ended but what is
-// believed cached.
+// checkCached checks that only cached segments are left of prompts that have ended.
 func checkCached(t *rapid.T, m *Model) {
 	blocks := 0
 	for name, s := range m.segments {
@@ -106,7 +105,8 @@ func checkCached(t *rapid.T, m *Model) {
 	}
 }
 
-// draw draws a prompt of at most so many blocks that shares beginnings with others.
+// draw draws a prompt of at most the given number of blocks, which shares beginnings with
+// others.
 func draw(t *rapid.T, blocks int) Prefix {
 	var p Prefix
 	name := uint64(1)
@@ -117,9 +117,9 @@ func draw(t *rapid.T, blocks int) Prefix {
 	return p
 }
 
-// TestSegmentsBelieveWhatSingleBlocksWould sends prompts that share beginnings, several
-// at once, some of which wait meanwhile, through the tree of segments and through a
-// model without one.
+// TestSegmentsBelieveWhatSingleBlocksWould sends prompts that share beginnings, several at
+// once while others wait, through the tree of segments and through a model of single
+// blocks.
 func TestSegmentsBelieveWhatSingleBlocksWould(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(0, 30).Draw(t, "limit")

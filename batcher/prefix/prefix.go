@@ -1,17 +1,16 @@
 // Package prefix orders waiting prompts so that a server reads every shared
 // beginning once.
 //
-// A Prefix names the beginnings of a prompt, block by block. A Model keeps what
-// the server's prefix cache is believed to hold. A Group keeps the waiting
-// prompts of one caller as a tree of their prefixes, walked in depth: of those
-// that share a new prefix one leads, and the others follow after its answer.
+// A Prefix names the beginnings of a prompt, block by block. A Model estimates what the
+// server's prefix cache holds. A Group keeps the waiting prompts of one caller as a tree
+// of their prefixes and walks it depth first. Of the prompts that share a new prefix one
+// leads, and the others follow after its answer.
 //
-// A prompt's way: Group.Add, then Group.Next chooses it, Model.Send takes it out
-// of the tree, Model.Answer learns from its answer, Model.Finish frees its
-// followers.
+// The calls for a prompt, in order: Group.Add; Group.Next chooses it; Model.Send takes it
+// out of the tree; Model.Answer learns from its answer; Model.Finish frees its followers.
 //
-// The package is pure: no locks, no clock, no goroutines. A Model and its Groups
-// are used by one goroutine at a time.
+// The package is pure: it has no locks, no clock and no goroutines. A Model and its
+// Groups must be used by one goroutine at a time.
 //
 // Read prefix.go first, then tree.go.
 package prefix
@@ -24,22 +23,22 @@ import (
 	"sort"
 )
 
-// Prefix names the beginnings of a prompt: element i stands for its first i+1
-// blocks, so two prompts share their first k blocks exactly when their first k
-// elements are equal. A collision of 64 bits costs some order, never an answer.
-// A last block that is not full has no name. Values are comparable only within
-// one process, and must not be changed once submitted.
+// Prefix names the beginnings of a prompt: element i is a hash of its first i+1 blocks.
+// Two prompts share their first k blocks if their first k elements are equal. A hash
+// collision makes the order worse and no answer wrong. A last block that is not full has
+// no name. Values are comparable only within one process. A Prefix must not be changed
+// once it is submitted.
 type Prefix []uint64
 
-// BlockBytes is the length of a block: 64 token ids of 4 bytes, or about as
-// many tokens' worth of text. Long enough that naming a prompt costs little, and
-// short enough that less than a block of sharing goes unseen.
+// BlockBytes is the length of a block: 64 token ids of 4 bytes, or the text of about as
+// many tokens. Longer blocks miss more of what prompts share; shorter ones cost more to
+// name.
 const (
 	BlockBytes  = 256
 	BlockTokens = BlockBytes / 4
 )
 
-// seed is drawn once, so that nobody outside can choose prompts that collide.
+// seed is random, so that callers can't choose prompts that collide.
 var seed = maphash.MakeSeed()
 
 // OfTokens names the beginnings of a prompt of token ids. Prompts of different
@@ -62,7 +61,7 @@ func OfText(text, space string) Prefix {
 	})
 }
 
-// of makes each name from the name above and the hash of the block.
+// of computes each name from the one before it and the hash of the block.
 func of(blocks int, space string, hash func(i int) uint64) Prefix {
 	p := make(Prefix, blocks)
 	above := maphash.String(seed, space)
@@ -76,44 +75,45 @@ func of(blocks int, space string, hash func(i int) uint64) Prefix {
 	return p
 }
 
-// Model is what the server's prefix cache is believed to hold, in blocks: what
-// answered prompts left there, dropped again as SGLang evicts (least recently
-// used, leaves first). It may be wrong, which costs some order, never an answer.
+// Model estimates what the server's prefix cache holds, in blocks. An answer adds the
+// blocks of its prompt. They are dropped as SGLang evicts: the least recently used first,
+// leaves before their parents. A wrong estimate makes the order worse and no answer wrong.
 //
-// It is a radix tree. Blocks that have only come together so far are one
-// segment; parts are not joined again. The segments are closed under prefix, and
-// so are the cached ones: an answer uses a prompt's segments last to first, so a
-// segment is always older than the one it extends and goes first.
+// The model is a radix tree. Blocks that so far have always appeared together are one
+// segment; the parts of a split segment are not joined again. The segments are closed
+// under prefix, and so are the cached ones: an answer marks the segments of a prompt as
+// used from last to first, so a segment is always older than its parent and is evicted
+// before it.
 type Model struct {
 	segments map[uint64]*segment // by the name of the first block
 	recent   list.List           // cached segments, least recently used first
 	cached   int                 // blocks in recent
 	limit    int                 // max blocks in recent
 	answers  uint64              // learned from so far
-	reserved int                 // blocks of the cache set aside, see Room
+	reserved int                 // blocks of the cache that are set aside, see Room
 }
 
-// segment is a run of blocks that every prompt here shares wholly or not at all.
-// It exists while it is cached, in flight or waited for.
+// segment is a run of blocks. Every known prompt has all of them or none. A segment exists
+// while it is cached, or part of a prompt that is in flight or waits.
 type segment struct {
 	names     Prefix        // of its blocks; never empty
-	start     int           // blocks above it
+	start     int           // blocks before it in a prompt
 	parent    *segment      // nil at the beginning of a prompt
 	recency   *list.Element // in Model.recent; nil: not cached
 	used      uint64        // Model.answers when it was last used
-	computing int           // prompts in flight whose first new block is its first
-	inFlight  int           // prompts in flight that it is part of
+	computing int           // prompts in flight whose first new block is the first here
+	inFlight  int           // prompts in flight that include it
 	nodes     []*node       // of waiting prompts, one of each group
 }
 
-// InFlight is a prompt that was sent, as the model sees it. The zero value is a
-// prompt without named blocks.
+// InFlight is the model's state of a prompt that was sent. The zero value is a prompt
+// without named blocks.
 type InFlight struct {
 	last     *segment // nil without named blocks, and once finished
-	known    int      // blocks that were believed cached when it was sent,
-	answers  uint64   // after so many answers
-	leads    bool     // others wait for the block after them
-	reserved int      // blocks set aside for it alone
+	known    int      // blocks that the model had as cached when it was sent
+	answers  uint64   // Model.answers when it was sent
+	leads    bool     // others wait for its first new block
+	reserved int      // blocks that are set aside for it alone
 }
 
 // NewModel returns an empty model of at most limit cached blocks.
@@ -121,10 +121,10 @@ func NewModel(limit int) *Model {
 	return &Model{segments: make(map[uint64]*segment), limit: limit}
 }
 
-// Cached returns the number of blocks that are believed cached.
+// Cached returns the number of blocks that the model has as cached.
 func (m *Model) Cached() int { return m.cached }
 
-// Reserved returns the blocks set aside for prompts in flight and their followers.
+// Reserved returns the number of blocks set aside for prompts in flight and their followers.
 func (m *Model) Reserved() int { return m.reserved }
 
 // SetLimit bounds the cached blocks.
@@ -133,10 +133,10 @@ func (m *Model) SetLimit(blocks int) {
 	m.shrink(blocks)
 }
 
-// Forget drops everything cached, after a flush or a restart.
+// Forget drops all cached blocks, after a flush or a restart.
 func (m *Model) Forget() { m.shrink(0) }
 
-// Known returns how many leading blocks of p are believed cached.
+// Known returns how many leading blocks of p the model has as cached.
 func (m *Model) Known(p Prefix) (blocks int) {
 	for blocks < len(p) {
 		s := m.segments[p[blocks]]
@@ -151,14 +151,14 @@ func (m *Model) Known(p Prefix) (blocks int) {
 	return blocks
 }
 
-// Send takes a prompt out of its group. It now leads those that share its first
-// new block: they are held until Finish.
+// Send takes a prompt out of its group. The prompt now leads those that share its first
+// new block. They are held until Finish.
 func (m *Model) Send(e *Entry) InFlight {
 	f := InFlight{last: e.node.segment, known: m.Known(e.Prefix), answers: m.answers}
 	room := m.Room(e)
 	m.reserved += room
 	if e.node.all > 1 {
-		e.node.reserved += room // until the others are sent, too
+		e.node.reserved += room // until the others are sent too
 	} else {
 		f.reserved = room
 	}
@@ -178,8 +178,9 @@ func (m *Model) Send(e *Entry) InFlight {
 	return f
 }
 
-// Answer learns from the answer to a prompt that is not finished. The server
-// found cached leading blocks of it; all of it is cached now.
+// Answer learns from the answer to a prompt. cached is the number of leading blocks that
+// the server found in its cache. All blocks of the prompt are cached now. Answer must
+// come before Finish.
 func (m *Model) Answer(f *InFlight, cached int) {
 	if f.last == nil {
 		return
@@ -194,7 +195,7 @@ func (m *Model) Answer(f *InFlight, cached int) {
 	m.shrink(m.limit)
 }
 
-// Finish ends a prompt in flight, answered or not, and reports whether it freed
+// Finish ends a prompt in flight, with or without an answer, and reports whether it freed
 // followers. A second call does nothing.
 func (m *Model) Finish(f *InFlight) (freed bool) {
 	m.reserved -= f.reserved
@@ -217,11 +218,10 @@ func (m *Model) Finish(f *InFlight) (freed bool) {
 	return freed
 }
 
-// end returns how many blocks a prompt has that ends here.
+// end returns the number of blocks of a prompt that ends here.
 func (s *segment) end() int { return s.start + len(s.names) }
 
-// at returns the segment that holds a block, counted from 0, of a prompt that
-// ends here.
+// at returns the segment of the given block, counted from 0, of a prompt that ends here.
 func (s *segment) at(block int) *segment {
 	for s.start > block {
 		s = s.parent
@@ -229,18 +229,18 @@ func (s *segment) at(block int) *segment {
 	return s
 }
 
-// common returns how many leading names a and b share. A name stands for all
-// blocks before it, too, so a binary search finds the first difference.
+// common returns how many leading names a and b share. A name depends on all blocks before
+// it, so a binary search finds the first difference.
 func common(a, b Prefix) int {
 	return sort.Search(min(len(a), len(b)), func(i int) bool { return a[i] != b[i] })
 }
 
-// segment returns the segment under above with which p goes on from block start.
-// It makes or splits one where p needs it.
+// segment returns the child of above that continues p at block start. It makes or splits
+// a segment if p needs one.
 func (m *Model) segment(p Prefix, start int, above *segment) *segment {
 	s := m.segments[p[start]]
 	if s == nil {
-		// A clone, for a short end must not keep the names of a long prompt.
+		// A clone, because a short end must not keep the names of a long prompt.
 		s = &segment{names: slices.Clone(p[start:]), start: start, parent: above}
 		m.segments[p[start]] = s
 		return s
@@ -251,9 +251,9 @@ func (m *Model) segment(p Prefix, start int, above *segment) *segment {
 	return s
 }
 
-// split parts a segment after n blocks and returns the new upper part. The lower
-// part stays the segment that it was: who holds a prompt's last segment
-// reaches all others from it.
+// split splits a segment after n blocks and returns the new upper part. The lower part
+// keeps its identity, because a prompt refers to its last segment and finds the others
+// from there.
 func (m *Model) split(s *segment, n int) *segment {
 	u := &segment{
 		names: slices.Clone(s.names[:n]), start: s.start, parent: s.parent,
@@ -277,9 +277,10 @@ func (m *Model) tidy(s *segment) {
 	}
 }
 
-// contradict drops s from a block on, and all that was used before: it was
-// believed cached after so many answers and was not, and SGLang evicts the least
-// recently used first. A segment that was used since is there again.
+// contradict corrects the model: the block of s that it had as cached after the given
+// number of answers was not cached. SGLang evicts the least recently used first, so
+// contradict drops s from that block on, and all segments that were used before s. A
+// segment that was used since is cached again and stays.
 func (m *Model) contradict(s *segment, block int, answers uint64) {
 	if s.recency == nil || s.used > answers {
 		return
@@ -292,12 +293,12 @@ func (m *Model) contradict(s *segment, block int, answers uint64) {
 	}
 }
 
-// shrink drops the least recently used until at most limit blocks are cached.
+// shrink drops the least recently used blocks until at most limit are cached.
 func (m *Model) shrink(limit int) {
 	for m.cached > limit {
 		s := m.oldest()
 		keep := len(s.names) - (m.cached - limit)
-		if keep > 0 && s.inFlight == 0 && len(s.nodes) == 0 { // so nothing is below it
+		if keep > 0 && s.inFlight == 0 && len(s.nodes) == 0 { // so it has no children
 			s.names = slices.Clone(s.names[:keep]) // a clone: a short rest must not keep all names
 			m.cached = limit
 			return

@@ -15,9 +15,9 @@ type Entry struct {
 	place *list.Element // in node.entries
 }
 
-// Group is the waiting prompts of one caller in one lane, as a tree of their
-// prefixes. Next walks it in depth, so that prompts that share cached tokens go
-// together, the shortest of a branch first.
+// Group holds the waiting prompts of one caller in one lane, as a tree of their prefixes.
+// Next walks it depth first, so that prompts that share cached tokens go together, the
+// shortest of a branch first.
 type Group struct {
 	model  *Model
 	nodes  map[*segment]*node
@@ -25,10 +25,10 @@ type Group struct {
 	cursor *node // where the walk is
 }
 
-// node is one segment of waiting prompts, which stand at the node of their last
-// segment. A node is held while its first block is computed for another prompt:
-// SGLang shares nothing new within one forward (measured on 0.5.23), so what
-// stands here and below goes after that.
+// node is one segment of waiting prompts. A prompt is an entry of the node of its last
+// segment. A node is held while its first block is computed for another prompt: SGLang
+// shares nothing new within one forward (measured on 0.5.23), so the entries here and
+// below go after that.
 type node struct {
 	group   *Group
 	segment *segment // nil at the root
@@ -39,13 +39,13 @@ type node struct {
 	open    int // of these, entries that no held node below this one keeps
 	size    int // blocks here and below
 
-	// reserved is what is set aside in the server's cache for the entries here
-	// and below, in blocks: see Model.Room.
+	// reserved is the number of blocks that are set aside in the server's cache for
+	// the entries here and below: see Model.Room.
 	reserved int
 
 	entries  list.List     // of *Entry that end here, by arrival
-	children list.List     // of *node that lead to open entries: freed last first, then by arrival
-	link     *list.Element // in parent.children; nil: leads nowhere
+	children list.List     // of *node that lead to open entries: the last freed first, then by arrival
+	link     *list.Element // in parent.children; nil: leads to no open entry
 }
 
 // NewGroup returns a group without entries.
@@ -61,14 +61,14 @@ func (g *Group) Len() int { return g.root.all }
 // Open returns the number of entries that are not held.
 func (g *Group) Open() int { return g.root.open }
 
-// Add puts an entry into the tree, as the last of its prefix.
+// Add puts an entry into the tree, after others of the same prefix.
 func (g *Group) Add(e *Entry) {
 	n := &g.root
 	for at := 0; at < len(e.Prefix); at = n.segment.end() {
 		n = g.child(n, g.model.segment(e.Prefix, at, n.segment))
 	}
 	e.group, e.node, e.place = g, n, n.entries.PushBack(e)
-	grown := 0 // blocks of new nodes: all of them at the end
+	grown := 0 // blocks of new nodes, which are the last of the path
 	for m := n; m != nil; m = m.parent {
 		if m.all == 0 && m.segment != nil {
 			grown += len(m.segment.names)
@@ -133,9 +133,9 @@ func (g *Group) Next() *Entry {
 	return from.entries.Front().Value.(*Entry)
 }
 
-// Room returns how many blocks of the server's cache must be set aside to send
-// e: its own new ones, and those of the entries below it, which find it cached.
-// It is 0 if an entry above has set them aside.
+// Room returns how many blocks of the server's cache must be set aside to send e: its own
+// new blocks, and those of the entries below it, which will find it cached. It is 0 if an
+// entry above has set them aside.
 func (m *Model) Room(e *Entry) int {
 	for n := e.node; n != nil; n = n.parent {
 		if n.reserved > 0 {
@@ -155,7 +155,7 @@ func (n *node) attach(s *segment) {
 	n.group.nodes[s] = n
 }
 
-// drop forgets a node that no entry stands under.
+// drop removes a node without entries here and below.
 func (g *Group) drop(n *node) {
 	if g.cursor == n {
 		g.cursor = n.parent
@@ -169,8 +169,8 @@ func (g *Group) drop(n *node) {
 	g.model.tidy(s)
 }
 
-// split makes a node for upper, the new upper part of n's segment, in the place
-// of n, and puts n below it. The entries of n stay there.
+// split makes a node for upper, the new upper part of n's segment. The new node takes the
+// place of n, and n becomes its child with all its entries.
 func (n *node) split(upper *segment) {
 	u := &node{group: n.group, parent: n.parent, held: n.held, all: n.all, open: n.open, size: n.size, link: n.link}
 	u.attach(upper)
@@ -182,8 +182,8 @@ func (n *node) split(upper *segment) {
 	n.relink(false)
 }
 
-// opened counts d more entries that can go, here and above. With front they are
-// reached before all others.
+// opened counts d more open entries, here and above. With front they go before all
+// others.
 func (n *node) opened(d int, front bool) {
 	for ; n != nil; n = n.parent {
 		n.open += d
@@ -194,7 +194,7 @@ func (n *node) opened(d int, front bool) {
 	}
 }
 
-// hold keeps the entries here and below from going.
+// hold holds the entries here and below.
 func (n *node) hold() {
 	if !n.held {
 		n.held = true
@@ -203,7 +203,7 @@ func (n *node) hold() {
 	}
 }
 
-// free undoes hold, and the walk goes on here.
+// free undoes hold, and the walk continues here.
 func (n *node) free() {
 	if n.held {
 		n.held = false
@@ -213,7 +213,7 @@ func (n *node) free() {
 	}
 }
 
-// relink keeps n among its parent's children exactly while it leads somewhere.
+// relink keeps n among its parent's children exactly while it leads to open entries.
 func (n *node) relink(front bool) {
 	leads := n.open > 0 && !n.held
 	switch p := n.parent; {

@@ -11,7 +11,7 @@ type Plan struct {
 	BatchTokens int64 // max prompt tokens in a batch; 0: no bound
 	MaxWait     time.Duration
 	MaxInFlight int
-	Why         string // for people
+	Why         string // for humans
 }
 
 // InFlight is the number of batches that Auto keeps in flight: one is computed
@@ -19,19 +19,18 @@ type Plan struct {
 const InFlight = 2
 
 const (
-	maxSize   = 64                   // beyond this nothing was gained on any server measured
-	minEnough = 16                   // below this a misjudged cost per batch is dear: 8 gave away 6 % on a real server
-	overhead  = 0.01                 // share of a batch's time that its fixed cost may be
-	maxWait   = 5 * time.Millisecond // the callers of one batch come back within this
+	maxSize   = 64                   // larger batches gained nothing on any server measured
+	minEnough = 16                   // smaller batches lose more if the cost is misjudged: 8 lost 6 % on a real server
+	overhead  = 0.01                 // max share of a batch's time that is its fixed cost
+	maxWait   = 5 * time.Millisecond // the callers of one batch send again within this
 	window    = 12                   // batches over which the number of callers is observed
 )
 
-// Auto chooses size and wait from the learned cost. The size is an equal share of
-// all requests here for each batch in flight and the one that waits, so that a
-// slot never stands empty for want of requests; it is smaller where fewer carry a
-// batch's fixed cost, too. While the server is busy those who were answered just
-// now count as here: they are about to come back. A request waits for company at
-// most as long as its own prompt takes.
+// Auto chooses size and wait from the learned cost. All requests here are divided equally
+// among the batches in flight and the one that waits, so that no slot stays empty. The size
+// is smaller if fewer prompts are enough to carry a batch's fixed cost. While the server is
+// busy, callers that were just answered count as here, because they are about to send
+// again. A request waits for others at most as long as its own prompt takes.
 type Auto struct {
 	size  int
 	wait  time.Duration
@@ -41,7 +40,7 @@ type Auto struct {
 	before, here int // max requests here at once: in the window before, and since
 }
 
-// Choose chooses for a number of requests that wait and that are in flight.
+// Choose chooses size and wait for the numbers of requests that wait and are in flight.
 func (a *Auto) Choose(waiting, inFlight int, m *Meter) (size int, wait time.Duration) {
 	here := waiting + inFlight
 	a.here = max(a.here, here)

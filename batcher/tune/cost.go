@@ -1,13 +1,12 @@
-// Package tune learns what a batch costs the server, and chooses the size of
-// batches by it.
+// Package tune learns the cost of a batch on the server, and chooses the size of batches.
 //
-// A Meter observes batches as they are sent and end, predicts how long the next
-// takes, and learns its Cost. An Auto chooses batch size and wait from that.
+// A Meter observes batches when they are sent and when they end. It learns their Cost and
+// predicts the duration of the next. An Auto chooses batch size and wait from the Cost.
 //
-// The package is pure: it has no locks and no clock, and its types are used by
-// one goroutine at a time. Every time is handed in.
+// The package is pure: it has no locks and no clock. Times are arguments. Its types must
+// be used by one goroutine at a time.
 //
-// Read cost.go first, then meter.go and auto.go.
+// Read cost.go first (Cost, then Meter), then auto.go.
 package tune
 
 import (
@@ -15,31 +14,31 @@ import (
 	"time"
 )
 
-// Cost is what a batch costs the server, as learned from the batches so far:
+// Cost is the cost of a batch on the server, learned from the batches so far:
 //
 //	seconds = PerBatch + PerRequest·prompts + PerToken·uncached tokens
 type Cost struct {
 	PerBatch, PerRequest, PerToken float64 // seconds
 
-	Batches int     // it was learned from; see Ready
+	Batches int     // number of batches it was learned from; see Ready
 	Error   float64 // mean relative error of recent predictions
 }
 
 const (
-	readyBatches = 12   // fewer say little about three numbers
-	memory       = 0.98 // weight of a lesson against the next: about fifty are remembered
+	readyBatches = 12   // fewer are not enough to fit three numbers
+	memory       = 0.98 // weight of a lesson relative to the next: about fifty are remembered
 	errorMemory  = 0.1  // weight of one error: about ten are remembered
-	kiloToken    = 1000 // tokens are counted in thousands, so that the sums are of one magnitude
+	kiloToken    = 1000 // tokens are counted in thousands, so that the sums have similar magnitudes
 	solveRounds  = 1000 // some 15 µs; the last solution is the start, so few are needed
 
-	// delivery is the longest time to hand an answer to its caller.
+	// delivery is the max time to deliver an answer to its caller.
 	delivery = 5 * time.Millisecond
 )
 
-// Ready reports whether enough was learned to predict.
+// Ready reports whether enough is learned to predict.
 func (c Cost) Ready() bool { return c.Batches >= readyBatches }
 
-// Predict returns the time of a batch, or 0 while Ready is false.
+// Predict returns the duration of a batch, or 0 while Ready is false.
 func (c Cost) Predict(prompts int, uncachedTokens float64) time.Duration {
 	if !c.Ready() {
 		return 0
@@ -47,32 +46,32 @@ func (c Cost) Predict(prompts int, uncachedTokens float64) time.Duration {
 	return seconds(c.PerBatch + c.PerRequest*float64(prompts) + c.PerToken*max(0, uncachedTokens))
 }
 
-// AtLeast bounds a prediction from below by the error of recent ones.
+// AtLeast returns a lower bound of a predicted duration, by the error of recent predictions.
 func (c Cost) AtLeast(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * max(0.25, 1-2*c.Error))
 }
 
-// AtMost bounds a prediction from above by the error of recent ones, delivery of
-// the answer included.
+// AtMost returns an upper bound of a predicted duration, delivery of the answer included,
+// by the error of recent predictions.
 func (c Cost) AtMost(d time.Duration) time.Duration {
 	return delivery + time.Duration(float64(d)*min(4, 1.1+2*c.Error))
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// learner fits Cost by least squares of the relative error over recent lessons,
-// with numbers that are not negative.
+// learner fits Cost to recent lessons, by non-negative least squares of the relative
+// error.
 type learner struct {
 	Cost Cost
-	best [3]float64 // Cost as solved: the tokens in thousands
+	best [3]float64 // the solution: Cost with tokens in thousands
 
-	// Decayed sums over the lessons, of x·xᵀ and x·y with x and y divided by the
-	// seconds: a short lesson counts as much as a long one.
+	// Decayed sums of x·xᵀ and x·y over the lessons. x and y are divided by the seconds
+	// of the lesson, so that a short lesson counts as much as a long one.
 	xx [3][3]float64
 	xy [3]float64
 }
 
-// learn learns from some batches that together kept the server busy for took.
+// learn learns from batches that together kept the server busy for took.
 func (l *learner) learn(batches, prompts int, uncachedTokens float64, took time.Duration) {
 	c, y := &l.Cost, took.Seconds()
 	if c.Ready() {
@@ -91,11 +90,11 @@ func (l *learner) learn(batches, prompts int, uncachedTokens float64, took time.
 	c.PerBatch, c.PerRequest, c.PerToken = l.best[0], l.best[1], l.best[2]/kiloToken
 }
 
-// NonNegative moves a towards the numbers of at least 0 that solve the least
-// squares problem with normal equations xx·a = xy, for at most so many rounds.
+// NonNegative improves a, a solution of the non-negative least squares problem with the
+// normal equations xx·a = xy, in at most the given number of rounds.
 //
-// It goes down along one number after the other, which for non-negative least
-// squares always ends at the best.
+// It descends along one coordinate after the other. For non-negative least squares that
+// converges to the optimum.
 func NonNegative(a []float64, xx [][]float64, xy []float64, rounds int) {
 	const enough = 1e-12
 	for range rounds {
@@ -118,17 +117,17 @@ func NonNegative(a []float64, xx [][]float64, xy []float64, rounds int) {
 	}
 }
 
-// Meter observes the batches in flight: what they cost the server, and when it
-// will be done with them. It takes the server for one queue that is served in
-// order, so a batch occupies it from the end of the one before, or from its own
-// release, to its end.
+// Meter observes the batches in flight: their cost, and when the server will have
+// finished them. It models the server as one queue that is served in order. So a batch
+// occupies the server from the end of the one before, or from its own release, to its
+// end.
 type Meter struct {
 	learner
-	progress time.Time     // when the server last went on to another batch
+	progress time.Time     // when the server last began another batch
 	pending  time.Duration // predicted sum of the batches in flight
 
-	// Batches in flight together share forwards and end almost together, so
-	// their times mean something only as a sum: of those since the last lesson.
+	// Batches in flight together share forwards and end almost together, so only the
+	// sum of their times has a meaning. These are the sums since the last lesson.
 	batches  int
 	lesson   Account
 	took     time.Duration
@@ -137,23 +136,23 @@ type Meter struct {
 	recent struct{ prompts, tokens, uncached float64 } // decayed sums
 }
 
-// Account is what a batch came to.
+// Account is the work of a batch.
 type Account struct {
 	Prompts   int
 	Tokens    float64       // prompt tokens
-	Uncached  float64       // of these, tokens that were computed
-	Predicted time.Duration // its own part, from Sent
+	Uncached  float64       // of these, not cached
+	Predicted time.Duration // own time, from Sent
 	Released  time.Time
 	Clean     bool // every member was answered in one call
 }
 
 const (
 	lessonBatches = 4                    // about two rounds of two in flight
-	lessonTime    = 5 * time.Millisecond // less is lost in the scheduling of goroutines
+	lessonTime    = 5 * time.Millisecond // shorter times are noise of goroutine scheduling
 )
 
-// Sent notes a batch that goes now, beside inFlight others. It predicts the
-// batch's own time and the total time to its end; both are 0 before Cost is ready.
+// Sent records a batch that is sent now, while inFlight others are in flight. It predicts
+// the batch's own time and the total time to its end. Both are 0 until Cost is ready.
 func (m *Meter) Sent(prompts int, uncached float64, inFlight int, now time.Time) (own, total time.Duration) {
 	if inFlight == 0 {
 		m.progress, m.pending = now, 0
@@ -167,7 +166,7 @@ func (m *Meter) Sent(prompts int, uncached float64, inFlight int, now time.Time)
 	return own, total
 }
 
-// Ended notes the end of a batch; inFlight others are left.
+// Ended records the end of a batch. inFlight others are left.
 func (m *Meter) Ended(a Account, inFlight int, now time.Time) {
 	busy := now.Sub(m.progress)
 	if a.Released.After(m.progress) {
@@ -178,7 +177,7 @@ func (m *Meter) Ended(a Account, inFlight int, now time.Time) {
 		m.pending = 0
 	}
 	if !a.Clean {
-		m.restart(inFlight) // failures and repeats teach nothing of the cost
+		m.restart(inFlight) // failures and repeats say nothing about the cost
 		return
 	}
 	r := &m.recent
@@ -199,12 +198,12 @@ func (m *Meter) restart(inFlight int) {
 	m.batches, m.lesson, m.took, m.together = 0, Account{}, 0, inFlight > 0
 }
 
-// Backlog returns the time until the server is done with what is in flight.
+// Backlog returns the predicted time until the server has finished the batches in flight.
 func (m *Meter) Backlog(now time.Time) time.Duration {
 	return max(0, m.pending-now.Sub(m.progress))
 }
 
-// UncachedShare returns the part of the recent prompts' tokens that was computed.
+// UncachedShare returns the share of recent prompt tokens that was not cached.
 func (m *Meter) UncachedShare() float64 {
 	if m.recent.tokens == 0 {
 		return 1
@@ -212,8 +211,8 @@ func (m *Meter) UncachedShare() float64 {
 	return m.recent.uncached / m.recent.tokens
 }
 
-// prompt returns the seconds that a recent prompt cost, the part of its batch
-// left out.
+// prompt returns the mean cost of a recent prompt in seconds, without the fixed cost of
+// its batch.
 func (m *Meter) prompt() float64 {
 	if m.recent.prompts == 0 {
 		return m.Cost.PerRequest

@@ -73,7 +73,8 @@ func TestAutoChoosesSizeAndWait(t *testing.T) {
 			if size != c.size || c.wait > 0 && wait != c.wait || c.wait == 0 && wait >= maxWait {
 				t.Errorf("%d requests, %v", size, wait)
 			}
-			if p := a.Plan(c.meter.Cost, 7); !strings.Contains(p.Why, c.why) || p.BatchSize != size || p.BatchTokens != 7 || p.MaxInFlight != InFlight {
+			if p := a.Plan(c.meter.Cost, 7); !strings.Contains(p.Why, c.why) || p.BatchSize != size || p.BatchTokens != 7 ||
+				p.MaxInFlight != InFlight {
 				t.Errorf("%+v", p)
 			}
 		})

@@ -16,7 +16,7 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// source is n bytes of something like source code.
+// source returns n bytes of text that resembles source code.
 func source(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
@@ -28,7 +28,7 @@ func source(n int) string {
 
 var prompts atomic.Int64
 
-// another is a prompt of the same length that nobody has sent before.
+// another returns a new prompt of the same length.
 func another(prompt string) string {
 	n := strconv.FormatInt(prompts.Add(1), 36) + "\n"
 	return n + prompt[min(len(n), len(prompt)):]
@@ -37,11 +37,11 @@ func another(prompt string) string {
 // result is one measurement.
 type result struct {
 	rate float64       // requests/s
-	cpu  time.Duration // of the server, a request
-	all  int64         // requests, with those before and after the time that counts
+	cpu  time.Duration // of the server, per request
+	all  int64         // requests, also before and after the measured time
 }
 
-// quotients are those of measurements made one after the other.
+// quotients returns the quotients of measurements made one after the other.
 func quotients(a, b []result, of func(result) float64) (all []float64) {
 	for i := range a {
 		all = append(all, of(a[i])/of(b[i]))
@@ -53,7 +53,7 @@ func ratios(a, b []result, of func(result) float64) string {
 	return spread(quotients(a, b, of), "%.2f")
 }
 
-// kind is how requests are sent.
+// kind is a way to send requests.
 type kind struct {
 	name string
 	run  func(ctx context.Context, c pb.PrefillServiceClient, o options, prompt string, done *atomic.Int64) error
@@ -70,8 +70,8 @@ func dial(addr string) (pb.PrefillServiceClient, func(), error) {
 	return pb.NewPrefillServiceClient(conn), func() { _ = conn.Close() }, nil
 }
 
-// dialReady connects to a server and waits until it answers: the proxy finds its upstream
-// first.
+// dialReady connects to a server and waits until it answers, because the proxy must find its
+// upstream first.
 func dialReady(ctx context.Context, addr string) (pb.PrefillServiceClient, func(), error) {
 	client, hangUp, err := dial(addr)
 	if err != nil {
@@ -102,7 +102,7 @@ func once(ctx context.Context, c *child, k kind, o options, prompt string) (resu
 	var done atomic.Int64
 	ended := make(chan error, 1)
 	go func() { ended <- k.run(running, client, o, prompt, &done) }()
-	time.Sleep(o.seconds / 4) // warm
+	time.Sleep(o.seconds / 4) // warm-up
 	before, began := done.Load(), time.Now()
 	cpu, err := c.cpu()
 	if err != nil {
@@ -119,7 +119,7 @@ func once(ctx context.Context, c *child, k kind, o options, prompt string) (resu
 	return result{float64(n) / took.Seconds(), (after - cpu) / time.Duration(n), done.Load()}, err
 }
 
-// unary lets callers send one request after the other.
+// unary runs callers that each send one request after the other.
 func unary(ctx context.Context, c pb.PrefillServiceClient, o options, prompt string, done *atomic.Int64) error {
 	var callers sync.WaitGroup
 	failed := make(chan error, o.callers)
@@ -137,10 +137,10 @@ func unary(ctx context.Context, c pb.PrefillServiceClient, o options, prompt str
 	}
 	callers.Wait()
 	close(failed)
-	return <-failed // nil if none did
+	return <-failed // nil if none failed
 }
 
-// streams lets one stream have as many requests open.
+// streams keeps the same number of requests open on one stream.
 func streams(ctx context.Context, c pb.PrefillServiceClient, o options, prompt string, done *atomic.Int64) error {
 	s, err := c.PrefillStream(ctx)
 	if err != nil {
@@ -170,8 +170,8 @@ func streams(ctx context.Context, c pb.PrefillServiceClient, o options, prompt s
 	return nil
 }
 
-// openLoop sends at a fixed rate for a time, whatever comes back, and calls answered from
-// many goroutines with the time from when a request should have been sent to its answer.
+// openLoop sends at a fixed rate for a time, independent of the answers. It calls answered
+// from many goroutines, with the time from a request's planned sending to its answer.
 func openLoop(ctx context.Context, c pb.PrefillServiceClient, prompt string, rate float64, d time.Duration,
 	answered func(time.Duration, error)) {
 	var sending sync.WaitGroup

@@ -52,7 +52,7 @@ func main() {
 	flag.IntVar(&o.bytes, "bytes", 8192, "bytes of a prompt, source code")
 	flag.IntVar(&o.size, "batch-size", 16, "batch size")
 	flag.IntVar(&o.inFlight, "max-in-flight", 2, "batches in flight")
-	flag.DurationVar(&o.maxWait, "max-wait", 5*time.Millisecond, "longest wait for a batch to fill")
+	flag.DurationVar(&o.maxWait, "max-wait", 5*time.Millisecond, "max wait for a batch to fill")
 	flag.DurationVar(&o.delay, "delay", 0, "time that the upstream takes for a list")
 	flag.Float64Var(&o.rate, "rate", 1000, "requests a second, for -measure latency")
 	flag.IntVar(&o.repeats, "repeats", 5, "repeats")
@@ -76,7 +76,7 @@ func main() {
 	}
 }
 
-// spread is lowest – median – highest.
+// spread returns lowest – median – highest.
 func spread(all []float64, format string) string {
 	slices.Sort(all)
 	return fmt.Sprintf(format+" – "+format+" – "+format, all[0], all[len(all)/2], all[len(all)-1])

@@ -10,15 +10,15 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// How much waits in measureMemory, and over how many connections it comes.
+// The load of measureMemory.
 const (
 	waiting     = 10_000
 	connections = 8
 	window      = 1000 // of one stream; the proxy reads no further than 1,024
 )
 
-// measureMemory looks at an idle proxy, and at one before an upstream that is so slow that
-// everything waits.
+// measureMemory measures an idle proxy, and a proxy in front of an upstream that is so slow
+// that all prompts wait.
 func measureMemory(ctx context.Context, o options) error {
 	o.delay = time.Hour
 	_, first, err := startProxy(ctx, o)
@@ -66,10 +66,10 @@ func measureMemory(ctx context.Context, o options) error {
 	return nil
 }
 
-// sender has n prompts wait at a server until ctx ends; nothing is ever answered.
+// sender keeps n prompts waiting at a server until ctx ends. None is answered.
 type sender func(ctx context.Context, client pb.PrefillServiceClient, prompt string, n int)
 
-// filled has prompts wait at a server, and returns its highest resident memory.
+// filled keeps prompts waiting at a server and returns its max resident memory.
 func (c *child) filled(ctx context.Context, prompt string, send sender) (highest int64, err error) {
 	var sending sync.WaitGroup
 	defer sending.Wait()

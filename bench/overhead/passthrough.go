@@ -19,7 +19,7 @@ func measurePassThrough(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // the proxy finds its upstream
+	time.Sleep(time.Second) // until the proxy has found its upstream
 	var p50, p99 []float64
 	for range o.repeats {
 		var at [2][2]time.Duration
@@ -39,7 +39,7 @@ func measurePassThrough(ctx context.Context, o options) error {
 	return nil
 }
 
-// follow reads a stream whose events say when they were sent.
+// follow reads a stream of events with the times at which they were sent.
 func follow(ctx context.Context, addr string) ([]time.Duration, error) {
 	body := strings.NewReader(`{"text":"a","sampling_params":{"max_new_tokens":200},"stream":true}`)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/generate", body)

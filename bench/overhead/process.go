@@ -17,13 +17,13 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// child is a process of the measurement.
+// child is a process under measurement.
 type child struct {
 	cmd                 *exec.Cmd
 	addr, http, metrics string // addr is gRPC's, or the only one
 }
 
-// started are all processes so far: some would drain for longer than anybody waits.
+// started has all processes so far, to kill them: some would drain for very long.
 var started []*os.Process
 
 func killStarted() {
@@ -42,7 +42,7 @@ func start(ctx context.Context, o options, role string, more ...string) (*child,
 		"-role", role, "-batch-size", strconv.Itoa(o.size), "-max-in-flight", strconv.Itoa(o.inFlight),
 		"-max-wait", o.maxWait.String(), "-delay", o.delay.String(),
 	}, more...)
-	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // itself
+	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // this program
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), o.env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -60,7 +60,7 @@ func start(ctx context.Context, o options, role string, more ...string) (*child,
 	return c, err
 }
 
-// startProxy starts an upstream and a proxy before it.
+// startProxy starts an upstream and a proxy in front of it.
 func startProxy(ctx context.Context, o options) (up, proxy *child, err error) {
 	if up, err = start(ctx, o, "upstream"); err != nil {
 		return nil, nil, err
@@ -69,7 +69,7 @@ func startProxy(ctx context.Context, o options) (up, proxy *child, err error) {
 	return up, proxy, err
 }
 
-// startBoth starts a bare gRPC server, and a proxy before an upstream.
+// startBoth starts a bare gRPC server, and a proxy in front of an upstream.
 func startBoth(ctx context.Context, o options) (echo, proxy *child, err error) {
 	if echo, err = start(ctx, o, "echo"); err != nil {
 		return nil, nil, err
@@ -78,16 +78,16 @@ func startBoth(ctx context.Context, o options) (echo, proxy *child, err error) {
 	return echo, proxy, err
 }
 
-// end asks a proxy to end, and waits for it.
-func (c *child) end() error {
+// stop asks a proxy to end and waits for it.
+func (c *child) stop() error {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	return c.cmd.Wait()
 }
 
-// resident is the process's resident memory in bytes, and how many descriptors it has
-// open.
+// resident returns the resident memory of the process in bytes, and the number of its open
+// descriptors.
 func (c *child) resident() (rss int64, descriptors int, err error) {
 	proc, err := procfs.NewProc(c.cmd.Process.Pid)
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *child) resident() (rss int64, descriptors int, err error) {
 	return int64(stat.ResidentMemory()), descriptors, err
 }
 
-// cpu is the CPU time that the process has used.
+// cpu returns the CPU time that the process has used.
 func (c *child) cpu() (time.Duration, error) {
 	proc, err := procfs.NewProc(c.cmd.Process.Pid)
 	if err != nil {
@@ -111,7 +111,7 @@ func (c *child) cpu() (time.Duration, error) {
 	return time.Duration(stat.CPUTime() * float64(time.Second)), err
 }
 
-// goroutines is how many a proxy has, by its metrics page.
+// goroutines returns the number of goroutines of a proxy, by its metrics page.
 func (c *child) goroutines() (int, error) {
 	res, err := http.Get("http://" + c.metrics + "/metrics") //nolint:noctx // answered at once
 	if err != nil {

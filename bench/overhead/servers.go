@@ -24,9 +24,8 @@ import (
 )
 
 // upstream answers every list at once, like an SGLang that takes no time, with the KV pool
-// of a model of 7 billion parameters on 80 GB. It reads only the end of a list to /generate,
-// for the names of the requests: it shares its cores with the proxy, and costs little more
-// than the system takes to receive.
+// of a model of 7 billion parameters on 80 GB. It shares its cores with the proxy, so it
+// must cost little: it reads only the end of a list, for the ids of the requests.
 func upstream(ctx context.Context, o options) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
@@ -61,7 +60,7 @@ func upstream(ctx context.Context, o options) error {
 		_, _ = w.Write(append(out, ']'))
 	})
 	collectors(mux)
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // for as long as the process
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // until the process ends
 	if err != nil {
 		return err
 	}
@@ -74,11 +73,10 @@ func upstream(ctx context.Context, o options) error {
 	return nil
 }
 
-// bodies are *[]byte to receive requests in.
+// bodies holds buffers (*[]byte) for requests.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
-// What a stream of the upstream is: an event each so often, which says when it was
-// sent.
+// A stream of the upstream: events at an interval, each with the time of its sending.
 const (
 	events     = 200
 	eventEvery = 5 * time.Millisecond
@@ -93,7 +91,7 @@ func stream(w http.ResponseWriter) {
 	}
 }
 
-// echoService answers with as much as the proxy, and does nothing.
+// echoService returns as many bytes as the proxy and does nothing else.
 type echoService struct {
 	pb.UnimplementedPrefillServiceServer
 	delay time.Duration

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// soakShare of the highest rate is what soak sends.
+// soakShare is the rate of the soak, as a share of the max rate.
 const soakShare = 0.7
 
-// measureSoak finds the highest rate and then sends a part of it for long. Ten times on
-// the way it prints memory, goroutines and descriptors.
+// measureSoak finds the max rate and then sends at a part of it for a long time. It prints
+// memory, goroutines and descriptors ten times meanwhile.
 func measureSoak(ctx context.Context, o options) error {
 	_, p, err := startProxy(ctx, o)
 	if err != nil {

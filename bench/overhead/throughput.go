@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// measureThroughput compares requests/s and CPU time a request of the proxy and of a bare
+// measureThroughput compares requests/s and CPU time per request of the proxy and of a bare
 // gRPC server.
 func measureThroughput(ctx context.Context, o options) error {
 	echo, proxy, err := startBoth(ctx, o)
@@ -46,11 +46,11 @@ func measureThroughput(ctx context.Context, o options) error {
 	} {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", line.name, ratios(results[line.a], results[line.b], line.of))
 	}
-	return errors.Join(w.Flush(), proxy.end()) // which writes its profile
+	return errors.Join(w.Flush(), proxy.stop()) // which writes its profile
 }
 
-// measureLatency sends at a fixed rate, whatever comes back, and compares the time from
-// when a request should have been sent to its answer.
+// measureLatency sends at a fixed rate, independent of the answers, and compares the times
+// from the planned sending of a request to its answer.
 func measureLatency(ctx context.Context, o options) error {
 	o.maxWait = 0
 	echo, proxy, err := startBoth(ctx, o)
@@ -91,5 +91,5 @@ func measureLatency(ctx context.Context, o options) error {
 	for i, share := range shares {
 		_, _ = fmt.Fprintf(w, "proxy / echo at %.0f requests/s, p%.0f\t%s\n", o.rate, 100*share, spread(ratio[i], "%.2f"))
 	}
-	return errors.Join(w.Flush(), proxy.end()) // which writes its profile
+	return errors.Join(w.Flush(), proxy.stop()) // which writes its profile
 }

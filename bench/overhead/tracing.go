@@ -15,7 +15,7 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// tracingMode is a proxy that traces in one way, to one collector.
+// tracingMode is a configuration of tracing, with a collector.
 type tracingMode struct {
 	name      string
 	collector string   // path at the upstream, or dead; empty: no traces
@@ -23,7 +23,7 @@ type tracingMode struct {
 	arguments []string // of the role proxy
 }
 
-// tracingModes are all modes. The others are compared with the first.
+// tracingModes has all modes. The others are compared with the first.
 var tracingModes = []tracingMode{
 	{"off", "", nil, nil},
 	{"bare", "", nil, []string{"-bare"}}, // no metrics either
@@ -53,8 +53,8 @@ func collectors(mux *http.ServeMux) {
 	})
 }
 
-// selectModes returns the modes of these names, separated by commas, after the first
-// mode. Without names it returns all.
+// selectModes returns the first mode and those with the given names, which are separated by
+// commas. Without names it returns all.
 func selectModes(names string) ([]tracingMode, error) {
 	if names == "" {
 		return tracingModes, nil
@@ -78,7 +78,7 @@ type tracedProxy struct {
 	*child
 	before  time.Duration // CPU time when the load began
 	results []result      // by round
-	memory  float64       // largest resident size in MiB
+	memory  float64       // max resident size in MiB
 }
 
 // measureTracing measures the CPU time that a request costs the proxy, for each mode. It
@@ -144,8 +144,8 @@ func (p *tracedProxy) round(ctx context.Context, o options, prompt string) error
 	return nil
 }
 
-// perRequest is the CPU time of a request in seconds over all rounds, with what was
-// exported between them.
+// perRequest returns the CPU time of a request in seconds over all rounds, exports between
+// them included.
 func (p *tracedProxy) perRequest() (float64, error) {
 	cpu, err := p.cpu()
 	var served int64

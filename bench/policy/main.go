@@ -1,12 +1,13 @@
-// Command policy compares what the batcher's orders cost and save. It sends prompts that
+// Command policy compares the cost and gain of the batcher's policies. It sends prompts that
 // share much or little through an embedded proxy, to the simulator or a running SGLang, once
 // for each policy, interleaved and repeated.
 //
 //	go run ./bench/policy                                 simulated H100
 //	go run ./bench/policy -sglang http://127.0.0.1:30000  a running SGLang
 //
-// "computed/distinct" is the tokens that the server computed, by its own count, over the
-// fewest possible: 1.00 shares everything. It flushes the server's cache.
+// "computed/distinct" is the number of tokens that the server computed, by its own count,
+// divided by the min possible number: 1.00 shares everything. The command flushes the
+// server's cache.
 package main
 
 import (
@@ -34,7 +35,7 @@ import (
 	"paceline/sglang/sim"
 )
 
-// policies are the compared settings, as changes of the proxy's defaults.
+// policies has the compared settings, as changes of the proxy's defaults.
 var policies = map[string]func(*target.Settings){
 	"fifo":   func(s *target.Settings) { s.PrefixOrder, s.MergeIdentical = false, false },
 	"prefix": func(s *target.Settings) { s.MergeIdentical = false },
@@ -94,7 +95,7 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// compare measures one workload at every policy.
+// compare measures one workload with every policy.
 func compare(ctx context.Context, w workload, names []string, o options) error {
 	distinct := w.distinct()
 	url, speed := o.sglang, 1.0
@@ -162,7 +163,7 @@ func printRow(out *tabwriter.Writer, name string, runs []measured, distinct int,
 
 // proxy is an embedded proxy with its clients.
 type proxy struct {
-	plain   target.Settings // from which the policies differ
+	plain   target.Settings // the settings that the policies change
 	control *target.Proxy
 	prefill pb.PrefillServiceClient // for token ids, which target does not send
 	stop    func()
@@ -192,7 +193,7 @@ func startProxy(ctx context.Context, url string, o options, speed float64) (*pro
 	}
 	p.prefill, p.control = pb.NewPrefillServiceClient(data), control
 	p.stop = func() {
-		_, _ = data.Close(), control.Close() // nothing is under way
+		_, _ = data.Close(), control.Close() // no call is under way
 		cancel()
 		if err := <-ended; err != nil {
 			fmt.Fprintln(os.Stderr, "policy: the proxy:", err)
@@ -209,13 +210,13 @@ func startProxy(ctx context.Context, url string, o options, speed float64) (*pro
 	return nil, errors.New("the proxy is not ready")
 }
 
-// measured is one pass; its times are real.
+// measured is the result of one pass, in real time.
 type measured struct {
 	wall     time.Duration
 	latency  []float64 // seconds
 	computed int       // tokens
-	size     float64   // prompts a batch
-	why      string    // what auto chose at the end
+	size     float64   // prompts per batch
+	why      string    // the last choice of auto
 }
 
 // measure sends the workload once with a cold cache.

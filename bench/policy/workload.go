@@ -9,7 +9,7 @@ import (
 	"paceline/loadgen/trajectory"
 )
 
-// workload is prompts in their order of arrival, as token ids.
+// workload is a list of prompts in their order of arrival, as token ids.
 type workload struct {
 	name    string
 	what    string
@@ -17,10 +17,10 @@ type workload struct {
 	callers int // at once; 0: all
 }
 
-// workloads are by the letters of -workloads. First turns are the benchmark of record:
-// they share hardly more than the system prompt, so they are a control. A few callers
-// have little to batch or to share in flight. Of short pairs, waiting for the first may
-// cost more than it saves.
+// workloads has the workloads by the letters of -workloads. First turns are the benchmark of
+// record: they share hardly more than the system prompt, so they are a control. Few callers
+// have little to batch and share little in flight. For short pairs, waiting for the first
+// may cost more than it saves.
 var workloads = map[string]func(options) workload{
 	"a": func(o options) workload {
 		return workload{"first turns", "first turns of different problems, cold", turns(o.prompts, 1, 0), 64}
@@ -36,7 +36,7 @@ var workloads = map[string]func(options) workload{
 	"f": func(options) workload { return shortPairs(2) },
 }
 
-// turns is those turns of each of n trajectories.
+// turns returns the given turns of each of n trajectories.
 func turns(n int, seed uint64, turns ...int) (prompts [][]int32) {
 	for _, t := range trajectory.Generate(n, seed) {
 		for _, turn := range turns {
@@ -46,8 +46,8 @@ func turns(n int, seed uint64, turns ...int) (prompts [][]int32) {
 	return prompts
 }
 
-// multiTurn is every turn of some conversations, all at once: the first turns of all, then
-// the second turns, as a reward model is asked to score every step.
+// multiTurn returns every turn of some conversations, all at once: the first turns of all,
+// then the second turns, as when a reward model scores every step.
 func multiTurn(conversations, turns int) workload {
 	w := workload{name: "multi-turn", what: "8 turns of each of 60 conversations, turn by turn, all at once"}
 	all := trajectory.Generate(conversations, 3)
@@ -59,7 +59,7 @@ func multiTurn(conversations, turns int) workload {
 	return w
 }
 
-// shortPairs is prompts of which each two share half.
+// shortPairs returns pairs of short prompts that share half of their tokens.
 func shortPairs(callers int) workload {
 	what := fmt.Sprintf("pairs of prompts of 256 tokens that share 128, %d callers", callers)
 	w := workload{name: "short pairs", what: what, callers: callers}
@@ -77,7 +77,7 @@ func shortPairs(callers int) workload {
 	return w
 }
 
-// history is what the agent sends at a turn, from 0.
+// history returns the prompt of the agent at a turn, counted from 0.
 func history(t trajectory.Trajectory, turn int) string {
 	messages := prompt.Default().FirstTurn(t.Problem, t.MaxSteps)
 	for _, s := range t.Steps[:min(turn, len(t.Steps))] {
@@ -88,9 +88,9 @@ func history(t trajectory.Trajectory, turn int) string {
 	return prompt.Render(prompt.Qwen25, messages)
 }
 
-// pseudoIDs makes an id out of every four bytes of a text: texts that share a beginning
-// share that of their ids, and there are about as many as a tokenizer would make. With ids
-// the number of shared tokens is known exactly.
+// pseudoIDs makes an id of every four bytes of a text. Texts that share a beginning share the
+// beginning of their ids, and there are about as many as with a tokenizer. So the number of
+// shared tokens is known exactly.
 func pseudoIDs(text string) []int32 {
 	const vocabulary = 100_000
 	ids := make([]int32, 0, len(text)/4)
@@ -102,8 +102,8 @@ func pseudoIDs(text string) []int32 {
 
 var seed = maphash.MakeSeed()
 
-// distinct is how many tokens must be computed at least: the nodes of the
-// prompts' prefix tree.
+// distinct returns the min number of tokens to compute: the nodes of the prefix tree of the
+// prompts.
 func (w workload) distinct() int {
 	seen := map[uint64]struct{}{}
 	for _, p := range w.prompts {

@@ -1,5 +1,5 @@
-// Package observability holds the configuration of what watches Paceline: the
-// Collector, Jaeger, Prometheus and Grafana. compose.yaml starts them together.
+// Package observability has the configuration of the Collector, Jaeger, Prometheus and
+// Grafana for Paceline. compose.yaml starts them together.
 package observability
 
 import "embed"

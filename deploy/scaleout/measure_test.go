@@ -80,7 +80,7 @@ type conversation struct {
 // workload is conversations in their order of arrival.
 type workload struct {
 	conversations []conversation
-	distinct      int // tokens: the fewest that all pods together must compute
+	distinct      int // min tokens that all pods together must compute
 	prompts       int
 }
 
@@ -106,7 +106,7 @@ func (w workload) send(b *testing.B, set *podSet, client pb.PrefillServiceClient
 	sending.Wait()
 	took := time.Since(began).Seconds() * measureSpeed
 	b.ReportMetric(float64(w.prompts)/took, "prompts/s")
-	b.ReportMetric(float64(computed(set)-tokens)/float64(w.distinct), "computed/fewest")
+	b.ReportMetric(float64(computed(set)-tokens)/float64(w.distinct), "computed/min")
 	each, sum := since(before, requests(set.Pods())), 0
 	for _, n := range each {
 		sum += n

@@ -183,7 +183,7 @@ func startPod(ctx context.Context, o podOptions) (*pod, error) {
 	return p, nil
 }
 
-// slower is a server on which all work takes so many times longer.
+// slower returns a server on which all work takes times as long.
 func slower(p sim.Profile, times float64) sim.Profile {
 	for _, seconds := range []*float64{
 		&p.CallSeconds, &p.RequestSeconds, &p.TokenizeSecondsPerByte, &p.TokenSeconds, &p.ForwardSeconds, &p.SequenceSeconds, &p.AttentionSeconds,
@@ -212,7 +212,7 @@ func ready(ctx context.Context, addr string) error {
 	return fmt.Errorf("the proxy at %s is not ready: %w", addr, err)
 }
 
-// await waits until a condition holds that nothing announces.
+// await polls until a condition holds.
 func await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {

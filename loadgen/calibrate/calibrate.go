@@ -1,15 +1,15 @@
-// Package calibrate measures what work costs a running SGLang and fits the simulator's cost model
-// to it. Read Run first.
+// Package calibrate measures the costs of a running SGLang and fits the simulator's cost model to
+// them. Read Run first.
 //
-// One call is in flight at a time. The server's own account (/v1/loads) says how long its device
-// was busy with it; the rest of the call's time is the front end's:
+// One call is in flight at a time. The server's own account (/v1/loads) says how long its device was
+// busy with the call. The rest of the call's time is the front end's:
 //
 //	busy = forwards·ForwardSeconds + prompts·SequenceSeconds + uncached tokens·TokenSeconds + squares of tokens·AttentionSeconds
 //	rest = CallSeconds + prompts·RequestSeconds + bytes of text·TokenizeSecondsPerByte
 //
-// All numbers are at least 0 and fitted to relative errors, so short calls count as much as long
-// ones. Two callers measure at the end how much longer the device takes while the front end works
-// for other calls (Contention).
+// All numbers are at least 0. The fit uses relative errors, so short calls count as much as long ones.
+// At the end, two callers measure how much longer the device takes while the front end works for other
+// calls (Contention).
 package calibrate
 
 import (
@@ -35,7 +35,7 @@ type Options struct {
 	Name      string // of the profile
 	Repeats   int    // calls of each shape, in random order
 	Tokens    int    // longest prompt
-	VocabSize int    // of the profile; 0: what the server or its model's folder tells, or else 151936
+	VocabSize int    // of the profile; 0: from the server or its model's folder, or else 151936
 	Seed      uint64
 
 	// Progress is called after each call, if it is not nil.
@@ -68,15 +68,15 @@ func (r Result) String() string {
 		off(r.Whole), p.Contention, off(r.Contended))
 }
 
-// shape is what is asked for in one call.
+// shape is the content of one call.
 type shape struct {
 	prompts int
-	tokens  int  // new ones in each
-	cached  int  // in each, known before
-	text    bool // not ids
+	tokens  int  // new ones in each prompt
+	cached  int  // cached ones in each prompt
+	text    bool // sent as text, not as ids
 }
 
-// call is what was measured of one call.
+// call is the measurement of one call.
 type call struct {
 	prompts                            int
 	forwards, uncached, bytes, squares float64 // squares of the prompts' tokens, summed
@@ -86,17 +86,17 @@ type call struct {
 // accountTimeout bounds how long the server's account may take to include a call.
 const accountTimeout = 5 * time.Second
 
-// Run measures and fits. It empties the server's cache, and needs the server for itself: it
-// would take other work for its own. Other work is an error where it shows.
+// Run measures and fits. It empties the server's cache and needs the server for itself, because it
+// would count other work as its own. It fails if it notices other work.
 func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 	info, err := c.ServerInfo(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	random := rand.New(rand.NewPCG(o.Seed, 0)) //nolint:gosec // no secret
-	r := &runner{client: c, info: info, random: random, longest: o.Tokens}
+	r := &runner{client: c, info: info, random: random, maxTokens: o.Tokens}
 	if n := info.MaxReqInputLen; n > 0 {
-		r.longest = min(o.Tokens, n-1) // a prompt of n tokens is refused
+		r.maxTokens = min(o.Tokens, n-1) // a prompt of n tokens is refused
 	}
 	shapes := r.shapes(o.Repeats)
 	if err := c.FlushCache(ctx, accountTimeout); err != nil {
@@ -108,7 +108,7 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 		if err != nil {
 			return Result{}, fmt.Errorf("%d prompts of %d new and %d cached tokens: %w", s.prompts, s.tokens, s.cached, err)
 		}
-		if i > 0 { // the first pays for connections and lazily made things
+		if i > 0 { // the first pays for connections and lazy initialization
 			calls = append(calls, m)
 		}
 		if o.Progress != nil {
@@ -125,7 +125,7 @@ type runner struct {
 	info   sglang.ServerInfo
 	random *rand.Rand
 
-	longest int // tokens of a prompt
+	maxTokens int // tokens of a prompt
 }
 
 // shapes returns the calls to make, in random order.
@@ -134,28 +134,28 @@ func (r *runner) shapes(repeats int) []shape {
 	for range repeats {
 		for _, prompts := range []int{1, 2, 4, 8, 16} {
 			for _, part := range []int{64, 8, 2, 1} { // of the longest prompt
-				tokens := r.longest / part
-				if prompts*r.longest > r.info.MaxTotalNumTokens/2 && r.info.MaxTotalNumTokens > 0 {
+				tokens := r.maxTokens / part
+				if prompts*r.maxTokens > r.info.MaxTotalNumTokens/2 && r.info.MaxTotalNumTokens > 0 {
 					continue // would evict itself
 				}
 				all = append(all, shape{prompts: prompts, tokens: tokens})
-				if prompts == 1 { // of more texts some are computed while the next are tokenized
+				if prompts == 1 { // with more texts, some are computed while others are tokenized
 					all = append(all, shape{prompts: prompts, tokens: tokens, text: true})
 				}
-				if cached := r.longest - tokens; cached > tokens {
+				if cached := r.maxTokens - tokens; cached > tokens {
 					all = append(all, shape{prompts: prompts, tokens: tokens, cached: cached})
 				}
 			}
 		}
 	}
 	r.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return append([]shape{{prompts: 1, tokens: r.longest / 8}}, all...)
+	return append([]shape{{prompts: 1, tokens: r.maxTokens / 8}}, all...)
 }
 
-// Ids that every vocabulary has, and that no byte stands for.
+// Ids that every vocabulary has and that are no single bytes.
 const firstID, ids = 1000, 20_000
 
-// prompts makes prompts that share nothing new.
+// prompts returns prompts that share nothing new.
 func (r *runner) prompts(s shape) []sglang.Request {
 	all := make([]sglang.Request, s.prompts)
 	for i := range all {
@@ -170,7 +170,7 @@ func (r *runner) prompts(s shape) []sglang.Request {
 	return all
 }
 
-// text is about n bytes of problem statements with a beginning of its own.
+// text returns about n bytes of problem statements with a unique beginning.
 func (r *runner) text(n int) string {
 	text := fmt.Sprintf("%x ", r.random.Uint64())
 	for len(text) < n {
@@ -182,7 +182,7 @@ func (r *runner) text(n int) string {
 // measure measures one call.
 func (r *runner) measure(ctx context.Context, s shape) (call, error) {
 	requests := r.prompts(s)
-	if s.cached > 0 { // each in a call of its own, so that all are there
+	if s.cached > 0 { // one call for each, so that all are cached
 		for _, q := range requests {
 			q.InputIDs = q.InputIDs[:s.cached]
 			if _, _, err := r.send(ctx, [][]sglang.Request{{q}}, 1); err != nil {
@@ -249,19 +249,19 @@ func (r *runner) call(ctx context.Context, requests []sglang.Request) (call, err
 	return m, nil
 }
 
-// forwardTokens is how many tokens one forward computes.
+// forwardTokens returns how many tokens one forward computes at most.
 func (r *runner) forwardTokens() int {
-	most := 16384
+	tokens := 16384
 	for _, n := range []int{r.info.ChunkedPrefillSize, r.info.MaxPrefillTokens} {
 		if n > 0 {
-			most = min(most, n)
+			tokens = min(tokens, n)
 		}
 	}
-	return most
+	return tokens
 }
 
-// account waits until the server's account holds the tokens of the calls, and returns the
-// seconds that it was busy with them.
+// account waits until the server's account includes the tokens of the calls. It returns the seconds
+// that the server was busy with them.
 func (r *runner) account(ctx context.Context, before sglang.Load, tokens int64) (float64, error) {
 	for end := time.Now().Add(accountTimeout); ; {
 		now, err := r.client.Loads(ctx)
@@ -270,7 +270,7 @@ func (r *runner) account(ctx context.Context, before sglang.Load, tokens int64) 
 		}
 		switch got := now.TotalPrefillUncachedTokens - before.TotalPrefillUncachedTokens; {
 		case got > tokens:
-			return 0, fmt.Errorf("the server computed %d tokens and not %d: it has other work too", got, tokens)
+			return 0, fmt.Errorf("the server computed %d tokens instead of %d: it has other work too", got, tokens)
 		case got == tokens:
 			return float64(now.TotalPrefillBusyMicros-before.TotalPrefillBusyMicros) / 1e6, nil
 		case time.Now().After(end):
@@ -284,21 +284,21 @@ func (r *runner) account(ctx context.Context, before sglang.Load, tokens int64) 
 	}
 }
 
-// How much is measured with two callers.
+// The amount of work measured with two callers.
 const callers, contentionRounds, contentionCalls = 2, 3, 24
 
-// contention lets two callers send text after text, new and known ones, and fits what the device
-// needs beyond what the same calls cost alone.
+// contention lets two callers send texts, new and cached ones, and fits the time that the device needs
+// beyond that of the same calls alone.
 func (r *runner) contention(ctx context.Context, result *Result) error {
 	p := &result.Profile
 	var alone, front, busy []float64 // seconds of each round
 	var excess, fronts float64
 	for range contentionRounds {
 		var batches [][]sglang.Request
-		for _, q := range r.prompts(shape{prompts: contentionCalls, tokens: r.longest, text: true}) {
+		for _, q := range r.prompts(shape{prompts: contentionCalls, tokens: r.maxTokens, text: true}) {
 			batches = append(batches, []sglang.Request{q})
 		}
-		for range 2 { // new, then known
+		for range 2 { // new, then cached
 			calls, b, err := r.send(ctx, batches, callers)
 			if err != nil {
 				return fmt.Errorf("two callers: %w", err)
@@ -318,14 +318,14 @@ func (r *runner) contention(ctx context.Context, result *Result) error {
 	var off []float64
 	for i, b := range busy {
 		fitted := alone[i] + min(alone[i], p.Contention*front[i])
-		off = append(off, math.Abs(fitted-b)/max(least, b))
+		off = append(off, math.Abs(fitted-b)/max(minSeconds, b))
 	}
 	result.Contended = stats.Summarize(off)
 	return nil
 }
 
-// least is the shortest time that counts as measured, in seconds.
-const least = 1e-5
+// minSeconds is the shortest time that counts as measured, in seconds.
+const minSeconds = 1e-5
 
 func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 	var device, front, both [][]float64
@@ -333,11 +333,11 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 	for _, c := range calls {
 		prompts := float64(c.prompts)
 		front = append(front, []float64{1, prompts, c.bytes})
-		rest = append(rest, max(least, c.whole-c.busy))
+		rest = append(rest, max(minSeconds, c.whole-c.busy))
 		both = append(both, []float64{c.forwards, prompts, c.uncached, c.squares, 1, prompts, c.bytes})
-		whole = append(whole, max(least, c.whole))
+		whole = append(whole, max(minSeconds, c.whole))
 		device = append(device, []float64{c.forwards, prompts, c.uncached, c.squares})
-		busy = append(busy, max(least, c.busy))
+		busy = append(busy, max(minSeconds, c.busy))
 	}
 	d, f := stats.LeastSquares(device, busy), stats.LeastSquares(front, rest)
 	r := Result{
@@ -356,7 +356,7 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve,
 		VocabSize: cmp.Or(o.VocabSize, sglang.VocabSize(info), 151_936),
 	}
-	if info.ChunkedPrefillSize <= 0 { // chunking is off: what is computed at once is bounded otherwise
+	if info.ChunkedPrefillSize <= 0 { // chunking is off, and a forward has another bound
 		r.Profile.ChunkedPrefillSize = max(1, info.MaxPrefillTokens, info.MaxTotalNumTokens)
 	}
 	if t := info.StartupTime; t != nil {
@@ -365,7 +365,7 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 	return r
 }
 
-// simulated ends the name of a profile's device.
+// simulated is the suffix of a profile's device.
 const simulated = " (simulated)"
 
 // contextReserve is how many positions SGLang keeps for itself (0.5.23).

@@ -33,7 +33,10 @@ func TestNamesFromOutsideAreEscaped(t *testing.T) {
 	evil := `<script>alert("1")</script>&`
 	svg := Plot{
 		Title: evil, Desc: evil, XLabel: evil, YLabel: evil, XMax: 1, XTicks: []Tick{{0.5, evil}}, YFormat: func(float64) string { return evil },
-		Series: []Series{{Name: evil, Points: []Point{{X: 0.5, Y: 1, Title: evil}}}, {Kind: Bars, Points: []Point{{X: 0.5, Y: 1, Title: evil}}}},
+		Series: []Series{
+			{Name: evil, Points: []Point{{X: 0.5, Y: 1, Title: evil}}},
+			{Kind: Bars, Points: []Point{{X: 0.5, Y: 1, Title: evil}}},
+		},
 	}.SVG("a")
 	if strings.Contains(svg, "<script") {
 		t.Error(svg)
@@ -45,7 +48,9 @@ func TestNamesFromOutsideAreEscaped(t *testing.T) {
 
 func TestAPictureIsToldToThoseWhoDoNotSeeIt(t *testing.T) {
 	svg := Plot{Title: "Throughput", Desc: "1: 30 requests/s", XMax: 1}.SVG("f1")
-	for _, want := range []string{`role="img"`, `aria-labelledby="f1-t f1-d"`, `<title id="f1-t">Throughput</title>`, `<desc id="f1-d">1: 30 requests/s</desc>`} {
+	for _, want := range []string{
+		`role="img"`, `aria-labelledby="f1-t f1-d"`, `<title id="f1-t">Throughput</title>`, `<desc id="f1-d">1: 30 requests/s</desc>`,
+	} {
 		if !strings.Contains(svg, want) {
 			t.Errorf("no %s in %s", want, svg)
 		}
@@ -55,11 +60,16 @@ func TestAPictureIsToldToThoseWhoDoNotSeeIt(t *testing.T) {
 func TestWhateverTheValuesThePictureIsWellFormedAndFinite(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.SampledFrom([]float64{0, -1, 1e-300, 0.3, 1, 12345, 1e30, math.MaxFloat64, math.NaN(), math.Inf(1)})
-		p := Plot{XMax: float64(rapid.IntRange(0, 9).Draw(t, "x")), Whole: rapid.Bool().Draw(t, "whole"), Height: rapid.SampledFrom([]int{0, 60, 400}).Draw(t, "height")}
+		p := Plot{
+			XMax:   float64(rapid.IntRange(0, 9).Draw(t, "x")),
+			Whole:  rapid.Bool().Draw(t, "whole"),
+			Height: rapid.SampledFrom([]int{0, 60, 400}).Draw(t, "height"),
+		}
 		for i := range rapid.IntRange(0, 9).Draw(t, "series") {
 			s := Series{Kind: []Kind{Marked, Line, Area, Dots, Bars}[i%5]}
 			for j := range rapid.IntRange(0, 5).Draw(t, "points") {
-				s.Points = append(s.Points, Point{X: float64(j), Y: value.Draw(t, "y"), Low: value.Draw(t, "low"), High: value.Draw(t, "high"), Joined: j > 0})
+				s.Points = append(s.Points,
+					Point{X: float64(j), Y: value.Draw(t, "y"), Low: value.Draw(t, "low"), High: value.Draw(t, "high"), Joined: j > 0})
 			}
 			p.Series = append(p.Series, s)
 			p.XTicks = append(p.XTicks, Tick{float64(i) + 0.5, fmt.Sprint("name ", i)})

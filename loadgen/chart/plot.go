@@ -12,15 +12,15 @@ import (
 	"strings"
 )
 
-// Plot is one plot. The zero value of a field leaves that out.
+// Plot is one plot. A field with its zero value is left out.
 type Plot struct {
 	Title string // for readers who do not see the picture
-	Desc  string // the same; the titles of all points if empty
+	Desc  string // likewise; if empty, the titles of all points
 
 	XLabel, YLabel string
-	XTicks         []Tick // in increasing order; those that don't fit are left out
+	XTicks         []Tick // in increasing order; ticks that don't fit are left out
 	XMin, XMax     float64
-	YMax           float64 // 0: as much as the series need; below begins at 0
+	YMax           float64 // 0: as the series need; the axis starts at 0
 	Whole          bool    // the vertical axis has whole numbers only
 	YFormat        func(float64) string
 
@@ -28,11 +28,11 @@ type Plot struct {
 	Height int // of the picture, in the units of Width; 0: DefaultHeight
 }
 
-// Width of every picture, in its own units. A page shows it larger or smaller;
-// text stays readable at three quarters.
+// Width is the width of every picture, in its own units. A page may scale it; text stays readable at
+// three quarters.
 const Width = 480
 
-// DefaultHeight of a picture.
+// DefaultHeight is the height of a picture whose Height is 0.
 const DefaultHeight = 300
 
 // Tick is a place on the horizontal axis.
@@ -53,12 +53,12 @@ const (
 	Bars   Kind = "bars" // a bar from 0 for each point
 )
 
-// Series is values that belong together. Its place in Plot.Series, or Style where
-// it is set, gives it its colour and shape.
+// Series is a series of values. Its index in Plot.Series, or Style if set, decides its colour and
+// shape.
 type Series struct {
 	Name   string
 	Kind   Kind
-	Style  int // from 1; 0: as its place
+	Style  int // from 1; 0: by its index
 	Points []Point
 }
 
@@ -70,7 +70,7 @@ type Point struct {
 	Title     string  // shown while pointed at
 }
 
-// Style is the series' number in colours and shapes, from 0.
+// Style returns the number of a series' colour and shape, from 0.
 func (p Plot) Style(i int) int {
 	if s := p.Series[i].Style; s > 0 {
 		return s - 1
@@ -78,7 +78,7 @@ func (p Plot) Style(i int) int {
 	return i
 }
 
-// points lists the titles of all points.
+// points returns the titles of all points.
 func (p Plot) points() string {
 	var titles []string
 	for _, s := range p.Series {
@@ -97,67 +97,65 @@ func (p Plot) maxTick() (n int) {
 	return n
 }
 
-// Names reports whether the ticks are names and not places on a scale of numbers: each
-// is half a step from the edge.
+// Names reports whether the ticks are names and not numbers on a scale: then each is half a step
+// from the edge.
 func (p Plot) Names() bool {
 	return len(p.XTicks) > 0 && p.XTicks[0].At == p.XMin+0.5 && p.XMax-p.XMin == float64(len(p.XTicks))
 }
 
-// Turned reports whether the labels under the plot must be turned to fit. Only names
-// are; numbers are thinned out.
+// Turned reports whether the labels under the plot must be turned to fit. Only names are turned;
+// numbers are thinned out.
 func (p Plot) Turned() bool {
 	return p.Names() && float64(p.maxTick())*charWidth > float64(Width-68)/float64(len(p.XTicks))
 }
 
-// reach returns the end of the vertical axis, and the step between its ticks. There are
-// about some ticks.
-func (p Plot) reach(some float64) (top, step float64) {
-	most := p.YMax
-	if most <= 0 {
+// reach returns the end of the vertical axis and the step between its ticks, for about n ticks.
+func (p Plot) reach(n float64) (top, step float64) {
+	maxY := p.YMax
+	if maxY <= 0 {
 		for _, s := range p.Series {
 			for _, pt := range s.Points {
-				most = max(most, shown(pt.Y), shown(pt.High))
+				maxY = max(maxY, drawable(pt.Y), drawable(pt.High))
 			}
 		}
 	}
-	if !(most > 1e-9) || most > 1e15 { // nothing that anybody measures
+	if !(maxY > 1e-9) || maxY > 1e15 { // no real measurement
 		return 1, 1
 	}
-	step = niceStep(most / some)
+	step = niceStep(maxY / n)
 	if p.Whole {
 		step = math.Ceil(step)
 	}
-	return step * math.Ceil(most/step-1e-9), step
+	return step * math.Ceil(maxY/step-1e-9), step
 }
 
-// shown is a value that can be drawn.
-func shown(v float64) float64 {
+// drawable returns v, or 0 if it can't be drawn.
+func drawable(v float64) float64 {
 	if math.IsNaN(v) || math.Abs(v) > 1e15 {
 		return 0
 	}
 	return v
 }
 
-// niceStep is the least of 1, 2, 2.5 and 5 times a power of ten that is not below
-// least.
-func niceStep(least float64) float64 {
-	power := math.Pow(10, math.Floor(math.Log10(least)))
+// niceStep returns the smallest of 1, 2, 2.5 and 5 times a power of ten that is at least minStep.
+func niceStep(minStep float64) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(minStep)))
 	for _, f := range []float64{1, 2, 2.5, 5} {
-		if f*power >= least*(1-1e-9) {
+		if f*power >= minStep*(1-1e-9) {
 			return f * power
 		}
 	}
 	return 10 * power
 }
 
-// Ticks are round places from min to max, some of them.
-func Ticks(low, high float64, some int, text func(float64) string) (ticks []Tick) {
-	if !(high > low) || some < 1 || math.IsInf(high-low, 0) {
+// Ticks returns about n ticks at round numbers from low to high.
+func Ticks(low, high float64, n int, text func(float64) string) (ticks []Tick) {
+	if !(high > low) || n < 1 || math.IsInf(high-low, 0) {
 		return nil
 	}
-	step := niceStep((high - low) / float64(some))
-	for i := math.Ceil(low/step - 1e-9); i*step <= high+step*1e-9 && len(ticks) <= 2*some+1; i++ {
-		at := i*step + 0 // and never -0
+	step := niceStep((high - low) / float64(n))
+	for i := math.Ceil(low/step - 1e-9); i*step <= high+step*1e-9 && len(ticks) <= 2*n+1; i++ {
+		at := i*step + 0 // never -0
 		ticks = append(ticks, Tick{at, text(at)})
 	}
 	return ticks

@@ -20,13 +20,13 @@ type drawing struct {
 	ID                       string
 	Width                    int
 	left, right, top, bottom float64 // edges
-	yMax, step               float64 // end of the vertical axis, and between its ticks
+	yMax, step               float64 // end of the vertical axis, and the distance of its ticks
 }
 
-// charWidth is that of a tick's text, at most, for what fits beside each other.
+// charWidth is the maximum width of a character of a tick's label.
 const charWidth = 6.5
 
-// SVG draws the plot. id must be the page's only one of that name. All text is escaped.
+// SVG draws the plot. id must be unique in the page. All text is escaped.
 func (p Plot) SVG(id string) string {
 	d := drawing{Plot: p, ID: id, Width: Width, left: 54, right: Width - 14, top: 26}
 	d.Height = cmp.Or(p.Height, DefaultHeight)
@@ -50,13 +50,12 @@ func (p Plot) SVG(id string) string {
 	}
 	var b strings.Builder
 	if err := svg.Execute(&b, d); err != nil {
-		return template.HTMLEscapeString(err.Error()) // the tests draw everything that there is
+		return template.HTMLEscapeString(err.Error()) // tests draw every kind of plot
 	}
 	return strings.TrimSpace(b.String())
 }
 
-// tenth writes a place in the picture, moved by plus, to a tenth of a unit: nobody sees
-// more.
+// tenth formats a coordinate plus an offset, to a tenth of a unit: more is not visible.
 func tenth(v float64, plus ...float64) string {
 	for _, p := range plus {
 		v += p
@@ -65,25 +64,26 @@ func tenth(v float64, plus ...float64) string {
 }
 
 func (d drawing) x(v float64) float64 {
-	return d.left + (shown(v)-d.XMin)/(d.XMax-d.XMin)*(d.right-d.left)
+	return d.left + (drawable(v)-d.XMin)/(d.XMax-d.XMin)*(d.right-d.left)
 }
 
 func (d drawing) y(v float64) float64 {
-	return d.bottom - min(1, max(0, shown(v)/d.yMax))*(d.bottom-d.top)
+	return d.bottom - min(1, max(0, drawable(v)/d.yMax))*(d.bottom-d.top)
 }
 
-// X returns where a value is on the horizontal axis, moved by plus; Y on the vertical one.
+// X returns the coordinate of a value on the horizontal axis, plus an offset. Y does so on the vertical
+// axis.
 func (d drawing) X(v float64, plus ...float64) string { return tenth(d.x(v), plus...) }
 func (d drawing) Y(v float64, plus ...float64) string { return tenth(d.y(v), plus...) }
 
-// Centre and Foot are where the label of the horizontal axis stands.
+// Centre and Foot are the coordinates of the horizontal axis's label.
 func (d drawing) Centre() string { return tenth((d.left + d.right) / 2) }
 func (d drawing) Foot() int      { return d.Height - 4 }
 
-// Between is how far one value is above another.
+// Between returns the vertical distance of two values.
 func (d drawing) Between(high, low float64) string { return tenth(d.y(low) - d.y(high)) }
 
-// Mark and Colour are how series i looks.
+// Mark and Colour return the look of series i.
 func (d drawing) Mark(i int, p Point) string { return Mark(d.Style(i), d.x(p.X), d.y(p.Y)) }
 func (d drawing) Colour(i int) int           { return d.Style(i) % Styles }
 
@@ -97,7 +97,7 @@ func (d drawing) barWidth() float64 {
 	return 0.76 * (d.x(d.XMin+1) - d.left) / float64(d.bars(len(d.Series)))
 }
 
-// bars counts the series of bars among the first n.
+// bars counts the bar series among the first n.
 func (d drawing) bars(n int) (bars int) {
 	for _, s := range d.Series[:n] {
 		if s.Kind == Bars {
@@ -107,10 +107,10 @@ func (d drawing) bars(n int) (bars int) {
 	return bars
 }
 
-// YTicks are the ticks of the vertical axis, from 0.
+// YTicks returns the ticks of the vertical axis, from 0.
 func (d drawing) YTicks() (ticks []Tick) {
-	const most = 12
-	for i := 0; i <= most && float64(i)*d.step <= d.yMax*(1+1e-9); i++ {
+	const maxTicks = 12
+	for i := 0; i <= maxTicks && float64(i)*d.step <= d.yMax*(1+1e-9); i++ {
 		t := Tick{At: float64(i) * d.step}
 		if t.Text = strconv.FormatFloat(t.At, 'g', 4, 64); d.YFormat != nil {
 			t.Text = d.YFormat(t.At)
@@ -126,7 +126,7 @@ type label struct {
 	Middle string
 }
 
-// Labels are the ticks of the horizontal axis, with the texts that fit.
+// Labels returns the ticks of the horizontal axis with the texts that fit.
 func (d drawing) Labels() (all []label) {
 	free := d.left - 20
 	for _, t := range d.XTicks {
@@ -164,10 +164,10 @@ func (d drawing) Close(s Series) string {
 	return "L" + d.X(s.Points[len(s.Points)-1].X) + " " + tenth(d.bottom) + "L" + d.X(s.Points[0].X) + " " + tenth(d.bottom) + "Z"
 }
 
-// Styles is how many series look different from each other.
+// Styles is the number of different looks of series.
 const Styles = 8
 
-// Mark is the path of a series' shape around a place.
+// Mark returns the path of a style's shape around a point.
 func Mark(style int, x, y float64) string {
 	return "M" + tenth(x) + " " + tenth(y) + []string{
 		"m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z", "m-4-4h8v8h-8z", "m0-5.5l5 9.5h-10z", "m0-5.5l5.5 5.5l-5.5 5.5l-5.5-5.5z",

@@ -1,6 +1,6 @@
-// Package cli adds to package flag what loadgen's commands need: a help by subject (FlagSet), one
-// line that defines a flag with its default and help (Define), and flags that a function reads
-// (Parsed). It knows no flag of loadgen's.
+// Package cli adds to package flag what loadgen's commands need: help sorted by subject (FlagSet),
+// one call that defines a flag with its default and help (Define), and flags that a function parses
+// (Parsed). It knows none of loadgen's flags.
 package cli
 
 import (
@@ -18,7 +18,7 @@ import (
 type FlagSet struct {
 	*flag.FlagSet
 	usage string
-	help  []string // names of flags, and titles, which end with a colon
+	help  []string // names of flags, and titles; titles end with a colon
 }
 
 // New returns a FlagSet whose help begins with usage.
@@ -61,15 +61,15 @@ func (f *FlagSet) Each(name string, set func(string) error, help string) {
 	f.Func(name, help, set)
 }
 
-// Title begins a subject of the help.
+// Title starts a new subject of the help.
 func (f *FlagSet) Title(text string) { f.help = append(f.help, text+":") }
 
-// Removed refuses a flag that there was, and says what replaces it.
+// Removed defines a flag that no longer exists. Its error says what replaces it.
 func (f *FlagSet) Removed(name, replacement string) {
 	f.Func(name, "", func(string) error { return errors.New("was removed: " + replacement) })
 }
 
-// Read reads args. flag.ErrHelp means that it has written the help to w.
+// Read parses args. flag.ErrHelp means that the help was written to w.
 func (f *FlagSet) Read(args []string, w io.Writer) error {
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -110,7 +110,7 @@ func (f *FlagSet) printHelp(w io.Writer) {
 	_, _ = io.WriteString(w, b.String()) // there is nowhere else to report an error
 }
 
-// wrap breaks a text between words.
+// wrap breaks a text into lines between words.
 func wrap(text string, width int) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(text) {
@@ -126,14 +126,14 @@ func wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
-// Parsed is a flag whose text a function reads.
+// Parsed is a flag whose text a function parses.
 type Parsed[T any] struct {
 	Value T
 	Text  string
 	read  func(string) (T, error)
 }
 
-// Parse returns a Parsed with a default, which read must accept.
+// Parse returns a Parsed with a default text that read must accept.
 func Parse[T any](text string, read func(string) (T, error)) Parsed[T] {
 	p := Parsed[T]{read: read}
 	if err := p.Set(text); err != nil {
@@ -152,9 +152,9 @@ func (p *Parsed[T]) Set(text string) (err error) {
 	return err
 }
 
-// List returns a function that reads at least so many values, separated by commas, and skips empty
-// ones. wrong is what an error says of a value that can't be read.
-func List[T any](least int, read func(string) (T, error), wrong string) func(string) ([]T, error) {
+// List returns a function that parses at least minValues values, separated by commas. It skips empty
+// ones. For a value that read refuses, the error is the value followed by wrong.
+func List[T any](minValues int, read func(string) (T, error), wrong string) func(string) ([]T, error) {
 	return func(text string) (values []T, err error) {
 		for field := range strings.SplitSeq(text, ",") {
 			field = strings.TrimSpace(field)
@@ -167,12 +167,12 @@ func List[T any](least int, read func(string) (T, error), wrong string) func(str
 			}
 			values = append(values, v)
 		}
-		if len(values) < least {
+		if len(values) < minValues {
 			return nil, errors.New("must hold a value")
 		}
 		return values, nil
 	}
 }
 
-// Word reads any text.
+// Word accepts any text.
 func Word[T ~string](text string) (T, error) { return T(text), nil }

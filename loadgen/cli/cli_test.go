@@ -45,7 +45,8 @@ func TestFlagsHaveTheirDefaultsAndTakeValues(t *testing.T) {
 
 func TestAWrongValueIsNamedWithItsFlag(t *testing.T) {
 	for arg, want := range map[string]string{
-		"-sizes=1,x": `-sizes: "x" is no number`, "-sizes=": "-sizes: must hold a value", "-old=1": "-old: was removed: use -n", "-n=x": "-n", "-nope": "-nope",
+		"-sizes=1,x": `-sizes: "x" is no number`, "-sizes=": "-sizes: must hold a value",
+		"-old=1": "-old: was removed: use -n", "-n=x": "-n", "-nope": "-nope",
 	} {
 		if err := define(new(values)).Read([]string{arg}, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", arg, err, want)

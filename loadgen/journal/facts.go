@@ -13,15 +13,15 @@ import (
 	"paceline/loadgen/target"
 )
 
-// Fact is something that must be equal for two sweeps to be the same one: the value of a
-// flag, the prompts, the server.
+// Fact is a property that two sweeps must share to be the same sweep: the value of a flag, the
+// prompts, the server.
 type Fact struct {
-	Name  string `json:"name"` // a flag with its dash, or words
+	Name  string `json:"name"` // a flag with its dash, or a description
 	Value string `json:"value"`
 }
 
-// differences describes the facts that differ between there and here, in their order. A fact
-// of here that is in allowed may differ.
+// differences describes the facts that differ between there and here, in order. Facts of here that are
+// in allowed may differ.
 func differences(there, here []Fact, allowed ...Fact) (out []string) {
 	other := map[string]string{}
 	for _, f := range here {
@@ -44,7 +44,7 @@ func differences(there, here []Fact, allowed ...Fact) (out []string) {
 	return out
 }
 
-// summary joins differences to a clause, the first few of many.
+// summary joins the first few differences into one clause.
 func summary(all []string) string {
 	const few = 5
 	if more := len(all) - few; more > 0 {
@@ -53,7 +53,7 @@ func summary(all []string) string {
 	return strings.Join(all, "; ")
 }
 
-// PromptFacts distinguishes prompts from any others without holding them.
+// PromptFacts returns facts that identify prompts without containing them.
 func PromptFacts(prompts []target.Prompt) []Fact {
 	h := sha256.New()
 	for _, p := range prompts {

@@ -1,10 +1,10 @@
-// Package journal keeps what a sweep measures on the disk, run by run, so that a process that
-// is killed loses no more than the cell it was measuring.
+// Package journal writes what a sweep measures to disk, run by run. A process that is killed loses
+// only the cell that it was measuring.
 //
-// Two files lie in the directory of the report: runs.jsonl has a line for the sweep, one for
-// each run, and one for each time that the sweep was resumed; requests.jsonl has a line for each
-// request. Start with Create and Resume. A sweep may be resumed only if its facts (facts.go) are
-// the same.
+// A journal is two files in the directory of the report. runs.jsonl has a line for the sweep, one
+// for each run, and one for each time that the sweep was resumed. requests.jsonl has a line for
+// each request. Start with Create and Resume. A sweep can be resumed only if its facts (facts.go)
+// are the same.
 package journal
 
 import (
@@ -33,32 +33,32 @@ const (
 	RequestsFile = "requests.jsonl"
 )
 
-// Beginning says which sweep a journal is of.
+// Beginning identifies the sweep of a journal.
 type Beginning struct {
 	At    time.Time `json:"at"`
 	Args  []string  `json:"args"`  // the flags of the command line
-	Facts []Fact    `json:"facts"` // what a sweep that goes on must share
+	Facts []Fact    `json:"facts"` // must be equal when the sweep is resumed
 
-	// Before are the settings of the proxies before the sweep, by their admin addresses. The
-	// sweep puts them back, also if it was killed and resumed.
+	// Before holds the settings of the proxies before the sweep, by admin address. The sweep
+	// restores them, even if it was killed and resumed.
 	Before map[string]target.Settings `json:"before,omitempty"`
 }
 
 // entry is a line of runs.jsonl.
 type entry struct {
 	Sweep   *Beginning  `json:"sweep,omitempty"`      // on the first line
-	Resumed *time.Time  `json:"resumed_at,omitempty"` // the sweep went on
+	Resumed *time.Time  `json:"resumed_at,omitempty"` // the sweep was resumed
 	Changed *change     `json:"changed,omitempty"`    // beside Resumed
 	Run     *report.Run `json:"run,omitempty"`
 }
 
-// change is what differs from the beginning after a resumption.
+// change is what a resumption changed.
 type change struct {
 	Flags  []Fact                     `json:"flags,omitempty"`  // with their new values
-	Before map[string]target.Settings `json:"before,omitempty"` // nil: as it was
+	Before map[string]target.Settings `json:"before,omitempty"` // nil: unchanged
 }
 
-// Contents is what a journal holds.
+// Contents is the content of a journal.
 type Contents struct {
 	Beginning
 	Resumed []time.Time
@@ -80,10 +80,10 @@ func (c *Contents) resume(at time.Time, to change) {
 	}
 }
 
-// Journal is open for the runs of a sweep. It is not safe for concurrent use.
+// Journal records the runs of a sweep. It is not safe for concurrent use.
 type Journal struct {
-	Contents              // when it was opened
-	Kept     []report.Run // whole cells that need not be measured again
+	Contents              // as of when it was opened
+	Kept     []report.Run // runs of whole cells, which are not measured again
 
 	runs, requests *os.File
 }
@@ -104,10 +104,10 @@ func Create(dir string, b Beginning) (*Journal, error) {
 	return j, nil
 }
 
-// Resume opens the journal of a sweep that is to go on as plan and b describe. It refuses a
-// journal of another sweep, and leaves it as it was; only the repeats may grow. A last line
-// that a crash has cut is dropped, and so are the requests of runs that are not kept. ended
-// says that the sweep had put back the settings of the proxies, which may have changed since.
+// Resume opens the journal of a sweep to continue as plan and b describe. It refuses the journal of
+// another sweep and leaves it unchanged; only the repeats may grow. It drops a last line that a crash
+// cut, and the requests of runs that are not kept. ended says that the sweep had restored the
+// settings of the proxies, which may have changed since.
 func Resume(dir string, plan sweep.Plan, b Beginning, ended bool) (*Journal, error) {
 	path := filepath.Join(dir, RunsFile)
 	runs, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -118,7 +118,7 @@ func Resume(dir string, plan sweep.Plan, b Beginning, ended bool) (*Journal, err
 	if err := j.resume(plan, b, ended); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), runs.Close())
 	}
-	before := maps.Clone(b.Before) // a proxy that has moved keeps what it has now
+	before := maps.Clone(b.Before) // a proxy at a new address keeps its current settings
 	maps.Copy(before, j.Before)
 	j.Before = before
 	j.Kept = plan.WholeCells(j.Runs)
@@ -134,13 +134,13 @@ func (j *Journal) resume(plan sweep.Plan, b Beginning, ended bool) error {
 		return err
 	}
 	var to change
-	for _, f := range held.Facts { // measured repeats stay valid with more, because the order of each is drawn in turn
+	for _, f := range held.Facts { // more repeats leave earlier ones valid: their orders are drawn in turn
 		if had, err := strconv.Atoi(f.Value); f.Name == "-repeats" && err == nil && plan.Repeats > had {
 			to.Flags = []Fact{{Name: f.Name, Value: strconv.Itoa(plan.Repeats)}}
 		}
 	}
 	if d := differences(held.Facts, b.Facts, to.Flags...); len(d) > 0 {
-		return fmt.Errorf("another sweep than this: %s", summary(d))
+		return fmt.Errorf("not the same sweep: %s", summary(d))
 	}
 	if ended {
 		to.Before = b.Before
@@ -156,7 +156,7 @@ func (j *Journal) resume(plan sweep.Plan, b Beginning, ended bool) error {
 	return j.write(entry{Resumed: &b.At, Changed: &to})
 }
 
-// Measured writes a run and its requests. They are on the disk when it returns.
+// Measured writes a run and its requests. They are on disk when it returns.
 func (j *Journal) Measured(run report.Run, requests []report.Request) error {
 	if err := report.WriteRequests(j.requests, requests); err != nil {
 		return err
@@ -201,13 +201,13 @@ func Read(dir string) (Contents, error) {
 
 func missing(path string, err error) error {
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("there is no %s, which a sweep writes as it goes", path)
+		return fmt.Errorf("there is no %s, the file that a sweep writes while it runs", path)
 	}
 	return err
 }
 
-// read reads whole lines; good is where they end. Only a last line without an end may be
-// other than JSON.
+// read reads whole lines; good is the offset where they end. Only a last line without a line end may
+// be something other than JSON.
 func read(r io.Reader) (held Contents, good int64, err error) {
 	n := 0
 	for line, err := range wholeLines(r) {
@@ -239,7 +239,7 @@ func read(r io.Reader) (held Contents, good int64, err error) {
 	return held, good, nil
 }
 
-// ReadRequests reads the requests.jsonl of a directory; a missing one has none.
+// ReadRequests reads the requests.jsonl of a directory. A missing file holds no requests.
 func ReadRequests(dir string) (all []report.Request, err error) {
 	path := filepath.Join(dir, RequestsFile)
 	f, err := os.Open(path)
@@ -263,8 +263,8 @@ func ReadRequests(dir string) (all []report.Request, err error) {
 	return all, nil
 }
 
-// keepRequests reduces the requests.jsonl of a directory to the requests of the given runs,
-// because the others are measured again, and opens it for more.
+// keepRequests reduces the requests.jsonl of a directory to the requests of the given runs and opens
+// it for more. All other runs are measured again.
 func keepRequests(dir string, runs []report.Run) (*os.File, error) {
 	all, err := ReadRequests(dir)
 	if err != nil {
@@ -279,7 +279,7 @@ func keepRequests(dir string, runs []report.Run) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(kept.Name()) //nolint:errcheck // it is there only after an error
+	defer os.Remove(kept.Name()) //nolint:errcheck // exists only after an error
 	if err = report.WriteRequests(kept, all); err == nil {
 		err = errors.Join(kept.Chmod(0o644), kept.Sync(), os.Rename(kept.Name(), filepath.Join(dir, RequestsFile)))
 	}
@@ -289,8 +289,8 @@ func keepRequests(dir string, runs []report.Run) (*os.File, error) {
 	return kept, nil
 }
 
-// wholeLines yields the lines of r. It leaves out the rest of a line that was being written when
-// the process was killed.
+// wholeLines yields the lines of r. It leaves out a partial line at the end, which was being written
+// when the process was killed.
 func wholeLines(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for lines := bufio.NewReader(r); ; {

@@ -81,7 +81,8 @@ func TestAJournalCutAtAnyByteKeepsItsWholeLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		again, err := Read(dir)
-		if err != nil || len(again.Runs) != whole+1 || len(again.Resumed) != 1 || !again.Resumed[0].Equal(now.At) || again.Before["a:1"].BatchSize != 7 {
+		if err != nil || len(again.Runs) != whole+1 || len(again.Resumed) != 1 || !again.Resumed[0].Equal(now.At) ||
+			again.Before["a:1"].BatchSize != 7 {
 			t.Fatalf("cut at %d and resumed: %+v, %v", cut, again, err)
 		}
 	}

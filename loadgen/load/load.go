@@ -1,6 +1,5 @@
-// Package load makes the prompts that a sweep sends: of each trajectory the first turn, or
-// more of its turns, as often as there are rollouts, or a mix of these; or the requests of a
-// recorded trace. Read Options first.
+// Package load makes the prompts that a sweep sends: first turns, whole conversations or rollouts of
+// trajectories, a mix of these, or the requests of a recorded trace. Read Options first.
 package load
 
 import (
@@ -15,7 +14,7 @@ import (
 	"paceline/loadgen/trajectory"
 )
 
-// Options say what is sent. Their flags are named in the errors of Validate.
+// Options select what is sent. The errors of Validate name their flags.
 type Options struct {
 	Count int    // trajectories or requests of a trace, at most
 	Seed  uint64 // of generated trajectories and of a mix
@@ -25,7 +24,7 @@ type Options struct {
 
 	Turns    int           // of each trajectory; 0: all
 	Rollouts int           // copies of each trajectory
-	Stagger  time.Duration // between the beginnings of two copies; 0: together
+	Stagger  time.Duration // between the starts of two copies; 0: together
 	EnvScale float64       // share of the recorded execution time that passes before the next turn
 	Mix      Mix
 
@@ -49,7 +48,7 @@ func (o Options) Validate() error {
 	case o.Trace != "" && (o.Trajectories != "" || o.Problems != ""):
 		return fmt.Errorf("-trace: give it without -trajectories and -problems")
 	case o.Trace != "" && (o.Turns != 1 || o.Rollouts != 1 || o.Mix.shares != nil):
-		return fmt.Errorf("-trace: has neither turns nor rollouts to choose: give it without -turns, -rollouts and -mix")
+		return fmt.Errorf("-trace: has neither turns nor rollouts: give it without -turns, -rollouts and -mix")
 	case o.Stagger < 0:
 		return fmt.Errorf("-stagger: must be at least 0s, got %v", o.Stagger)
 	case o.Stagger > 0 && o.Rollouts < 2 && o.Mix.shares == nil:
@@ -65,10 +64,10 @@ func (o Options) Validate() error {
 type Load struct {
 	Prompts []target.Prompt
 	Source  report.Source
-	EnvExec *report.EnvExec // nil where the source has no execution times
+	EnvExec *report.EnvExec // nil if the source has no execution times
 }
 
-// Read reads or generates a load. Every error is one of the input.
+// Read reads or generates a load. All its errors are caused by the input.
 func Read(o Options) (Load, error) {
 	if o.Trace != "" {
 		return readTrace(o)
@@ -137,7 +136,7 @@ func (o Options) copyOf(turns []target.Prompt, n int, kind string) []target.Prom
 	return of
 }
 
-// conversation returns the prompts of a trajectory's first n turns: all for 0, and at least
+// conversation returns the prompts of a trajectory's first n turns; all if n is 0. It returns at least
 // the first.
 func (o Options) conversation(chat prompt.ChatTemplate, template prompt.Template, t trajectory.Trajectory, n int) []target.Prompt {
 	if n == 0 || n > len(t.Steps) {
@@ -145,10 +144,10 @@ func (o Options) conversation(chat prompt.ChatTemplate, template prompt.Template
 	}
 	turns := make([]target.Prompt, n)
 	last := ""
-	for i := n - 1; i >= 0; i-- { // the last turn first, because the others are beginnings of its text
+	for i := n - 1; i >= 0; i-- { // the last turn first: the texts of the others are prefixes of its text
 		text, tail := prompt.RenderParts(chat, template.Turn(t.Problem, t.Steps[:i], t.MaxSteps))
 		if strings.HasPrefix(last, text) {
-			text = last[:len(text)] // kept once in memory
+			text = last[:len(text)] // one copy in memory
 		} else {
 			last = text
 		}
@@ -172,8 +171,8 @@ func readTrajectories(o Options) ([]trajectory.Trajectory, report.Source, error)
 	return trajectory.Generate(o.Count, o.Seed), report.Source{Kind: "generated", Seed: o.Seed}, nil
 }
 
-// readTrace makes a prompt for each request of a recorded trace: as long as recorded, and
-// with the same beginnings.
+// readTrace makes a prompt for each request of a recorded trace, with the recorded length and the
+// recorded shared prefixes.
 func readTrace(o Options) (Load, error) {
 	all, err := trajectory.ReadTraceFile(o.Trace, o.Count)
 	if err != nil {
@@ -212,7 +211,7 @@ func templateText(o Options, chat prompt.ChatTemplate, all []trajectory.Trajecto
 	return fmt.Sprintf("system prompt: %s; instance prompt: %s; %s chat template", name(o.System), name(o.Instance), format)
 }
 
-// envExec sums the execution times of the trajectories; nil where none has a step.
+// envExec sums the execution times of the trajectories; nil if none has a step.
 func envExec(all []trajectory.Trajectory) *report.EnvExec {
 	const few = 5
 	e := &report.EnvExec{}

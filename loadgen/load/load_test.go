@@ -38,7 +38,8 @@ func TestTurnsHoldTheExactHistoryAndShareIt(t *testing.T) {
 					if want := prompt.Render(format, template.Turn(tr.Problem, before, tr.MaxSteps)); p.Text+p.Tail != want {
 						t.Fatalf("%s: turn %d of %s is another text", chat, k, tr.ID)
 					}
-					if p.Follows != (k > 0) || (copies == 1) != strings.HasSuffix(p.ID, "#2") || k > 0 && math.Abs(p.Pause.Seconds()-0.5*tr.Steps[k-1].EnvExecSeconds) > 1e-6 {
+					if p.Follows != (k > 0) || (copies == 1) != strings.HasSuffix(p.ID, "#2") ||
+						k > 0 && math.Abs(p.Pause.Seconds()-0.5*tr.Steps[k-1].EnvExecSeconds) > 1e-6 {
 						t.Fatalf("turn %d: %s follows %v after %v", k, p.ID, p.Follows, p.Pause)
 					}
 					before = append(before, trajectory.Step{Thought: s.Thought, Action: s.Action, Observation: s.Observation})
@@ -46,7 +47,8 @@ func TestTurnsHoldTheExactHistoryAndShareIt(t *testing.T) {
 				}
 			}
 		}
-		if i != len(l.Prompts) || l.Source.Requests != i || l.Source.Count != 3 || l.Source.SharedBytes >= l.Source.PromptBytesTotal || l.Source.SharedBytes < l.Source.PromptBytesTotal/2 {
+		if i != len(l.Prompts) || l.Source.Requests != i || l.Source.Count != 3 || l.Source.SharedBytes >= l.Source.PromptBytesTotal ||
+			l.Source.SharedBytes < l.Source.PromptBytesTotal/2 {
 			t.Errorf("%d prompts: %+v", i, l.Source)
 		}
 	}
@@ -66,13 +68,14 @@ func TestGeneratedLoadsStayTheSameBytes(t *testing.T) {
 	if err := mixed.Mix.Set("first=5,turns=3,rollouts=2"); err != nil {
 		t.Fatal(err)
 	}
+	whole := Options{Count: 30, Seed: 1, Rollouts: 2, Stagger: time.Second, EnvScale: 1, ChatTemplate: "qwen3"}
 	for _, c := range []struct {
 		name          string
 		o             Options
 		prompts, hash string
 	}{
 		{"the default", Options{Count: 500, Seed: 1, Turns: 1, Rollouts: 1, EnvScale: 1, ChatTemplate: "qwen2.5"}, "500", "27c391ee05242106"},
-		{"whole conversations", Options{Count: 30, Seed: 1, Rollouts: 2, Stagger: time.Second, EnvScale: 1, ChatTemplate: "qwen3"}, "2864", "35c1df53dffeda80"},
+		{"whole conversations", whole, "2864", "35c1df53dffeda80"},
 		{"a mix", mixed, "662", "0be6f4888ced76d6"},
 	} {
 		l, err := Read(c.o)

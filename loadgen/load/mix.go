@@ -19,10 +19,10 @@ const (
 
 var kinds = []string{kindFirst, kindTurns, kindRollouts}
 
-const defaultMixRollouts = 8 // agents are often trained with as many
+const defaultMixRollouts = 8 // a usual group size when agents are trained
 
-// Mix is the shares of trajectories that are sent as each kind of load. The zero value is no
-// mix. It implements flag.Value.
+// Mix holds the share of trajectories sent as each kind of load. The zero value is no mix. Mix
+// implements flag.Value.
 type Mix struct {
 	text   string
 	shares []float64 // of kinds, in their order; their sum is 1
@@ -31,7 +31,7 @@ type Mix struct {
 // String returns the text that was set.
 func (m *Mix) String() string { return m.text }
 
-// Set reads shares such as first=70,turns=20,rollouts=10, in parts of their sum.
+// Set parses shares such as first=70,turns=20,rollouts=10. Each is a part of their sum.
 func (m *Mix) Set(text string) error {
 	shares, sum := make([]float64, len(kinds)), 0.0
 	for part := range strings.SplitSeq(text, ",") {
@@ -56,8 +56,8 @@ func (m *Mix) Set(text string) error {
 	return nil
 }
 
-// assign returns the kind of each of n trajectories: of each kind its share, to the nearest
-// whole one, in an order that the seed decides. Without a mix all are "".
+// assign returns the kind of each of n trajectories. Each kind gets its share, rounded to a whole
+// number, in an order decided by seed. Without a mix all kinds are "".
 func (m Mix) assign(n int, seed uint64) []string {
 	out := make([]string, n)
 	if m.shares == nil {
@@ -68,7 +68,7 @@ func (m Mix) assign(n int, seed uint64) []string {
 		counts[i] = int(math.Floor(share * float64(n)))
 		left -= counts[i]
 	}
-	byRest := []int{0, 1, 2} // largest remainders first; of equal ones the first kind
+	byRest := []int{0, 1, 2} // largest remainder first; equal ones in the order of kinds
 	rest := func(i int) float64 { return m.shares[i]*float64(n) - float64(counts[i]) }
 	slices.SortStableFunc(byRest, func(a, b int) int { return cmp.Compare(rest(b), rest(a)) })
 	for i := range left {
@@ -83,8 +83,8 @@ func (m Mix) assign(n int, seed uint64) []string {
 	return out
 }
 
-// turnsAndCopies returns how many turns and copies of a trajectory are sent as a kind of load;
-// 0 turns are all.
+// turnsAndCopies returns how many turns and copies of a trajectory a kind of load sends; 0 turns
+// means all.
 func (o Options) turnsAndCopies(kind string) (turns, copies int) {
 	switch kind {
 	case kindFirst:

@@ -1,4 +1,4 @@
-// Package number writes numbers for people, the same in every report and verdict.
+// Package number formats numbers for people, alike in every report and verdict.
 package number
 
 import (
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Significant writes v with at least n significant digits and no exponent. It keeps all
-// digits before the point, and at most nine after it.
+// Significant formats v with at least n significant digits and no exponent. It keeps all digits
+// before the point and at most nine after it.
 func Significant(v float64, n int) string {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return "0"

@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// Device is what serves the model: one accelerator, or several as one.
+// Device is the accelerator that serves the model, or several that work as one.
 type Device struct {
 	Name                 string  `json:"name"`                    // as in tables
-	FLOPSPerSecond       float64 `json:"flops_per_second"`        // at most, dense, in the precision that the model is served in
-	MemoryBytesPerSecond float64 `json:"memory_bytes_per_second"` // at most
-	Count                int     `json:"count"`                   // of them; 0 is 1
+	FLOPSPerSecond       float64 `json:"flops_per_second"`        // maximum, dense, in the precision that the model is served in
+	MemoryBytesPerSecond float64 `json:"memory_bytes_per_second"` // maximum
+	Count                int     `json:"count"`                   // devices; 0 means 1
 	Precision            string  `json:"precision,omitempty"`     // for people: bfloat16
 	Source               string  `json:"source,omitempty"`        // for people
 }
 
-// devices are the vendor's figures for dense bfloat16: twice as much stands in its
-// sheets for sparse matrices, which language models are not.
+// devices holds the vendor's figures for dense bfloat16. Its data sheets also list twice as much for
+// sparse matrices, which language models don't use.
 var devices = []Device{
 	{"a100", 312e12, 2.039e12, 1, "bfloat16", "NVIDIA A100 80GB SXM data sheet"},
 	{"h100", 989.4e12, 3.35e12, 1, "bfloat16", "NVIDIA H100 SXM data sheet"},
@@ -29,11 +29,10 @@ var devices = []Device{
 
 func (d Device) flops() float64 { return d.FLOPSPerSecond * float64(max(1, d.Count)) }
 
-// TFLOPS returns what it computes at most, all of them together, in TFLOP/s.
+// TFLOPS returns the maximum of all devices together, in TFLOP/s.
 func (d Device) TFLOPS() float64 { return d.flops() / 1e12 }
 
-// DeviceNamed finds a device by its name, or reads it from a JSON file. An error says
-// what was expected.
+// DeviceNamed returns a device by its name or from a JSON file. Its error says what was expected.
 func DeviceNamed(name string) (Device, error) {
 	if strings.HasSuffix(name, ".json") {
 		return readDevice(name)

@@ -7,14 +7,14 @@ import (
 	"os"
 )
 
-// Model is the shape of a language model, as far as reading a prompt goes.
+// Model is the part of a language model's shape that matters for prefill.
 type Model struct {
 	Name        string  `json:"name"`         // as in verdicts
-	Parameters  float64 `json:"parameters"`   // that each token is multiplied with: no embeddings, no vocabulary, active experts only
-	WeightBytes float64 `json:"weight_bytes"` // that a forward reads at least
+	Parameters  float64 `json:"parameters"`   // that each token is multiplied with: without embeddings and vocabulary, active experts only
+	WeightBytes float64 `json:"weight_bytes"` // minimum that a forward reads
 }
 
-// FLOP returns the operations for one token.
+// FLOP returns the floating-point operations for one token.
 func (m Model) FLOP() float64 { return 2 * m.Parameters }
 
 // GFLOP returns FLOP in billions.
@@ -40,8 +40,8 @@ type shape struct {
 	ExpertIntermediate float64 `json:"moe_intermediate_size"`
 }
 
-// bytesPerParameter of bfloat16. A model served in fewer bits reads less: then the floor
-// of memory is too high. The floor of computing, the one that counts, is not.
+// bytesPerParameter is that of bfloat16. A model served in fewer bits reads less, so its memory floor
+// is too high. Its compute floor, the one that matters, is right.
 const bytesPerParameter = 2
 
 func (s shape) model(name string) Model {
@@ -55,7 +55,7 @@ func (s shape) model(name string) Model {
 	return Model{Name: name, Parameters: p, WeightBytes: bytesPerParameter * p}
 }
 
-// ReadModel reads the shape from a model's config.json. An error names the field.
+// ReadModel reads the shape from a model's config.json. Its error names the field.
 func ReadModel(path string) (Model, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -53,8 +53,18 @@ func TestACacheMakesPossibleWhatItHolds(t *testing.T) {
 func TestMoreTimeFewerTokensOrMoreDevicesNeverMakeAClaimLessPlausible(t *testing.T) {
 	order := map[Kind]int{Impossible: 0, CacheAssisted: 1, Plausible: 2}
 	rapid.Check(t, func(t *rapid.T) {
-		d := Device{Name: "d", FLOPSPerSecond: rapid.Float64Range(1e12, 1e15).Draw(t, "flops"), MemoryBytesPerSecond: 1e12, Count: rapid.IntRange(1, 8).Draw(t, "count")}
-		c := Claim{Prompts: 1 + rapid.IntRange(0, 1000).Draw(t, "prompts"), Seconds: rapid.Float64Range(1e-3, 1e4).Draw(t, "seconds"), PromptTokens: rapid.Int64Range(0, 1e9).Draw(t, "tokens"), Counted: true}
+		d := Device{
+			Name:                 "d",
+			FLOPSPerSecond:       rapid.Float64Range(1e12, 1e15).Draw(t, "flops"),
+			MemoryBytesPerSecond: 1e12,
+			Count:                rapid.IntRange(1, 8).Draw(t, "count"),
+		}
+		c := Claim{
+			Prompts:      1 + rapid.IntRange(0, 1000).Draw(t, "prompts"),
+			Seconds:      rapid.Float64Range(1e-3, 1e4).Draw(t, "seconds"),
+			PromptTokens: rapid.Int64Range(0, 1e9).Draw(t, "tokens"),
+			Counted:      true,
+		}
 		c.CachedTokens = rapid.Int64Range(0, c.PromptTokens).Draw(t, "cached")
 		before := order[Judge(d, Qwen25of7B, c).Kind]
 		slower, shorter, more := c, c, d
@@ -76,12 +86,14 @@ func TestAModelIsReadFromItsConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(`{"model_type":"qwen2","hidden_size":3584,"intermediate_size":18944,"num_hidden_layers":28,"num_attention_heads":28,"num_key_value_heads":4,"vocab_size":152064}`)
+	write(`{"model_type":"qwen2","hidden_size":3584,"intermediate_size":18944,"num_hidden_layers":28,"num_attention_heads":28,
+		"num_key_value_heads":4,"vocab_size":152064}`)
 	m, err := ReadModel(path)
 	if err != nil || m.Parameters != Qwen25of7B.Parameters || m.Name != "qwen2" {
 		t.Errorf("%+v, %v", m, err)
 	}
-	write(`{"hidden_size":2048,"moe_intermediate_size":768,"num_experts":128,"num_experts_per_tok":8,"num_hidden_layers":48,"num_attention_heads":32,"num_key_value_heads":4,"head_dim":128}`)
+	write(`{"hidden_size":2048,"moe_intermediate_size":768,"num_experts":128,"num_experts_per_tok":8,"num_hidden_layers":48,
+		"num_attention_heads":32,"num_key_value_heads":4,"head_dim":128}`)
 	if m, err = ReadModel(path); err != nil || m.Parameters < 2e9 || m.Parameters > 3.5e9 { // Qwen3-30B-A3B
 		t.Errorf("%+v, %v", m, err)
 	}
@@ -113,7 +125,8 @@ func TestADeviceIsReadFromAFile(t *testing.T) {
 
 func TestTablesOfManyKindsAreRead(t *testing.T) {
 	for _, text := range []string{
-		"1 0.55\n2 0.31\n", "1,0.55\n2,0.31", "batch size,time\n1,0.55\n2,0.31\n", "| batch | time (s) |\n|---|---|\n| 1 | 0.55 |\n| 2 | 0.31 s |\n", "1\t0.55s\n\n2\t0.31s\n",
+		"1 0.55\n2 0.31\n", "1,0.55\n2,0.31", "batch size,time\n1,0.55\n2,0.31\n",
+		"| batch | time (s) |\n|---|---|\n| 1 | 0.55 |\n| 2 | 0.31 s |\n", "1\t0.55s\n\n2\t0.31s\n",
 	} {
 		rows, err := ReadTable(strings.NewReader(text))
 		if err != nil || len(rows) != 2 || rows[0] != (Row{"1", 0.55}) || rows[1] != (Row{"2", 0.31}) {
@@ -121,8 +134,12 @@ func TestTablesOfManyKindsAreRead(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"": "no row", "1 0.55\n2 fast": `line 2: the time must be a number of seconds, got "fast"`, "1 0.55\nword": "line 2: must have a batch size and a time",
-		"1 -3": "line 1: the time must be above 0 s", "1 NaN": "line 1: the time must be above 0", "1 Inf": "line 1: the time must be above 0",
+		"":               "no row",
+		"1 0.55\n2 fast": `line 2: the time must be a number of seconds, got "fast"`,
+		"1 0.55\nword":   "line 2: must have a batch size and a time",
+		"1 -3":           "line 1: the time must be above 0 s",
+		"1 NaN":          "line 1: the time must be above 0",
+		"1 Inf":          "line 1: the time must be above 0",
 	} {
 		if _, err := ReadTable(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)

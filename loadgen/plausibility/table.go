@@ -11,16 +11,16 @@ import (
 
 // Row is a line of a table.
 type Row struct {
-	Name    string  // the batch size, or what stands there
+	Name    string  // the first column, usually the batch size
 	Seconds float64 // for all prompts
 }
 
-// maxRows bounds a table: batch sizes are a handful.
+// maxRows bounds a table; real ones have a handful of batch sizes.
 const maxRows = 1000
 
-// ReadTable reads a table of batch sizes and times in seconds. Its two columns stand
-// between commas, tabs, blanks or the bars of Markdown. Lines before the first number are
-// a heading. An error names the line.
+// ReadTable reads a table with two columns: batch size and time in seconds. Columns are separated by
+// commas, tabs, blanks or Markdown's bars. Lines before the first number are a heading. Its error names
+// the line.
 func ReadTable(r io.Reader) ([]Row, error) {
 	var rows []Row
 	lines := bufio.NewScanner(r)

@@ -1,21 +1,21 @@
-// Package plausibility says whether a prefill throughput can be true. A device computes
-// only so much a second, and reads its memory only so fast. Whoever claims more did not
-// wait for the answers or did not compute them.
+// Package plausibility decides whether a prefill throughput can be true. A device has a maximum of
+// operations and of memory reads per second. A claim beyond that did not wait for the answers or did
+// not compute them.
 //
-// The floor is the least time that the arithmetic allows. It leaves out what it can
-// (attention, the vocabulary, the network, scheduling): what it calls impossible is
-// impossible; what it calls plausible may still be wrong.
+// The floor is the minimum time that the arithmetic allows. It leaves out attention, the vocabulary,
+// the network and scheduling. So a claim below it is impossible, and a plausible claim may still be
+// wrong.
 //
-// Read verdict.go first; device.go and model.go hold the figures, table.go reads other
-// people's tables. Package report/render puts a verdict into words.
+// Read verdict.go first. device.go and model.go hold the figures, table.go reads tables of others.
+// Package report/render puts a verdict into words.
 package plausibility
 
-// Claim is a throughput that somebody reports.
+// Claim is a reported throughput.
 type Claim struct {
 	Prompts int     // that were answered
 	Seconds float64 // in all
 
-	// Of all prompts: counted, or else an estimate.
+	// Of all prompts: counted or estimated.
 	PromptTokens, CachedTokens int64
 	Counted                    bool // by the server
 }
@@ -23,35 +23,35 @@ type Claim struct {
 // PerSecond returns the claimed throughput in prompts per second.
 func (c Claim) PerSecond() float64 { return float64(c.Prompts) / c.Seconds }
 
-// Left returns the tokens that were to be computed.
+// Left returns the tokens that had to be computed.
 func (c Claim) Left() int64 { return max(0, c.PromptTokens-c.CachedTokens) }
 
-// Kind is what a verdict comes to.
+// Kind is the result of a verdict.
 type Kind string
 
 // The kinds of verdict.
 const (
 	Plausible     Kind = "plausible"      // the device could have computed every token
-	CacheAssisted Kind = "cache-assisted" // it could because tokens came from the cache, as was counted
+	CacheAssisted Kind = "cache-assisted" // it could, because the counted cached tokens were not computed
 	Impossible    Kind = "impossible"     // it could not
 )
 
-// Verdict is what arithmetic says of a claim.
+// Verdict is the result of the arithmetic for a claim.
 type Verdict struct {
 	Claim
 	Device Device
 	Model  Model
 	Kind   Kind
 
-	FloorSeconds float64 // least time for the tokens that were not cached
-	AllSeconds   float64 // least time for all of them
+	FloorSeconds float64 // minimum time for the tokens that were not cached
+	AllSeconds   float64 // minimum time for all tokens
 	ByMemory     bool    // reading the weights once takes longer than computing
 }
 
-// tolerance is how much less than the floor a time may be: it was rounded.
+// tolerance is how far below the floor a time may be, because times are rounded.
 const tolerance = 0.98
 
-// Judge holds a claim against what the device can do at most.
+// Judge compares a claim with the maximum that a device can do.
 func Judge(d Device, m Model, c Claim) Verdict {
 	v := Verdict{Claim: c, Device: d, Model: m, Kind: Plausible}
 	v.FloorSeconds, v.ByMemory = floor(d, m, c.Left())
@@ -65,8 +65,8 @@ func Judge(d Device, m Model, c Claim) Verdict {
 	return v
 }
 
-// floor is the least time in which a device reads so many tokens: it must multiply each
-// with all parameters, and read these at least once.
+// floor returns the minimum time of a device for some tokens: it must multiply each with all parameters
+// and read the parameters at least once.
 func floor(d Device, m Model, tokens int64) (seconds float64, byMemory bool) {
 	if tokens <= 0 {
 		return 0, false
@@ -76,14 +76,14 @@ func floor(d Device, m Model, tokens int64) (seconds float64, byMemory bool) {
 	return max(compute, memory), memory > compute
 }
 
-// PFLOP returns the work for the tokens that were to be computed.
+// PFLOP returns the work for the tokens that had to be computed.
 func (v Verdict) PFLOP() float64 { return v.Model.FLOP() * float64(v.Left()) / 1e15 }
 
 // TimesFaster returns how many times faster than the floor the claim is.
 func (v Verdict) TimesFaster() float64 { return v.FloorSeconds / v.Seconds }
 
-// WithoutCache returns the most prompts per second if every token is computed.
+// WithoutCache returns the maximum of prompts per second if every token is computed.
 func (v Verdict) WithoutCache() float64 { return float64(v.Prompts) / v.AllSeconds }
 
-// PercentOfTime returns the floor in percent of the claimed time.
+// PercentOfTime returns the floor as a percentage of the claimed time.
 func (v Verdict) PercentOfTime() float64 { return 100 * v.FloorSeconds / v.Seconds }

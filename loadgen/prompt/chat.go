@@ -15,31 +15,31 @@ import (
 	"unicode/utf8"
 )
 
-// ChatTemplate says how messages become the text that a model reads. Each message is written
-// by its role, one after the other, so that a longer conversation begins with the text of the
-// shorter one. Take one of those below, or FindChatTemplate.
+// ChatTemplate says how messages become the text that a model reads. Messages are written one after
+// the other, each by its role, so that the text of a conversation is a prefix of its continuation.
+// Use one of those below or FindChatTemplate.
 type ChatTemplate struct {
 	name string
 
 	begin                   string // before everything
 	system, user, assistant frame  // around the messages; an absent system's text goes before the first user's
-	between                 string // two messages
+	between                 string // between two messages
 	ask                     string // after everything: where the answer begins
 
 	defaultSystem   string // the message of a conversation that has no system message
 	withoutThoughts bool   // assistant messages are written without what is up to </think>
 }
 
-// frame is what stands around a message's content.
+// frame is the text around a message's content.
 type frame struct {
 	before, after string
 	given         bool
 }
 
 //go:embed chat
-var named embed.FS // a file for each template that is known by name
+var named embed.FS // a file for each template that has a name
 
-// The templates that are known by name; their files in chat say more.
+// The templates that have names; their files in chat say more.
 var (
 	Qwen25 = mustFind("qwen2.5")
 	Qwen3  = mustFind("qwen3")
@@ -54,8 +54,8 @@ func mustFind(name string) ChatTemplate {
 	return ct
 }
 
-// FindChatTemplate returns the template with a name (qwen2.5, qwen3 or plain) or of a file;
-// see parseChatTemplate. Errors name the file.
+// FindChatTemplate returns the template with a name (qwen2.5, qwen3 or plain) or from a file; see
+// parseChatTemplate. Its error names the file.
 func FindChatTemplate(name string) (ChatTemplate, error) {
 	if text, err := named.ReadFile("chat/" + name + ".txt"); err == nil {
 		return parseChatTemplate(bytes.NewReader(text), name)
@@ -75,15 +75,15 @@ func FindChatTemplate(name string) (ChatTemplate, error) {
 // String returns the name of the template, or of its file.
 func (ct ChatTemplate) String() string { return ct.name }
 
-// Render flattens messages into the text that is sent as the prompt. It escapes no contents, as
-// the models' own templates don't.
+// Render flattens messages into the text of a prompt. Like the models' own templates, it escapes
+// nothing.
 func Render(ct ChatTemplate, messages []Message) string {
 	text, tail := RenderParts(ct, messages)
 	return text + tail
 }
 
-// RenderParts is Render in two parts: the messages, and what asks for the answer. The first part
-// of a turn begins with the first part of the turn before.
+// RenderParts is Render in two parts: the messages, and the text that asks for the answer. The first
+// part of a turn is a prefix of the first part of the next turn.
 func RenderParts(ct ChatTemplate, messages []Message) (text, tail string) {
 	var b strings.Builder
 	b.WriteString(ct.begin)
@@ -103,13 +103,13 @@ func RenderParts(ct ChatTemplate, messages []Message) (text, tail string) {
 	return b.String(), ct.ask
 }
 
-// messages returns the messages that are written.
+// messages returns the messages as they are written.
 func (ct ChatTemplate) messages(all []Message) []Message {
 	out := make([]Message, 0, len(all)+1)
 	if ct.defaultSystem != "" && (len(all) == 0 || all[0].Role != RoleSystem) {
 		all = append([]Message{{RoleSystem, ct.defaultSystem}}, all...)
 	}
-	held := "" // the system's text, where it has no place of its own
+	held := "" // the system's text, if it has no place of its own
 	for _, m := range all {
 		switch m.Role {
 		case RoleSystem:
@@ -130,13 +130,13 @@ func (ct ChatTemplate) messages(all []Message) []Message {
 }
 
 const (
-	content      = "{content}" // where the line of a role takes the content of the message
+	content      = "{content}" // the place of a message's content in the line of a role
 	endOfThought = "</think>"
 )
 
-// parseChatTemplate reads a chat template called name: a key, a colon and a text a line, with
-// the escapes of Go's strings: \n, \t and \\. It has no conditions and no loops, so nothing in
-// it can fail while a load is made.
+// parseChatTemplate parses a chat template called name. Each line has a key, a colon and a text with
+// the escapes \n, \t and \\ of Go's strings. There are no conditions and no loops, so rendering can't
+// fail.
 //
 //	# Llama 3
 //	begin: <|begin_of_text|>
@@ -145,14 +145,12 @@ const (
 //	assistant: <|start_header_id|>assistant<|end_header_id|>\n\n{content}<|eot_id|>
 //	ask: <|start_header_id|>assistant<|end_header_id|>\n\n
 //
-// user and assistant are required and hold {content} once. So does system; without it, the
-// system's text goes before the first user's, with a blank line between. begin and ask are
-// written before and after everything, and between goes between two messages. default-system is
-// the system message of a conversation without one. "without-thoughts: true" leaves out the
-// thoughts of answers, up to </think>. parseChatTemplate skips blank lines and those that begin
-// with #, and drops one space after the colon.
-//
-// An error names the line and what was expected.
+// user and assistant are required and hold {content} once. system holds it once, too; without system,
+// its text goes before the first user's, with a blank line between. begin and ask are written before
+// and after everything, and between is written between two messages. default-system is the system
+// message of a conversation that has none. "without-thoughts: true" leaves out the thoughts of answers,
+// up to </think>. parseChatTemplate skips blank lines and lines that begin with #, and drops one space
+// after the colon. Its error names the line and what was expected.
 func parseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
 	ct := ChatTemplate{name: name}
 	seen := map[string]bool{}
@@ -189,7 +187,7 @@ func parseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
 
 const chatKeys = "one of begin, system, user, assistant, between, ask, default-system, without-thoughts"
 
-// set puts the text of a line in its place.
+// set sets the field of a key.
 func (ct *ChatTemplate) set(key, text string) error {
 	places := map[string]*string{"begin": &ct.begin, "between": &ct.between, "ask": &ct.ask, "default-system": &ct.defaultSystem}
 	frames := map[string]*frame{RoleSystem: &ct.system, RoleUser: &ct.user, RoleAssistant: &ct.assistant}

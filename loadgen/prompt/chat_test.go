@@ -18,10 +18,12 @@ func TestQwen25RendersChatML(t *testing.T) {
 
 func TestQwen25InsertsItsSystemMessageOnlyWhenThereIsNone(t *testing.T) {
 	without := Render(Qwen25, []Message{{RoleUser, "u"}})
-	if !strings.HasPrefix(without, "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n<|im_start|>user\n") {
+	own := "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+	if !strings.HasPrefix(without, own) {
 		t.Errorf("got %q", without)
 	}
-	if empty := Render(Qwen25, []Message{{RoleSystem, ""}, {RoleUser, "u"}}); !strings.HasPrefix(empty, "<|im_start|>system\n<|im_end|>\n") {
+	empty := Render(Qwen25, []Message{{RoleSystem, ""}, {RoleUser, "u"}})
+	if !strings.HasPrefix(empty, "<|im_start|>system\n<|im_end|>\n") {
 		t.Errorf("got %q", empty)
 	}
 }

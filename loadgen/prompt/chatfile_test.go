@@ -42,13 +42,15 @@ func TestAFileCanSayWhatANamedTemplateDoes(t *testing.T) {
 
 func TestATemplateOfLlama3(t *testing.T) {
 	const file = "begin: <|begin_of_text|>\nsystem: <|start_header_id|>system<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
-		"user: <|start_header_id|>user<|end_header_id|>\\n\\n{content}<|eot_id|>\nassistant: <|start_header_id|>assistant<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
+		"user: <|start_header_id|>user<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
+		"assistant: <|start_header_id|>assistant<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
 		"ask: <|start_header_id|>assistant<|end_header_id|>\\n\\n\n"
 	ct, err := parseChatTemplate(strings.NewReader(file), "llama3")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|>" +
+	want := "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>" +
+		"<|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|>" +
 		"<|start_header_id|>assistant<|end_header_id|>\n\n"
 	if got := Render(ct, []Message{{RoleSystem, "S"}, {RoleUser, "U"}}); got != want {
 		t.Errorf("got %q", got)
@@ -56,7 +58,8 @@ func TestATemplateOfLlama3(t *testing.T) {
 }
 
 func TestWithoutASystemLineItsTextGoesBeforeTheFirstUsers(t *testing.T) {
-	ct, err := parseChatTemplate(strings.NewReader("user: [INST] {content} [/INST]\nassistant:  {content}</s>\nwithout-thoughts: true\nbetween: |\n"), "mistral")
+	text := "user: [INST] {content} [/INST]\nassistant:  {content}</s>\nwithout-thoughts: true\nbetween: |\n"
+	ct, err := parseChatTemplate(strings.NewReader(text), "mistral")
 	if err != nil {
 		t.Fatal(err)
 	}

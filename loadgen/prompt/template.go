@@ -1,9 +1,9 @@
-// Package prompt turns a problem statement into what is sent to the model: a Template
-// (template.go) makes the messages of a turn, and Render (chat.go) flattens messages into the
-// one string that the model's chat format prescribes. Read Template first.
+// Package prompt turns a problem statement into the text that is sent to the model. A Template
+// (template.go) makes the messages of a turn. Render (chat.go) flattens messages into one string in
+// the model's chat format. Read Template first.
 //
-// The package reads the template files that it is told to and nothing else. It never puts the
-// text of a prompt into an error.
+// The package reads only the template files that it is given. It never puts the text of a prompt into
+// an error.
 package prompt
 
 import (
@@ -24,7 +24,7 @@ var defaultSystem string
 //go:embed instance.txt
 var defaultInstance string
 
-// Placeholder is where a Template's instance text takes the problem statement.
+// Placeholder marks where a Template's instance text takes the problem statement.
 const Placeholder = "{problem_statement}"
 
 // Template holds the two texts that open every trajectory. Take one from Default or Load.
@@ -32,8 +32,8 @@ type Template struct {
 	System   string // the system message, sent as it is
 	Instance string // the first user message; holds Placeholder exactly once
 
-	systemGiven   bool // System came from a file the user named
-	instanceGiven bool // so did Instance
+	systemGiven   bool // System came from a file that the user named
+	instanceGiven bool // Instance did
 }
 
 // Roles of a Message, as every chat template spells them.
@@ -49,9 +49,8 @@ type Message struct {
 	Content string
 }
 
-// FirstTurn returns the messages of a trajectory's first request: the system text and the
-// instance text around problem, with the steps that remain (withStepsRemaining). It replaces
-// the placeholder and nothing else.
+// FirstTurn returns the messages of a trajectory's first request: the system text, and the instance
+// text around problem with the remaining steps (withStepsRemaining). It replaces only the placeholder.
 func (t Template) FirstTurn(problem string, stepsRemaining int) []Message {
 	return withStepsRemaining([]Message{
 		{Role: RoleSystem, Content: t.System},
@@ -59,9 +58,9 @@ func (t Template) FirstTurn(problem string, stepsRemaining int) []Message {
 	}, stepsRemaining)
 }
 
-// Turn returns the messages of a trajectory's request after the steps before it: the first turn,
-// and for each step the model's words and what came back. The notes on the remaining steps of
-// earlier requests stay. R2E-Gym sends the same messages.
+// Turn returns the messages of the request that follows some steps: the first turn, and for each step
+// the model's words and the environment's answer. Earlier notes on the remaining steps stay. R2E-Gym
+// sends the same messages.
 func (t Template) Turn(problem string, before []trajectory.Step, maxSteps int) []Message {
 	history := t.FirstTurn(problem, maxSteps)
 	for i, s := range before {
@@ -73,10 +72,10 @@ func (t Template) Turn(problem string, before []trajectory.Step, maxSteps int) [
 	return history
 }
 
-// withStepsRemaining applies R2E-Gym's rule (agent.py) to a history that is about to be sent:
-// the last message says how many steps remain, or, at 0 and below, to submit at once. It
-// changes that message in place and returns history. With R2E-Gym's wording, replayed prompts
-// have exactly the token counts that real trajectories recorded.
+// withStepsRemaining applies R2E-Gym's rule (agent.py) to a history: the last message says how many
+// steps remain or, at 0 and below, to submit at once. It changes that message in place and returns
+// history. With R2E-Gym's wording, replayed prompts have exactly the token counts that real
+// trajectories recorded.
 func withStepsRemaining(history []Message, remaining int) []Message {
 	note := "You have reached the maximum number of steps. Please submit your answer NOW."
 	if remaining > 0 {
@@ -88,10 +87,10 @@ func withStepsRemaining(history []Message, remaining int) []Message {
 	return history
 }
 
-// For returns the template for a trajectory with prompts of its own (R2E-Gym's agent_args;
-// empty if it recorded none). For each of the two texts the order is: the file that the user
-// named, the trajectory's own, t's. For fails if it uses the trajectory's instance text and
-// that does not hold Placeholder exactly once.
+// For returns the template for a trajectory that may have its own prompts (R2E-Gym's agent_args; empty
+// if none were recorded). Each text comes from the file that the user named, or else from the
+// trajectory, or else from t. For fails if it needs the trajectory's instance text and that does not
+// hold Placeholder exactly once.
 func (t Template) For(system, instance string) (Template, error) {
 	if system != "" && !t.systemGiven {
 		t.System = system
@@ -117,23 +116,23 @@ func checkInstance(text string) error {
 }
 
 // Default returns Paceline's own texts: a coding agent with the tools file_editor, execute_bash,
-// search and finish. They have the shape and length of R2E-Gym's, so that first turns weigh what
-// the benchmark's did. Qwen2.5 tokens as measured, R2E-Gym's in brackets:
+// search and finish. They have the shape and length of R2E-Gym's, so that first turns cost what the
+// benchmark's did. Measured Qwen2.5 tokens, R2E-Gym's in brackets:
 //
 //	system text                          1246  (1249)
 //	instance text before the placeholder   24  (25)
 //	instance text after the placeholder  1150  (1153)
 //	prefix common to all first turns     1278  (1282)
 //
-// The prefix counts Qwen25's marks up to the placeholder. It is 44 % of a first turn with a
-// statement of average length, and all of it that a prefix cache can reuse.
+// The prefix includes Qwen25's marks up to the placeholder. It is 44 % of a first turn with a statement
+// of average length, and the only part that a prefix cache can reuse.
 func Default() Template {
 	return Template{System: trimNewline(defaultSystem), Instance: trimNewline(defaultInstance)}
 }
 
-// Load reads the texts from files; an empty path means the default. It drops one line end at the
-// end of a file, because editors put it there. It fails, naming the file, if one can't be read, is
-// empty or not UTF-8, or if the instance file does not hold Placeholder exactly once.
+// Load reads the texts from files; an empty path means the default. It drops one line end at the end
+// of a file, because editors add it. A file must be readable, UTF-8 and not empty. The instance file
+// must hold Placeholder exactly once. The error names the file.
 func Load(systemPath, instancePath string) (t Template, err error) {
 	t = Default()
 	if systemPath != "" {
@@ -169,7 +168,7 @@ func readText(path string) (string, error) {
 	return text, atPath(path, err)
 }
 
-// atPath puts the path of a file before err, if there is one.
+// atPath adds the path of a file to err, if there is one.
 func atPath(path string, err error) error {
 	if err == nil {
 		return nil

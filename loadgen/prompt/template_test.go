@@ -66,7 +66,10 @@ func TestTrajectoryPromptsWinUnlessTheUserGaveFiles(t *testing.T) {
 		{"both recorded", small, "their system", own, "their system", own},
 		{"only system recorded", small, "their system", "", "their system", small.Instance},
 		{"user gave system", Template{System: "s", Instance: small.Instance, systemGiven: true}, "their system", own, "s", own},
-		{"user gave instance", Template{System: "s", Instance: small.Instance, instanceGiven: true}, "their system", "no placeholder", "their system", small.Instance},
+		{
+			"user gave instance", Template{System: "s", Instance: small.Instance, instanceGiven: true},
+			"their system", "no placeholder", "their system", small.Instance,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.template.For(c.system, c.instance)
@@ -85,7 +88,8 @@ func TestTrajectoryPromptWithoutPlaceholderIsAnErrorThatHidesTheText(t *testing.
 	if err == nil {
 		t.Fatal("no error")
 	}
-	if msg := err.Error(); strings.Contains(msg, "secret") || !strings.Contains(msg, "instance_prompt") || !strings.Contains(msg, Placeholder) {
+	if msg := err.Error(); strings.Contains(msg, "secret") || !strings.Contains(msg, "instance_prompt") ||
+		!strings.Contains(msg, Placeholder) {
 		t.Errorf("error is %q", msg)
 	}
 }

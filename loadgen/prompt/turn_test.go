@@ -16,7 +16,8 @@ func step(thought, action, observation string) trajectory.Step {
 
 func TestATurnHoldsAllBeforeItWithTheirNotes(t *testing.T) {
 	template := prompt.Template{System: "S", Instance: "solve {problem_statement}"}
-	got := prompt.Render(prompt.Qwen25, template.Turn("P", []trajectory.Step{step("think", "<function=a></function>", "seen"), step("more", "<function=b></function>", "done")}, 2))
+	steps := []trajectory.Step{step("think", "<function=a></function>", "seen"), step("more", "<function=b></function>", "done")}
+	got := prompt.Render(prompt.Qwen25, template.Turn("P", steps, 2))
 	want := "<|im_start|>system\nS<|im_end|>\n" +
 		"<|im_start|>user\nsolve P\nSteps Remaining: 2<|im_end|>\n" +
 		"<|im_start|>assistant\nthink\n\n<function=a></function><|im_end|>\n" +
@@ -44,9 +45,12 @@ func TestEachTurnBeginsWithTheOneBefore(t *testing.T) {
 
 func TestQwen3LeavesOutWhatEarlierAnswersThought(t *testing.T) {
 	got := prompt.Render(prompt.Qwen3, []prompt.Message{
-		{Role: prompt.RoleUser, Content: "q"}, {Role: prompt.RoleAssistant, Content: "<think>\nhm </think> </think>\n\n<function=a>"}, {Role: prompt.RoleUser, Content: "<think>kept</think>"},
+		{Role: prompt.RoleUser, Content: "q"},
+		{Role: prompt.RoleAssistant, Content: "<think>\nhm </think> </think>\n\n<function=a>"},
+		{Role: prompt.RoleUser, Content: "<think>kept</think>"},
 	})
-	want := "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<function=a><|im_end|>\n<|im_start|>user\n<think>kept</think><|im_end|>\n<|im_start|>assistant\n"
+	want := "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<function=a><|im_end|>\n" +
+		"<|im_start|>user\n<think>kept</think><|im_end|>\n<|im_start|>assistant\n"
 	if got != want {
 		t.Errorf("got %q", got)
 	}

@@ -8,23 +8,21 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Latencies are those of one setting with the cache in one state, over all its runs
-// that were not cut short.
+// Latencies holds the latencies of one setting in one phase, over all runs that were not cut short.
 type Latencies struct {
 	Setting, Phase string
 	Histogram      *stats.Histogram
 }
 
-// Name is fit for a file: cold-16, warm-16,4_in_flight,0s.
+// Name returns a file name: cold-16, warm-16,4_in_flight,0s.
 func (l Latencies) Name() string { return l.Phase + "-" + plainName(l.Setting) }
 
-// plainName writes a setting's name without blanks.
+// plainName returns a setting's name without blanks.
 func plainName(setting string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(setting, ", ", ","), " ", "_")
 }
 
-// Latencies joins the runs' histograms, in the order of tables. Settings whose runs have
-// none are left out.
+// Latencies merges the runs' histograms, in the order of tables. It leaves out settings without any.
 func (r Report) Latencies() (all []Latencies) {
 	for _, phase := range []string{"cold", "warm"} {
 		for _, setting := range Settings(r.Runs) {
@@ -42,8 +40,8 @@ func (r Report) Latencies() (all []Latencies) {
 	return all
 }
 
-// WriteBenchmarks writes each complete run as a line of Go's benchmark format, for
-// benchstat to compare sweeps with: benchstat before/bench.txt after/bench.txt.
+// WriteBenchmarks writes each complete run as a line of Go's benchmark format, so that benchstat can
+// compare sweeps: benchstat before/bench.txt after/bench.txt.
 func WriteBenchmarks(w io.Writer, r Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "goos: %s\ngoarch: %s\npkg: paceline/loadgen\n", r.Environment.OS, r.Environment.Arch)

@@ -15,17 +15,22 @@ func TestBenchmarkLinesHoldCompleteRunsOnly(t *testing.T) {
 	if err := WriteBenchmarks(&out, r); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out.String(), "BenchmarkPrefill/setting=4,2_in_flight/cache=cold 500 0.02 sec/op 50 requests/s ") || strings.Count(out.String(), "Benchmark") != 3 {
+	if !strings.Contains(out.String(), "BenchmarkPrefill/setting=4,2_in_flight/cache=cold 500 0.02 sec/op 50 requests/s ") ||
+		strings.Count(out.String(), "Benchmark") != 3 {
 		t.Error(out.String())
 	}
 }
 
 func TestRequestsAreALineEach(t *testing.T) {
 	var out bytes.Buffer
-	err := WriteRequests(&out, []Request{{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "a", LatencySeconds: 0.5, PromptTokens: 7}, {Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "b", Error: "Unavailable"}})
-	want := `{"setting":"4","phase":"cold","repeat":1,"trajectory":"a","sent_seconds":0,"latency_seconds":0.5,"intended_seconds":0,"latency_from_intended_seconds":0,"prompt_tokens":7,"cached_tokens":0}
-{"setting":"4","phase":"cold","repeat":1,"trajectory":"b","sent_seconds":0,"latency_seconds":0,"intended_seconds":0,"latency_from_intended_seconds":0,"error":"Unavailable","prompt_tokens":0,"cached_tokens":0}
-`
+	err := WriteRequests(&out, []Request{
+		{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "a", LatencySeconds: 0.5, PromptTokens: 7},
+		{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "b", Error: "Unavailable"},
+	})
+	want := `{"setting":"4","phase":"cold","repeat":1,"trajectory":"a","sent_seconds":0,"latency_seconds":0.5,` +
+		`"intended_seconds":0,"latency_from_intended_seconds":0,"prompt_tokens":7,"cached_tokens":0}` + "\n" +
+		`{"setting":"4","phase":"cold","repeat":1,"trajectory":"b","sent_seconds":0,"latency_seconds":0,` +
+		`"intended_seconds":0,"latency_from_intended_seconds":0,"error":"Unavailable","prompt_tokens":0,"cached_tokens":0}` + "\n"
 	if err != nil || out.String() != want {
 		t.Errorf("%v\n%s", err, out.String())
 	}
@@ -42,7 +47,8 @@ func TestSettingsOfOneSizeStandInTheirOrder(t *testing.T) {
 	var runs []Run
 	for _, size := range []int{8, 1} {
 		for _, inFlight := range []int{4, 1} {
-			runs = append(runs, Run{Setting: fmt.Sprintf("%d, %d in flight", size, inFlight), Mode: "fixed", BatchSize: size, MaxInFlight: inFlight})
+			runs = append(runs,
+				Run{Setting: fmt.Sprintf("%d, %d in flight", size, inFlight), Mode: "fixed", BatchSize: size, MaxInFlight: inFlight})
 		}
 	}
 	runs = append([]Run{{Setting: "unbatched", Mode: "unbatched"}}, runs...)

@@ -7,14 +7,14 @@ import (
 	"io"
 )
 
-// Schema is the JSON Schema (draft 2020-12) of results.json; a line of
-// requests.jsonl is its $defs/Request. It is made from the types and their comments:
+// Schema is the JSON Schema (draft 2020-12) of results.json. A line of requests.jsonl is its
+// $defs/Request. It is generated from the types and their comments:
 // go test ./loadgen/report -run Schema -update.
 //
 //go:embed results.schema.json
 var Schema []byte
 
-// WriteJSON writes the report as results.json. Every number in it is finite.
+// WriteJSON writes the report as results.json, with finite numbers only.
 func WriteJSON(w io.Writer, r Report) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -25,8 +25,8 @@ func WriteJSON(w io.Writer, r Report) error {
 	return nil
 }
 
-// ReadJSON reads a results.json of this version. Fields it doesn't know are
-// ignored: a later loadgen may have added them.
+// ReadJSON reads a results.json of this version. It ignores unknown fields, which a later loadgen may
+// have added.
 func ReadJSON(rd io.Reader) (Report, error) {
 	var r Report
 	if err := json.NewDecoder(rd).Decode(&r); err != nil {

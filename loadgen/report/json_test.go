@@ -28,7 +28,8 @@ func sample() Report {
 	}
 	for repeat, phase := range []string{"cold", "warm", "cold", "warm"} {
 		r.Runs = append(r.Runs, Run{
-			Setting: "4, 2 in flight", Mode: "fixed", BatchSize: 4, Phase: phase, Repeat: repeat/2 + 1, MaxInFlight: 2, MaxWaitSeconds: &wait, StartedAt: made,
+			Setting: "4, 2 in flight", Mode: "fixed", BatchSize: 4, Phase: phase, Repeat: repeat/2 + 1, MaxInFlight: 2,
+			MaxWaitSeconds: &wait, StartedAt: made,
 			Total: 500, Completed: 500, Complete: true, WallSeconds: 14.59, RequestThroughput: 34.27, PromptTokens: 7, CachedTokens: 3,
 			ServerUncachedTokens: &uncached, LatencyHistogram: stats.NewHistogram(time.Second),
 		})

@@ -12,17 +12,16 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Part is what one shard measured in one pass. Without its requests, batches and
-// percentiles are joined less exactly, and the run says so.
+// Part is what one shard measured in one pass. Without its requests, batches and percentiles are
+// merged less exactly, and the run has a note about it.
 type Part struct {
 	Run      Run
 	Requests []Request
 }
 
-// MergeRun joins the parts of one pass. It sums counts and tokens, takes the time from
-// the earliest start to the latest end by the parts' own clocks, and computes
-// throughputs anew. speed is seconds of the report per real second. The run says so if
-// the parts hardly ran together.
+// MergeRun merges the parts of one pass. It sums counts and tokens, takes the time from the earliest
+// start to the latest end by the parts' own clocks, and recomputes throughputs. speed is seconds of the
+// report per real second. The run has a note if its parts hardly overlapped.
 func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 	if len(parts) == 0 {
 		return Run{}, nil, errors.New("no part to merge")
@@ -51,7 +50,7 @@ func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 	return m, requests, nil
 }
 
-// add sums what can be summed.
+// add adds the counts of a part.
 func (r *Run) add(p Run) {
 	r.Total, r.Completed, r.Failed = r.Total+p.Total, r.Completed+p.Completed, r.Failed+p.Failed
 	r.PromptTokens, r.CachedTokens = r.PromptTokens+p.PromptTokens, r.CachedTokens+p.CachedTokens
@@ -67,9 +66,9 @@ func (r *Run) add(p Run) {
 	for _, note := range p.Notes {
 		r.note(note)
 	}
-	if w := p.SchedulerWait; w != nil { // the process that waited longest
-		longest := cmp.Or(r.SchedulerWait, &SchedulerWait{})
-		r.SchedulerWait = &SchedulerWait{max(longest.P50, w.P50), max(longest.P99, w.P99), max(longest.Max, w.Max)}
+	if w := p.SchedulerWait; w != nil { // the worst process
+		maxWait := cmp.Or(r.SchedulerWait, &SchedulerWait{})
+		r.SchedulerWait = &SchedulerWait{max(maxWait.P50, w.P50), max(maxWait.P99, w.P99), max(maxWait.Max, w.Max)}
 	}
 }
 
@@ -88,11 +87,11 @@ func (r *Run) note(text string) {
 	}
 }
 
-// minTogether is the share of a merged run in which all shards must have been sending
-// for it to be one load.
+// minTogether is the share of a merged run in which all shards must have been sending, for it to count
+// as one load.
 const minTogether = 0.9
 
-// joinTime sets when the run began, how long it took, and its throughputs.
+// joinTime sets the start, duration and throughputs of the run.
 func (r *Run) joinTime(parts []Part, speed float64) {
 	var started, began, ended []time.Time
 	for _, p := range parts {
@@ -104,7 +103,7 @@ func (r *Run) joinTime(parts []Part, speed float64) {
 	r.StartedAt = slices.MinFunc(started, time.Time.Compare)
 	r.WallClockSeconds = slices.MaxFunc(ended, time.Time.Compare).Sub(slices.MinFunc(began, time.Time.Compare)).Seconds()
 	r.WallSeconds = r.WallClockSeconds * speed
-	if len(parts) == 1 { // exactly as measured, not by way of a sum of times
+	if len(parts) == 1 { // exactly as measured, without rounding by time arithmetic
 		r.WallSeconds, r.WallClockSeconds = parts[0].Run.WallSeconds, parts[0].Run.clockSeconds(speed)
 	}
 	if r.WallSeconds > 0 {
@@ -125,8 +124,8 @@ func (r Run) clockSeconds(speed float64) float64 {
 	return r.WallSeconds / speed
 }
 
-// joinRequests returns all requests, timed from the merged run's beginning; nil if a
-// part lacks requests that it sent.
+// joinRequests returns all requests, timed from the start of the merged run; nil if a part lacks
+// requests that it sent.
 func joinRequests(parts []Part, began time.Time, speed float64) (all []Request) {
 	for _, p := range parts {
 		measured := 0
@@ -145,8 +144,8 @@ func joinRequests(parts []Part, began time.Time, speed float64) (all []Request) 
 	return all
 }
 
-// join joins distribution i of each part: percentiles by the histograms, within 0.1 %; the
-// mean and the maximum exactly.
+// join merges distribution i of all parts: percentiles from the histograms, within 0.1 %; the mean and
+// the maximum exactly.
 func (r *Run) join(d distribution, parts []Part, i int) {
 	var all []*stats.Histogram
 	var exact stats.Summary
@@ -158,7 +157,7 @@ func (r *Run) join(d distribution, parts []Part, i int) {
 			return
 		}
 		if s.Count > 0 && h == nil {
-			r.note("its percentiles are not told, because a shard's report has no histogram of them")
+			r.note("it has no percentiles, because a shard's report has no histogram of them")
 			return
 		}
 		all = append(all, h)
@@ -186,8 +185,8 @@ func (r *Run) joinArrivals(parts []Part) {
 	r.Arrivals = &a
 }
 
-// joinBatches counts batches by the receipts. Shards behind one proxy share batches;
-// only the requests tell which.
+// joinBatches counts batches from the receipts. Shards behind one proxy share batches, which only the
+// requests show.
 func (r *Run) joinBatches(parts []Part, requests []Request) {
 	members := 0.0
 	seen := map[string]bool{}
@@ -216,9 +215,9 @@ func (r *Run) joinBatches(parts []Part, requests []Request) {
 	}
 }
 
-// Merge joins the reports of all shards of one load, with their requests. An error says
-// which shard is missing or how shards differ. A run that not all shards measured is
-// left out, and the report is then partial.
+// Merge merges the reports of all shards of one load, with their requests. Its error says which shard is
+// missing or how shards differ. A run that not all shards measured is left out, and the report is then
+// partial.
 func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 	if err := mergeable(reports); err != nil {
 		return Report{}, nil, err
@@ -232,9 +231,7 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 	for i, r := range reports {
 		servers[r.Server.URL] = true
 		m.Config.WarmUpPrompts += r.Config.WarmUpPrompts
-		if r.CreatedAt.Before(m.CreatedAt) {
-			m.CreatedAt = r.CreatedAt
-		}
+		m.CreatedAt = slices.MinFunc([]time.Time{m.CreatedAt, r.CreatedAt}, time.Time.Compare)
 		if r.Partial {
 			reasons = append(reasons, fmt.Sprintf("shard %d: %s", r.Shard.Index, r.PartialReason))
 		}
@@ -262,7 +259,7 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 		if err != nil {
 			return Report{}, nil, err
 		}
-		if len(servers) < len(reports) { // each account includes the load of several shards
+		if len(servers) < len(reports) { // several shards share a server, and each account includes them all
 			run.ServerUncachedTokens, run.ServerBusySeconds, run.ServerForwards, run.ServerSequences = nil, nil, nil, nil
 		}
 		m.Runs, all = append(m.Runs, run), append(all, of...)
@@ -274,7 +271,7 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 	return m, all, nil
 }
 
-// runKey tells the runs of a report apart.
+// runKey identifies a run of a report.
 type runKey struct {
 	setting, phase string
 	repeat         int
@@ -283,7 +280,7 @@ type runKey struct {
 func (r Run) key() runKey     { return runKey{r.Setting, r.Phase, r.Repeat} }
 func (r Request) key() runKey { return runKey{r.Setting, r.Phase, r.Repeat} }
 
-// mergeable returns an error unless the reports are of all shards of one load.
+// mergeable returns an error unless the reports are those of all shards of one load.
 func mergeable(reports []Report) error {
 	if len(reports) == 0 {
 		return errors.New("no report to merge")
@@ -292,7 +289,7 @@ func mergeable(reports []Report) error {
 	for _, r := range reports {
 		switch {
 		case r.Shard == nil:
-			return errors.New("a report is not of a shard: only those of -shard i/n merge")
+			return errors.New("a report is not of a shard: only reports of -shard i/n can be merged")
 		case r.Shard.Of != len(reports):
 			given := "1 report"
 			if n := len(reports); n != 1 {

@@ -27,8 +27,9 @@ type sent struct {
 // and was done at end, in seconds of the report; the clock ran at speed.
 func partOf(all []sent, began, end, speed float64) Part {
 	r := Run{
-		Setting: "4", Mode: "fixed", BatchSize: 4, Phase: "cold", Repeat: 1, StartedAt: made.Add(time.Duration(began / speed * float64(time.Second))),
-		Total: len(all), Errors: map[string]int{}, ReleaseReasons: map[string]int{}, WallSeconds: end - began,
+		Setting: "4", Mode: "fixed", BatchSize: 4, Phase: "cold", Repeat: 1,
+		StartedAt: made.Add(time.Duration(began / speed * float64(time.Second))),
+		Total:     len(all), Errors: map[string]int{}, ReleaseReasons: map[string]int{}, WallSeconds: end - began,
 	}
 	var requests []Request
 	var latencies, waits []float64
@@ -40,7 +41,8 @@ func partOf(all []sent, began, end, speed float64) Part {
 	}
 	batches := map[int]int{}
 	for i, s := range all {
-		q := Request{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: fmt.Sprint(i), SentSeconds: s.at - began, LatencySeconds: s.latency}
+		q := Request{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: fmt.Sprint(i)}
+		q.SentSeconds, q.LatencySeconds = s.at-began, s.latency
 		if s.failed {
 			q.Error = "Unavailable"
 			r.Failed++
@@ -78,9 +80,10 @@ func TestAMergeOfShardsIsOneRun(t *testing.T) {
 		all := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) sent {
 			size := rapid.IntRange(1, 8).Draw(t, "size")
 			return sent{
-				at: float64(rapid.IntRange(0, 9000).Draw(t, "at")) / 1000, latency: float64(rapid.IntRange(0, 9000).Draw(t, "latency")) / 1000,
-				wait:  float64(rapid.IntRange(0, 900).Draw(t, "wait")) / 1000,
-				batch: 10*size + rapid.IntRange(0, 3).Draw(t, "batch"), size: size, failed: rapid.IntRange(0, 9).Draw(t, "fails") == 0,
+				at:      float64(rapid.IntRange(0, 9000).Draw(t, "at")) / 1000,
+				latency: float64(rapid.IntRange(0, 9000).Draw(t, "latency")) / 1000,
+				wait:    float64(rapid.IntRange(0, 900).Draw(t, "wait")) / 1000,
+				batch:   10*size + rapid.IntRange(0, 3).Draw(t, "batch"), size: size, failed: rapid.IntRange(0, 9).Draw(t, "fails") == 0,
 			}
 		}), 1, 40).Draw(t, "requests")
 		whole := partOf(all, 0, 18, speed)
@@ -106,12 +109,14 @@ func TestAMergeOfShardsIsOneRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !sameHistogram(merged.LatencyHistogram, whole.Run.LatencyHistogram) || !sameHistogram(merged.QueueWaitHistogram, whole.Run.QueueWaitHistogram) {
+		if !sameHistogram(merged.LatencyHistogram, whole.Run.LatencyHistogram) ||
+			!sameHistogram(merged.QueueWaitHistogram, whole.Run.QueueWaitHistogram) {
 			t.Fatal("the histograms are not those of the union")
 		}
 		near := func(a, b float64) bool { return math.Abs(a-b) <= 1e-6+1e-9*math.Abs(b) }
-		if !near(merged.Latency.Mean, whole.Run.Latency.Mean) || merged.Latency.Max != whole.Run.Latency.Max || !near(merged.WallSeconds, whole.Run.WallSeconds) ||
-			!near(merged.RequestThroughput, whole.Run.RequestThroughput) || !near(merged.InputTokenThroughput, whole.Run.InputTokenThroughput) {
+		if !near(merged.Latency.Mean, whole.Run.Latency.Mean) || merged.Latency.Max != whole.Run.Latency.Max ||
+			!near(merged.WallSeconds, whole.Run.WallSeconds) || !near(merged.RequestThroughput, whole.Run.RequestThroughput) ||
+			!near(merged.InputTokenThroughput, whole.Run.InputTokenThroughput) {
 			t.Fatalf("%+v, at once %+v", merged, whole.Run)
 		}
 		plain := func(r Run) Run {
@@ -137,8 +142,10 @@ func TestAMergeOfShardsIsOneRun(t *testing.T) {
 
 func TestATimeOfShardsIsFromTheFirstStartToTheLastEnd(t *testing.T) {
 	one := sent{latency: 1, batch: 1, size: 1}
-	merged, requests, err := MergeRun([]Part{partOf([]sent{one}, 0, 4, 2), partOf([]sent{{at: 6, latency: 1, batch: 1, size: 1}}, 6, 10, 2)}, 2)
-	if err != nil || merged.WallSeconds != 10 || merged.WallClockSeconds != 5 || merged.RequestThroughput != 0.2 || requests[1].SentSeconds != 6 {
+	merged, requests, err := MergeRun(
+		[]Part{partOf([]sent{one}, 0, 4, 2), partOf([]sent{{at: 6, latency: 1, batch: 1, size: 1}}, 6, 10, 2)}, 2)
+	if err != nil || merged.WallSeconds != 10 || merged.WallClockSeconds != 5 || merged.RequestThroughput != 0.2 ||
+		requests[1].SentSeconds != 6 {
 		t.Errorf("%+v, %+v, %v", merged, requests, err)
 	}
 	if len(merged.Notes) != 1 || !strings.Contains(merged.Notes[0], "ran together for only 0 %") {
@@ -153,7 +160,8 @@ func TestWithoutRequestsTheRunSaysWhatIsNotExact(t *testing.T) {
 	parts := []Part{partOf([]sent{{latency: 1, batch: 1, size: 2}}, 0, 4, 1), partOf([]sent{{latency: 3, batch: 1, size: 2}}, 0, 4, 1)}
 	parts[1].Requests = nil
 	merged, requests, err := MergeRun(parts, 1)
-	if err != nil || requests != nil || merged.Batches != 2 || merged.EffectiveBatchSize != 2 || merged.Latency.Mean != 2 || len(merged.Notes) != 1 {
+	if err != nil || requests != nil || merged.Batches != 2 || merged.EffectiveBatchSize != 2 || merged.Latency.Mean != 2 ||
+		len(merged.Notes) != 1 {
 		t.Errorf("%+v, %v", merged, err)
 	}
 }
@@ -184,7 +192,9 @@ func TestReportsOfAllShardsMerge(t *testing.T) {
 	}
 	reports[1].Runs = reports[1].Runs[:2]
 	reports[1].Partial, reports[1].PartialReason = true, "interrupted"
-	if merged, _, err = Merge(reports, requests); err != nil || len(merged.Runs) != 2 || !merged.Partial || !strings.Contains(merged.PartialReason, "shard 1: interrupted") || !strings.Contains(merged.PartialReason, "not measured by all") {
+	if merged, _, err = Merge(reports, requests); err != nil || len(merged.Runs) != 2 || !merged.Partial ||
+		!strings.Contains(merged.PartialReason, "shard 1: interrupted") ||
+		!strings.Contains(merged.PartialReason, "not measured by all") {
 		t.Errorf("%d runs, %q, %v", len(merged.Runs), merged.PartialReason, err)
 	}
 }

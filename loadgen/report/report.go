@@ -1,12 +1,12 @@
-// Package report holds the facts of a sweep and the files that keep them: results.json,
+// Package report holds the facts of a sweep and the files that store them: results.json,
 // requests.jsonl and bench.txt.
 //
-// A Report is what was measured. Package report/figures derives the tables, ranks and
-// decisions from it, and package report/render writes them for readers. Imports point
-// that way only: render → figures → report. To add a column, see package render.
+// A Report is what was measured. Package report/figures derives tables, ranks and decisions from it,
+// and package report/render writes them for readers. Imports point only that way: render → figures →
+// report. To add a column, see package render.
 //
-// Read it in this order: report.go and run.go (the facts), requests.go (single
-// requests), settle.go and json.go (how they are kept), merge.go (shards).
+// Read report.go and run.go (the facts) first, then requests.go (single requests), settle.go and
+// json.go (how they are stored), merge.go (shards).
 package report
 
 import (
@@ -15,41 +15,40 @@ import (
 	"paceline/loadgen/plausibility"
 )
 
-// FormatVersion is the version of results.json. Fields are only added within
-// one version.
+// FormatVersion is the version of results.json. Within one version, fields are only added.
 const FormatVersion = 1
 
-// Report is everything known about one sweep. Seconds are seconds of the server's
-// clock: simulated seconds if Simulated is set, except where a field says real.
+// Report is everything known about one sweep. Seconds are seconds of the server's clock: simulated
+// seconds if Simulated is set, unless a field says real.
 type Report struct {
 	FormatVersion int       `json:"format_version"` // of this file; FormatVersion
-	CreatedAt     time.Time `json:"created_at"`     // real time, also of a simulated sweep
+	CreatedAt     time.Time `json:"created_at"`     // real time, even if simulated
 	Version       string    `json:"version"`        // of loadgen: the commit
 
-	ProxyVersion string `json:"proxy_version,omitempty"` // of the proxy, as it says itself
+	ProxyVersion string `json:"proxy_version,omitempty"` // of the proxy, from its status
 
 	Simulated  bool        `json:"simulated"` // no model ran: the server is a simulator
 	Simulation *Simulation `json:"simulation,omitempty"`
 
-	Partial       bool   `json:"partial"`                  // the sweep was cut short: Runs is what was measured until then
-	PartialReason string `json:"partial_reason,omitempty"` // why it was cut short; absent where it was not
+	Partial       bool   `json:"partial"`                  // the sweep was cut short; Runs holds what was measured before
+	PartialReason string `json:"partial_reason,omitempty"` // why it was cut short; absent if it was not
 
-	Resumed []time.Time `json:"resumed_at,omitempty"` // when the sweep went on after its end, or after it had been cut short; real time
-	Shard   *Shard      `json:"shard,omitempty"`      // absent where the whole load was sent from here
-	Merged  int         `json:"merged,omitempty"`     // shards that this report joins; 0: none
+	Resumed []time.Time `json:"resumed_at,omitempty"` // when the sweep was resumed, after its end or after it was cut short; real time
+	Shard   *Shard      `json:"shard,omitempty"`      // absent if this process sent the whole load
+	Merged  int         `json:"merged,omitempty"`     // number of shards joined in this report; 0: none
 
 	Environment Environment `json:"environment"`
 	Source      Source      `json:"source"`
 	Server      Server      `json:"server"`
 	Config      Config      `json:"config"`
-	Limits      *Limits     `json:"limits,omitempty"`   // absent where no device was named
-	Tracing     *Tracing    `json:"tracing,omitempty"`  // absent where nothing was traced
-	EnvExec     *EnvExec    `json:"env_exec,omitempty"` // absent where the source knows none
+	Limits      *Limits     `json:"limits,omitempty"`   // absent if no device was named
+	Tracing     *Tracing    `json:"tracing,omitempty"`  // absent if nothing was traced
+	EnvExec     *EnvExec    `json:"env_exec,omitempty"` // absent if the source has none
 	Runs        []Run       `json:"runs"`               // in the order in which they ran
 	Files       []string    `json:"files"`              // written beside this report
 }
 
-// Simulation says how a server was simulated.
+// Simulation describes how a server was simulated.
 type Simulation struct {
 	Profile string  `json:"profile"` // its name
 	Origin  string  `json:"origin"`  // where the profile's numbers come from
@@ -60,10 +59,10 @@ type Simulation struct {
 type Environment struct {
 	GoVersion string   `json:"go_version"`           // that built loadgen
 	OS        string   `json:"os"`                   // as Go names it: linux
-	OSVersion string   `json:"os_version,omitempty"` // the distribution and its kernel; absent where not told
+	OSVersion string   `json:"os_version,omitempty"` // the distribution and its kernel; absent if unknown
 	Arch      string   `json:"arch"`                 // as Go names it: amd64
 	CPUs      int      `json:"cpus"`                 // that the process may use
-	CPUModel  string   `json:"cpu_model,omitempty"`  // the processor's name; absent where not told
+	CPUModel  string   `json:"cpu_model,omitempty"`  // the processor's name; absent if unknown
 	Args      []string `json:"args"`                 // the command line's flags
 }
 
@@ -75,28 +74,28 @@ type Source struct {
 	Template string `json:"template"`           // which system and instance prompt
 	Count    int    `json:"count"`              // trajectories sent at each setting
 	Requests int    `json:"requests,omitempty"` // prompts of one run: count times rollouts, or more with further turns; 0: as count
-	Turns    int    `json:"turns,omitempty"`    // most of each trajectory; 0: all (or, with requests absent, the first)
+	Turns    int    `json:"turns,omitempty"`    // maximum per trajectory; 0: all (if requests is absent, only the first)
 	Rollouts int    `json:"rollouts,omitempty"` // copies of each trajectory
 
-	StaggerSeconds float64        `json:"stagger_seconds,omitempty"` // between the beginnings of a trajectory's copies
+	StaggerSeconds float64        `json:"stagger_seconds,omitempty"` // between the starts of a trajectory's copies
 	Mix            map[string]int `json:"mix,omitempty"`             // trajectories, by kind of load: first, turns, rollouts
 
 	EnvScale         float64 `json:"env_scale,omitempty"`           // of the environment's time between turns
 	PromptBytesTotal int64   `json:"prompt_bytes_total"`            // of all prompts of one run
-	SharedBytes      int64   `json:"shared_prefix_bytes,omitempty"` // of these, what SharedPrefixBytes finds; 0: not told
+	SharedBytes      int64   `json:"shared_prefix_bytes,omitempty"` // of these, the result of SharedPrefixBytes; 0: unknown
 }
 
-// Server is what the proxy knows of SGLang. Zero and empty mean not told.
+// Server is what the proxy knows about SGLang. Zero and empty values mean unknown.
 type Server struct {
 	URL                  string   `json:"url"`                    // without credentials
 	Version              string   `json:"version"`                // of SGLang
-	Model                string   `json:"model"`                  // name under which it is served
+	Model                string   `json:"model"`                  // its served name
 	ModelPath            string   `json:"model_path,omitempty"`   // base name
-	Device               string   `json:"device"`                 // that it serves with
+	Device               string   `json:"device"`                 // its accelerator
 	LoadSeconds          *float64 `json:"load_seconds,omitempty"` // loading the weights
 	MaxPromptTokens      uint64   `json:"max_prompt_tokens"`      // of one prompt
-	KVCacheTokens        uint64   `json:"kv_cache_tokens"`        // that its KV cache holds
-	ChunkedPrefillTokens uint64   `json:"chunked_prefill_tokens"` // most in one forward
+	KVCacheTokens        uint64   `json:"kv_cache_tokens"`        // capacity of its KV cache
+	ChunkedPrefillTokens uint64   `json:"chunked_prefill_tokens"` // maximum of one forward
 	SchedulePolicy       string   `json:"schedule_policy"`        // of its scheduler: fcfs, lpm
 	TextsSent            string   `json:"texts_sent,omitempty"`   // how the proxy sends texts to it, and why
 }
@@ -115,32 +114,32 @@ type Config struct {
 	Repeats        int     `json:"repeats"`          // planned for each setting and phase
 	Seed           uint64  `json:"seed"`             // of the random order of the settings
 
-	// What the settings vary beside the size; one value each where they do not, which is then that of
-	// max_in_flight and max_wait_seconds. Otherwise those hold the first.
+	// What the settings vary besides the size. A list has one value if its dimension does not vary.
+	// max_in_flight and max_wait_seconds hold the first values.
 	MaxInFlights    []int     `json:"max_in_flights,omitempty"`    // batches at SGLang at once
 	MaxWaitsSeconds []float64 `json:"max_waits_seconds,omitempty"` // longest waits for a batch to fill
 	Orders          []string  `json:"orders,omitempty"`            // fifo, prefix
 	Phases          []string  `json:"phases,omitempty"`            // cold, warm
 
-	StopWhen float64 `json:"stop_when,omitempty"` // share: repeats of a setting ended once its interval reached no further; 0: never
+	StopWhen float64 `json:"stop_when,omitempty"` // share: repeats of a setting stopped once its interval was within it; 0: never
 }
 
-// Arrival is when the conversations of an open loop begin, the same for every setting
-// of a repeat.
+// Arrival says when the conversations of an open loop begin. It is the same for all settings of a
+// repeat.
 type Arrival struct {
 	Process    string  `json:"process"`               // constant, poisson or recorded
 	Rate       float64 `json:"rate,omitempty"`        // conversations per second; groups of copies where there are rollouts
-	RateEnd    float64 `json:"rate_end,omitempty"`    // to which it goes in a straight line until the last
+	RateEnd    float64 `json:"rate_end,omitempty"`    // reached linearly at the last conversation
 	TraceSpeed float64 `json:"trace_speed,omitempty"` // of recorded: how much faster than recorded
 
 	MostOutstanding  int     `json:"most_outstanding"`   // conversations under way at once
-	WhenFull         string  `json:"when_full"`          // drop or wait: what becomes of one that is due beyond that
-	WarmUpSeconds    float64 `json:"warm_up_seconds"`    // requests due before it is over are in no figure
-	LateAfterSeconds float64 `json:"late_after_seconds"` // from which on a request counts as late
+	WhenFull         string  `json:"when_full"`          // drop or wait: what happens to a conversation due beyond that
+	WarmUpSeconds    float64 `json:"warm_up_seconds"`    // requests due in this first part of a run are in no figure
+	LateAfterSeconds float64 `json:"late_after_seconds"` // a request sent later than this counts as late
 }
 
-// EnvExec is the time that the trajectories' environments took for the agent's
-// actions. It is part of the data and not of the load, and never simulated time.
+// EnvExec is the time that the trajectories' environments took to execute the agent's actions. It is
+// part of the data, not of the load, and is never simulated.
 type EnvExec struct {
 	Trajectories     int     `json:"trajectories"`        // that have steps
 	Steps            int     `json:"steps"`               // all steps of them
@@ -152,7 +151,7 @@ type EnvExec struct {
 	MeanSecondsAStep float64 `json:"mean_seconds_a_step"` // over all steps
 }
 
-// Limits is the device that a report is judged against.
+// Limits is the device and model that a report is judged against.
 type Limits struct {
 	Device plausibility.Device `json:"device"`
 	Model  plausibility.Model  `json:"model"`
@@ -160,8 +159,8 @@ type Limits struct {
 
 // Tracing says where the traces of a sweep are.
 type Tracing struct {
-	URL     string `json:"url"`     // of a trace, less its id
-	Sampler string `json:"sampler"` // which requests have one, as OTEL_TRACES_SAMPLER says it
+	URL     string `json:"url"`     // of a trace, without its id
+	Sampler string `json:"sampler"` // which requests are traced, in the words of OTEL_TRACES_SAMPLER
 }
 
 // Shard says which part of the load a report is of.

@@ -8,35 +8,35 @@ import (
 	"io"
 )
 
-// Request is a line of requests.jsonl: how one request of a sweep ended. It tells
-// nothing of the prompt but whose it is.
+// Request is a line of requests.jsonl: the outcome of one request. It holds nothing of the prompt but
+// the name of its trajectory.
 type Request struct {
 	Setting    string `json:"setting"`        // the batch size, "auto", "unbatched" or "direct", with what else varies
 	Phase      string `json:"phase"`          // cold or warm
 	Repeat     int    `json:"repeat"`         // from 1
 	Trajectory string `json:"trajectory"`     // its name; #2 and so on for copies
-	Kind       string `json:"kind,omitempty"` // of a mix: first, turns or rollouts
+	Kind       string `json:"kind,omitempty"` // mixes only: first, turns or rollouts
 
-	SentSeconds    float64 `json:"sent_seconds"`    // from the beginning of its run
+	SentSeconds    float64 `json:"sent_seconds"`    // from the start of its run
 	LatencySeconds float64 `json:"latency_seconds"` // from the send to the end
 
-	IntendedSeconds            float64 `json:"intended_seconds"`              // when it was due, from the beginning of its run
-	LatencyFromIntendedSeconds float64 `json:"latency_from_intended_seconds"` // from then to the end
+	IntendedSeconds            float64 `json:"intended_seconds"`              // when it was due, from the start of its run
+	LatencyFromIntendedSeconds float64 `json:"latency_from_intended_seconds"` // from when it was due to the end
 
-	Dropped bool   `json:"dropped,omitempty"` // it was due and not sent: only when it was due tells something
-	WarmUp  bool   `json:"warm_up,omitempty"` // it is in no figure of the report
-	Error   string `json:"error,omitempty"`   // its cause in a word; absent for an answer
+	Dropped bool   `json:"dropped,omitempty"` // it was due but not sent; only intended_seconds has a meaning
+	WarmUp  bool   `json:"warm_up,omitempty"` // in no figure of the report
+	Error   string `json:"error,omitempty"`   // short name of the cause; absent if answered
 
 	PromptTokens     int     `json:"prompt_tokens"`                // as the server counted
 	CachedTokens     int     `json:"cached_tokens"`                // of these, from its prefix cache
-	BatchID          string  `json:"batch_id,omitempty"`           // by the receipt; absent for direct
-	BatchSize        int     `json:"batch_size,omitempty"`         // requests in its batch, by the receipt
+	BatchID          string  `json:"batch_id,omitempty"`           // from the receipt; absent for direct
+	BatchSize        int     `json:"batch_size,omitempty"`         // requests in its batch, from the receipt
 	ReleaseReason    string  `json:"release_reason,omitempty"`     // why the batch left the proxy
 	QueueWaitSeconds float64 `json:"queue_wait_seconds,omitempty"` // in the proxy
-	TraceID          string  `json:"trace_id,omitempty"`           // absent where it was not sampled
+	TraceID          string  `json:"trace_id,omitempty"`           // absent if not sampled
 }
 
-// Counts reports whether the request is in the report's figures of latency.
+// Counts reports whether the request is in the report's latencies.
 func (r Request) Counts() bool { return r.Error == "" && !r.Dropped && !r.WarmUp }
 
 // WriteRequests writes requests as JSON lines.
@@ -51,22 +51,23 @@ func WriteRequests(w io.Writer, all []Request) error {
 	return nil
 }
 
-// ReadRequests reads a requests.jsonl and calls each once per run, with the requests of
-// that run. each must not keep the slice. An error names the request.
+// ReadRequests reads a requests.jsonl and calls each once per run with the run's requests. each must not
+// keep the slice. An error names the request.
 func ReadRequests(rd io.Reader, each func([]Request)) error {
 	var run []Request
 	lines := json.NewDecoder(bufio.NewReader(rd))
 	for n := 1; ; n++ {
 		var r Request
 		err := lines.Decode(&r)
-		if err != nil && !errors.Is(err, io.EOF) {
+		end := errors.Is(err, io.EOF)
+		if err != nil && !end {
 			return fmt.Errorf("requests.jsonl: request %d: %w", n, err)
 		}
-		if len(run) > 0 && (err != nil || run[0].key() != r.key()) {
+		if len(run) > 0 && (end || run[0].key() != r.key()) {
 			each(run)
 			run = run[:0]
 		}
-		if err != nil {
+		if end {
 			return nil
 		}
 		run = append(run, r)

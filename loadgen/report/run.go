@@ -18,34 +18,34 @@ type Run struct {
 	Phase     string `json:"phase"`      // cold: the cache was flushed before; warm: after a pass of the same prompts
 	Repeat    int    `json:"repeat"`     // from 1
 
-	// The dimensions that a sweep may vary beside the size; of fixed sizes only.
+	// What a sweep may vary besides the size; for fixed sizes only.
 	MaxInFlight    int      `json:"max_in_flight,omitempty"`    // batches at SGLang at once; 0: as in config
 	MaxWaitSeconds *float64 `json:"max_wait_seconds,omitempty"` // longest wait for a batch to fill; absent: as in config
-	Order          string   `json:"order,omitempty"`            // in which waiting requests are released: fifo or prefix
+	Order          string   `json:"order,omitempty"`            // of release of waiting requests: fifo or prefix
 
 	StartedAt time.Time `json:"started_at"` // real time
 
 	Total     int            `json:"total"`            // prompts
 	Completed int            `json:"completed"`        // answers received in full
-	Failed    int            `json:"failed"`           // ended with an error; the rest was not sent
+	Failed    int            `json:"failed"`           // ended with an error; the remaining ones were not sent
 	Errors    map[string]int `json:"errors,omitempty"` // failed, by gRPC code
 	Complete  bool           `json:"complete"`         // all were answered
 
-	Interrupted bool `json:"interrupted,omitempty"` // stopped midway: its figures are of a part and compare with nothing
+	Interrupted bool `json:"interrupted,omitempty"` // stopped midway: its figures are of a part and can't be compared
 
 	WallSeconds          float64 `json:"wall_seconds"`           // from the first send to the last end
-	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same in real seconds; from wall_seconds and the speed if 0
+	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same in real seconds; if 0, derived from wall_seconds and the speed
 	RequestThroughput    float64 `json:"request_throughput"`     // completed / wall_seconds
-	InputTokenThroughput float64 `json:"input_token_throughput"` // prompt_tokens / wall_seconds, cached ones too
+	InputTokenThroughput float64 `json:"input_token_throughput"` // prompt_tokens / wall_seconds, including cached ones
 
 	PromptTokens int64 `json:"prompt_tokens"` // as the server counted, of completed prompts
 	CachedTokens int64 `json:"cached_tokens"` // of these, from its prefix cache
 
-	Batches            int            `json:"batches"`                   // by the receipts; 0 for direct
-	EffectiveBatchSize float64        `json:"effective_batch_size"`      // members a batch, by the receipts; 0 for direct
-	ReleaseReasons     map[string]int `json:"release_reasons,omitempty"` // batches, by why they were released
+	Batches            int            `json:"batches"`                   // from the receipts; 0 for direct
+	EffectiveBatchSize float64        `json:"effective_batch_size"`      // mean members of a batch, from the receipts; 0 for direct
+	ReleaseReasons     map[string]int `json:"release_reasons,omitempty"` // number of batches by release reason
 
-	Latency   stats.Summary `json:"latency_seconds"`    // from send to answer: TTFT and E2E latency in one, at 0 or 1 new tokens
+	Latency   stats.Summary `json:"latency_seconds"`    // from send to answer; with 0 or 1 new tokens, both TTFT and E2E latency
 	QueueWait stats.Summary `json:"queue_wait_seconds"` // in the proxy; empty for direct
 
 	Arrivals *Arrivals `json:"arrivals,omitempty"` // absent in older reports
@@ -55,35 +55,34 @@ type Run struct {
 
 	ServerUncachedTokens *int64   `json:"server_uncached_tokens,omitempty"` // computed, by the server's own count
 	ServerBusySeconds    *float64 `json:"server_busy_seconds,omitempty"`    // spent on that, by its own clock
-	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards, where the server tells
+	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards; absent if unknown
 	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, #new-seq; a chunked prompt is in several
 
-	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process, with all it embeds, where measured
+	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process with all it embeds, if known
 
 	// SchedulerWait is how long goroutines of that process waited for a processor, in real
-	// seconds; absent where not told. Where it is long beside a latency, a slow generator
-	// may look like a slow server.
+	// seconds; absent if unknown. If it is long compared with a latency, a slow generator may
+	// look like a slow server.
 	SchedulerWait *SchedulerWait `json:"scheduler_wait_seconds,omitempty"`
 
-	Traces []Trace `json:"traces,omitempty"` // of sampled requests: the slowest and some that failed
+	Traces []Trace `json:"traces,omitempty"` // sampled requests: the slowest and some that failed
 
-	Notes []string `json:"notes,omitempty"` // what a reader of this run's figures must know
+	Notes []string `json:"notes,omitempty"` // what a reader of this run must know
 }
 
-// Arrivals is how a run's requests met the times at which they were due. In a closed
-// loop a first turn is due when a caller is free to send it; everywhere a further turn
-// is due when the one before was answered and its pause is over.
+// Arrivals says how punctual a run's requests were. In a closed loop a first turn is due when a caller
+// is free to send it. A later turn is due when the previous one was answered and its pause is over.
 type Arrivals struct {
 	Dropped      int `json:"dropped"`        // due and not sent, because most_outstanding were under way
 	Late         int `json:"late"`           // sent more than late_after_seconds after they were due
-	LateByItself int `json:"late_by_itself"` // of these, without what they waited for most_outstanding: the generator's doing
-	WarmUp       int `json:"warm_up"`        // sent before the warm-up was over, and measured nowhere
+	LateByItself int `json:"late_by_itself"` // of these, late even without waiting for most_outstanding: the generator's fault
+	WarmUp       int `json:"warm_up"`        // sent in the warm-up, in no figure
 
-	WarmUpSeconds float64 `json:"warm_up_seconds,omitempty"` // from started_at to where wall_seconds begin
+	WarmUpSeconds float64 `json:"warm_up_seconds,omitempty"` // from started_at to the start of wall_seconds
 
 	LatencyFromIntended stats.Summary `json:"latency_from_intended_seconds"` // from when due to the answer
 	SendDelay           stats.Summary `json:"send_delay_seconds"`            // from when due to the send
-	OwnDelay            stats.Summary `json:"own_delay_seconds"`             // of that, what was not waiting for most_outstanding
+	OwnDelay            stats.Summary `json:"own_delay_seconds"`             // of that, the part that was not waiting for most_outstanding
 
 	// The same, counted in histograms that merge exactly.
 	LatencyFromIntendedHistogram *stats.Histogram `json:"latency_from_intended_histogram,omitempty"`
@@ -91,22 +90,21 @@ type Arrivals struct {
 	OwnDelayHistogram            *stats.Histogram `json:"own_delay_histogram,omitempty"`
 }
 
-// SchedulerWait is a distribution, in real seconds, by the upper edges of the runtime's
-// buckets.
+// SchedulerWait is a distribution in real seconds, with the upper edges of the runtime's buckets.
 type SchedulerWait struct {
 	P50 float64 `json:"p50"` // median
 	P99 float64 `json:"p99"` // 99th percentile
 	Max float64 `json:"max"` // longest
 }
 
-// distribution is one of a run's distributions, by its field of results.json.
+// distribution is one of a run's distributions, named after its field of results.json.
 type distribution struct {
 	name      string
 	summary   *stats.Summary
 	histogram **stats.Histogram
 }
 
-// distributions lists those of a run, in a fixed order.
+// distributions lists the distributions of a run in a fixed order.
 func (r *Run) distributions() []distribution {
 	all := []distribution{{"latency_seconds", &r.Latency, &r.LatencyHistogram}, {"queue_wait_seconds", &r.QueueWait, &r.QueueWaitHistogram}}
 	if a := r.Arrivals; a != nil {
@@ -125,12 +123,11 @@ type Trace struct {
 	Cause      string  `json:"cause,omitempty"` // of its failure
 }
 
-// MaxTraces is how many slow and how many failed requests of a run keep their trace,
-// and how many of each a report names.
+// MaxTraces is how many slow and how many failed requests of a run keep their trace, and how many of
+// each a report shows.
 const MaxTraces = 5
 
-// WorthSeeing returns the slowest traces and the failed ones, at most MaxTraces of
-// each, slowest first.
+// WorthSeeing returns the slowest and the failed traces, at most MaxTraces of each, slowest first.
 func WorthSeeing(all []Trace) (kept []Trace) {
 	all = slices.SortedStableFunc(slices.Values(all), func(a, b Trace) int { return cmp.Compare(b.Seconds, a.Seconds) })
 	count := map[bool]int{}
@@ -143,12 +140,10 @@ func WorthSeeing(all []Trace) (kept []Trace) {
 	return kept
 }
 
-// CachedShare returns the share of the prompt tokens that came from the cache, from
-// 0 to 1.
+// CachedShare returns the share of prompt tokens that came from the cache, from 0 to 1.
 func (r Run) CachedShare() float64 { return Share(r.CachedTokens, r.PromptTokens) }
 
-// Due returns how the requests met the times at which they were due; zero in older
-// reports.
+// Due returns the run's Arrivals; zero in older reports.
 func (r Run) Due() Arrivals {
 	if r.Arrivals == nil {
 		return Arrivals{}
@@ -156,10 +151,10 @@ func (r Run) Due() Arrivals {
 	return *r.Arrivals
 }
 
-// Dropped returns how many requests were due and not sent.
+// Dropped returns how many requests were due but not sent.
 func (r Run) Dropped() int { return r.Due().Dropped }
 
-// Claim returns what the run says, for a verdict; ok is false if nothing was answered.
+// Claim returns the run's throughput as a claim to judge; ok is false if nothing was answered.
 func (r Run) Claim() (c plausibility.Claim, ok bool) {
 	return plausibility.Claim{
 		Prompts: r.Completed, Seconds: r.WallSeconds, PromptTokens: r.PromptTokens, CachedTokens: r.CachedTokens, Counted: r.PromptTokens > 0,

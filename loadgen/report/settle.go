@@ -5,10 +5,9 @@ import (
 	"slices"
 )
 
-// Settled returns the report with what follows from its own fields filled in, and
-// with finite numbers only: JSON knows no others, and hours of measuring must
-// not be lost to one of them. A figure that was not finite becomes 0, and its
-// run says so. Every format writes a settled report.
+// Settled returns the report with derived fields filled in and with finite numbers only. JSON has no
+// other numbers, and one of them must not cost hours of measurements. A figure that was not finite
+// becomes 0, and its run has a note about it. Every format writes a settled report.
 func (r Report) Settled() Report {
 	r.FormatVersion = FormatVersion
 	r.Environment.Args, r.Files = append([]string{}, r.Environment.Args...), append([]string{}, r.Files...) // never null in JSON
@@ -67,8 +66,8 @@ func (r Run) settled(speed float64) Run {
 	return r
 }
 
-// finite returns v, or 0 and false for NaN, the infinities, and numbers so large that
-// arithmetic on two of them leads there.
+// finite returns v, or 0 and false for NaN, infinities, and numbers so large that arithmetic with two of
+// them overflows.
 func finite(v float64) (float64, bool) {
 	if math.IsNaN(v) || math.Abs(v) > math.MaxFloat32 {
 		return 0, false

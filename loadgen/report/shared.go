@@ -2,12 +2,11 @@ package report
 
 import "slices"
 
-// SharedPrefixBytes is how many bytes of the prompts a prefix cache that begins
-// empty and forgets nothing could serve at best: each prompt's longest start in
-// common with any prompt sent before it, summed. The sum is the same for every
-// order of sending. It is what the cached share of a cold run is held against.
+// SharedPrefixBytes returns how many bytes of the prompts an ideal prefix cache could serve, one that
+// starts empty and forgets nothing. It sums each prompt's longest common prefix with any earlier
+// prompt. The order of the prompts does not matter. The cached share of a cold run is compared with it.
 func SharedPrefixBytes(prompts []string) int64 {
-	// In sorted order, each prompt shares most with the one just before it.
+	// In sorted order, each prompt shares the longest prefix with the one just before it.
 	sorted := slices.Sorted(slices.Values(prompts))
 	var shared int64
 	for i := 1; i < len(sorted); i++ {

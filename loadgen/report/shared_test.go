@@ -30,11 +30,11 @@ func TestSharedPrefixBytesIsWhatAPerfectCacheServes(t *testing.T) {
 		prompts := rapid.SliceOfN(rapid.StringOfN(rapid.RuneFrom([]rune("ab")), 0, 8, -1), 0, 12).Draw(t, "prompts")
 		var served int64
 		for i, p := range prompts {
-			longest := 0
+			maxShared := 0
 			for _, before := range prompts[:i] {
-				longest = max(longest, commonStart(before, p))
+				maxShared = max(maxShared, commonStart(before, p))
 			}
-			served += int64(longest)
+			served += int64(maxShared)
 		}
 		if got := SharedPrefixBytes(prompts); got != served {
 			t.Fatalf("got %d, a perfect cache serves %d", got, served)

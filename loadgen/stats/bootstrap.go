@@ -6,18 +6,17 @@ import (
 )
 
 const (
-	// MinForInterval is how many values an interval needs. Of fewer, resamples
-	// repeat so much that the interval only says the range again.
+	// MinForInterval is how many values an interval needs. With fewer, the resamples repeat so
+	// much that the interval only restates the range.
 	MinForInterval = 5
 
-	// resamples steadies the ends of a 95 % interval: fifty lie beyond each.
+	// resamples is the number of draws: 50 of them lie beyond each end of a 95 % interval.
 	resamples = 2000
 )
 
-// MedianInterval returns the percentile bootstrap interval of the median: the medians of
-// resamples drawn with replacement lie in it with the given confidence (0.95 for 95 %;
-// cut to 0 … 1). ok is false for fewer than MinForInterval
-// values.
+// MedianInterval returns the percentile bootstrap interval of the median. The medians of resamples
+// drawn with replacement lie in it with the given confidence: 0.95 for 95 %, clamped to 0 … 1. ok is
+// false for fewer than MinForInterval values.
 func MedianInterval(sample []float64, confidence float64) (low, high float64, ok bool) {
 	if len(sample) < MinForInterval {
 		return 0, 0, false
@@ -37,6 +36,5 @@ func MedianInterval(sample []float64, confidence float64) (low, high float64, ok
 	return atShare(medians, beyond), atShare(medians, 1-beyond), true
 }
 
-// fixedRandom returns the same sequence at each call, so that a report written twice says
-// the same.
+// fixedRandom returns the same sequence at each call, so that a report can be reproduced.
 func fixedRandom() *rand.Rand { return rand.New(rand.NewPCG(1, 0)) }

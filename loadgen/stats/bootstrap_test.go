@@ -31,8 +31,8 @@ func TestMedianIntervalHoldsTheMedianStaysInTheRangeAndRepeats(t *testing.T) {
 		sample := rapid.SliceOfN(rapid.Float64Range(0, 1e6), MinForInterval, 12).Draw(t, "sample")
 		before := slices.Clone(sample)
 		low, high, ok := MedianInterval(sample, 0.95)
-		least, most := Range(sample)
-		if median := Median(sample); !ok || low < least || high > most || low > median || high < median {
+		minSample, maxSample := Range(sample)
+		if median := Median(sample); !ok || low < minSample || high > maxSample || low > median || high < median {
 			t.Fatalf("%v to %v around %v", low, high, median)
 		}
 		if l, h, _ := MedianInterval(sample, 0.95); l != low || h != high || !slices.Equal(sample, before) {

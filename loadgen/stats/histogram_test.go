@@ -36,7 +36,8 @@ func TestHistogramsOfPartsMergeToThatOfTheWholeInAnyOrder(t *testing.T) {
 			all = append(all, part...)
 		}
 		whole := NewHistogram(all...)
-		if merged := Merge(rapid.Permutation(parts).Draw(t, "order")...); counts(t, merged) != counts(t, whole) || merged.Summary() != whole.Summary() {
+		if merged := Merge(rapid.Permutation(parts).Draw(t, "order")...); counts(t, merged) != counts(t, whole) ||
+			merged.Summary() != whole.Summary() {
 			t.Fatalf("%+v merged, %+v at once", merged.Summary(), whole.Summary())
 		}
 	})

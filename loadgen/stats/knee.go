@@ -6,39 +6,38 @@ import (
 )
 
 const (
-	// MinSizesForKnee is how many places a line with a bend needs: two on each side, of
-	// which the bend is one.
+	// MinSizesForKnee is how many places a line with a bend needs: two on each side, where the
+	// bend counts for both.
 	MinSizesForKnee = 4
 
-	bendByChance = 0.05 // share of chance below which a bend is taken to be there
-	bendShuffles = 2000 // of the test: an error of its share below 0.01
+	bendByChance = 0.05 // significance level: the bend is real below it
+	bendShuffles = 2000 // of the test: the error of ByChance is below 0.01
 	bendRedraws  = 1000 // of the interval
 )
 
-// Bend is what FindKnee says.
+// Bend is the result of FindKnee.
 type Bend struct {
-	Enough bool // places and values for a test; otherwise nothing else is set
+	Enough bool // enough places and values for a test; otherwise no other field is set
 
-	// Found says that two lines, the second less steep, fit the values better than one by
-	// more than chance, and that the first rises.
+	// Found says that two lines fit the values better than one, by more than chance, that the
+	// first line rises, and that the second is less steep.
 	Found    bool
-	ByChance float64 // share of shuffles that gain as much by two lines; 1 where two fit no better
+	ByChance float64 // share of shuffles that two lines fit as much better; 1 if two fit no better
 
-	// At is the index of the place where the lines meet. Low to High are those in which it
-	// lies for 95 % of the samples redrawn from each place's own values.
+	// At is the index of the place where the lines meet. It lies between Low and High in 95 % of
+	// the samples redrawn from each place's own values.
 	At, Low, High int
 
 	Before, After float64 // slopes, in the values' unit for each unit of x
 }
 
-// FindKnee looks for the place after which values rise less steeply: values[i] were
-// measured at x[i], which rises. It fits one line, and two that meet at one of the inner
-// places, by least squares. A permutation test asks whether chance makes two lines so
-// much the better: it shuffles what one line leaves over among all values and fits both
-// again. Each place needs MinToCompare values.
+// FindKnee looks for the place after which values rise less steeply. values[i] were measured at x[i];
+// x increases. FindKnee fits one line, and two lines that meet at an inner place, by least squares. A
+// permutation test decides whether chance explains the better fit of two lines: it shuffles the
+// residuals of the one line and fits both again. Each place needs MinToCompare values.
 //
-// Two lines are the plainest curve with a knee. A throughput that levels off without a
-// sharp bend has one in this sense, too: where its two best lines meet.
+// Two lines are the simplest curve with a knee. A throughput that levels off smoothly also has one in
+// this sense: where its two best lines meet.
 func FindKnee(x []float64, values [][]float64) Bend {
 	if len(x) < MinSizesForKnee || slices.ContainsFunc(values, func(v []float64) bool { return len(v) < MinToCompare }) {
 		return Bend{}
@@ -56,7 +55,7 @@ func FindKnee(x []float64, values [][]float64) Bend {
 		return b
 	}
 	rng := fixedRandom()
-	shuffled, as := make([]float64, len(y)), 1 // the values' own order
+	shuffled, as := make([]float64, len(y)), 1 // the original order
 	for range bendShuffles {
 		rng.Shuffle(len(one.over), func(i, j int) { one.over[i], one.over[j] = one.over[j], one.over[i] })
 		for i := range shuffled {
@@ -84,23 +83,22 @@ func FindKnee(x []float64, values [][]float64) Bend {
 	return b
 }
 
-// line is a straight line that turns at one place.
+// line is a line with a bend at one place.
 type line struct {
-	slope, turn float64   // turn is how much steeper it is from the bend on
-	fits, over  []float64 // its values, and what it leaves of y
+	slope, turn float64   // turn is the change of the slope at the bend
+	fits, over  []float64 // fitted values and residuals
 	left        float64   // sum of squares of over
 }
 
-// gain is how much better two lines are than one, as the F test has it, but for
-// constants.
+// gain is how much better two lines fit than one: the F statistic without its constants.
 func gain(one, two line) float64 {
-	if one.left-two.left <= 1e-12*max(one.left, 1e-300) { // what rounding leaves of values on a line
+	if one.left-two.left <= 1e-12*max(one.left, 1e-300) { // rounding errors of values on a line
 		return 0
 	}
 	return (one.left - two.left) / max(two.left, 1e-12*one.left)
 }
 
-// fitBoth returns the best line, and the best two that meet at x[k], an inner place.
+// fitBoth returns the best line and the best two lines that meet at x[k], an inner place.
 func fitBoth(x, at, y []float64) (one, two line, k int) {
 	one, two.left = fit(at, y, math.Inf(1)), math.Inf(1)
 	for i := 1; i < len(x)-1; i++ {
@@ -111,8 +109,8 @@ func fitBoth(x, at, y []float64) (one, two line, k int) {
 	return one, two, k
 }
 
-// fit is the line, bent at bend, that leaves least of y: by the normal equations of the
-// centred columns.
+// fit returns the line with a bend at bend that fits y best, by the normal equations of the centred
+// columns.
 func fit(at, y []float64, bend float64) line {
 	turns := make([]float64, len(at))
 	for i, x := range at {

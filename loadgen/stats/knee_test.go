@@ -60,7 +60,8 @@ func TestOneLineIsSeldomTakenForAKnee(t *testing.T) {
 
 func TestTooFewSizesOrRepeatsHaveNoKnee(t *testing.T) {
 	bent := func(x float64) float64 { return min(x, 1) }
-	if FindKnee(doublings[:3], measuredAt(1, doublings[:3], 9, 0, bent)).Enough || FindKnee(doublings, measuredAt(1, doublings, 2, 0, bent)).Enough {
+	if FindKnee(doublings[:3], measuredAt(1, doublings[:3], 9, 0, bent)).Enough ||
+		FindKnee(doublings, measuredAt(1, doublings, 2, 0, bent)).Enough {
 		t.Error("three sizes, or two repeats, were enough")
 	}
 }
@@ -74,7 +75,8 @@ func TestAKneeDoesNotDependOnTheUnit(t *testing.T) {
 				of[i] *= 1024
 			}
 		}
-		if c := FindKnee(doublings, values); c.Found != b.Found || c.At != b.At || c.ByChance != b.ByChance || c.Low != b.Low || c.High != b.High {
+		if c := FindKnee(doublings, values); c.Found != b.Found || c.At != b.At || c.ByChance != b.ByChance || c.Low != b.Low ||
+			c.High != b.High {
 			t.Fatalf("%+v in one unit, %+v in another", b, c)
 		}
 		if b.ByChance <= 0 || b.ByChance > 1 || b.Low > b.High {

@@ -6,9 +6,8 @@ import (
 	"paceline/batcher/tune"
 )
 
-// LeastSquares is the numbers of at least 0 whose weighted sums of each row of x
-// are nearest to y, errors taken relative to y. All y must be above 0 and all
-// rows as long as the first.
+// LeastSquares returns the non-negative coefficients whose weighted sums of the rows of x are nearest
+// to y, by relative errors. All y must be above 0, and all rows must have the same length.
 func LeastSquares(x [][]float64, y []float64) []float64 {
 	if len(x) == 0 {
 		return nil
@@ -29,7 +28,7 @@ func LeastSquares(x [][]float64, y []float64) []float64 {
 	return a
 }
 
-// RelativeErrors is how far the weighted sums are from y, relative to it.
+// RelativeErrors returns how far the weighted sums are from y, relative to y.
 func RelativeErrors(x [][]float64, y, a []float64) []float64 {
 	errs := make([]float64, len(y))
 	for i, row := range x {

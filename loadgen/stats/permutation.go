@@ -6,25 +6,23 @@ import (
 )
 
 const (
-	// MinToCompare is how many values each of two samples needs. Of two and two, the
-	// most different split still comes by chance one time in three.
+	// MinToCompare is how many values each of two samples needs. With two and two, even the most
+	// different split occurs by chance one time in three.
 	MinToCompare = 3
 
-	// MinPairs is how many pairs of values it takes. Of four, all of them still differ
-	// in one direction by chance one time in eight.
+	// MinPairs is how many pairs of values PairedDifferenceByChance needs. With four, all differ in
+	// one direction by chance one time in eight.
 	MinPairs = 5
 )
 
-// DifferenceByChance is a two-sided permutation test on rank sums (Wilcoxon, Mann and
-// Whitney). It returns the share of all ways to split both samples' values in two groups
-// of these sizes that set the groups at least as far apart as they are. Near 0, chance
-// hardly makes such a difference. It is exact. ok is false if either sample has fewer
-// than MinToCompare values.
+// DifferenceByChance is an exact two-sided permutation test on rank sums (Wilcoxon, Mann and Whitney).
+// It returns p: the share of all ways to split the values into two groups of these sizes that are at
+// least as far apart. Near 0, chance hardly explains the difference. ok is false if either sample has
+// fewer than MinToCompare values.
 //
-// It compares ranks, because a single run disturbed by the machine must not decide, and
-// because the same test on the medians themselves can't go below 0.2 for three and three
-// values. This one reaches 0.1, exactly when every value of one sample is above every
-// value of the other.
+// The test compares ranks, so that a single disturbed run does not decide. The same test on medians
+// can't go below 0.2 for three and three values. This one reaches 0.1 exactly when every value of one
+// sample is above every value of the other.
 func DifferenceByChance(a, b []float64) (p float64, ok bool) {
 	if len(a) < MinToCompare || len(b) < MinToCompare {
 		return 0, false
@@ -48,13 +46,12 @@ func DifferenceByChance(a, b []float64) (p float64, ok bool) {
 	return atLeastAsFar(ways[len(a)], sum(ranks[:len(a)]), len(a)*(len(ranks)+1)), true
 }
 
-// PairedDifferenceByChance is Wilcoxon's signed-rank test, two-sided, of values that were
-// measured in pairs. It returns the share of all ways to give the pairs' differences a
-// sign that set a and b at least as far apart as they are. What changes from pair to
-// pair, such as a machine that gets slower, falls on both of a pair and counts for
-// nothing. A difference is the logarithm of the ratio, so that it means the same at any
-// speed; pairs of equal values speak for neither. It is exact. All values must be above
-// 0. ok is false with fewer than MinPairs pairs.
+// PairedDifferenceByChance is Wilcoxon's exact two-sided signed-rank test for values measured in
+// pairs. It returns p: the share of all ways to sign the pairs' differences that set a and b at least
+// as far apart. What changes from pair to pair, such as a machine that gets slower, affects both
+// values of a pair and cancels out. A difference is the logarithm of the ratio, so it means the same at
+// any speed. Pairs of equal values count for neither. All values must be above 0. ok is false with
+// fewer than MinPairs pairs.
 func PairedDifferenceByChance(a, b []float64) (p float64, ok bool) {
 	if len(a) != len(b) || len(a) < MinPairs {
 		return 0, false
@@ -81,9 +78,8 @@ func PairedDifferenceByChance(a, b []float64) (p float64, ok bool) {
 	return atLeastAsFar(ways, seen, sum(ranks)/2), true
 }
 
-// atLeastAsFar returns the share of the ways, counted by their sum, that lie at least as
-// far from the middle as the sum seen. All sums are of doubled ranks, so that they and
-// their middle are whole numbers.
+// atLeastAsFar returns the share of the ways, counted by their sum, that are at least as far from the
+// middle as the observed sum. Sums are of doubled ranks, so that they and the middle are whole numbers.
 func atLeastAsFar(ways []float64, seen, middle int) float64 {
 	far, all := 0.0, 0.0
 	for s, n := range ways {
@@ -95,8 +91,7 @@ func atLeastAsFar(ways []float64, seen, middle int) float64 {
 	return far / all
 }
 
-// doubledRanks gives each value twice its rank from 1; equal values share the mean of
-// their ranks.
+// doubledRanks returns twice the rank of each value, from 1. Equal values share their mean rank.
 func doubledRanks(values []float64) []int {
 	sorted := slices.Sorted(slices.Values(values))
 	out := make([]int, len(values))

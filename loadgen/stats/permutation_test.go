@@ -78,9 +78,9 @@ func TestThePairedTestCountsEachWayOfGivingSigns(t *testing.T) {
 			}
 			return max(d, -d)
 		}
-		least, as := apart(func(i int) bool { return seen[i] }), 0
+		seenApart, as := apart(func(i int) bool { return seen[i] }), 0
 		for signs := range 1 << len(ranks) {
-			if apart(func(i int) bool { return signs>>i&1 == 1 }) >= least {
+			if apart(func(i int) bool { return signs>>i&1 == 1 }) >= seenApart {
 				as++
 			}
 		}

@@ -1,11 +1,10 @@
-// Package stats holds the statistics that a report of few repeats can honestly use: how a
-// sample is spread (summary.go, histogram.go), how certain its median is (bootstrap.go),
-// whether two samples differ by more than chance (permutation.go), where a curve bends
-// (knee.go), and a fit of costs (leastsquares.go).
+// Package stats holds the statistics that a report of few repeats can honestly use: the spread of a
+// sample (summary.go, histogram.go), the certainty of its median (bootstrap.go), whether two samples
+// differ by more than chance (permutation.go), where a curve bends (knee.go), and a fit of costs
+// (leastsquares.go).
 //
-// All functions are pure: none changes its arguments, and equal arguments give equal
-// results, also where random numbers are drawn (their seed is fixed). Samples hold
-// finite numbers.
+// All functions are pure. None changes its arguments. Equal arguments give equal results, because
+// random numbers have a fixed seed. Samples must hold finite numbers.
 package stats
 
 import (
@@ -13,8 +12,7 @@ import (
 	"slices"
 )
 
-// Summary describes a sample. Its values have the unit of the sample; all are 0
-// for an empty one, which Count tells.
+// Summary describes a sample, in the unit of the sample. All values are 0 if Count is 0.
 type Summary struct {
 	Count int     `json:"count"` // values in the sample
 	Mean  float64 `json:"mean"`

@@ -20,16 +20,16 @@ import (
 type Counters struct {
 	Client *sglang.Client // reads /v1/loads; nil: not read
 
-	// Log is the file of SGLang's log; empty: not read. Of each forward it has a line with the
-	// new sequences, which SGLang writes as the forward begins:
+	// Log is the path of SGLang's log; empty: not read. SGLang writes a line at the start of each
+	// forward, with the number of new sequences:
 	//
 	//	Prefill batch, #new-seq: 16, #new-token: 8192, #cached-token: 0, …
 	//
-	// It is read as a whole each time, so it may be rotated between two sweeps but not within one.
+	// The whole file is read each time, so it may be rotated between two sweeps but not within one.
 	Log string
 }
 
-// work is what SGLang has counted since a moment that it chose. nil is unknown.
+// work is what SGLang has counted since its start. nil means unknown.
 type work struct {
 	uncachedTokens *int64   // tokens computed
 	busySeconds    *float64 // time spent computing them
@@ -37,7 +37,7 @@ type work struct {
 	sequences      *int64   // new sequences in them: #new-seq
 }
 
-// read reads the counters. What can't be read stays unknown.
+// read reads the counters. A counter that can't be read stays unknown.
 func (c Counters) read(ctx context.Context) (w work) {
 	if c.Client != nil {
 		if load, err := c.Client.Loads(ctx); err == nil {
@@ -61,7 +61,7 @@ func (c Counters) read(ctx context.Context) (w work) {
 
 var newSequences = regexp.MustCompile(`Prefill batch.*?#new-seq: (\d+)`)
 
-// countPrefills counts whole lines: a line that SGLang is writing counts next time.
+// countPrefills counts whole lines only. A line that SGLang is still writing counts next time.
 func countPrefills(ctx context.Context, r io.Reader) (batches, sequences int64, err error) {
 	lines := bufio.NewReader(r)
 	for ctx.Err() == nil {
@@ -81,16 +81,16 @@ func countPrefills(ctx context.Context, r io.Reader) (batches, sequences int64, 
 	return 0, 0, ctx.Err()
 }
 
-// account reads the counters now. The function that it returns reads them again and writes the
-// difference into a run, as far as both are known. Around a warm-up, whose end the counters don't
-// see, it leaves the run as it is.
+// account reads the counters. The returned function reads them again and writes the difference into
+// a run, if both readings are known. With a warm-up it writes nothing, because the counters don't
+// show where the warm-up ends.
 func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *report.Run) {
 	if p.Arrival.WarmUp > 0 {
 		return func(context.Context, *report.Run) {}
 	}
 	before := c.read(ctx)
 	return func(ctx context.Context, run *report.Run) {
-		// Also after a pass that was cut short; but a server that hangs must not keep the report.
+		// The counters are read even after an interruption, but a server that hangs must not delay the report.
 		ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer done()
 		after := c.read(ctx)
@@ -108,7 +108,7 @@ func minus[T int64 | float64](a, b *T) *T {
 	return &d
 }
 
-// usage is what this process has used since it began: loadgen with all that it embeds.
+// usage is what this process, with all that it embeds, has used since it started.
 type usage struct {
 	cpu   time.Duration             // user and system; 0 where the system does not report it
 	waits *metrics.Float64Histogram // how long runnable goroutines waited for a processor, in seconds
@@ -124,21 +124,21 @@ func readUsage() usage {
 	return u
 }
 
-// since returns what was used after before; nil for what is not known.
+// since returns what was used after before; nil if unknown.
 func (u usage) since(before usage) (cpuSeconds *float64, wait *report.SchedulerWait) {
 	if cpu := (u.cpu - before.cpu).Seconds(); cpu > 0 {
 		cpuSeconds = &cpu
 	}
 	if p50, ok := u.wait(before, 0.5); ok {
 		p99, _ := u.wait(before, 0.99)
-		longest, _ := u.wait(before, 1)
-		wait = &report.SchedulerWait{P50: p50, P99: p99, Max: longest}
+		maxWait, _ := u.wait(before, 1)
+		wait = &report.SchedulerWait{P50: p50, P99: p99, Max: maxWait}
 	}
 	return cpuSeconds, wait
 }
 
-// wait returns the share-th quantile of the waits between before and u, in real seconds:
-// the upper edge of its bucket. It returns false where the runtime reports no waits.
+// wait returns a quantile of the waits between before and u, in real seconds: the upper edge of its
+// bucket. It returns false if the runtime reports no waits.
 func (u usage) wait(before usage, share float64) (float64, bool) {
 	if u.waits == nil || before.waits == nil || len(u.waits.Counts) != len(before.waits.Counts) {
 		return 0, false

@@ -11,7 +11,8 @@ import (
 )
 
 const someLog = `[2026-11-23 13:33:18] INFO: Uvicorn running on http://127.0.0.1:30000
-[2026-11-23 13:33:20] Prefill batch, #new-seq: 16, #new-token: 8192, #cached-token: 0, #running-req: 0, #queue-req: 3, input throughput (token/s): 1.00
+[2026-11-23 13:33:20] Prefill batch, #new-seq: 16, #new-token: 8192, #cached-token: 0, #running-req: 0, #queue-req: 3, ` +
+	`input throughput (token/s): 1.00
 [2026-11-23 13:33:21 TP0] Prefill batch. #new-seq: 3, #new-token: 96, #cached-token: 1500, token usage: 0.01
 [2026-11-23 13:33:21] Decode batch, #running-req: 3, #token: 12
 [2026-11-23 13:33:22] Prefill batch, #new-seq: x, #new-token: 96
@@ -45,7 +46,8 @@ func TestAnAccountIsWhatWasDoneInBetween(t *testing.T) {
 	told := Plan{}.account(t.Context(), Counters{Client: away, Log: path})
 	write(someLog + "\n" + someLog + "\n")
 	told(t.Context(), &run)
-	if run.ServerForwards == nil || *run.ServerForwards != 3 || run.ServerSequences == nil || *run.ServerSequences != 26 || run.ServerUncachedTokens != nil {
+	if run.ServerForwards == nil || *run.ServerForwards != 3 || run.ServerSequences == nil || *run.ServerSequences != 26 ||
+		run.ServerUncachedTokens != nil {
 		t.Errorf("%+v", run)
 	}
 	run = report.Run{}

@@ -11,38 +11,38 @@ import (
 	"paceline/loadgen/target"
 )
 
-// Arrival says when conversations begin. Its times and rates are those of the report. The
-// zero value is the closed loop: the plan's Concurrency callers each begin a conversation
-// when their last one has ended.
+// Arrival says when conversations begin, in times and rates of the report. The zero value is the
+// closed loop: each of the plan's Concurrency callers begins a conversation when its last one has
+// ended.
 //
-// In an open loop conversations begin when they are due, whether earlier ones were answered
-// or not. Their later turns follow their answers as in the closed loop.
+// In an open loop, conversations begin when they are due, whether or not earlier ones were answered.
+// Later turns follow their answers as in the closed loop.
 type Arrival struct {
 	Process Process
 
-	// Rate counts conversations per second for Constant and Poisson; conversations that
-	// begin together (target.Prompt.Joins) count once. It changes linearly to RateEnd,
-	// which the last conversation reaches.
+	// Rate is in conversations per second, for Constant and Poisson. Conversations that begin
+	// together (target.Prompt.Joins) count once. The rate changes linearly to RateEnd, which
+	// it reaches at the last conversation.
 	Rate, RateEnd float64
 	TraceSpeed    float64 // for Recorded: how much faster than recorded
 
 	MaxOutstanding int           // conversations under way at once
 	WhenFull       WhenFull      // what happens to a conversation that is due beyond that
-	WarmUp         time.Duration // requests due before its end are sent and not measured
-	LateAfter      time.Duration // a request sent more than this after it was due is late
+	WarmUp         time.Duration // requests due before its end are sent but not measured
+	LateAfter      time.Duration // a request is late if it is sent more than this after it was due
 
-	Part Part // of a load that several processes send: every Of-th arrival, from the Index-th on
+	Part Part // this process's share of a load: every Of-th arrival, from the Index-th on
 }
 
-// Process says at which distances conversations begin.
+// Process says how the starts of conversations are spaced.
 type Process string
 
 // The processes.
 const (
 	Closed   Process = ""         // each after the end of another: the closed loop
-	Constant Process = "constant" // equal distances
-	Poisson  Process = "poisson"  // independent, exponential distances, as of many independent callers
-	Recorded Process = "recorded" // the distances of the trace
+	Constant Process = "constant" // equally spaced
+	Poisson  Process = "poisson"  // independent exponential gaps, as from many independent callers
+	Recorded Process = "recorded" // the gaps of the trace
 )
 
 // WhenFull says what happens to a conversation that is due while MaxOutstanding are under way.
@@ -51,7 +51,7 @@ type WhenFull string
 // The values of WhenFull.
 const (
 	Drop WhenFull = "drop" // it is counted and not sent
-	Wait WhenFull = "wait" // it is sent when another has ended, as are those behind it; its wait counts from when it was due
+	Wait WhenFull = "wait" // it is sent when another has ended; its latency counts from when it was due
 )
 
 // The defaults.
@@ -65,7 +65,7 @@ const maxRate = 1e6 // conversations per second: far beyond what a process can s
 // Open reports whether it is an open loop.
 func (a Arrival) Open() bool { return a.Process != Closed }
 
-// Validate names what is out of range, by its flag.
+// Validate names the flag whose value is out of range.
 func (a Arrival) Validate() error {
 	inRange := func(v float64) bool { return v > 0 && v <= maxRate }
 	switch {
@@ -95,9 +95,9 @@ type begin struct {
 	after        time.Duration // from the beginning of the pass
 }
 
-// schedule returns when each conversation is due, the first one first. starts are the
-// indices of their first prompts. The same seed gives the same times, so that every setting
-// of a repeat has the same arrivals.
+// schedule returns when each conversation is due, earliest first. starts are the indices of the
+// first prompts. The same seed gives the same times, so that all settings of a repeat have the same
+// arrivals.
 func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []begin {
 	all := make([]begin, len(starts))
 	groups := 0
@@ -125,14 +125,14 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 	return all
 }
 
-// times returns n moments of a Constant or Poisson process, and nil for a Recorded one.
+// times returns n arrival times of a Constant or Poisson process, and nil for Recorded.
 func (a Arrival) times(n int, seed uint64) []time.Duration {
 	if a.Process == Recorded {
 		return nil
 	}
 	rng := rand.New(rand.NewPCG(seed, 1)) // stream 0 orders the settings
 	out := make([]time.Duration, n)
-	expected := 0.0 // arrivals until now, by the rate
+	expected := 0.0 // arrivals so far by the rate
 	for i := range out {
 		if i > 0 && a.Process == Constant {
 			expected++
@@ -144,8 +144,8 @@ func (a Arrival) times(n int, seed uint64) []time.Duration {
 	return out
 }
 
-// when returns the second at which the rate has summed up to expected arrivals, of n. The
-// rate is a line from Rate to RateEnd, and stays there from the n-th arrival on.
+// when returns the time, in seconds, at which the integral of the rate is expected. The rate goes
+// linearly from Rate to RateEnd, which it reaches at the n-th arrival and keeps.
 func (a Arrival) when(expected float64, n int) float64 {
 	all := float64(n)
 	long := 2 * all / (a.Rate + a.RateEnd)

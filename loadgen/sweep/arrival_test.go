@@ -14,7 +14,10 @@ import (
 
 // open is an open loop whose other settings are usual.
 func open(process Process, rate float64) Arrival {
-	return Arrival{Process: process, Rate: rate, RateEnd: rate, TraceSpeed: 1, MaxOutstanding: DefaultMaxOutstanding, WhenFull: Drop, LateAfter: DefaultLateAfter}
+	return Arrival{
+		Process: process, Rate: rate, RateEnd: rate, TraceSpeed: 1,
+		MaxOutstanding: DefaultMaxOutstanding, WhenFull: Drop, LateAfter: DefaultLateAfter,
+	}
 }
 
 func TestAConstantRateHasEqualDistances(t *testing.T) {
@@ -81,7 +84,13 @@ func TestArrivalsGrowAndASeedRepeatsThem(t *testing.T) {
 
 func TestCopiesJoinTheFirstOfTheirGroup(t *testing.T) {
 	const s = time.Second
-	list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: 3 * s}, {ID: "a, turn 2", Follows: true}, {ID: "b"}, {ID: "b#2", Joins: true, Stagger: 3 * s}}
+	list := []target.Prompt{
+		{ID: "a"},
+		{ID: "a#2", Joins: true, Stagger: 3 * s},
+		{ID: "a, turn 2", Follows: true},
+		{ID: "b"},
+		{ID: "b#2", Joins: true, Stagger: 3 * s},
+	}
 	got := open(Constant, 1).schedule(list, conversations(list), 1)
 	want := []begin{{0, 0}, {2, s}, {1, 3 * s}, {3, 4 * s}}
 	for i := range want {

@@ -9,7 +9,7 @@ import (
 	"paceline/loadgen/target"
 )
 
-// measurement is what one pass left behind, in real time.
+// measurement is the raw result of one pass, in real time.
 type measurement struct {
 	setting     Setting
 	phase       Phase
@@ -38,8 +38,8 @@ func (d durations) describe() (stats.Summary, *stats.Histogram) {
 	return stats.Summarize(seconds), stats.NewHistogram(d...)
 }
 
-// report returns the figures of the run: only answers received in full count, tokens are the
-// server's count, and times are multiplied by the speed of the simulated clock.
+// report returns the figures of the run. Only answers received in full count, tokens are counted by
+// the server, and times are multiplied by the speed of the simulated clock.
 func (m measurement) report() report.Run {
 	run := report.Run{
 		Setting: m.setting.Name(), Mode: string(m.setting.Mode), BatchSize: m.setting.BatchSize,
@@ -85,7 +85,7 @@ func (m measurement) report() report.Run {
 	}
 	run.Traces = report.WorthSeeing(traces)
 	run.Batches = len(batches)
-	members := 0 // by the receipts: a batch may carry requests of others, and failed ones
+	members := 0 // from the receipts: a batch may hold other clients' requests and failed ones
 	for _, b := range batches {
 		run.ReleaseReasons[b.ReleaseReason]++
 		members += b.BatchSize
@@ -112,7 +112,7 @@ func (m measurement) report() report.Run {
 // dueTimes compare when requests were sent and answered with when they were due.
 type dueTimes struct {
 	latency, delay durations
-	own            durations // the part of delay that is nobody else's slowness
+	own            durations // the part of delay that loadgen itself caused
 }
 
 func (m measurement) addDue(d *dueTimes, a *report.Arrivals, s sample) {
@@ -143,7 +143,7 @@ func (m measurement) requests() []report.Request {
 		at, intended := s.at, s.intended
 		if s.dropped {
 			at = intended
-		} else if intended.IsZero() { // a turn before it failed
+		} else if intended.IsZero() { // an earlier turn failed
 			intended = at
 		}
 		r := report.Request{
@@ -169,12 +169,12 @@ func (m measurement) requests() []report.Request {
 func (m measurement) warmsUp(s sample) bool {
 	due := s.intended
 	if due.IsZero() {
-		due = s.at // a turn before it failed, and it was not sent
+		due = s.at // an earlier turn failed, so this one was not sent
 	}
 	return !due.IsZero() && due.Before(m.from)
 }
 
-// causeOf names an error in a word or a few.
+// causeOf names an error in a few words.
 func causeOf(err error) string {
 	if errors.Is(err, errTurnBefore) {
 		return errTurnBefore.Error()

@@ -21,8 +21,8 @@ func offerIn(ctx context.Context, to target.Sender, list []target.Prompt, a Arri
 	began := time.Now()
 	samples, from, wall := openPass(ctx, to, list, Plan{Arrival: a, Timeout: time.Hour, Speed: speed}, 1, new(RunProgress))
 	m := measurement{
-		setting: Setting{Mode: ModeFixed, BatchSize: 1}, phase: Cold, repeat: 1, started: began, from: from, prompts: list, samples: samples,
-		wall: wall, speed: speed, interrupted: ctx.Err() != nil, arrival: a,
+		setting: Setting{Mode: ModeFixed, BatchSize: 1}, phase: Cold, repeat: 1, started: began, from: from,
+		prompts: list, samples: samples, wall: wall, speed: speed, interrupted: ctx.Err() != nil, arrival: a,
 	}
 	return m.report(), samples
 }
@@ -37,8 +37,8 @@ func TestAnOpenLoopWaitsForNoAnswer(t *testing.T) {
 				t.Errorf("request %d was sent after %v and took %v", i, at, one.latency)
 			}
 		}
-		if run.WallSeconds != 64.5 || s.most.Load() != 10 || !run.Complete || run.Arrivals.Late != 0 {
-			t.Errorf("%+v, %d at once", run, s.most.Load())
+		if run.WallSeconds != 64.5 || s.peak.Load() != 10 || !run.Complete || run.Arrivals.Late != 0 {
+			t.Errorf("%+v, %d at once", run, s.peak.Load())
 		}
 	})
 }
@@ -52,7 +52,8 @@ func TestOnAScaledClockRatesAndDelaysScale(t *testing.T) {
 		if at := samples[9].at.Sub(began); at != 900*time.Millisecond {
 			t.Errorf("the last was sent after %v", at)
 		}
-		if run.Latency.Mean != 5 || run.Arrivals.LatencyFromIntended.Mean != 5 || run.Arrivals.WarmUp != 4 || run.Total != 6 || run.WallSeconds != 7.5 {
+		if run.Latency.Mean != 5 || run.Arrivals.LatencyFromIntended.Mean != 5 || run.Arrivals.WarmUp != 4 || run.Total != 6 ||
+			run.WallSeconds != 7.5 {
 			t.Errorf("%+v, %+v", run, run.Arrivals)
 		}
 	})
@@ -65,7 +66,7 @@ func TestWhatIsDueBeyondTheBoundIsDroppedAndCounted(t *testing.T) {
 		s := &server{takes: 950 * time.Millisecond}
 		run, samples := offer(t, s, prompts(30), a, 1)
 		// Of the ten of each second the first two are sent, and answered before the next.
-		if run.Completed != 6 || run.Arrivals.Dropped != 24 || run.Failed != 0 || run.Total != 30 || run.Complete || s.most.Load() != 2 {
+		if run.Completed != 6 || run.Arrivals.Dropped != 24 || run.Failed != 0 || run.Total != 30 || run.Complete || s.peak.Load() != 2 {
 			t.Errorf("%+v, %+v", run, run.Arrivals)
 		}
 		if samples[1].dropped || !samples[2].dropped || samples[2].sent {
@@ -84,7 +85,8 @@ func TestWhereItWaitsInsteadTheWaitIsNobodysSlowness(t *testing.T) {
 				t.Errorf("request %d: sent %v late, held up for %v, want %v", i, one.at.Sub(one.intended), one.held, want)
 			}
 		}
-		if l := run.Arrivals; l.Late != 3 || l.LateByItself != 0 || l.OwnDelay.Max != 0 || l.SendDelay.Max != 2.7 || l.LatencyFromIntended.Max != 3.7 || run.Latency.Max != 1 {
+		if l := run.Arrivals; l.Late != 3 || l.LateByItself != 0 || l.OwnDelay.Max != 0 || l.SendDelay.Max != 2.7 ||
+			l.LatencyFromIntended.Max != 3.7 || run.Latency.Max != 1 {
 			t.Errorf("%+v", l)
 		}
 	})
@@ -121,7 +123,8 @@ func TestAnInterruptedOpenLoopLeavesTheRestUnsent(t *testing.T) {
 			a := open(Constant, 1)
 			a.MaxOutstanding, a.WhenFull = 1, w
 			run, _ := offerIn(ctx, &server{takes: time.Minute}, prompts(10), a, 1)
-			if want := map[WhenFull]int{Drop: 2}[w]; run.Failed != 1 || run.Completed != 0 || !run.Interrupted || run.Arrivals.Dropped != want {
+			if want := map[WhenFull]int{Drop: 2}[w]; run.Failed != 1 || run.Completed != 0 || !run.Interrupted ||
+				run.Arrivals.Dropped != want {
 				t.Errorf("%s: %+v, %+v", w, run, run.Arrivals)
 			}
 		})
@@ -131,7 +134,12 @@ func TestAnInterruptedOpenLoopLeavesTheRestUnsent(t *testing.T) {
 func TestCopiesOfAClosedLoopBeginTheirStaggerApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: 4 * time.Second}, {ID: "a#3", Joins: true, Stagger: 4 * time.Second}, {ID: "b"}}
+		list := []target.Prompt{
+			{ID: "a"},
+			{ID: "a#2", Joins: true, Stagger: 4 * time.Second},
+			{ID: "a#3", Joins: true, Stagger: 4 * time.Second},
+			{ID: "b"},
+		}
 		samples, _ := pass(t.Context(), &server{takes: time.Second}, list, closed(3, time.Minute, 2), new(RunProgress)) // 2 s of this clock
 		for i, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, time.Second} {
 			if at := samples[i].at.Sub(began); at != want {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 type server struct {
 	takes     time.Duration
 	fail      func(id string) error
-	now, most atomic.Int64
+	now, peak atomic.Int64
 	mu        sync.Mutex
 	seen      map[string]int
 }
@@ -39,8 +39,8 @@ func (s *server) Send(ctx context.Context, p target.Prompt) (target.Answer, erro
 	}
 	s.seen[p.ID]++
 	s.mu.Unlock()
-	if now := s.now.Add(1); now > s.most.Load() {
-		s.most.Store(now)
+	if now := s.now.Add(1); now > s.peak.Load() {
+		s.peak.Store(now)
 	}
 	defer s.now.Add(-1)
 	select {
@@ -53,7 +53,10 @@ func (s *server) Send(ctx context.Context, p target.Prompt) (target.Answer, erro
 			return target.Answer{}, err
 		}
 	}
-	return target.Answer{PromptTokens: 10, CachedTokens: 4, BatchID: "b" + p.ID[:1], BatchSize: 2, ReleaseReason: "full", QueueWait: time.Millisecond}, nil
+	return target.Answer{
+		PromptTokens: 10, CachedTokens: 4,
+		BatchID: "b" + p.ID[:1], BatchSize: 2, ReleaseReason: "full", QueueWait: time.Millisecond,
+	}, nil
 }
 
 // closed is a closed loop.
@@ -73,8 +76,8 @@ func TestPassKeepsExactlyTheSetConcurrencyAndSendsEachPromptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: time.Second}
 		samples, wall := pass(t.Context(), s, prompts(10), closed(4, time.Minute, 1), new(RunProgress))
-		if s.most.Load() != 4 || wall != 3*time.Second {
-			t.Errorf("%d at once for %v, want 4 for 3s", s.most.Load(), wall)
+		if s.peak.Load() != 4 || wall != 3*time.Second {
+			t.Errorf("%d at once for %v, want 4 for 3s", s.peak.Load(), wall)
 		}
 		if len(s.seen) != 10 || len(samples) != 10 {
 			t.Errorf("%d prompts sent, %d samples", len(s.seen), len(samples))
@@ -170,7 +173,11 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 }
 
 func TestOrderHoldsEverySettingOnceInEachRepeat(t *testing.T) {
-	p := Plan{Settings: []Setting{{Mode: ModeFixed, BatchSize: 1}, {Mode: ModeFixed, BatchSize: 2}, {Mode: ModeUnbatched}}, Repeats: 4, Seed: 7}
+	p := Plan{
+		Settings: []Setting{{Mode: ModeFixed, BatchSize: 1}, {Mode: ModeFixed, BatchSize: 2}, {Mode: ModeUnbatched}},
+		Repeats:  4,
+		Seed:     7,
+	}
 	cells := p.order()
 	if len(cells) != 12 {
 		t.Fatalf("%d cells", len(cells))

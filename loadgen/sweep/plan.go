@@ -1,12 +1,12 @@
-// Package sweep sends the same prompts at every batch setting and measures.
+// Package sweep sends the same prompts at every batch setting and measures the answers.
 //
-// Read plan.go first: a Plan lists settings and says when conversations begin (arrival.go); a
-// Part is the share of one process of several. Schedule (sweep.go) works through a plan in random
-// order, also where an earlier sweep was cut short. Sweep measures one pass: it sends all prompts
-// in a closed or an open loop (send.go) and turns the samples into a report.Run (measure.go).
-// Only answers received in full count.
+// Read plan.go first. A Plan lists the settings and says when conversations begin (arrival.go). A
+// Part is one process's share of a load. Schedule (sweep.go) runs a plan in random order and can
+// resume one that was cut short. Sweep measures one pass: it sends all prompts in a closed or an
+// open loop (send.go) and turns the samples into a report.Run (measure.go). Only answers received
+// in full count.
 //
-// The package never decides what the figures mean: package report does.
+// The package does not interpret the figures: package report/figures does.
 package sweep
 
 import (
@@ -30,8 +30,8 @@ const (
 	Warm Phase = "warm" // after a run of the same prompts
 )
 
-// Plan says what a sweep does. All its times are those of the report: simulated seconds when
-// Speed is above 1.
+// Plan is what a sweep measures. All its times are times of the report: simulated time if Speed is
+// above 1.
 type Plan struct {
 	Settings    []Setting
 	Phases      []Phase       // of each setting and repeat; none: Cold and Warm
@@ -42,8 +42,8 @@ type Plan struct {
 	Seed        uint64        // of the order of the settings
 	Speed       float64       // seconds of the report per real second: 1 for a real server
 
-	// StopWhen ends a setting's repeats when its throughput is known well enough; see
-	// enough. 0 never ends them.
+	// StopWhen ends a setting's repeats once its throughput is known well enough; see
+	// enough. 0: never.
 	StopWhen float64
 }
 
@@ -61,7 +61,7 @@ func (p Plan) Validate() error {
 	case !(p.StopWhen >= 0) || p.StopWhen >= 1:
 		return fmt.Errorf("-stop-when: must be a share below 100%%, such as 2%%, got %v", p.StopWhen)
 	case p.StopWhen > 0 && p.Arrival.Open():
-		return fmt.Errorf("-stop-when: looks at throughput, which an open loop's arrivals decide: give it without -rate and -trace")
+		return fmt.Errorf("-stop-when: looks at throughput, which arrivals decide in an open loop: give it without -rate and -trace")
 	case p.StopWhen > 0 && p.Repeats < stats.MinForInterval:
 		return fmt.Errorf("-stop-when: an interval needs %d repeats, and -repeats allows %d", stats.MinForInterval, p.Repeats)
 	}
@@ -84,7 +84,7 @@ func (p Plan) Validate() error {
 	return nil
 }
 
-// phases returns the phases of each cell: cold first, because it fills the cache for warm.
+// phases returns the phases of each cell, cold first because it fills the cache for warm.
 func (p Plan) phases() []Phase {
 	if len(p.Phases) == 0 {
 		return []Phase{Cold, Warm}
@@ -94,18 +94,18 @@ func (p Plan) phases() []Phase {
 	return sorted
 }
 
-// Passes is how many passes the plan has, at most.
+// Passes returns the maximum number of passes of the plan.
 func (p Plan) Passes() int { return len(p.Settings) * p.Repeats * len(p.phases()) }
 
-// cell is one setting in one repeat: a cold run and the warm run after it. It is measured
-// whole or not at all.
+// cell is one setting in one repeat: a cold run and the warm run after it. A cell counts only if
+// all its runs were measured.
 type cell struct {
 	setting Setting
 	repeat  int // from 1
 }
 
-// order lists the cells repeat by repeat, the settings of each in a random order, so that a
-// drift of the machine falls on no setting alone.
+// order lists the cells repeat by repeat. The settings of a repeat are in random order, so that no
+// setting alone suffers from a drift of the machine.
 func (p Plan) order() []cell {
 	rng := rand.New(rand.NewPCG(p.Seed, 0))
 	var cells []cell
@@ -122,10 +122,10 @@ func (p Plan) real(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / p.Speed)
 }
 
-// ValidateFor names the flag that leaves nothing of these prompts to measure.
+// ValidateFor returns an error, which names a flag, if the plan leaves none of the prompts to measure.
 func (p Plan) ValidateFor(prompts []target.Prompt) error {
 	if len(prompts) == 0 {
-		return fmt.Errorf("-shard: has no conversation: there are fewer than shards, see -n")
+		return fmt.Errorf("-shard: has no conversation: there are more shards than conversations, see -n")
 	}
 	if !p.Arrival.Open() || p.Arrival.WarmUp == 0 {
 		return nil
@@ -148,11 +148,11 @@ type Setting struct {
 	Mode      Mode
 	BatchSize int // for ModeFixed; 0 otherwise
 
-	MaxInFlight int           // batches at SGLang at once; for ModeFixed, and the start of ModeAuto
+	MaxInFlight int           // batches at SGLang at once; for ModeFixed
 	MaxWait     time.Duration // longest wait for a batch to fill; for ModeFixed
 	Order       Order         // of release of waiting requests; "": the mode's own
 
-	varied string // what the name says besides the size, because the plan varies it
+	varied string // the part of the name after the size: what else the plan varies
 }
 
 // Mode is how a setting sends.
@@ -161,7 +161,7 @@ type Mode string
 // The modes.
 const (
 	ModeFixed     Mode = "fixed"     // through the proxy, in batches of a set size
-	ModeAuto      Mode = "auto"      // through the proxy, which chooses size and batches in flight
+	ModeAuto      Mode = "auto"      // through the proxy, which chooses size and wait
 	ModeUnbatched Mode = "unbatched" // through the proxy, each alone: no waiting, no in-flight cap
 	ModeDirect    Mode = "direct"    // straight to SGLang, without a proxy
 )
@@ -175,8 +175,8 @@ const (
 	Prefix Order = "prefix" // depth first along shared prefixes, a group's leader before the rest
 )
 
-// Name returns the setting's name in tables: the mode, or the size and what else the plan
-// varies ("16, 4 in flight, 0s").
+// Name returns the setting's name in tables: the mode, or the size with what else the plan varies
+// ("16, 4 in flight, 0s").
 func (s Setting) Name() string {
 	if s.Mode == ModeFixed {
 		return strconv.Itoa(s.BatchSize) + s.varied
@@ -184,8 +184,8 @@ func (s Setting) Name() string {
 	return string(s.Mode)
 }
 
-// Multiply returns a fixed setting for each combination. Each list must hold a value; a value
-// that is given twice counts once.
+// Multiply returns a fixed setting for each combination of the values. Each list must hold at least
+// one value; duplicates count once.
 func Multiply(sizes, inFlight []int, waits []time.Duration, orders []Order) (all []Setting) {
 	sizes, inFlight, waits, orders = Distinct(sizes), Distinct(inFlight), Distinct(waits), Distinct(orders)
 	for _, size := range sizes {
@@ -193,21 +193,21 @@ func Multiply(sizes, inFlight []int, waits []time.Duration, orders []Order) (all
 			for _, wait := range waits {
 				for _, order := range orders {
 					s := Setting{Mode: ModeFixed, BatchSize: size, MaxInFlight: n, MaxWait: wait, Order: order}
-					if len(inFlight) > 1 {
-						s.varied += fmt.Sprintf(", %d in flight", n)
-					}
-					if len(waits) > 1 {
-						s.varied += ", " + wait.String()
-					}
-					if len(orders) > 1 {
-						s.varied += ", " + string(order)
-					}
+					s.varied = onlyIf(len(inFlight) > 1, fmt.Sprintf(", %d in flight", n)) +
+						onlyIf(len(waits) > 1, ", "+wait.String()) + onlyIf(len(orders) > 1, ", "+string(order))
 					all = append(all, s)
 				}
 			}
 		}
 	}
 	return all
+}
+
+func onlyIf(condition bool, text string) string {
+	if condition {
+		return text
+	}
+	return ""
 }
 
 // Distinct returns the values without repetitions, in their order.
@@ -241,8 +241,8 @@ func (s Setting) validate() error {
 // MaxParts bounds the parts of one load.
 const MaxParts = 1024
 
-// Part is one of several parts of a load, each of which a process of its own sends. The
-// zero value is the whole load.
+// Part is one of several parts of a load. Each part is sent by its own process. The zero value is
+// the whole load.
 type Part struct{ Index, Of int }
 
 // String implements flag.Value.
@@ -264,9 +264,8 @@ func (p *Part) Set(text string) error {
 	return nil
 }
 
-// Prompts returns this part's conversations: those of every Of-th trajectory with all its
-// copies, from the Index-th on. Neighbours go to different parts, so that each part has its
-// share of long and short ones.
+// Prompts returns this part's conversations: every Of-th trajectory from the Index-th on, with all
+// its copies. Neighbours go to different parts, so that each part gets long and short ones.
 func (p Part) Prompts(all []target.Prompt) (own []target.Prompt) {
 	if p.Of == 0 {
 		return all

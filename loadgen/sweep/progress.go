@@ -8,11 +8,11 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// recent is how many latencies of the last answers RunProgress keeps.
+// recent is how many latencies RunProgress keeps.
 const recent = 512
 
-// RunProgress is where one run is. Any goroutine may read it at any time. It takes no lock: it must
-// not slow what it watches.
+// RunProgress is the progress of one run. It is safe for concurrent use. It takes no lock, so that it
+// does not slow the run down.
 type RunProgress struct {
 	Pass    Pass
 	Total   int // prompts in this run
@@ -24,21 +24,21 @@ type RunProgress struct {
 	latency          [recent]atomic.Int64 // of the last answers, in nanoseconds of real time
 }
 
-// Answered is how many prompts have been answered.
+// Answered returns how many prompts have been answered.
 func (r *RunProgress) Answered() int { return int(r.answered.Load()) }
 
-// Failed is how many prompts have failed.
+// Failed returns how many prompts have failed.
 func (r *RunProgress) Failed() int { return int(r.failed.Load()) }
 
-// InFlight is how many requests wait for their answers.
+// InFlight returns how many requests wait for an answer.
 func (r *RunProgress) InFlight() int { return int(r.inFlight.Load()) }
 
-// Throughput is the answers so far per second of the report.
+// Throughput returns the answers so far per second of the report.
 func (r *RunProgress) Throughput() float64 {
 	return float64(r.Answered()) / (time.Since(r.Started).Seconds() * r.Speed)
 }
 
-// Share is how much of the run is done, from 0 to 1.
+// Share returns how much of the run is done, from 0 to 1.
 func (r *RunProgress) Share() float64 {
 	if r.Total <= 0 {
 		return 0
@@ -46,8 +46,8 @@ func (r *RunProgress) Share() float64 {
 	return min(1, float64(r.Answered()+r.Failed())/float64(r.Total))
 }
 
-// Latency returns the median and the 99th percentile of the last answers, in seconds of
-// the report. It returns false before the first answer.
+// Latency returns the median and the 99th percentile of the recent latencies, in seconds of the
+// report. It returns false before the first answer.
 func (r *RunProgress) Latency() (p50, p99 float64, ok bool) {
 	n := min(r.Answered(), recent)
 	var last []float64

@@ -28,7 +28,7 @@ func (instant) Prefill(context.Context, *pb.PrefillRequest) (*pb.PrefillResponse
 	return instantReply, nil
 }
 
-// nothing is a target.Sender without a network: what is left is the sending path.
+// nothing is a target.Sender without a network: only the sending path remains.
 type nothing struct{}
 
 func (nothing) Send(context.Context, target.Prompt) (target.Answer, error) {

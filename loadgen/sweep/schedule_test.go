@@ -157,7 +157,8 @@ func TestASweepThatIsCutAnywhereAndResumedMeasuresTheSame(t *testing.T) {
 
 func TestARunThatCannotBeKeptEndsTheSweep(t *testing.T) {
 	full := errors.New("no space left on device")
-	runs, err := Schedule{Plan: small(1), Runner: new(paper), Measured: func(report.Run, []report.Request) error { return full }}.Run(t.Context())
+	refuse := func(report.Run, []report.Request) error { return full }
+	runs, err := Schedule{Plan: small(1), Runner: new(paper), Measured: refuse}.Run(t.Context())
 	if !errors.Is(err, full) || len(runs) != 1 {
 		t.Errorf("%d runs, %v", len(runs), err)
 	}
@@ -185,7 +186,9 @@ func TestRepeatsEndOnceTheIntervalIsNarrowAndNotBefore(t *testing.T) {
 	for _, r := range runs {
 		last[r.Setting] = max(last[r.Setting], r.Repeat)
 	}
-	for name, n := range map[string]int{"1, 1 in flight": 20, "unbatched": 20, "4, 2 in flight": stats.MinForInterval, "4, 1 in flight": stats.MinForInterval} {
+	for name, n := range map[string]int{
+		"1, 1 in flight": 20, "unbatched": 20, "4, 2 in flight": stats.MinForInterval, "4, 1 in flight": stats.MinForInterval,
+	} {
 		if last[name] != n {
 			t.Errorf("%s ended after %d repeats, want %d", name, last[name], n)
 		}
@@ -201,12 +204,12 @@ func TestRepeatsEndOnceTheIntervalIsNarrowAndNotBefore(t *testing.T) {
 // share of settings whose final 95 % interval holds the true throughput. The samples
 // are the same at each run.
 func TestWhatStoppingEarlyDoesToAnInterval(t *testing.T) {
-	const truth, noise, most, tries = 100.0, 0.03, 20, 60
+	const truth, noise, maxRepeats, tries = 100.0, 0.03, 20, 60
 	holds := func(share float64) (held float64, repeats float64) {
 		rng := rand.New(rand.NewPCG(1, 1))
 		for range tries {
 			var sample []float64
-			for len(sample) < most && !(share > 0 && narrow(sample, share)) {
+			for len(sample) < maxRepeats && !(share > 0 && narrow(sample, share)) {
 				sample = append(sample, truth*(1+noise*rng.NormFloat64()))
 			}
 			if low, high, _ := stats.MedianInterval(sample, 0.95); low <= truth && truth <= high {
@@ -219,7 +222,7 @@ func TestWhatStoppingEarlyDoesToAnInterval(t *testing.T) {
 	always, all := holds(0)
 	early, fewer := holds(0.02)
 	t.Logf("all %.0f repeats: %.2f; ended early, after %.1f: %.2f", all, always, fewer, early)
-	if always < 0.90 || early < 0.80 || early > always || fewer > 0.8*most {
+	if always < 0.90 || early < 0.80 || early > always || fewer > 0.8*maxRepeats {
 		t.Error("ending early costs more than the comment of enough says, or saves nothing")
 	}
 }

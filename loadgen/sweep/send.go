@@ -12,10 +12,10 @@ import (
 
 // sample is the outcome of one request. Its times are real time.
 type sample struct {
-	sent     bool          // false if the pass ended before, or the request was dropped
+	sent     bool          // false if the pass ended first or the request was dropped
 	dropped  bool          // too many conversations were under way when it was due
 	intended time.Time     // when it was due; zero if it never was
-	held     time.Duration // the part of its lateness that it waited for others to end
+	held     time.Duration // the part of its lateness spent waiting for other conversations to end
 	at       time.Time     // when it was sent
 	latency  time.Duration // from at
 	answer   target.Answer
@@ -23,13 +23,13 @@ type sample struct {
 }
 
 var (
-	// errTurnBefore is the error of a turn whose conversation broke off before it.
+	// errTurnBefore is the error of a turn whose conversation failed earlier.
 	errTurnBefore = errors.New("a turn before it failed")
 	// errDropped is the error of a conversation that found no room when it was due.
 	errDropped = errors.New("dropped: too many were under way")
 )
 
-// traffic is what one pass sends, and what became of it.
+// traffic is what one pass sends, and the outcome.
 type traffic struct {
 	to      target.Sender
 	prompts []target.Prompt
@@ -53,11 +53,11 @@ func conversations(prompts []target.Prompt) (starts []int) {
 	return starts
 }
 
-// pass sends every prompt once in a closed loop: each of the plan's callers waits for its answer
-// before it sends the next turn of its conversation, after the turn's pause, or takes the
-// next conversation. A turn that fails ends its conversation; the turns after it fail
-// unsent. pass returns one sample for each prompt and the time from the first send to the
-// last end. When ctx ends, the prompts that are not sent yet stay unsent.
+// pass sends every prompt once in a closed loop. Each of the plan's callers waits for its answer.
+// Then it sends the next turn of its conversation, after the turn's pause, or starts the next
+// conversation. A turn that fails ends its conversation, and the turns after it fail unsent. pass
+// returns one sample for each prompt and the time from the first send to the last end. When ctx
+// ends, prompts that were not sent stay unsent.
 func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, p Plan, run *RunProgress) ([]sample, time.Duration) {
 	t := newTraffic(to, prompts, p, run)
 	begun := make([]beginning, len(t.starts))
@@ -86,7 +86,7 @@ func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, p Plan
 	return t.samples, time.Since(start)
 }
 
-// due says when a request was to be sent, and how long it has waited for others since.
+// due is when a request was due, and how long it has waited for other conversations since.
 type due struct {
 	intended time.Time
 	held     time.Duration
@@ -98,8 +98,8 @@ type beginning struct {
 	done chan struct{} // closed when the conversation has begun
 }
 
-// awaitTurn waits until conversation i is due: at once, or its stagger after the one that
-// it copies. The caller that waits takes no other. awaitTurn returns false if ctx ends.
+// awaitTurn waits until conversation i is due: at once, or its stagger after the conversation that it
+// copies. The caller takes no other conversation meanwhile. awaitTurn returns false if ctx ends.
 func (t *traffic) awaitTurn(ctx context.Context, begun []beginning, i int) (due, bool) {
 	d := due{intended: time.Now()}
 	if p := t.prompts[t.starts[i]]; i > 0 && p.Joins && p.Stagger > 0 {
@@ -118,11 +118,10 @@ func (t *traffic) awaitTurn(ctx context.Context, begun []beginning, i int) (due,
 	return d, true
 }
 
-// openPass sends every prompt once in an open loop: conversations begin when the arrival
-// says, whether earlier ones were answered or not; only later turns wait for their own
-// conversation. seed decides the arrivals. openPass returns one sample for each prompt, the
-// moment from which times count (the end of the warm-up), and the time from that moment to
-// the last end. When ctx ends, the prompts that are not sent yet stay unsent.
+// openPass sends every prompt once in an open loop. Conversations begin at the times of the arrival,
+// whether or not earlier ones were answered; only later turns wait for their own conversation. seed
+// decides the arrivals. openPass returns one sample for each prompt, the end of the warm-up, and the
+// time from there to the last end. When ctx ends, prompts that were not sent stay unsent.
 func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, p Plan, seed uint64,
 	run *RunProgress) ([]sample, time.Time, time.Duration) {
 	t, a := newTraffic(to, prompts, p, run), p.Arrival
@@ -130,7 +129,7 @@ func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, p 
 	room := make(chan struct{}, min(a.MaxOutstanding, max(1, len(schedule)))) // one element for each conversation under way
 	var running sync.WaitGroup
 	start := time.Now()
-	released := start // when a conversation last got the room that it waited for
+	released := start // when a waiting conversation last got room
 	for _, b := range schedule {
 		d := due{intended: start.Add(t.plan.real(b.after))}
 		if !pause(ctx, time.Until(d.intended)) {
@@ -142,7 +141,7 @@ func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, p 
 		}
 		switch {
 		case entered:
-			d.held = max(0, released.Sub(d.intended)) // conversations behind the one that waited were held, too
+			d.held = max(0, released.Sub(d.intended)) // conversations behind a waiting one were held too
 			running.Go(func() {
 				t.converse(ctx, b.conversation, d)
 				<-room
@@ -192,8 +191,8 @@ func (t *traffic) turns(i int) (from, to int) {
 	return t.starts[i], len(t.prompts)
 }
 
-// converse sends the turns of conversation i, whose first is due. Each later turn is due
-// once the turn before it was answered and its pause is over.
+// converse sends the turns of conversation i. The first is due at d. Each later turn is due once the
+// turn before it was answered and its own pause is over.
 func (t *traffic) converse(ctx context.Context, i int, d due) {
 	from, to := t.turns(i)
 	for k := from; k < to; k++ {

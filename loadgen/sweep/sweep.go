@@ -16,8 +16,8 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// flushTimeout bounds how long SGLang may take to end what still runs before its cache is
-// emptied. A run leaves nothing behind, so it is far more than enough.
+// flushTimeout bounds how long SGLang may take to finish running requests before it empties its
+// cache. A run leaves no request behind, so this is far more than enough.
 const flushTimeout = 30 * time.Second
 
 // Sweep is a plan with all it needs to measure it.
@@ -31,8 +31,8 @@ type Sweep struct {
 	Log      *slog.Logger
 }
 
-// ErrNothingAnswered ends a sweep in which a whole run had no answer: the server is gone or
-// refuses this load, and further runs would only say so again.
+// ErrNothingAnswered ends a sweep after a run without any answer: the server is gone or refuses
+// this load, and further runs would show the same.
 var ErrNothingAnswered = errors.New("no request of the run was answered")
 
 // Measure implements Runner.
@@ -65,9 +65,9 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 	return &run, requests, nil
 }
 
-// send sends every prompt once, as the plan's Arrival says. All settings of a repeat have
-// the same arrivals; each repeat has others, so that the spread of the repeats includes
-// theirs. It returns what openPass returns.
+// send sends every prompt once, at the times of the plan's Arrival. All settings of a repeat have
+// the same arrivals. Each repeat has others, so that the spread of the repeats includes them.
+// send returns the results of openPass.
 func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Prompt, repeat int,
 	run *RunProgress) ([]sample, time.Time, time.Duration) {
 	if p.Arrival.Open() {
@@ -78,8 +78,8 @@ func (p Plan) send(ctx context.Context, to target.Sender, prompts []target.Promp
 	return samples, start, wall
 }
 
-// prepare puts the pass's setting in force and, for a cold pass, empties the cache: through
-// the proxy, or at SGLang itself for a direct setting.
+// prepare applies the pass's setting and, for a cold pass, empties the cache: through the proxy, or
+// at SGLang itself for a direct setting.
 func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 	c := p.Setting
 	if c.Mode != ModeDirect {
@@ -103,14 +103,14 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 	return s.Proxy.Flush(ctx, flushTimeout)
 }
 
-// modes are the proxy's names of the modes.
+// modes maps modes to the proxy's names.
 var modes = map[Mode]pb.BatchMode{
 	ModeFixed:     pb.BatchMode_BATCH_MODE_FIXED,
 	ModeAuto:      pb.BatchMode_BATCH_MODE_AUTO,
 	ModeUnbatched: pb.BatchMode_BATCH_MODE_UNBATCHED,
 }
 
-// WarmUp sends a few of the prompts once, unmeasured: it makes connections and triggers the
+// WarmUp sends a few of the prompts once, unmeasured, to open connections and to trigger the
 // server's first-call work.
 func (s *Sweep) WarmUp(ctx context.Context) error {
 	first := s.Plan.Settings[0]
@@ -130,7 +130,7 @@ func (s *Sweep) WarmUp(ctx context.Context) error {
 // warmUpPrompts is one batch of the largest default size.
 const warmUpPrompts = 16
 
-// WarmUpPrompts is how many of the prompts WarmUp sends before the first run.
+// WarmUpPrompts returns how many of the prompts WarmUp sends.
 func WarmUpPrompts(prompts []target.Prompt) int { return len(warmUp(prompts)) }
 
 // warmUp returns the first turns of a few conversations.
@@ -155,10 +155,10 @@ func firstError(samples []sample) error {
 			return one.err
 		}
 	}
-	return errDropped // only the warm-up of the pass was sent
+	return errDropped // all prompts after the warm-up were dropped
 }
 
-// Pass is one pass of all prompts, as a plan asks for it.
+// Pass is one pass of a plan over all prompts.
 type Pass struct {
 	Setting Setting
 	Phase   Phase
@@ -173,28 +173,28 @@ func (p Pass) String() string {
 
 // Runner measures a pass.
 type Runner interface {
-	// Measure puts the pass's setting in force, empties the cache for a cold pass, and sends
-	// all prompts. The run is nil if nothing was sent; it is marked if the pass was cut short.
-	// The requests are those that were sent or dropped.
+	// Measure applies the pass's setting, empties the cache for a cold pass, and sends all
+	// prompts. The run is nil if nothing was sent, and marked as interrupted if the pass was
+	// cut short. The requests are those that were sent or dropped.
 	Measure(ctx context.Context, p Pass) (*report.Run, []report.Request, error)
 }
 
-// Schedule works through a plan.
+// Schedule runs a plan.
 type Schedule struct {
 	Plan   Plan
 	Runner Runner
 
-	// Kept are the runs that an earlier sweep of the same plan measured. Whole cells of them are
-	// not measured again; see WholeCells.
+	// Kept are the runs of an earlier sweep of the same plan. Their whole cells are not measured
+	// again; see WholeCells.
 	Kept []report.Run
 
-	// Measured is called after each pass, in order. Its error ends the sweep: a run that
-	// can't be kept need not be measured.
+	// Measured is called after each pass, in order. Its error ends the sweep: there is no point in
+	// measuring runs that can't be stored.
 	Measured func(report.Run, []report.Request) error
 }
 
-// Run measures what is not kept yet. It returns all runs, also when ctx ends or an error
-// stops it midway; a pass that was cut short is then the last, and marked.
+// Run measures the cells that are not kept. It returns all runs, even if ctx ends or an error stops
+// it midway. A run that was cut short is then the last and is marked as interrupted.
 func (s Schedule) Run(ctx context.Context) ([]report.Run, error) {
 	var runs []report.Run
 	cells := s.Plan.order()
@@ -219,7 +219,7 @@ func (s Schedule) Run(ctx context.Context) ([]report.Run, error) {
 func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.Run, err error) {
 	phases := s.Plan.phases()
 	p := Pass{Setting: c.setting, Repeat: c.repeat, Of: s.Plan.Passes()}
-	if phases[0] == Warm { // nothing measured fills the cache for it
+	if phases[0] == Warm { // no measured pass fills the cache
 		p.Phase, p.Number = Cold, before+1
 		if _, _, err := s.Runner.Measure(ctx, p); err != nil {
 			return nil, err
@@ -253,12 +253,12 @@ func (p Plan) WholeCells(runs []report.Run) (all []report.Run) {
 	return all
 }
 
-// whole returns the runs of a cell, or nil if a phase was not measured to its end. The cold run
-// of a cell that was cut midway is of no use: nothing has filled the cache for the warm run.
+// whole returns the runs of a cell, or nil if a phase was not measured to its end. The cold run of
+// such a cell is measured again, because the warm run needs the cache that it fills.
 func (p Plan) whole(c cell, runs []report.Run) (of []report.Run) {
 	for _, phase := range p.phases() {
 		last := -1
-		for i, r := range runs { // of a run that was measured again the last counts
+		for i, r := range runs { // the last one counts if a run was measured again
 			same := r.Setting == c.setting.Name() && r.Repeat == c.repeat && r.Phase == string(phase)
 			if same && !r.Interrupted && r.Completed > 0 {
 				last = i
@@ -272,14 +272,13 @@ func (p Plan) whole(c cell, runs []report.Run) (of []report.Run) {
 	return of
 }
 
-// enough reports whether a setting needs no more repeats: in each phase it has as many as an
-// interval needs, and the 95 % bootstrap interval of its median throughput reaches no further
-// than StopWhen to either side.
+// enough reports whether a setting needs no more repeats: in each phase, the 95 % bootstrap
+// interval of its median throughput is within StopWhen to either side.
 //
-// Stopping early favours samples that happen to agree, so the interval of such a setting is
-// narrower than an honest one. Measured on 400 samples with a noise of 3 %: stopped at 2 % it
-// holds the truth 88 times in 100, and after all 20 repeats 94 times
-// (TestWhatStoppingEarlyDoesToAnInterval). The report says where it stopped.
+// Stopping early favours samples that happen to agree, so such an interval is too narrow. Measured
+// on 400 samples with a noise of 3 %: an interval stopped at 2 % holds the truth 88 times in 100,
+// and one after all 20 repeats 94 times (TestWhatStoppingEarlyDoesToAnInterval). The report says
+// where a setting stopped.
 func (p Plan) enough(c Setting, runs []report.Run) bool {
 	if p.StopWhen == 0 {
 		return false

@@ -129,12 +129,12 @@ func TestAStallShowsInLatencyFromWhenDueAndHidesFromThatFromTheSend(t *testing.T
 			t.Errorf("from the send: %+v", run.Latency)
 		}
 		// The i-th request due after the stall began waits 1 s − 9i ms for it and for
-		// those before it: 111 of them, of which the tenth longest, P99, waits 0.911 s.
+		// those before it. 111 requests wait; the tenth longest wait, P99, is 0.911 s.
 		if due.P99 < 0.9 || due.P99 > 0.93 || !near(due.Max, 1.001) || run.Arrivals.Late < 105 || run.Arrivals.Late > 112 {
 			t.Errorf("from when due: %+v, %d late", due, run.Arrivals.Late)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { // with room for all, both tell of it
+	synctest.Test(t, func(t *testing.T) { // with room for all, both latencies show it
 		run, _ := offer(t, stalling(), prompts(1000), open(Constant, 100), 1)
 		if run.Latency.P99 < 0.9 || run.Latency != run.Arrivals.LatencyFromIntended || run.Arrivals.Late != 0 {
 			t.Errorf("%+v, %+v", run.Latency, run.Arrivals)

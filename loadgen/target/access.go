@@ -18,11 +18,11 @@ import (
 // key.
 type Access struct {
 	CA         string // PEM file with the authority of its certificate, or "system"; empty: no TLS
-	Cert, Key  string // PEM files with the certificate to show and its key
+	Cert, Key  string // PEM files with the client certificate and its key
 	BearerFile string // file with the bearer key to send with each call
 }
 
-// Validate names a flag that does not fit the others. running says whether -target is given.
+// Validate names a flag that does not fit the others. running says whether -target is set.
 func (a Access) Validate(running bool) error {
 	switch {
 	case a == Access{}:
@@ -30,14 +30,14 @@ func (a Access) Validate(running bool) error {
 	case !running:
 		return errors.New("-target-tls-ca, -target-tls-cert, -target-tls-key and -target-key-file: need -target")
 	case (a.Cert == "") != (a.Key == ""):
-		return errors.New("-target-tls-cert: needs -target-tls-key too, and the other way round")
+		return errors.New("-target-tls-cert: needs -target-tls-key, and vice versa")
 	case a.Cert != "" && a.CA == "":
 		return errors.New("-target-tls-cert: needs -target-tls-ca too")
 	}
 	return nil
 }
 
-// options returns the options of a connection. An error names a flag.
+// options returns the dial options of a connection. Its error names a flag.
 func (a Access) options(plain bool) ([]grpc.DialOption, error) {
 	transport := insecure.NewCredentials()
 	if a.CA != "" && !plain {
@@ -92,6 +92,6 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 	return map[string]string{"authorization": "Bearer " + string(b)}, nil
 }
 
-// RequireTransportSecurity implements credentials.PerRPCCredentials. A proxy may ask for keys
-// without TLS, as on loopback, and warns about it; the client has no choice.
+// RequireTransportSecurity implements credentials.PerRPCCredentials. It returns false because a proxy
+// may require keys without TLS, for example on loopback. The proxy warns about it.
 func (bearer) RequireTransportSecurity() bool { return false }

@@ -47,7 +47,8 @@ func (a *authority) make(name string, by *authority) (*x509.Certificate, *ecdsa.
 	own := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: by == nil, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	parent, signer := own, key
 	if by != nil {
@@ -184,7 +185,9 @@ func TestAProxyWithKeysIsReachedWithOneOnBothListeners(t *testing.T) {
 	cert, key := a.issue("server")
 	keys := a.file("keys.yaml", "- {name: agents, key: "+agentKey+"}\n- {name: ops, key: "+adminKey+", admin: true}\n")
 	addr, admin := run(t, func(c *server.Config) { c.TLSCert, c.TLSKey, c.KeysFile = cert, key, keys })
-	for text, want := range map[string]codes.Code{"": codes.Unauthenticated, agentKey + "\n": codes.PermissionDenied, adminKey + "\n": codes.OK} {
+	for text, want := range map[string]codes.Code{
+		"": codes.Unauthenticated, agentKey + "\n": codes.PermissionDenied, adminKey + "\n": codes.OK,
+	} {
 		access := Access{CA: a.ca()}
 		if text != "" {
 			access.BearerFile = a.file("key", text)

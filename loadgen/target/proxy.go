@@ -16,7 +16,7 @@ import (
 
 const maxMessageBytes = 64 << 20 // the proxy's own limit
 
-// Proxy sends through a Paceline proxy and controls it.
+// Proxy sends prompts through a Paceline proxy and controls it.
 type Proxy struct {
 	data, admin  *grpc.ClientConn
 	prefill      pb.PrefillServiceClient
@@ -25,9 +25,9 @@ type Proxy struct {
 	Tracer       *Tracer // nil: no spans
 }
 
-// DialProxy returns a Proxy for the data and admin addresses (host:port) of a proxy. An admin
-// address that begins with http:// has no TLS, whatever access says: the admin listener of a
-// proxy on loopback has none. DialProxy sends nothing.
+// DialProxy returns a Proxy for the data and admin addresses (host:port) of a proxy. An admin address
+// that begins with http:// is reached without TLS, whatever access says, because a proxy's admin
+// listener on loopback has none. DialProxy sends nothing.
 func DialProxy(addr, adminAddr string, access Access) (*Proxy, error) {
 	data, err := dial(addr, access, false)
 	if err != nil {
@@ -77,14 +77,14 @@ func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 	}, nil
 }
 
-// Settings is what a sweep sets on the proxy before a run.
+// Settings are the proxy settings that a sweep applies before a run.
 type Settings struct {
 	Mode        pb.BatchMode  `json:"mode"`
-	BatchSize   int           `json:"batch_size"` // 0 leaves it as it is
+	BatchSize   int           `json:"batch_size"` // 0: unchanged
 	MaxInFlight int           `json:"max_in_flight"`
 	MaxWait     time.Duration `json:"max_wait_nanoseconds"` // real time
 
-	// Zero in a sweep: a budget would cut a batch below its set size, and a merged prompt
+	// Zero in a sweep: a budget would cut batches below the size under test, and a merged prompt
 	// would count once for each of its copies.
 	BatchTokens    uint64 `json:"batch_tokens"`
 	BatchBytes     uint64 `json:"batch_bytes"`
@@ -93,7 +93,7 @@ type Settings struct {
 	PrefixOrder    bool   `json:"prefix_order"` // for auto, and where the sweep varies it
 }
 
-// Apply puts settings in force.
+// Apply changes the proxy's settings.
 func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 	want := &pb.Settings{
 		Mode:        s.Mode,
@@ -116,7 +116,7 @@ func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 	return nil
 }
 
-// CurrentSettings returns the settings in force, so that a sweep can put them back.
+// CurrentSettings returns the proxy's settings, so that a sweep can restore them.
 func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
 	reply, err := p.control.GetSettings(ctx, &pb.GetSettingsRequest{})
 	if err != nil {

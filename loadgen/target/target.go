@@ -1,7 +1,7 @@
-// Package target sends prompts: through a proxy (Proxy) or straight to SGLang (Direct). Both
-// answer with the same facts, as the server counted them. Read Prompt, Answer and Sender first.
+// Package target sends prompts through a proxy (Proxy) or straight to SGLang (Direct). Both return
+// the same Answer, with the server's own token counts. Read Prompt, Answer and Sender first.
 //
-// The package never measures time: package sweep does.
+// The package never measures time; package sweep does.
 package target
 
 import (
@@ -22,27 +22,27 @@ type Prompt struct {
 	ID         string // of the trajectory it comes from
 	Text, Tail string // Text+Tail is sent; the turns of a conversation share their Text
 
-	// Follows marks a further turn of the conversation of the prompt before it. It is sent
-	// when that was answered and Pause, in time of the report, is over.
+	// Follows marks a later turn of the previous prompt's conversation. It is sent once that
+	// prompt was answered and Pause, in time of the report, is over.
 	Follows bool
 	Pause   time.Duration
 
-	// Joins marks the first turn of a copy of the conversation before it. The copy begins
-	// Stagger, in time of the report, after that conversation.
+	// Joins marks the first turn of a copy of the previous conversation. The copy begins Stagger,
+	// in time of the report, after that conversation.
 	Joins   bool
 	Stagger time.Duration
 
-	At   time.Duration // of a recorded trace: when it was sent, from the beginning of the trace
-	Kind string        // of a mix: the kind of load it belongs to
+	At   time.Duration // recorded traces only: when it was sent, from the start of the trace
+	Kind string        // mixes only: the kind of load
 }
 
-// Answer is what came back for one prompt. A target answers only when the server's reply has
-// been received in full.
+// Answer is the answer to one prompt. A Sender returns it only after it has received the server's
+// reply in full.
 type Answer struct {
 	PromptTokens int // as the server counted
 	CachedTokens int // of these, from its prefix cache
 
-	// From the proxy's receipt; zero when there is no proxy.
+	// From the proxy's receipt; zero without a proxy.
 	BatchID       string
 	BatchSize     int
 	ReleaseReason string
@@ -56,8 +56,8 @@ type Sender interface {
 	Send(ctx context.Context, p Prompt) (Answer, error)
 }
 
-// Cause names an error of a Sender in one word for counting, without text of the prompt:
-// Unavailable, DeadlineExceeded, HTTP 503, …
+// Cause returns a short name of a Sender's error, for counting: Unavailable, DeadlineExceeded, HTTP
+// 503. It never holds text of a prompt.
 func Cause(err error) string {
 	var se *sglang.Error
 	switch {

@@ -30,15 +30,15 @@ func NewTracer(p trace.TracerProvider, propagator propagation.TextMapPropagator)
 
 type runKey struct{}
 
-// InRun returns a context whose spans have the attributes of a run.
+// InRun returns a context whose spans get the attributes of a run.
 func InRun(ctx context.Context, setting, phase string, repeat int) context.Context {
 	return context.WithValue(ctx, runKey{}, []attribute.KeyValue{
 		attribute.String(telemetry.Setting, setting), attribute.String(telemetry.Phase, phase), attribute.Int(telemetry.Repeat, repeat),
 	})
 }
 
-// begin starts the span of one prompt. end ends it and returns the trace id; empty if it is
-// not sampled.
+// begin starts the span of one prompt. The returned function ends it and returns the trace id; empty
+// if the span is not sampled.
 func (t *Tracer) begin(ctx context.Context, name string, p Prompt) (_ context.Context, end func(cause string) string) {
 	if t == nil {
 		return ctx, func(string) string { return "" }
@@ -59,7 +59,7 @@ func (t *Tracer) begin(ctx context.Context, name string, p Prompt) (_ context.Co
 	}
 }
 
-// outgoing returns ctx with its trace as metadata of a gRPC call.
+// outgoing returns ctx with its trace context as outgoing gRPC metadata.
 func (t *Tracer) outgoing(ctx context.Context) context.Context {
 	if t == nil {
 		return ctx
@@ -69,7 +69,7 @@ func (t *Tracer) outgoing(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, md)
 }
 
-// Header puts the trace of ctx on an HTTP request; see sglang.Options.
+// Header adds the trace context of ctx to an HTTP request; see sglang.Options.
 func (t *Tracer) Header(ctx context.Context, h http.Header) {
 	if t != nil {
 		t.propagator.Inject(ctx, propagation.HeaderCarrier(h))

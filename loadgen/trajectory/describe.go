@@ -9,13 +9,13 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Described are trajectories with a name for Describe.
+// Described is a named list of trajectories for Describe.
 type Described struct {
 	Name         string
 	Trajectories []Trajectory
 }
 
-// figure is a distribution that somebody published. Zero means unknown.
+// figure is a published distribution. Zero means unknown.
 type figure struct {
 	of                       string
 	mean, p50, p95, p99, max float64
@@ -29,9 +29,9 @@ const (
 	benchmark = "the benchmark this load stands for, 500 trajectories"
 )
 
-// quantities are what Describe compares, with what was published. The generator's lengths and
-// times have the aggregates of the benchmark, whose steps no file holds; their shapes are
-// those of R2E-Gym's runs.
+// quantities are what Describe compares, with the published figures. The generator's lengths and times
+// have the aggregates of the benchmark, whose single steps are not published. Their shapes are those of
+// R2E-Gym's runs.
 var quantities = []struct {
 	name      string
 	published []figure
@@ -46,9 +46,9 @@ var quantities = []struct {
 	{"env_exec_time of all steps, s", []figure{{benchmark, 20.2, 0, 0, 0, 0}}},
 }
 
-// Describe writes a block for each quantity: what was published, and what the trajectories
-// have. count returns a text's number of tokens; nil estimates it from the bytes that Qwen2.5's
-// tokens have on average in such texts.
+// Describe writes a block for each quantity: the published figures and those of the trajectories. count
+// returns a text's number of tokens; nil estimates it from the mean bytes of Qwen2.5's tokens in such
+// texts.
 func Describe(w io.Writer, all []Described, count func(text string) int) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name string, values ...float64) {
@@ -79,7 +79,7 @@ func Describe(w io.Writer, all []Described, count func(text string) int) error {
 	return t.Flush()
 }
 
-// measure returns the values of each quantity, one for each trajectory or step that has it.
+// measure returns the values of each quantity, one per trajectory or step that has it.
 func measure(all []Trajectory, count func(text string) int) map[string][]float64 {
 	values := map[string][]float64{}
 	add := func(name string, v float64) { values[name] = append(values[name], v) }

@@ -5,10 +5,10 @@ import "strconv"
 // firstNumber is the number of the first generated issue.
 const firstNumber = 1001
 
-// Generate makes n trajectories with the statistics of random.go and texts in which no two
-// problems are alike. The same seed gives the same bytes on every machine, and a larger n only
-// adds trajectories. 500 of them hold about 45 MB of text. Reward, token counts and the
-// model's times stay unknown: only a real run could know them.
+// Generate makes n trajectories with the statistics of random.go. No two problems are alike. The same
+// seed gives the same bytes on every machine, and a larger n only adds trajectories. 500 of them hold
+// about 45 MB of text. Reward, token counts and the model's times stay unknown, because only a real run
+// has them.
 func Generate(n int, seed uint64) []Trajectory {
 	all := make([]Trajectory, 0, max(n, 0))
 	seen := make(map[string]bool)
@@ -35,8 +35,7 @@ func (g generator) writer(field string) *writer {
 	return &writer{stream: newStream(g.seed, g.id, field), vocabulary: texts(), subject: g.subject}
 }
 
-// problem makes a statement that is not among those seen. Only very short ones ever need a
-// second draw.
+// problem makes a statement that is not among those seen. Only very short ones need a second draw.
 func (g generator) problem(seen map[string]bool) string {
 	w := g.writer("problem")
 	size := problemTokens.bytes(w.stream, problemBytesPerToken)

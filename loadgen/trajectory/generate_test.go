@@ -145,7 +145,9 @@ func TestObservationsLookLikeTheToolsOutput(t *testing.T) {
 }
 
 func TestTextsAreCompleteUTF8WithoutLeftoverSlots(t *testing.T) {
-	slot := regexp.MustCompile(`\{(Project|Module|Class|Function|Fault|module|class|function|verb|adjective|value|fault|system|digit|line|count|hex)\}`)
+	slot := regexp.MustCompile(
+		`\{(Project|Module|Class|Function|Fault|module|class|function|verb|adjective|value|fault|system|digit|line|count|hex)\}`,
+	)
 	for _, tr := range Generate(60, 5) {
 		texts := []string{tr.Problem}
 		for _, s := range tr.Steps {

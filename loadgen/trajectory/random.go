@@ -8,15 +8,15 @@ import (
 	"math/rand/v2"
 )
 
-// stream is one sequence of random numbers. A seed gives the same sequence on every machine
-// and with every version of Go: everything drawn is an integer that this file computes from
-// the 64-bit output of PCG, whose algorithm is fixed.
+// stream is a sequence of random numbers. A seed gives the same sequence on every machine and with every
+// version of Go, because this file computes only integers from the 64-bit output of PCG, whose algorithm
+// is fixed.
 type stream struct {
 	pcg *rand.PCG
 }
 
-// newStream seeds a stream from a hash of its three names. Each field of each trajectory has
-// a stream of its own: changing how one is drawn leaves the others as they were.
+// newStream seeds a stream from a hash of its three names. Each field of each trajectory has its own
+// stream, so that a change of one field leaves the others unchanged.
 func newStream(seed uint64, id, field string) stream {
 	name := binary.LittleEndian.AppendUint64(nil, seed)
 	name = append(name, id+"\x00"+field...)
@@ -24,24 +24,24 @@ func newStream(seed uint64, id, field string) stream {
 	return stream{rand.NewPCG(binary.LittleEndian.Uint64(hash[:8]), binary.LittleEndian.Uint64(hash[8:16]))}
 }
 
-// below draws from 0 to n-1. Its bias is under n/2⁶⁴.
+// below draws from 0 to n-1, with a bias under n/2⁶⁴.
 func (s stream) below(n int) int {
 	high, _ := bits.Mul64(s.pcg.Uint64(), uint64(n))
 	return int(high)
 }
 
-// chance is true in percent of a hundred cases.
+// chance returns true with a probability in percent.
 func (s stream) chance(percent int) bool { return s.below(100) < percent }
 
 // pick draws one of the words.
 func (s stream) pick(words []string) string { return words[s.below(len(words))] }
 
-// one is the unit of numbers with a fixed binary point.
+// one is 1 in fixed-point numbers.
 const one = 1 << 16
 
-// normal draws a standard normal deviate in units of 1/one, as the sum of twelve uniform
-// ones. That ends at ±6 and thins the tails a little: the mean of a lognormal distribution
-// with sigma 1.35 comes out 1.3 % low.
+// normal draws a standard normal deviate in units of 1/one, as the sum of twelve uniform deviates. It
+// ends at ±6 and its tails are a little thin: the mean of a lognormal distribution with sigma 1.35 is
+// 1.3 % low.
 func (s stream) normal() int64 {
 	const mean = 12 * (one - 1) / 2
 	sum := int64(0)
@@ -54,10 +54,9 @@ func (s stream) normal() int64 {
 	return sum - mean
 }
 
-// The distributions below have the shapes of R2E-Gym runs that were measured. Their moments
-// give 500 trajectories the aggregates of the benchmark that this load replaces: 47.1 steps,
-// 2.15 s of execution over the first five steps, about 20 s over all. The tail of the
-// execution times is extrapolated.
+// These distributions have the shapes of measured R2E-Gym runs. Their moments give 500 trajectories the
+// aggregates of the benchmark that this load replaces: 47.1 steps, 2.15 s of execution over the first
+// five steps, about 20 s over all. The tail of the execution times is extrapolated.
 var (
 	problemTokens     = logNormal{median: 310.75, sigma: 0.897, low: 24, high: 7721} // SWE-bench Verified: ln 5.739
 	thoughtTokens     = logNormal{median: 81.45, sigma: 0.75, low: 8, high: 2000}    // ln 4.4
@@ -74,8 +73,8 @@ const (
 	maxExecSeconds = 90    // where R2E-Gym interrupts a command
 )
 
-// Bytes per Qwen2.5 token of each kind of text, measured on 500 problem statements and 504
-// steps. Texts are generated to a length in bytes.
+// Bytes per Qwen2.5 token of each kind of text, measured on 500 problem statements and 504 steps. Texts
+// are generated to a length in bytes.
 const (
 	problemBytesPerToken     = 3.615
 	thoughtBytesPerToken     = 4.45
@@ -83,7 +82,7 @@ const (
 	observationBytesPerToken = 3.27
 )
 
-// stepCount draws how many steps a trajectory has: most exhaust the budget.
+// stepCount draws the number of steps of a trajectory. Most trajectories exhaust the budget.
 func stepCount(s stream) int {
 	if s.chance(78) {
 		return DefaultMaxSteps
@@ -91,7 +90,7 @@ func stepCount(s stream) int {
 	return 25 + s.below(25)
 }
 
-// work is the kind of call that a step makes, as far as its duration tells.
+// work is the kind of a step's call, by its duration.
 type work int
 
 const (
@@ -101,7 +100,7 @@ const (
 	testWork
 )
 
-// execution draws what a step does and how many seconds that takes.
+// execution draws a step's work and its duration in seconds.
 func execution(s stream) (work, float64) {
 	switch p := s.below(1000); {
 	case p < 40:
@@ -121,16 +120,15 @@ type logNormal struct {
 	low, high     float64
 }
 
-// draw computes median·2^(sigma·log₂e·z). Exponents are integers, and floating point only
-// multiplies: no compiler can fuse a single multiplication with anything, and it is rounded
-// alike everywhere. math.Exp differs between processors.
+// draw computes median·2^(sigma·log₂e·z). Exponents are integers, and floating point is only multiplied:
+// a single multiplication can't be fused and is rounded alike on every processor. math.Exp is not.
 func (d logNormal) draw(s stream) float64 {
 	slope := int64(d.sigma * math.Log2E * one)
 	v := d.median * exp2(slope*s.normal()/one)
 	return min(max(v, d.low), d.high)
 }
 
-// bytes draws a number of tokens and returns how many bytes of text that is.
+// bytes draws a number of tokens and returns it in bytes of text.
 func (d logNormal) bytes(s stream, perToken float64) int {
 	return int(math.Round(d.draw(s) * perToken))
 }

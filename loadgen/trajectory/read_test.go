@@ -22,10 +22,12 @@ func read(t *testing.T, text string) []Trajectory {
 }
 
 func TestReadTakesTheFieldsOfAnR2EGymRow(t *testing.T) {
-	got := read(t, `{"trajectory_steps":[{"step_idx":0,"thought":"th","action":"ac","observation":"ob","done":false,"info":{"total_time":0.5},`+
-		`"token_usage_prompt":2680,"token_usage_completion":396,"token_usage_total":3076,"llm_exec_time":2.5,"env_exec_time":0.5}],`+
-		`"problem_statement":"it breaks","docker_image":"image:1","agent_args":{"system_prompt":"sys","instance_prompt":"ins","command_files":[]},`+
-		`"ds":{"instance_id":"a__b-1","patch":"x"},"max_steps":40,"exit_reason":"agent","reward":1.0,"history":[{"role":"user"}]}`)
+	got := read(t,
+		`{"trajectory_steps":[{"step_idx":0,"thought":"th","action":"ac","observation":"ob","done":false,"info":{"total_time":0.5},`+
+			`"token_usage_prompt":2680,"token_usage_completion":396,"token_usage_total":3076,"llm_exec_time":2.5,"env_exec_time":0.5}],`+
+			`"problem_statement":"it breaks","docker_image":"image:1",`+
+			`"agent_args":{"system_prompt":"sys","instance_prompt":"ins","command_files":[]},`+
+			`"ds":{"instance_id":"a__b-1","patch":"x"},"max_steps":40,"exit_reason":"agent","reward":1.0,"history":[{"role":"user"}]}`)
 	reward := 1.0
 	want := []Trajectory{{
 		ID: "a__b-1", Problem: "it breaks", SystemPrompt: "sys", InstancePrompt: "ins",
@@ -44,8 +46,10 @@ func TestAbsentAndNullFieldsAreTolerated(t *testing.T) {
 	want := []Trajectory{{ID: "line-1", Problem: "p", MaxSteps: DefaultMaxSteps, Steps: []Step{{PromptTokens: -1, CompletionTokens: -1}}}}
 	for _, line := range []string{
 		`{"problem_statement":"p","trajectory_steps":[{}]}`,
-		`{"problem_statement":"p","trajectory_steps":[null],"docker_image":null,"agent_args":null,"ds":null,"env_args":null,"max_steps":null,"exit_reason":null,"reward":null}`,
-		`{"problem_statement":"p","trajectory_steps":[{"thought":null,"env_exec_time":null,"token_usage_prompt":null}],"env_args":{"ds":null},"agent_args":{"system_prompt":null}}`,
+		`{"problem_statement":"p","trajectory_steps":[null],"docker_image":null,"agent_args":null,"ds":null,` +
+			`"env_args":null,"max_steps":null,"exit_reason":null,"reward":null}`,
+		`{"problem_statement":"p","trajectory_steps":[{"thought":null,"env_exec_time":null,"token_usage_prompt":null}],` +
+			`"env_args":{"ds":null},"agent_args":{"system_prompt":null}}`,
 	} {
 		if diff := cmp.Diff(want, read(t, line)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", line, diff)
@@ -117,9 +121,15 @@ func TestBrokenLineIsNamedWithWhatWasExpected(t *testing.T) {
 		{"no problem", fine + `{"docker_image":"secret"}`, "in.jsonl: line 2: problem_statement is missing or empty; expected"},
 		{"blank problem", `{"problem_statement":" \n"}`, "line 1: problem_statement is missing or empty"},
 		{"problem of another type", `{"problem_statement":["secret"]}`, "problem_statement: expected a string, found array"},
-		{"step of another type", `{"problem_statement":"p","trajectory_steps":[{"env_exec_time":"secret"}]}`, "line 1: trajectory_steps.env_exec_time: expected a number, found string"},
+		{
+			"step of another type", `{"problem_statement":"p","trajectory_steps":[{"env_exec_time":"secret"}]}`,
+			"line 1: trajectory_steps.env_exec_time: expected a number, found string",
+		},
 		{"steps not an array", `{"problem_statement":"p","trajectory_steps":{}}`, "trajectory_steps: expected an array, found object"},
-		{"tokens not whole", `{"problem_statement":"p","trajectory_steps":[{"token_usage_prompt":1.5}]}`, "trajectory_steps.token_usage_prompt: expected a whole number, found number"},
+		{
+			"tokens not whole", `{"problem_statement":"p","trajectory_steps":[{"token_usage_prompt":1.5}]}`,
+			"trajectory_steps.token_usage_prompt: expected a whole number, found number",
+		},
 		{"prompts not an object", `{"problem_statement":"p","agent_args":"secret"}`, "agent_args: expected an object, found string"},
 		{"empty file", "", "in.jsonl: no trajectories: expected one JSON object a line"},
 		{"only blank lines", "\n\n", "in.jsonl: no trajectories"},

@@ -24,7 +24,8 @@ func TestATraceIsReadInTheOrderOfItsTimes(t *testing.T) {
 	if err != nil || len(all) != 3 {
 		t.Fatal(all, err)
 	}
-	if all[0].At != 0 || all[0].Line != 4 || all[1].At != 26*time.Second || all[2].At != 26*time.Second+500*time.Microsecond || all[1].InputTokens != 1100 || len(all[1].Blocks) != 3 {
+	if all[0].At != 0 || all[0].Line != 4 || all[1].At != 26*time.Second || all[2].At != 26*time.Second+500*time.Microsecond ||
+		all[1].InputTokens != 1100 || len(all[1].Blocks) != 3 {
 		t.Errorf("%+v", all)
 	}
 	if few, err := readTrace(strings.NewReader(mooncake), "t", 2); err != nil || len(few) != 2 || few[0].InputTokens != 1100 {
@@ -33,6 +34,7 @@ func TestATraceIsReadInTheOrderOfItsTimes(t *testing.T) {
 }
 
 func TestWhatIsWrongInATraceIsNamedWithItsLine(t *testing.T) {
+	const fine = `{"timestamp": 1, "input_length": 1}` + "\n"
 	for text, want := range map[string]string{
 		"":                                      "t: no requests",
 		"\n{":                                   "t: line 2: expected one JSON object",
@@ -42,9 +44,9 @@ func TestWhatIsWrongInATraceIsNamedWithItsLine(t *testing.T) {
 		`{"timestamp": -1, "input_length": 1}`:  "t: line 1: timestamp",
 		`{"timestamp": 1, "input_length": 0}`:   "t: line 1: input_length: expected 1 to",
 		`{"timestamp": 1, "input_length": 1.5}`: "t: line 1: input_length: expected a whole number",
-		`{"timestamp": 1, "input_length": 512, "hash_ids": [1, 2]}`:                             "t: line 1: hash_ids: expected at most 1 for 512 tokens",
-		`{"timestamp": 1, "input_length": 512, "hash_ids": [-1]}`:                               "t: line 1: hash_ids",
-		`{"timestamp": 1, "input_length": 1}` + "\n" + `{"timestamp": 1e17, "input_length": 1}`: "t: line 2: timestamp: expected milliseconds, within",
+		`{"timestamp": 1, "input_length": 512, "hash_ids": [1, 2]}`: "t: line 1: hash_ids: expected at most 1 for 512 tokens",
+		`{"timestamp": 1, "input_length": 512, "hash_ids": [-1]}`:   "t: line 1: hash_ids",
+		fine + `{"timestamp": 1e17, "input_length": 1}`:             "t: line 2: timestamp: expected milliseconds, within",
 	} {
 		if _, err := readTrace(strings.NewReader(text), "t", 9); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
@@ -60,7 +62,11 @@ func TestPromptsBeginAlikeAsTheirBlocksDo(t *testing.T) {
 		request := rapid.Custom(func(t *rapid.T) Recorded {
 			tokens := rapid.IntRange(1, 4*BlockTokens).Draw(t, "tokens")
 			blocks := (tokens + BlockTokens - 1) / BlockTokens
-			return Recorded{Line: rapid.IntRange(1, 1000).Draw(t, "line"), InputTokens: tokens, Blocks: rapid.SliceOfN(rapid.Uint64Range(0, 2), 0, blocks).Draw(t, "blocks")}
+			return Recorded{
+				Line:        rapid.IntRange(1, 1000).Draw(t, "line"),
+				InputTokens: tokens,
+				Blocks:      rapid.SliceOfN(rapid.Uint64Range(0, 2), 0, blocks).Draw(t, "blocks"),
+			}
 		})
 		a, b := request.Draw(t, "a"), request.Draw(t, "b")
 		wordsA, wordsB := strings.Fields(s.Prompt(a)), strings.Fields(s.Prompt(b))
@@ -75,9 +81,9 @@ func TestPromptsBeginAlikeAsTheirBlocksDo(t *testing.T) {
 		for shared < min(len(wordsA), len(wordsB)) && wordsA[shared] == wordsB[shared] {
 			shared++
 		}
-		most := min(alike*BlockTokens, len(wordsA), len(wordsB))
-		if shared < most || a.Line != b.Line && shared > most+8 {
-			t.Fatalf("%d words alike, want %d", shared, most)
+		alikeWords := min(alike*BlockTokens, len(wordsA), len(wordsB))
+		if shared < alikeWords || a.Line != b.Line && shared > alikeWords+8 {
+			t.Fatalf("%d words alike, want %d", shared, alikeWords)
 		}
 	})
 }

@@ -13,13 +13,13 @@ import (
 	"unique"
 )
 
-// maxLineBytes bounds one line. R2E-Gym's rows reach 2.7 MB; a file without line ends should
-// fail before it fills the memory.
+// maxLineBytes bounds one line. R2E-Gym's rows reach 2.7 MB. The bound keeps a file without line ends
+// from filling the memory.
 const maxLineBytes = 256 << 20
 
-// row is a line of a file: an R2E-Gym trajectory, or a problem of a data set. The decoder
-// skips all other fields without keeping their bytes: a row of 2.7 MB is mostly parsed
-// commits and test output. Write uses the fields without omitempty, in this order.
+// row is a line of a file: an R2E-Gym trajectory or a problem of a data set. The decoder skips all other
+// fields, which are most of a row: parsed commits and test output. Write uses the fields without
+// omitempty, in this order.
 type row struct {
 	Steps     []stepRow `json:"trajectory_steps"`
 	Problem   string    `json:"problem_statement"`
@@ -28,7 +28,7 @@ type row struct {
 	dataset         // of a problem
 	DS      dataset `json:"ds"`
 	EnvArgs struct {
-		DS dataset `json:"ds"` // in files whose own ds is null
+		DS dataset `json:"ds"` // used by files whose own ds is null
 	} `json:"env_args,omitzero"`
 	Image string `json:"docker_image,omitempty"`
 
@@ -37,7 +37,7 @@ type row struct {
 	Reward     *float64 `json:"reward"`
 }
 
-// dataset identifies a problem, in SWE-bench's and in R2E's words.
+// dataset identifies a problem, with the fields of SWE-bench and of R2E.
 type dataset struct {
 	InstanceID string `json:"instance_id,omitempty"`
 	Repo       string `json:"repo,omitempty"`
@@ -51,7 +51,7 @@ type prompts struct {
 	Instance string `json:"instance_prompt"`
 }
 
-// stepRow is a step of a row. Fields of type any are written and ignored when read.
+// stepRow is a step of a row. Fields of type any are written, and ignored when read.
 type stepRow struct {
 	Index            any     `json:"step_idx"`
 	Thought          string  `json:"thought"`
@@ -77,9 +77,9 @@ func readFile[T any](path string, read func(r io.Reader, name string) ([]T, erro
 	return read(f, path)
 }
 
-// ReadProblems reads problem statements from a file of JSON lines
-// {instance_id, repo, problem_statement}. Its trajectories have no steps, whatever else the
-// lines hold. Errors are those of Read.
+// ReadProblems reads problem statements from a file of JSON lines {instance_id, repo,
+// problem_statement}. Its trajectories have no steps, even if the lines hold some. Errors are as in
+// Read.
 func ReadProblems(path string) ([]Trajectory, error) {
 	problems, err := ReadFile(path)
 	for i := range problems {
@@ -88,10 +88,9 @@ func ReadProblems(path string) ([]Trajectory, error) {
 	return problems, err
 }
 
-// Read reads one trajectory a line. It skips blank lines, ignores unknown fields, and leaves
-// absent and null ones empty, except problem_statement. The first line that can't be read
-// ends it with an error that names name, the number of the line and what was expected; so
-// does an input without trajectories.
+// Read reads one trajectory per line. It skips blank lines, ignores unknown fields, and leaves absent
+// and null fields empty, except problem_statement, which is required. It stops at the first bad line; an
+// input without trajectories is an error, too. Errors hold name, the line number and what was expected.
 //
 // Trajectories of the same problem get "#2", "#3", … added to their IDs.
 func Read(r io.Reader, name string) ([]Trajectory, error) {
@@ -121,8 +120,8 @@ func Read(r io.Reader, name string) ([]Trajectory, error) {
 // errEnough ends eachLine without an error.
 var errEnough = errors.New("enough lines")
 
-// eachLine calls f with each line that is not blank and its number, from 1. Errors name name
-// and the line.
+// eachLine calls f with each line that is not blank and its number, from 1. Errors hold name and the
+// line number.
 func eachLine(r io.Reader, name string, f func(number int, line []byte) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLineBytes)
@@ -149,7 +148,7 @@ func eachLine(r io.Reader, name string, f func(number int, line []byte) error) e
 // identities counts how often each ID was reserved.
 type identities map[string]int
 
-// reserve returns an ID that nobody has, derived from id.
+// reserve returns an unused ID derived from id.
 func (ids identities) reserve(id string) string {
 	free := id
 	for ids[free] > 0 {
@@ -193,8 +192,8 @@ func decode(line []byte) (Trajectory, error) {
 	return t, nil
 }
 
-// id returns the first name that the row offers: the instance of the data set, its repository
-// and commit, or the container image.
+// id returns the first of these names that the row has: the instance of the data set, its repository and
+// commit, or the container image.
 func (r row) id() string {
 	sources := []dataset{r.DS, r.EnvArgs.DS, r.dataset}
 	for _, d := range sources {
@@ -213,9 +212,9 @@ func (r row) id() string {
 	return r.Image
 }
 
-// Write writes trajectories as R2E-Gym does, a JSON object a line, so that Read and R2E-Gym's
-// own tools read them. The same trajectories give the same bytes. It leaves out what is
-// unknown, and what Read does not keep.
+// Write writes trajectories as R2E-Gym does, one JSON object per line, so that Read and R2E-Gym's own
+// tools can read them. The same trajectories give the same bytes. Write leaves out what is unknown and
+// what Read does not keep.
 func Write(w io.Writer, all []Trajectory) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -241,7 +240,7 @@ func Write(w io.Writer, all []Trajectory) error {
 	return nil
 }
 
-// explain says what was expected, in JSON's words and without the text of the line.
+// explain says what was expected, in JSON's terms and without the text of the line.
 func explain(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if !errors.As(err, &wrong) {

@@ -18,8 +18,8 @@ func (w *writer) problem(size int) {
 	}
 }
 
-// issuePart appends what reporters write, in about the shares that give a statement its 3.6
-// bytes per token.
+// issuePart appends a part of an issue report. The shares of the parts give a statement about 3.6 bytes
+// per token.
 func (w *writer) issuePart() {
 	if w.chance(30) {
 		w.expandOne(w.Issue["headings"])
@@ -74,7 +74,7 @@ func (w *writer) thought(kind work, size int) {
 	w.b = append(bytes.TrimRight(w.b, " ,.:`"), '.')
 }
 
-// The sizes, in bytes, from which a call needs a longer form.
+// The sizes, in bytes, above which a call needs a longer form.
 const (
 	viewBytes   = 150
 	editBytes   = 230
@@ -83,8 +83,8 @@ const (
 
 const endParameter = "</parameter>\n"
 
-// action appends a call of the kind, about size bytes and never less than its shortest form,
-// rendered as R2E-Gym renders it. It returns the tool's name.
+// action appends a call of the kind, rendered as R2E-Gym renders it: about size bytes, and at least its
+// shortest form. It returns the tool's name.
 func (w *writer) action(kind work, size int) (tool string) {
 	tool = "file_editor"
 	switch {
@@ -126,7 +126,7 @@ func (w *writer) action(kind work, size int) (tool string) {
 	return tool
 }
 
-// command appends commands of a shell, or a script that is long enough.
+// command appends shell commands, or a script that is long enough.
 func (w *writer) command(kind work, size int) {
 	commands := w.Command["bash"]
 	switch {
@@ -145,7 +145,7 @@ func (w *writer) command(kind work, size int) {
 	}
 }
 
-// code appends Python until the action is about size bytes long, at least a line of it.
+// code appends at least a line of Python, until the action is about size bytes long.
 func (w *writer) code(size int) {
 	w.expand("{noun} = self.{Function}({noun}, {value})\n")
 	w.fill(size-len(endParameter+"</function>"), func() {

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// Recorded is one request of a recorded trace, in the form that Mooncake published: when it
-// came, how long it was, and which blocks its prompt shares with other requests. A trace has
-// no text.
+// Recorded is one request of a recorded trace, in Mooncake's format: its arrival time, its length, and
+// the blocks that its prompt shares with other requests. A trace has no text.
 type Recorded struct {
 	Line        int           // in the file, from 1
 	At          time.Duration // from the first request of the trace
@@ -23,7 +22,7 @@ type Recorded struct {
 	Blocks      []uint64 // names of the prompt's blocks of BlockTokens, in order
 }
 
-// BlockTokens is how many tokens a block of a trace has; the last may have fewer.
+// BlockTokens is the number of tokens in a block of a trace. The last block may have fewer.
 const BlockTokens = 512
 
 const (
@@ -39,20 +38,19 @@ type recordedRow struct {
 }
 
 // ReadTraceFile reads a recorded trace from a file of JSON lines; see readTrace.
-func ReadTraceFile(path string, most int) ([]Recorded, error) {
-	return readFile(path, func(r io.Reader, name string) ([]Recorded, error) { return readTrace(r, name, most) })
+func ReadTraceFile(path string, maxRequests int) ([]Recorded, error) {
+	return readFile(path, func(r io.Reader, name string) ([]Recorded, error) { return readTrace(r, name, maxRequests) })
 }
 
-// readTrace reads at most so many requests, one a line: timestamp in milliseconds,
-// input_length in tokens, hash_ids of blocks of BlockTokens. Without
-// hash_ids for all its blocks, a prompt shares none of the rest. Requests are sorted by their
-// times, which begin at 0. readTrace skips blank lines and ignores unknown fields; an error
-// names name, the line and what was expected.
-func readTrace(r io.Reader, name string, most int) ([]Recorded, error) {
+// readTrace reads at most maxRequests requests, one per line: timestamp in milliseconds, input_length in
+// tokens, hash_ids of blocks of BlockTokens. Blocks without a hash_id are not shared. Requests are sorted
+// by time, and the first is at 0. readTrace skips blank lines and ignores unknown fields. Errors hold
+// name, the line number and what was expected.
+func readTrace(r io.Reader, name string, maxRequests int) ([]Recorded, error) {
 	var all []Recorded
 	var times []float64
 	err := eachLine(r, name, func(number int, line []byte) error {
-		if len(all) >= most {
+		if len(all) >= maxRequests {
 			return errEnough
 		}
 		one, at, err := decodeRecorded(line)
@@ -103,14 +101,13 @@ func decodeRecorded(line []byte) (Recorded, float64, error) {
 	return Recorded{InputTokens: *row.InputLength, Blocks: row.HashIDs}, *row.Timestamp, nil
 }
 
-// Synthesis makes prompts for recorded requests. The same trace gives the same prompts on
-// every machine, and requests whose first blocks have the same names begin with the same
-// tokens. It keeps each block's text, some 3 KB, and is for one goroutine.
+// Synthesis makes prompts for recorded requests. The same trace gives the same prompts on every machine,
+// and requests whose first blocks have the same names begin with the same tokens. A Synthesis keeps each
+// block's text, some 3 KB. It is not safe for concurrent use.
 type Synthesis struct{ blocks map[string]string }
 
-// Prompt returns a text of as many tokens as were recorded, for Qwen's and other tokenizers
-// of byte pairs: each word is one of their tokens. Blocks without a name are shared with no
-// other request.
+// Prompt returns a text with the recorded number of tokens, for Qwen's and other byte-pair tokenizers:
+// each word is one token. Blocks without a name are not shared.
 func (s *Synthesis) Prompt(r Recorded) string {
 	var b strings.Builder
 	for left, i := r.InputTokens, 0; left > 0; left, i = left-BlockTokens, i+1 {

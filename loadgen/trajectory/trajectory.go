@@ -1,14 +1,12 @@
-// Package trajectory is where the load comes from: agent trajectories in R2E-Gym's JSON
-// lines, problem statements of a data set, recorded traces, or trajectories made by a
-// deterministic generator, so that nothing has to be downloaded.
+// Package trajectory provides the load: agent trajectories in R2E-Gym's JSON lines, problem statements
+// of a data set, recorded traces, or trajectories of a deterministic generator, which needs no download.
 //
-// Read Trajectory first, then rows.go for files, trace.go for recorded traces, and
-// generate.go for the generator: it draws numbers (random.go) and fills the templates of
-// vocabulary.yaml (writer.go, texts.go). Describe (describe.go) compares it with figures
-// that were published.
+// Read Trajectory first, then rows.go for files, trace.go for recorded traces, and generate.go for the
+// generator. It draws numbers (random.go) and fills the templates of vocabulary.yaml (writer.go,
+// texts.go). Describe (describe.go) compares its trajectories with published figures.
 //
-// The package opens the files that it is told to and nothing else, starts no goroutine, and
-// never puts a trajectory's text into an error.
+// The package opens only the files that it is given, starts no goroutine, and never puts a trajectory's
+// text into an error.
 package trajectory
 
 // Trajectory is one run of an agent on one problem.
@@ -38,12 +36,12 @@ type Step struct {
 	PromptTokens, CompletionTokens int // as the recorded server counted them; -1 if unknown
 }
 
-// DefaultMaxSteps is the step budget where none is recorded: that of the benchmark which
-// this load replaces.
+// DefaultMaxSteps is the step budget if none is recorded: that of the benchmark that this load
+// replaces.
 const DefaultMaxSteps = 50
 
-// EnvExecSeconds returns the time, in seconds, that the environment spent on the first
-// steps; on all of them if steps is 0 or more than there are.
+// EnvExecSeconds returns the seconds that the environment spent on the first steps, or on all of them
+// if steps is 0 or larger than their number.
 func (t Trajectory) EnvExecSeconds(steps int) float64 {
 	if steps <= 0 || steps > len(t.Steps) {
 		steps = len(t.Steps)

@@ -11,9 +11,10 @@ import (
 
 func TestWhatIsWrittenIsReadBackWhole(t *testing.T) {
 	reward := 1.0
-	all := append(Generate(5, 3),
-		Trajectory{ID: "x", Problem: "<a> & \u2028 日本", SystemPrompt: "s", InstancePrompt: "{problem_statement}", MaxSteps: 3, ExitReason: "agent", Reward: &reward},
-	)
+	all := append(Generate(5, 3), Trajectory{
+		ID: "x", Problem: "<a> & \u2028 日本", SystemPrompt: "s", InstancePrompt: "{problem_statement}",
+		MaxSteps: 3, ExitReason: "agent", Reward: &reward,
+	})
 	var b bytes.Buffer
 	if err := Write(&b, all); err != nil {
 		t.Fatal(err)

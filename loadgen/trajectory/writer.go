@@ -33,7 +33,7 @@ type vocabulary struct {
 var texts = sync.OnceValue(func() *vocabulary {
 	v := new(vocabulary)
 	if err := yaml.Unmarshal(vocabularyFile, v); err != nil {
-		panic("vocabulary.yaml: " + err.Error()) // built into the binary, and every test reads it
+		panic("vocabulary.yaml: " + err.Error()) // embedded, and read by every test
 	}
 	v.tokenWords = strings.Fields(v.TokenWords)
 	return v
@@ -43,11 +43,11 @@ var texts = sync.OnceValue(func() *vocabulary {
 type writer struct {
 	stream
 	*vocabulary
-	subject map[string]string // by slot: the names that keep coming back in one trajectory
+	subject map[string]string // by slot: the names that recur in one trajectory
 	b       []byte
 }
 
-// newSubject draws the names that one trajectory is about.
+// newSubject draws the recurring names of one trajectory.
 func newSubject(project string, s stream) map[string]string {
 	words := texts().Words
 	return map[string]string{ // drawn in this order
@@ -88,10 +88,10 @@ func (w *writer) expand(template string) {
 	}
 }
 
-// expandOne expands one of the templates.
+// expandOne expands one of the templates, drawn at random.
 func (w *writer) expandOne(templates []string) { w.expand(w.pick(templates)) }
 
-// slot appends the text of a slot. It returns false for a name that is no slot.
+// slot appends the text of a slot. It returns false if the name is no slot.
 func (w *writer) slot(name string) bool {
 	if text, ok := w.subject[name]; ok {
 		w.write(text)
@@ -125,8 +125,8 @@ func (w *writer) number(low, high int) {
 	w.b = strconv.AppendInt(w.b, int64(low+w.below(high-low+1)), 10)
 }
 
-// fill calls more until the text has size bytes, and cuts what is too much. The text that
-// stood there before stays, even if it is longer than size.
+// fill calls more until the text has size bytes, and cuts the rest. It keeps the earlier text, even if
+// that is longer than size.
 func (w *writer) fill(size int, more func()) {
 	start := len(w.b)
 	for len(w.b) < size {
@@ -135,8 +135,8 @@ func (w *writer) fill(size int, more func()) {
 	w.cut(start, size)
 }
 
-// cut shortens the text to at most size bytes, but not to less than start. It cuts at the end
-// of a word, so that no character is torn.
+// cut shortens the text to at most size bytes, but not to less than start. It cuts at the end of a word,
+// so that no character is split.
 func (w *writer) cut(start, size int) {
 	if len(w.b) <= max(start, size) {
 		return

@@ -7,7 +7,8 @@ import (
 )
 
 func testWriter() *writer {
-	return &writer{stream: newStream(1, "writer", "test"), vocabulary: texts(), subject: map[string]string{"Project": "graft", "Class": "LazyIndex"}}
+	subject := map[string]string{"Project": "graft", "Class": "LazyIndex"}
+	return &writer{stream: newStream(1, "writer", "test"), vocabulary: texts(), subject: subject}
 }
 
 func TestExpandReplacesKnownSlotsAndKeepsOtherBraces(t *testing.T) {

@@ -2,10 +2,10 @@
 // gRPC, as unary calls and as a stream, and over REST.
 //
 // Read prefill.go first: a call is validated (validate.go), submitted to package
-// upstream, and answered with a reply and a receipt. stream.go does the same
-// for many requests of one stream. gateway.go turns REST into calls of a gRPC server of
-// the same process; jsonbody.go reads and writes its bodies.
+// upstream, and answered with a reply and a receipt. stream.go does the same for the
+// requests of a stream. gateway.go turns REST into calls of a gRPC server of the same
+// process, and jsonbody.go reads and writes its bodies.
 //
-// The package knows no listeners, keys or limits: package server puts those in front.
-// It never logs, traces or returns prompt text other than in a reply.
+// The package has no listeners, keys or limits: package server adds them. It never logs or
+// traces prompt text, and returns it only in a reply.
 package api

@@ -18,28 +18,28 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// pipeBytes is the buffer of the pipe between gateway and gRPC server.
+// pipeBytes is the buffer of the pipe between the gateway and the gRPC server.
 const pipeBytes = 1 << 20
 
-// Gateway serves REST by calling a gRPC server of the same process through a
-// pipe: the call passes the same interceptors and limits as any other.
+// Gateway serves REST by calling a gRPC server of the same process through a pipe. So its
+// calls pass the same interceptors and limits as others.
 type Gateway struct {
-	// Pipe is what the gRPC server has to serve.
+	// Pipe is a listener, which the gRPC server must serve.
 	Pipe *bufconn.Listener
 	conn *grpc.ClientConn
 	mux  *runtime.ServeMux
 }
 
-// NewGateway returns a gateway to the service whose generated handler register
-// registers.
+// NewGateway returns a gateway to one service. register is the service's generated
+// function that registers its handler.
 func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error) (*Gateway, error) {
 	g := &Gateway{Pipe: bufconn.Listen(pipeBytes)}
 	conn, err := grpc.NewClient("passthrough:///pipe",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.Pipe.DialContext(ctx) }),
 		grpc.WithDefaultCallOptions(
-			grpc.MaxCallRecvMsgSize(math.MaxInt32), // a reply with log probabilities is as large as was asked for
-			grpc.MaxCallSendMsgSize(math.MaxInt32), // the server has the limit
+			grpc.MaxCallRecvMsgSize(math.MaxInt32), // log probabilities make replies of any size
+			grpc.MaxCallSendMsgSize(math.MaxInt32), // the server limits it
 		))
 	if err != nil {
 		return nil, err
@@ -56,18 +56,17 @@ func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientCo
 	return g, nil
 }
 
-// streamPath is that of PrefillStream, as the HTTP mapping says.
+// streamPath is the path of PrefillStream in the HTTP mapping.
 const streamPath = "/v1/prefill:stream"
 
-// Handler serves the gateway with bodies of at most maxBytes. A browser's
-// request from another site is refused: it comes with the user's network
-// position and without the user's knowledge.
+// Handler serves the gateway with bodies of at most maxBytes. It refuses requests that a
+// browser sends from another site, because the user may not know of them.
 func (g *Gateway) Handler(maxBytes int) http.Handler {
 	limited := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, int64(maxBytes))
-		// PrefillStream answers while it still reads. Only HTTP/1 needs asking;
-		// HTTP/2 says that it does not support being asked. Others are not asked for:
-		// net/http ends their connection where a part of the body is left unread.
+		// PrefillStream replies while it reads. HTTP/1 must be asked for that; HTTP/2
+		// needs no asking and returns an error. Other paths don't ask: net/http would
+		// close their connection if a part of the body is left unread.
 		if r.URL.Path == streamPath {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 		}
@@ -79,8 +78,7 @@ func (g *Gateway) Handler(maxBytes int) http.Handler {
 // Close ends the calls that are left.
 func (g *Gateway) Close() error { return g.conn.Close() }
 
-// traceMetadata passes the caller's trace on, which grpc-gateway doesn't by
-// itself.
+// traceMetadata passes the caller's trace on, because grpc-gateway does not.
 func traceMetadata(_ context.Context, r *http.Request) metadata.MD {
 	md := metadata.MD{}
 	for _, name := range []string{"traceparent", "tracestate", "baggage"} {
@@ -91,7 +89,7 @@ func traceMetadata(_ context.Context, r *http.Request) metadata.MD {
 	return md
 }
 
-// errorWithRetryAfter says in HTTP's own words, too, when to try again.
+// errorWithRetryAfter adds the header Retry-After to an error with RetryInfo.
 func errorWithRetryAfter(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler,
 	w http.ResponseWriter, r *http.Request, err error) {
 	if after := upstream.RetryAfter(status.Convert(err)); after > 0 {

@@ -14,7 +14,7 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// spy is a PrefillService that keeps what came with a call.
+// spy is a PrefillService that keeps the metadata of a call.
 type spy struct {
 	pb.UnimplementedPrefillServiceServer
 	metadata metadata.MD
@@ -40,7 +40,8 @@ func TestACallersTraceGoesThroughREST(t *testing.T) {
 	req.Header.Set("Tracestate", "a=b")
 	w := httptest.NewRecorder()
 	g.Handler(1000).ServeHTTP(w, req)
-	if w.Code != 200 || !slices.Equal(s.metadata.Get("traceparent"), []string{"00-1-2-01"}) || !slices.Equal(s.metadata.Get("tracestate"), []string{"a=b"}) {
+	if w.Code != 200 || !slices.Equal(s.metadata.Get("traceparent"), []string{"00-1-2-01"}) ||
+		!slices.Equal(s.metadata.Get("tracestate"), []string{"a=b"}) {
 		t.Errorf("%d %s: %v", w.Code, w.Body, s.metadata)
 	}
 }

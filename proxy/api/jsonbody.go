@@ -15,11 +15,11 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// jsonBody reads and writes REST bodies with the contract's own field names. An
-// unknown field is an error: a misspelt one would otherwise silently do nothing.
+// jsonBody reads and writes REST bodies with the field names of the contract. An unknown
+// field is an error, because a misspelt one would silently have no effect.
 //
-// What the decoders complain about quotes the body, which holds prompts; so its
-// errors keep only the place and the field's name.
+// Errors of the decoders quote the body, which holds prompts. So the errors here keep only
+// the place and the name of the field.
 type jsonBody struct{ runtime.JSONPb }
 
 func newJSONBody() *jsonBody {
@@ -48,8 +48,8 @@ var (
 	errBodyEnds = errors.New("the body is not JSON: it ends too early")
 )
 
-// bodyError is a decoder's error without what it quotes. io.EOF, which means no
-// body at all, stays: an empty message has none.
+// bodyError returns a decoder's error without its quotations. It keeps io.EOF, which means
+// an empty body: an empty message.
 func bodyError(err error) error {
 	var (
 		tooLarge *http.MaxBytesError
@@ -68,7 +68,7 @@ func bodyError(err error) error {
 	return messageError(err.Error())
 }
 
-// messageError is protojson's complaint, cut to the field and the place.
+// messageError returns protojson's error, cut to the field and the place.
 func messageError(text string) error {
 	place := bodyPlace.FindString(text)
 	if place != "" {
@@ -83,8 +83,8 @@ func messageError(text string) error {
 	return fmt.Errorf("the body is not the expected message%s", place)
 }
 
-// protoName is the contract's name of a field that protojson calls by its JSON
-// name: tokenIds is token_ids.
+// protoName returns the contract's name of a field for its JSON name: token_ids for
+// tokenIds.
 func protoName(name string) string {
 	return upperLetter.ReplaceAllStringFunc(name, func(c string) string { return "_" + strings.ToLower(c) })
 }

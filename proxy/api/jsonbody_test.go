@@ -45,7 +45,7 @@ func TestNoBodyIsAnEmptyMessage(t *testing.T) {
 	}
 }
 
-// FuzzBody: no complaint about a body quotes what stands in a string of it.
+// FuzzBody checks that no error about a body quotes a string of it.
 func FuzzBody(f *testing.F) {
 	f.Add(`{"text":"`, `"}`)
 	f.Add(`{"token_ids":["`, `"]}`)

@@ -27,8 +27,8 @@ type Service struct {
 	stopping context.Context   //nolint:containedctx // of the process
 }
 
-// NewService returns a service that answers by way of up. tracer may be nil. Idle
-// streams end with stopping.
+// NewService returns a service that submits to up. tracer may be nil. Idle streams end
+// when stopping ends.
 func NewService(stopping context.Context, up *upstream.Upstream, tracer *telemetry.Tracer) *Service {
 	return &Service{up: up, tracer: tracer, stopping: stopping}
 }
@@ -45,13 +45,13 @@ func (s *Service) Prefill(ctx context.Context, req *pb.PrefillRequest) (*pb.Pref
 	return reply(req, o.Answer, o.Receipt), nil
 }
 
-// receiptTrailer carries a Receipt message. grpc-go encodes what ends in -bin.
+// receiptTrailer carries a Receipt message. grpc-go encodes values of keys in -bin.
 const receiptTrailer = "paceline-receipt-bin"
 
-// sendReceipt puts a receipt into the trailers of the call of ctx, and the load
-// beside it where the server tells that with each call.
+// sendReceipt puts a receipt into the trailers of the call of ctx, and the proxy's load if
+// the server reports it with each call.
 func sendReceipt(ctx context.Context, r *pb.Receipt) error {
-	_ = orca.CallMetricsRecorderFromContext(ctx) // without this grpc tells nothing
+	_ = orca.CallMetricsRecorderFromContext(ctx) // without this call grpc reports no load
 	t := trailers.Get().(*trailer)
 	defer trailers.Put(t)
 	var err error
@@ -62,7 +62,7 @@ func sendReceipt(ctx context.Context, r *pb.Receipt) error {
 	return grpc.SetTrailer(ctx, t.md)
 }
 
-// trailers are *trailer, one for each receipt on its way: grpc copies what it is given.
+// trailers holds unused *trailer. They are reused because grpc copies the metadata.
 var trailers = sync.Pool{New: func() any { return &trailer{md: metadata.MD{receiptTrailer: {""}}} }}
 
 type trailer struct {
@@ -70,14 +70,14 @@ type trailer struct {
 	md   metadata.MD // with one value
 }
 
-// hostOf is the host of the peer, whichever of its connections it uses: callers
-// without a key are told apart by it.
+// hostOf returns the host of the peer, without the port. It distinguishes callers that have
+// no key.
 func hostOf(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return ""
 	}
-	if p.Addr.Network() == "bufconn" { // our own gateway, which says for whom it asks
+	if p.Addr.Network() == "bufconn" { // our own gateway, which names the client
 		return forwardedFor(ctx)
 	}
 	if tcp, ok := p.Addr.(*net.TCPAddr); ok {
@@ -90,8 +90,8 @@ func hostOf(ctx context.Context) string {
 	return host
 }
 
-// forwardedFor is the last address of X-Forwarded-For: the gateway adds that of
-// its peer to whatever the peer sent.
+// forwardedFor returns the last address of X-Forwarded-For: the gateway appends the address
+// of its peer.
 func forwardedFor(ctx context.Context) string {
 	all := metadata.ValueFromIncomingContext(ctx, "x-forwarded-for")
 	if len(all) == 0 {
@@ -101,7 +101,7 @@ func forwardedFor(ctx context.Context) string {
 	return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
 }
 
-// reply is SGLang's answer in the contract's words.
+// reply converts SGLang's answer to a message of the contract.
 func reply(req *pb.PrefillRequest, a *upstream.Answer, receipt *pb.Receipt) *pb.PrefillResponse {
 	m := &a.Meta
 	r := &pb.PrefillResponse{
@@ -138,7 +138,7 @@ func finishReason(f *sglang.FinishReason) pb.FinishReason {
 	return pb.FinishReason_FINISH_REASON_UNSPECIFIED
 }
 
-// firstToken is the generated token, or nil. Its text is all the text there is.
+// firstToken returns the generated token, or nil. Its text is the whole text.
 func firstToken(a sglang.Answer) *pb.Token {
 	if len(a.OutputIDs) == 0 {
 		return nil
@@ -150,8 +150,8 @@ func firstToken(a sglang.Answer) *pb.Token {
 	return t
 }
 
-// positions joins SGLang's three parallel lists. Each may be absent or shorter:
-// at max_new_tokens 0 there is no token after the prompt, only what could follow.
+// positions joins SGLang's three parallel lists. Each may be absent or shorter: at
+// max_new_tokens 0 there is no token after the prompt, only candidates.
 func positions(tokens []sglang.TokenLogprob, top, chosen [][]sglang.TokenLogprob) []*pb.TokenLogprobs {
 	all := make([]*pb.TokenLogprobs, max(len(tokens), len(top), len(chosen)))
 	for i := range all {

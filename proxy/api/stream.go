@@ -13,19 +13,19 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// streamWindow is how many requests of one stream are handled at once. A stream that
-// has so many is not read from, so a client that sends faster than it reads is held
-// back by HTTP/2 flow control and not by refusals.
+// streamWindow is the max number of requests of one stream that are handled at once. At
+// that number the stream is not read, so HTTP/2 flow control slows down a client that
+// sends faster than it reads replies. No request is refused for it.
 const streamWindow = 1024
 
 type prefillStream = grpc.BidiStreamingServer[pb.PrefillStreamRequest, pb.PrefillStreamResponse]
 
-// PrefillStream implements PrefillServiceServer. It ends when the client has
-// sent its last request and has every reply, when the client goes, or when the
-// process stops and every accepted request has its reply.
+// PrefillStream implements PrefillServiceServer. It ends when the client has sent its last
+// request and has every reply, when the client has gone, or when the process stops and
+// every accepted request has its reply.
 func (s *Service) PrefillStream(stream prefillStream) error {
-	// At once, so that a client (the REST gateway, for one) need not wait for
-	// the first reply to know that its call was taken.
+	// Headers are sent at once, so that a client (such as the REST gateway) knows before
+	// the first reply that its call was accepted.
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (s *Service) PrefillStream(stream prefillStream) error {
 	return err
 }
 
-// conversation is one stream.
+// conversation is the state of one stream.
 type conversation struct {
 	*Service
 	stream prefillStream
@@ -58,20 +58,20 @@ type conversation struct {
 	waiting map[string]struct{} // ids; guarded by mu
 	ended   []asked             // to be replied to; guarded by mu
 
-	some    chan struct{} // there are some in ended
+	some    chan struct{} // signals that ended is not empty
 	sending sync.Mutex    // one sender at a time
 }
 
-// asked is a request of the stream. While it waits it has no goroutine: ten thousand
-// of them would take 40 MiB.
+// asked is a request of the stream. It has no goroutine while it waits: ten thousand
+// goroutines would take 40 MiB.
 type asked struct {
 	req     *pb.PrefillRequest
 	endSpan func(error)
 	outcome func() upstream.Outcome
 }
 
-// listen reads requests until there are no more and starts each. nil means that
-// the client has sent its last.
+// listen reads requests and starts each. It returns nil when the client has sent its
+// last.
 func (c *conversation) listen() error {
 	for {
 		m, err := c.stream.Recv()
@@ -87,7 +87,7 @@ func (c *conversation) listen() error {
 			return c.stream.Context().Err()
 		}
 		req := m.GetRequest()
-		if err := c.enter(req.GetRequestId()); err != nil {
+		if err := c.reserve(req.GetRequestId()); err != nil {
 			c.send(req.GetRequestId(), nil, upstream.ToStatus(err))
 			<-c.window
 			continue
@@ -96,8 +96,8 @@ func (c *conversation) listen() error {
 	}
 }
 
-// enter takes a request id among those waiting.
-func (c *conversation) enter(id string) error {
+// reserve notes a request id as waiting for its reply.
+func (c *conversation) reserve(id string) error {
 	if id == "" {
 		return upstream.WrongField("request.request_id", "must not be empty in a stream")
 	}
@@ -110,25 +110,25 @@ func (c *conversation) enter(id string) error {
 	return nil
 }
 
-// leave gives a request id back. It comes before the reply, so that a client
-// that has the reply may use the id again.
-func (c *conversation) leave(id string) {
+// release makes a request id free again. It runs before the reply is sent, so that a client
+// that has the reply may reuse the id.
+func (c *conversation) release(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.waiting, id)
 }
 
-// serve has one request answered, and does not wait for that.
+// serve submits one request and does not wait for its answer.
 func (c *conversation) serve(req *pb.PrefillRequest) {
 	ctx, endSpan := c.tracer.StartStreamed(c.stream.Context())
 	parse := func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) }
 	c.up.SubmitFunc(ctx, hostOf(ctx), parse, func(outcome func() upstream.Outcome) {
-		c.end(asked{req, endSpan, outcome})
+		c.complete(asked{req, endSpan, outcome})
 	})
 }
 
-// end hands a request that has ended to replyAll. It does not block.
-func (c *conversation) end(a asked) {
+// complete hands a request that has ended to replyAll. It does not block.
+func (c *conversation) complete(a asked) {
 	c.mu.Lock()
 	c.ended = append(c.ended, a)
 	c.mu.Unlock()
@@ -157,11 +157,11 @@ func (c *conversation) replyAll(over <-chan struct{}) {
 	}
 }
 
-// reply sends the reply to a request, and gives its slot back.
+// reply sends the reply to a request and frees its slot.
 func (c *conversation) reply(a asked) {
 	defer func() { <-c.window }()
 	o := a.outcome()
-	c.leave(a.req.GetRequestId())
+	c.release(a.req.GetRequestId())
 	if o.Err != nil {
 		st := upstream.ToStatus(o.Err)
 		a.endSpan(st.Err())
@@ -172,8 +172,8 @@ func (c *conversation) reply(a asked) {
 	c.send(a.req.GetRequestId(), reply(a.req, o.Answer, o.Receipt), nil)
 }
 
-// send sends the end of one request: its response, or why there is none. That it can't
-// be sent means that the stream has ended, which listen learns, too.
+// send sends the outcome of one request: its response or its error. It ignores a failure to
+// send, which means that the stream has ended: listen notices that too.
 func (c *conversation) send(id string, r *pb.PrefillResponse, failed *status.Status) {
 	end := &pb.PrefillStreamResponse{RequestId: id}
 	if failed == nil {
@@ -187,8 +187,7 @@ func (c *conversation) send(id string, r *pb.PrefillResponse, failed *status.Sta
 	_ = c.stream.Send(end)
 }
 
-// finish returns when nothing is being handled, and keeps anything new from
-// being started.
+// finish waits until no request is handled. Afterwards none can be started.
 func (c *conversation) finish() {
 	for range cap(c.window) {
 		c.window <- struct{}{}

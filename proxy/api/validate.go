@@ -9,15 +9,15 @@ import (
 	"paceline/sglang"
 )
 
-// Bounds of a request that no model decides.
+// Bounds of a request that don't depend on the model.
 const (
 	maxRequestIDBytes = 128
-	maxNameBytes      = 1024 // of lora and cache_salt: a path or a digest fits
+	maxNameBytes      = 1024 // of lora and cache_salt; a path or a digest fits
 )
 
-// validate turns a request into a prompt, without a rid, or returns a
-// *upstream.FieldError. It lets nothing through that is known to end SGLang: an empty
-// prompt, or an id outside the vocabulary (sglang 0.5.23).
+// validate converts a request to a prompt without a rid, or returns a *upstream.FieldError.
+// It refuses what is known to crash SGLang 0.5.23: an empty prompt, and an id outside the
+// vocabulary.
 func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, error) {
 	if err := validatePrompt(req, l); err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, erro
 	p := &upstream.Prompt{Priority: req.Priority, LoRA: req.GetLora()}
 	p.Request = sglang.Request{Text: req.GetText(), MaxNewTokens: int(req.GetMaxNewTokens()), CacheSalt: req.GetCacheSalt()}
 	if ids := req.GetTokenIds(); len(ids) > 0 {
-		p.Request.InputIDs = ids // else nil: present but empty is absent
+		p.Request.InputIDs = ids // an empty list counts as absent
 	}
 	if o := req.GetLogprobs(); o != nil {
 		if err := validateLogprobs(o, len(p.Request.InputIDs), l); err != nil {
@@ -65,20 +65,21 @@ func validatePrompt(req *pb.PrefillRequest, l upstream.Limits) error {
 func validateNames(req *pb.PrefillRequest) error {
 	for _, f := range []struct {
 		name, value string
-		most        int
+		limit       int
 	}{
 		{"request_id", req.GetRequestId(), maxRequestIDBytes},
 		{"cache_salt", req.GetCacheSalt(), maxNameBytes},
 		{"lora", req.GetLora(), maxNameBytes},
 	} {
-		if len(f.value) > f.most {
-			return upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.most, len(f.value))
+		if len(f.value) > f.limit {
+			return upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.limit, len(f.value))
 		}
 	}
 	return nil
 }
 
-// validateLogprobs checks the options for a prompt of that many token ids; 0 for a text.
+// validateLogprobs checks the options for a prompt of the given number of token ids; 0
+// means a text.
 func validateLogprobs(o *pb.LogprobOptions, ids int, l upstream.Limits) error {
 	limit := uint32(l.MaxTopLogprobs())
 	switch {
@@ -124,7 +125,7 @@ func validateBias(bias map[int32]float32, l upstream.Limits) error {
 	return nil
 }
 
-// within is false for NaN, too.
+// within returns false for NaN.
 func within(x, low, high float32) bool { return x >= low && x <= high }
 
 func logprobOptions(o *pb.LogprobOptions) *sglang.LogprobOptions {

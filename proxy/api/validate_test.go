@@ -88,8 +88,8 @@ func TestWithoutAVocabularyIDsAreRefusedAndTextIsNot(t *testing.T) {
 	}
 }
 
-// FuzzValidate: whatever comes, what passes is safe for SGLang, and what is
-// refused names a field and quotes no text.
+// FuzzValidate checks that accepted requests are safe for SGLang, and that refusals name a
+// field and quote no text.
 func FuzzValidate(f *testing.F) {
 	f.Add("a", []byte{}, uint32(0), uint32(0), float32(0), int32(0))
 	f.Add("", []byte{1, 0, 0, 0}, uint32(1), uint32(5), float32(1), int32(-1))

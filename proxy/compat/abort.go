@@ -11,28 +11,27 @@ import (
 	"paceline/sglang"
 )
 
-// errAborted is the cause of the end of a prompt that its client aborted by rid.
+// errAborted is the cause with which the context of an aborted prompt ends.
 var errAborted = errors.New("aborted by its client")
 
-// abortedAnswer is SGLang's answer to a prompt that was aborted while it waited.
+// abortedAnswer returns SGLang's answer to a prompt that was aborted while it waited.
 func abortedAnswer(rid string) ([]byte, error) {
 	return json.Marshal(map[string]any{"text": "", "output_ids": []int32{}, "meta_info": sglang.MetaInfo{
 		ID: rid, FinishReason: &sglang.FinishReason{Type: "abort", Message: "Abort in waiting queue"},
 	}})
 }
 
-// generateCalls knows the prompts of /generate that are being answered by the
-// rids that their clients gave them. The zero value is ready; it is safe for
-// concurrent use.
+// generateCalls maps the rids of clients to their unanswered prompts of /generate. The zero
+// value is ready to use. It is safe for concurrent use.
 type generateCalls struct {
 	mu   sync.Mutex
 	live map[string]context.CancelCauseFunc // by rid
 }
 
-// enter takes a call's rids and returns a context for each prompt, which ends
-// with ctx or when its rid is aborted. A rid that is taken is an error, as at
-// SGLang. leave gives the rids back.
-func (c *generateCalls) enter(ctx context.Context, rids []string) (leave func(), contexts []context.Context, err error) {
+// reserve reserves the rids of a call and returns a context for each prompt, which ends
+// with ctx or when its rid is aborted. A rid that is in use is an error, as with SGLang.
+// release makes the rids free again.
+func (c *generateCalls) reserve(ctx context.Context, rids []string) (release func(), contexts []context.Context, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.live == nil {
@@ -40,7 +39,7 @@ func (c *generateCalls) enter(ctx context.Context, rids []string) (leave func(),
 	}
 	contexts = make([]context.Context, len(rids))
 	var taken []string
-	leave = func() {
+	release = func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, rid := range taken {
@@ -55,7 +54,7 @@ func (c *generateCalls) enter(ctx context.Context, rids []string) (leave func(),
 		}
 		if _, there := c.live[rid]; there {
 			c.mu.Unlock()
-			leave()
+			release()
 			c.mu.Lock()
 			return nil, nil, upstream.WrongField("rid", "must be unique among the requests that are not answered yet")
 		}
@@ -63,10 +62,10 @@ func (c *generateCalls) enter(ctx context.Context, rids []string) (leave func(),
 		contexts[i], c.live[rid] = each, abort
 		taken = append(taken, rid)
 	}
-	return leave, contexts, nil
+	return release, contexts, nil
 }
 
-// abort ends the prompt of that rid, if there is one.
+// abort ends the prompt with the given rid, if there is one.
 func (c *generateCalls) abort(rid string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,8 +74,8 @@ func (c *generateCalls) abort(rid string) {
 	}
 }
 
-// abortRequest answers POST /abort_request: for a prompt in the batcher, and at
-// SGLang for one that was passed on.
+// abortRequest answers POST /abort_request. It aborts a prompt in the batcher, and passes
+// the request on for prompts that were passed on to SGLang.
 func (h *Handler) abortRequest(w http.ResponseWriter, r *http.Request) {
 	body, ok := h.readBody(w, r)
 	if !ok {
@@ -91,7 +90,7 @@ func (h *Handler) abortRequest(w http.ResponseWriter, r *http.Request) {
 		writeFailure(w, upstream.WrongField("body", "must be an object with a rid"))
 		return
 	case (req.AbortAll || req.RID == "") && !h.passAdmin:
-		// An empty rid is the beginning of every rid, and would end everybody's.
+		// SGLang aborts every rid that begins with the given one: an empty rid, all.
 		writeError(w, http.StatusForbidden, "rid: must not be empty; abort_all would end other callers' requests too, and is refused here")
 		return
 	}

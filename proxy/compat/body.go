@@ -15,7 +15,7 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// readBody reads a request's body, which is to be JSON.
+// readBody reads the body of a request, which must be JSON.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		writeError(w, http.StatusUnsupportedMediaType, "Content-Encoding: must be absent, got "+strconv.Quote(encoding))
@@ -34,12 +34,12 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool
 	return buffer.Bytes(), true
 }
 
-// trustedLength is how much of the length that a client announces is set aside before
-// it sends.
+// trustedLength is the max bytes of an announced length that are allocated before they
+// arrive.
 const trustedLength = 1 << 20
 
-// objectOf reads a body that is to be a JSON object. Go and Python read the same
-// object, or it is refused: of a name that comes twice the last counts in both.
+// objectOf reads a body that must be a JSON object. It refuses what Go and Python read
+// differently. Of a name that appears twice the last counts in both.
 func objectOf(body []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(body) {
 		return nil, upstream.WrongField("body", "must be JSON in UTF-8")
@@ -57,9 +57,9 @@ func objectOf(body []byte) (map[string]json.RawMessage, error) {
 	return fields, nil
 }
 
-// fieldsOf reads an object's fields in one go: encoding/json would look at each
-// byte of a prompt four times, and that was half of a request's cost. The values are
-// parts of body. It is nil for JSON that is no object.
+// fieldsOf reads the fields of an object in one pass: encoding/json reads each byte of a
+// prompt four times, which was half of the cost of a request. The values are parts of
+// body. The result is nil for JSON that is no object.
 func fieldsOf(body []byte) (map[string]json.RawMessage, error) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	var fields map[string]json.RawMessage
@@ -73,7 +73,7 @@ func fieldsOf(body []byte) (map[string]json.RawMessage, error) {
 			if err != nil {
 				return nil, err
 			}
-			key := name.String() // before the token is gone
+			key := name.String() // before the next token invalidates it
 			value, err := d.ReadValue()
 			if err != nil {
 				return nil, err
@@ -81,7 +81,7 @@ func fieldsOf(body []byte) (map[string]json.RawMessage, error) {
 			end := int(d.InputOffset())
 			fields[key] = json.RawMessage(body[end-len(value) : end : end])
 		}
-		if _, err := d.ReadToken(); err != nil { // the end of the object, or what is there instead
+		if _, err := d.ReadToken(); err != nil { // the end of the object
 			return nil, err
 		}
 	} else if _, err := d.ReadValue(); err != nil {
@@ -96,10 +96,10 @@ func fieldsOf(body []byte) (map[string]json.RawMessage, error) {
 	return nil, errMoreBody
 }
 
-// errMoreBody refuses what follows a body's value.
+// errMoreBody refuses a body with more than one value.
 var errMoreBody = errors.New("something follows its end")
 
-// bodyProblem is the decoder's error without what it quotes, which may be of a prompt.
+// bodyProblem returns the decoder's error without its quotations, which may hold prompt text.
 func bodyProblem(err error) string {
 	var syntax *jsontext.SyntacticError
 	switch {
@@ -113,7 +113,7 @@ func bodyProblem(err error) string {
 	return "is not the expected message"
 }
 
-// tooDeep says whether JSON is nested deeper than limit.
+// tooDeep reports whether JSON is nested deeper than limit.
 func tooDeep(body []byte, limit int) bool {
 	depth := 0
 	for i := 0; i < len(body); i++ {
@@ -131,7 +131,7 @@ func tooDeep(body []byte, limit int) bool {
 	return false
 }
 
-// stringEnd is where the quote is that ends a JSON string; the length of rest where
+// stringEnd returns the index of the quote that ends a JSON string, or the length of rest if
 // there is none.
 func stringEnd(rest []byte) int {
 	for from := 0; ; {
@@ -153,14 +153,13 @@ func stringEnd(rest []byte) int {
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(bytes.TrimSpace(raw)) == "null" }
 
-// read decodes a value of exactly this type; numbers must be whole for integers,
-// and null is not a value.
+// read decodes a value of exactly the type T. Integers must be whole numbers. Null is not
+// a value.
 func read[T any](raw json.RawMessage) (v T, ok bool) {
 	return v, !isNull(raw) && json.Unmarshal(raw, &v) == nil
 }
 
-// readText decodes a string that Go reads as Python does: half a surrogate pair
-// is not one.
+// readText decodes a string that Go and Python read alike, so not half a surrogate pair.
 func readText(raw json.RawMessage) (string, bool) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || raw[0] != '"' {

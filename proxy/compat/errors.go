@@ -13,13 +13,13 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// refuse answers a request that was found wrong before it was a prompt.
+// refuse answers a request that is wrong, before a prompt is made of it.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	h.metrics.Refused(r.Context(), telemetry.RefusedInvalid)
 	writeFailure(w, err)
 }
 
-// writeFailure answers with an error in one of SGLang's shapes.
+// writeFailure answers with an error in one of SGLang's forms.
 func writeFailure(w http.ResponseWriter, err error) {
 	st := upstream.ToStatus(err)
 	if after := upstream.RetryAfter(st); after > 0 {
@@ -48,12 +48,12 @@ func httpCode(st *status.Status) int {
 	switch st.Code() {
 	case codes.InvalidArgument:
 		return http.StatusBadRequest
-	case codes.ResourceExhausted, codes.Unavailable, codes.Aborted: // SGLang has one word for all of them
+	case codes.ResourceExhausted, codes.Unavailable, codes.Aborted: // SGLang uses 503 for all of them
 		return http.StatusServiceUnavailable
 	case codes.DeadlineExceeded:
 		return http.StatusGatewayTimeout
 	case codes.Canceled:
-		return 499 // nobody reads it
+		return 499 // the client has gone
 	}
 	return http.StatusInternalServerError
 }
@@ -61,5 +61,5 @@ func httpCode(st *status.Status) int {
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // the client has gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
 }

@@ -36,20 +36,20 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request) {
 	h.batch(w, r, call)
 }
 
-// receiptKey is where a batched answer of /generate carries its receipt.
+// receiptKey is the field of the receipt in an answer of /generate that was batched.
 const receiptKey = "paceline"
 
-// batch answers a call by way of the batcher, in which its prompts meet those of
-// all other callers.
+// batch answers a call through the batcher, which batches its prompts with those of all
+// other callers.
 func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCall) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	leave, contexts, err := h.calls.enter(ctx, call.rids)
+	release, contexts, err := h.calls.reserve(ctx, call.rids)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
-	defer leave()
+	defer release()
 	answers := make([][]byte, len(call.prompts))
 	errs := make([]error, len(call.prompts))
 	var wg sync.WaitGroup
@@ -57,7 +57,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCa
 		wg.Go(func() {
 			answers[i], errs[i] = h.one(contexts[i], r, call, i)
 			if errs[i] != nil {
-				cancel() // one bad prompt fails its list, as at SGLang
+				cancel() // one bad prompt fails its list, as with SGLang
 			}
 		})
 	}
@@ -75,7 +75,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCa
 	_, _ = w.Write(append(body, ']'))
 }
 
-// firstCause is the first error that is not the cancelling of the others.
+// firstCause returns the first error that is not the cancellation of the others.
 func firstCause(errs []error) error {
 	var cancelled error
 	for _, err := range errs {
@@ -90,7 +90,7 @@ func firstCause(errs []error) error {
 	return cancelled
 }
 
-// hostOf is the host of an address.
+// hostOf returns the host of an address.
 func hostOf(hostport string) string {
 	if host, _, err := net.SplitHostPort(hostport); err == nil {
 		return host
@@ -98,7 +98,7 @@ func hostOf(hostport string) string {
 	return strings.Trim(hostport, "[]")
 }
 
-// one answers prompt i of a call as SGLang would have.
+// one answers prompt i of a call as SGLang would.
 func (h *Handler) one(ctx context.Context, r *http.Request, call *generateCall, i int) ([]byte, error) {
 	o := h.up.Submit(ctx, hostOf(r.RemoteAddr), func(l upstream.Limits) (*upstream.Prompt, error) { return call.check(i, l) })
 	switch {
@@ -110,8 +110,8 @@ func (h *Handler) one(ctx context.Context, r *http.Request, call *generateCall, 
 	return generateAnswer(o.Answer, call.rids[i], o.Receipt)
 }
 
-// generateAnswer is SGLang's own answer to one prompt, under the client's rid and
-// with the receipt.
+// generateAnswer returns SGLang's own answer to one prompt, with the client's rid and the
+// receipt.
 func generateAnswer(a *upstream.Answer, rid string, receipt *pb.Receipt) ([]byte, error) {
 	raw := bytes.TrimSpace(a.Raw)
 	if len(raw) < 2 || raw[len(raw)-1] != '}' {
@@ -122,7 +122,7 @@ func generateAnswer(a *upstream.Answer, rid string, receipt *pb.Receipt) ([]byte
 		if err != nil {
 			return nil, err
 		}
-		// The id is random: no prompt can hold it, so the first place is the one.
+		// The id is random, so no prompt holds it and its first occurrence is the right one.
 		raw = bytes.Replace(raw, []byte(strconv.Quote(a.Meta.ID)), quoted, 1)
 	}
 	told, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(receipt)

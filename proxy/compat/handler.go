@@ -12,9 +12,9 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// Paths of SGLang 0.5.23 that are passed on, besides those under /v1/. All others
-// administer the server (weights, cache, profile, sessions) or are not known, and are
-// refused: a path that a later version adds may do anything.
+// Paths of SGLang 0.5.23 that are passed on, besides those under /v1/. All others are
+// refused: they administer the server (weights, cache, profile, sessions) or are unknown. A
+// path that a later version adds may do anything.
 var (
 	passedPaths = []string{
 		"/", "/ready", "/ping", "/health", "/health_generate", "/metrics",
@@ -22,7 +22,7 @@ var (
 		"/tokenize", "/detokenize", "/generate", "/encode", "/classify", "/parse_function_call", "/separate_reasoning",
 		"/api/chat", "/api/generate", "/api/tags", "/api/show", "/invocations", "/vertex_generate",
 	}
-	// uncheckedPaths take texts that no model reads.
+	// uncheckedPaths take texts that the model does not read.
 	uncheckedPaths = []string{
 		"/tokenize", "/v1/tokenize", "/detokenize", "/v1/detokenize", "/parse_function_call", "/separate_reasoning", "/v1/audio/transcriptions",
 	}
@@ -39,8 +39,8 @@ type Handler struct {
 	calls generateCalls
 }
 
-// New returns a handler in front of up that reads bodies of at most maxBytes. With
-// passAdmin it passes administrative paths on, too. metrics may be nil.
+// New returns a handler in front of up that reads bodies of at most maxBytes. With passAdmin
+// it passes administrative paths on too. metrics may be nil.
 func New(up *upstream.Upstream, metrics *telemetry.Metrics, maxBytes int64, passAdmin bool) *Handler {
 	h := &Handler{up: up, metrics: metrics, maxBytes: maxBytes, passAdmin: passAdmin, mux: http.NewServeMux()}
 	h.mux.HandleFunc("POST /generate", h.generate)
@@ -53,7 +53,8 @@ func New(up *upstream.Upstream, metrics *telemetry.Metrics, maxBytes int64, pass
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
-// Route is a path as it may stand in a span's name or a label: one of a bounded number.
+// Route returns the name of a path in span names and labels. The number of names is
+// bounded.
 func Route(path string) string {
 	switch {
 	case path == "/abort_request", path == "/v1/completions", path == "/v1/chat/completions", slices.Contains(passedPaths, path):
@@ -64,7 +65,7 @@ func Route(path string) string {
 	return "/*"
 }
 
-// pass passes a request on, once it has been checked where it may hold a prompt.
+// pass passes a request on. If it may hold a prompt, it is checked before.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {
@@ -87,14 +88,14 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isAdmin says whether a path administers SGLang, or is not known.
+// isAdmin reports whether a path administers SGLang or is unknown.
 func isAdmin(path string) bool {
-	// A path that is not clean could be another one to SGLang than it is here.
+	// SGLang could read a path that is not clean as another path.
 	clean := !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.Contains(path, "\\")
 	return !clean || !slices.Contains(passedPaths, path) && !strings.HasPrefix(path, "/v1/")
 }
 
-// passChecked passes a body on that the shield lets through.
+// passChecked passes a body on, unless the shield refuses it.
 func (h *Handler) passChecked(w http.ResponseWriter, r *http.Request, body []byte, fields map[string]json.RawMessage) {
 	if err := shield(fields, h.up.Snapshot().Limits); err != nil {
 		h.refuse(w, r, err)
@@ -103,7 +104,7 @@ func (h *Handler) passChecked(w http.ResponseWriter, r *http.Request, body []byt
 	h.forward(w, r, body)
 }
 
-// forward passes a request on whose body has been read.
+// forward passes a request on after its body was read.
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, body []byte) {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	r.TransferEncoding = nil

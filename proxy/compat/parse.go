@@ -18,9 +18,8 @@ type generateCall struct {
 	rids    []string          // the client's; "" for none
 }
 
-// What a call may say to be batched: fields and sampling parameters that were seen
-// to work per prompt of a list. (priority is one for a call; batches are made of
-// equal ones.)
+// Fields and sampling parameters of a call that can be batched: those that were seen to
+// work for each prompt of a list, and priority, which is equal within a batch.
 var (
 	batchedFields = []string{
 		"text", "input_ids", "sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
@@ -31,13 +30,16 @@ var (
 		"ignore_eos", "stop", "stop_token_ids", "min_new_tokens", "frequency_penalty", "presence_penalty", "repetition_penalty",
 		"skip_special_tokens", "spaces_between_special_tokens", "no_stop_trim",
 	}
-	// offFields ask for nothing where they are false, as some clients always say.
-	offFields = []string{"return_routed_experts", "return_hidden_states", "return_text_in_logprobs", "return_prompt_token_ids", "return_bytes", "require_reasoning"}
+	// offFields ask for nothing if they are false. Some clients always send them.
+	offFields = []string{
+		"return_routed_experts", "return_hidden_states", "return_text_in_logprobs", "return_prompt_token_ids", "return_bytes",
+		"require_reasoning",
+	}
 )
 
-// parseGenerate reads a call of /generate. nil means that it can't be batched: it
-// generates, streams, or says something that is not known to work in a list, of
-// another type than expected, too.
+// parseGenerate reads a call of /generate. It returns nil if the call can't be batched: it
+// generates, streams, or has a field that is not known to work in a list or has an
+// unexpected type.
 func parseGenerate(fields map[string]json.RawMessage) *generateCall {
 	for name, raw := range fields {
 		off := slices.Contains(offFields, name) && string(bytes.TrimSpace(raw)) == "false"
@@ -59,7 +61,7 @@ func parseGenerate(fields map[string]json.RawMessage) *generateCall {
 
 func (c *generateCall) readPrompts(fields map[string]json.RawMessage) bool {
 	text, ids := fields["text"], fields["input_ids"]
-	if isNull(text) == isNull(ids) { // none, or text beside ids, of which SGLang takes the text
+	if isNull(text) == isNull(ids) { // neither, or both: SGLang takes the text then
 		return false
 	}
 	if !isNull(text) {
@@ -92,9 +94,9 @@ func (c *generateCall) readPrompts(fields map[string]json.RawMessage) bool {
 	return ok
 }
 
-// each calls set with the value for every prompt: a single one serves all prompts
-// of a list, unless only a list of values will do. It reports whether there is
-// one for each; a field that is absent or null is left.
+// each calls set for every prompt with its value of a field, which is a list of values or
+// one value for all prompts. It skips a field that is absent or null, and returns false if
+// a value is missing or has the wrong type.
 func each[T any](c *generateCall, raw json.RawMessage, decode func(json.RawMessage) (T, bool), set func(p *upstream.Prompt, v T)) bool {
 	if isNull(raw) {
 		return true
@@ -119,8 +121,8 @@ func each[T any](c *generateCall, raw json.RawMessage, decode func(json.RawMessa
 	return true
 }
 
-// readSampling takes sampling_params as they are: SGLang's defaults for what they
-// leave out are its own.
+// readSampling keeps sampling_params as they are. SGLang sets the defaults of absent
+// parameters.
 func (c *generateCall) readSampling(fields map[string]json.RawMessage) bool {
 	type params struct {
 		raw       json.RawMessage
@@ -139,7 +141,7 @@ func (c *generateCall) readSampling(fields map[string]json.RawMessage) bool {
 		if n, set := said["n"]; set && string(bytes.TrimSpace(n)) != "1" {
 			return p, false
 		}
-		tokens, ok := read[int](said["max_new_tokens"]) // left out it is 128
+		tokens, ok := read[int](said["max_new_tokens"]) // the default is 128
 		return params{bytes.TrimSpace(raw), tokens}, ok && (tokens == 0 || tokens == 1)
 	}
 	given := false
@@ -168,7 +170,7 @@ func (c *generateCall) readLogprobs(fields map[string]json.RawMessage) bool {
 	for i := range c.prompts {
 		p := &c.prompts[i]
 		if !wanted[p] {
-			ok = ok && len(p.Request.Logprobs.TokenIDs) == 0 // nobody would check them
+			ok = ok && len(p.Request.Logprobs.TokenIDs) == 0 // they would not be checked
 			p.Request.Logprobs = nil
 		}
 	}
@@ -184,11 +186,11 @@ func (c *generateCall) readNames(fields map[string]json.RawMessage) bool {
 	return each(c, fields["cache_salt"], readText, func(p *upstream.Prompt, v string) { p.Request.CacheSalt = v }) &&
 		each(c, fields["lora_path"], readText, func(p *upstream.Prompt, v string) { p.LoRA = v }) &&
 		each(c, fields["priority"], read[int32], func(p *upstream.Prompt, v int32) { p.Priority = &v }) &&
-		(isNull(fields["priority"]) || bytes.TrimSpace(fields["priority"])[0] != '[') // SGLang takes one for a call
+		(isNull(fields["priority"]) || bytes.TrimSpace(fields["priority"])[0] != '[') // SGLang takes one priority for a call
 }
 
-// readRIDs gives each prompt its name: a single name for a list becomes name_0,
-// name_1 and so on, as at SGLang.
+// readRIDs reads the rid of each prompt. One rid for a list becomes rid_0, rid_1 and so on,
+// as with SGLang.
 func (c *generateCall) readRIDs(fields map[string]json.RawMessage) bool {
 	c.rids = make([]string, len(c.prompts))
 	raw := fields["rid"]
@@ -216,8 +218,8 @@ func (c *generateCall) readRIDs(fields map[string]json.RawMessage) bool {
 	return true
 }
 
-// check returns prompt i, checked against what is known of the server. The error is a
-// *upstream.FieldError in the client's words.
+// check returns prompt i, checked against the limits of the server. The error is a
+// *upstream.FieldError with the client's field names.
 func (c *generateCall) check(i int, l upstream.Limits) (*upstream.Prompt, error) {
 	p := &c.prompts[i]
 	return p, c.checkFields(i, p, l)
@@ -249,10 +251,10 @@ func (c *generateCall) checkFields(i int, p *upstream.Prompt, l upstream.Limits)
 	if o == nil {
 		return nil
 	}
-	most := l.MaxTopLogprobs()
+	limit := l.MaxTopLogprobs()
 	switch {
-	case o.TopK < 0 || o.TopK > most:
-		return upstream.WrongField(name("top_logprobs_num"), "must be from 0 to %d, got %d", most, o.TopK)
+	case o.TopK < 0 || o.TopK > limit:
+		return upstream.WrongField(name("top_logprobs_num"), "must be from 0 to %d, got %d", limit, o.TopK)
 	case o.PromptStart != nil && *o.PromptStart < 0:
 		return upstream.WrongField(name("logprob_start_len"), "must be at least 0, or -1 for none of the prompt's, got %d", *o.PromptStart)
 	case o.PromptStart != nil && !c.text && *o.PromptStart > len(r.InputIDs):

@@ -9,10 +9,10 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// shield refuses a call to SGLang that is known to end it (0.5.23, on its CPU
-// backend) or to fail others: an empty prompt or list element, and ids outside
-// the vocabulary, wherever they stand. What it does not know it lets pass: SGLang
-// refuses it by itself. The error is a *upstream.FieldError.
+// shield refuses a call that is known to crash SGLang (0.5.23, on its CPU backend) or to
+// fail other requests: an empty prompt or list element, and ids outside the vocabulary in
+// any field. It passes unknown fields, which SGLang checks itself. The error is a
+// *upstream.FieldError.
 func shield(fields map[string]json.RawMessage, l upstream.Limits) error {
 	for _, name := range []string{"text", "prompt", "input_ids", "input", "query", "items"} {
 		if err := shieldPrompt(name, fields[name], l, 0); err != nil {
@@ -90,7 +90,7 @@ func shieldIDs(name string, raw json.RawMessage, l upstream.Limits) error {
 	return nil
 }
 
-// shieldID checks a number, which is an id.
+// shieldID checks a number that is an id.
 func shieldID(field string, raw json.RawMessage, l upstream.Limits) error {
 	n, ok := read[float64](raw)
 	switch {
@@ -107,7 +107,7 @@ func shieldID(field string, raw json.RawMessage, l upstream.Limits) error {
 // checkSamplingBias checks the logit_bias of raw sampling parameters.
 func checkSamplingBias(name string, raw json.RawMessage, l upstream.Limits) error {
 	if !bytes.Contains(raw, []byte("logit_bias")) && !bytes.ContainsRune(raw, '\\') {
-		return nil // as nearly always; a backslash could spell it
+		return nil // the usual case; a backslash could hide the name
 	}
 	params, _ := read[map[string]json.RawMessage](raw)
 	return checkBias(name+".logit_bias", params["logit_bias"], l)

@@ -14,8 +14,8 @@ import (
 	"paceline/sglang"
 )
 
-// longestFlush bounds how long a flush may wait for running work.
-const longestFlush = time.Hour
+// maxFlush is the max time that a flush may wait for running work.
+const maxFlush = time.Hour
 
 // adminService implements AdminService.
 type adminService struct {
@@ -61,8 +61,8 @@ func (a *adminService) UpdateSettings(_ context.Context, req *pb.UpdateSettingsR
 // FlushCache implements AdminServiceServer.
 func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest) (*pb.FlushCacheResponse, error) {
 	timeout := req.GetTimeout().AsDuration()
-	if req.GetTimeout() != nil && !req.GetTimeout().IsValid() || timeout < 0 || timeout > longestFlush {
-		return nil, upstream.ToStatus(upstream.WrongField("timeout", "must be from 0s to %v", longestFlush)).Err()
+	if req.GetTimeout() != nil && !req.GetTimeout().IsValid() || timeout < 0 || timeout > maxFlush {
+		return nil, upstream.ToStatus(upstream.WrongField("timeout", "must be from 0s to %v", maxFlush)).Err()
 	}
 	err := a.up.Flush(ctx, timeout)
 	var e *sglang.Error

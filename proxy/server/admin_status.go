@@ -39,7 +39,7 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 	if p := s.Plan; p.BatchSize > 0 {
 		out.Auto = &pb.AutoPlan{
 			BatchSize: uint32(p.BatchSize), BatchTokens: uint64(p.BatchTokens), MaxWait: durationpb.New(p.MaxWait),
-			MaxInFlight: uint32(p.MaxInFlight), PrefixHold: true, Reason: p.Why,
+			MaxInFlight: uint32(p.MaxInFlight), Reason: p.Why,
 		}
 	}
 	for reason, r := range s.Releases {
@@ -52,7 +52,7 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 	return out
 }
 
-// upstreamStatus is what is known of SGLang.
+// upstreamStatus returns the known state of SGLang.
 func upstreamStatus(u *upstream.Upstream) *pb.UpstreamStatus {
 	s := u.Snapshot()
 	out := &pb.UpstreamStatus{
@@ -80,7 +80,7 @@ func upstreamStatus(u *upstream.Upstream) *pb.UpstreamStatus {
 	return out
 }
 
-// recent are the batches that ended last, the latest first.
+// recent returns the batches that ended last, the latest first.
 func (a *adminService) recent() []*pb.RecentBatch {
 	var out []*pb.RecentBatch
 	for _, b := range a.up.Recent() {
@@ -94,7 +94,6 @@ func (a *adminService) recent() []*pb.RecentBatch {
 			PromptTokens:  uint64(b.PromptTokens),
 			CachedTokens:  uint64(b.CachedTokens),
 			Calls:         uint32(b.Calls),
-			Upstream:      a.up.URL(),
 		}
 		if b.Predicted > 0 {
 			seconds := b.Predicted.Seconds()

@@ -171,7 +171,8 @@ func TestFlush(t *testing.T) {
 	if _, err := r.admin.FlushCache(r.context(), &pb.FlushCacheRequest{Timeout: durationpb.New(time.Second)}); err != nil {
 		t.Error(err)
 	}
-	if _, err := r.admin.FlushCache(r.context(), &pb.FlushCacheRequest{Timeout: durationpb.New(2 * time.Hour)}); status.Code(err) != codes.InvalidArgument {
+	_, err := r.admin.FlushCache(r.context(), &pb.FlushCacheRequest{Timeout: durationpb.New(2 * time.Hour)})
+	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("two hours: %v", err)
 	}
 	f.busy(true)
@@ -208,7 +209,8 @@ func TestAdminOverREST(t *testing.T) {
 
 func TestAdminIsNotOnTheDataPort(t *testing.T) {
 	r := start(t, newFake(t), nil)
-	if _, err := pb.NewAdminServiceClient(r.dial(r.Addr())).GetStatus(r.context(), &pb.GetStatusRequest{}); status.Code(err) != codes.Unimplemented {
+	_, err := pb.NewAdminServiceClient(r.dial(r.Addr())).GetStatus(r.context(), &pb.GetStatusRequest{})
+	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("gRPC: %v", err)
 	}
 	if got := r.http("GET", r.HTTPAddr()+"/v1/admin/status", ""); got.code != 404 {

@@ -17,9 +17,9 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// Config is what a proxy needs to run. Start from DefaultConfig.
+// Config is the configuration of a proxy. Start from DefaultConfig.
 type Config struct {
-	// Upstream says where SGLang is and how it is used.
+	// Upstream is the configuration of SGLang.
 	Upstream upstream.Config
 
 	// Listen is the host:port of gRPC. Port 0 lets the system choose.
@@ -28,75 +28,76 @@ type Config struct {
 	// HTTP is the host:port of REST; empty turns it off.
 	HTTP string
 
-	// Admin is the host:port of AdminService, gRPC and REST; empty turns it
-	// off. Whoever reaches it may drain the proxy: on loopback anybody, beyond it
-	// whoever has a certificate of TLSClientCA or else an admin key of KeysFile.
+	// Admin is the host:port of AdminService, gRPC and REST; empty turns it off. Its
+	// callers may drain the proxy. On loopback it asks for nothing. Elsewhere it asks for
+	// a certificate of TLSClientCA, or else an admin key of KeysFile.
 	Admin string
 
-	// Metrics is the host:port of the page for Prometheus, /metrics, and of /healthz
-	// and /readyz; empty turns it off. It tells no prompt and changes nothing, and asks
-	// for no key and no certificate.
+	// Metrics is the host:port of /metrics for Prometheus, and of /healthz and /readyz;
+	// empty turns it off. It asks for no key and no certificate: it shows no prompt and
+	// changes nothing.
 	Metrics string
 
-	// TLSCert and TLSKey are the files of the certificate for Listen and HTTP, and
-	// for Admin beyond loopback; empty for no TLS. With TLSClientCA clients need a
-	// certificate of that authority. Rotated files hold for the next connection.
+	// TLSCert and TLSKey are the files of the certificate for Listen and HTTP, and for
+	// Admin beyond loopback; empty for no TLS. With TLSClientCA clients need a
+	// certificate of that authority. A changed file is used from the next connection on.
 	TLSCert, TLSKey, TLSClientCA string
 
 	// KeysFile lists the bearer keys of callers (YAML: name, key, weight,
-	// requests_per_second, admin); empty asks for none. It is followed.
+	// requests_per_second, admin); empty asks for none. It is read again when it changes.
 	KeysFile string
 
 	// Settings are the batching settings at the start.
 	Settings batcher.Settings
 
-	// PassAdmin passes SGLang's administrative paths on at the data port, which
-	// otherwise refuses them.
+	// PassAdmin makes the data port pass SGLang's administrative paths on instead of
+	// refusing them.
 	PassAdmin bool
 
-	// DrainDelay is how long new requests are still taken once health says
-	// NOT_SERVING, in a drain and at the end, for those who choose a proxy by health
-	// or by name and hear of it late. gRPC clients need none at the end: their
-	// connections tell them to go (GOAWAY), and what they sent before is taken.
+	// DrainDelay is how long new requests are accepted after health says NOT_SERVING, in
+	// a drain and at the end, for balancers and resolvers that notice it late. gRPC
+	// clients need no delay at the end: their connections tell them to leave (GOAWAY),
+	// and requests that they sent before are accepted.
 	DrainDelay time.Duration
 
-	// DrainTimeout is the longest time from the end of Run's context to the end
-	// of Run. What has not been answered by then is cut.
+	// DrainTimeout is the max time from the end of Run's context to the end of Run.
+	// Requests that are not answered by then are cut.
 	DrainTimeout time.Duration
 
-	// MaxConnectionAge is how long a gRPC connection may be used before its client
-	// is asked to make another, so that clients find proxies that came later; calls
-	// on it end in peace. 0 sets no bound.
+	// MaxConnectionAge is the max age of a gRPC connection. Then its client is asked to
+	// connect again, so that clients find new proxies. Calls on the old connection are
+	// not cut. 0 sets no bound.
 	MaxConnectionAge time.Duration
 
-	// CallLoadReports tells the load of the proxy in the trailers of each call
-	// (ORCA), for balancers that weigh by it. Those that ask once in a while are
-	// answered in any case.
+	// CallLoadReports reports the load of the proxy in the trailers of each call (ORCA),
+	// for balancers that weigh by it. Balancers that ask periodically are answered in any
+	// case.
 	CallLoadReports bool
 
-	// TracerProvider makes the spans; nil makes none. Propagator reads callers' traces
-	// and tells SGLang ours; nil is W3C's traceparent.
+	// TracerProvider makes the spans; nil makes none. Propagator reads the traces of
+	// callers and passes ours to SGLang; nil means W3C's traceparent.
 	TracerProvider trace.TracerProvider
 	Propagator     propagation.TextMapPropagator
 
-	// Spans tells for the metrics what became of the spans; nil where there are none.
+	// Spans returns the counts of exported and lost spans for the metrics; nil means that
+	// there are none.
 	Spans func() telemetry.Spans
 
-	// TraceDetail is TraceDetailMembers (the same as empty), where a batch's trace has
-	// a row for each prompt, or TraceDetailLinks, where it has only links to them.
+	// TraceDetail is TraceDetailMembers (the same as empty): the trace of a batch has a
+	// span for each prompt; or TraceDetailLinks: it has only links to them.
 	TraceDetail string
 
-	// MaxMessageBytes is the largest request, over gRPC and REST.
+	// MaxMessageBytes is the max bytes of a request, over gRPC and REST.
 	MaxMessageBytes int
 
 	// Logger receives the proxy's own log; nil logs nothing.
 	Logger *slog.Logger
 
-	// Version is told in the status.
+	// Version is the version in the status.
 	Version string
 }
 
-// What Config.TraceDetail may be.
+// Values of Config.TraceDetail.
 const (
 	TraceDetailMembers = "members"
 	TraceDetailLinks   = "links"
@@ -121,15 +122,14 @@ func DefaultConfig() Config {
 
 // ConfigError names a configuration value that can't be used.
 type ConfigError struct {
-	Field   string // as its flag is called: batch-size
-	Problem string // what was expected and what came
+	Field   string // name of its flag: batch-size
+	Problem string // the expected and the given value
 }
 
 // Error implements error.
 func (e *ConfigError) Error() string { return e.Field + ": " + e.Problem }
 
-// Validate returns a *ConfigError naming the first value that can't be used, or
-// nil.
+// Validate returns a *ConfigError for the first value that can't be used, or nil.
 func (c Config) Validate() error {
 	if err := c.Upstream.Validate(); err != nil {
 		return settingFlag(err)
@@ -140,11 +140,13 @@ func (c Config) Validate() error {
 	if err := c.Settings.Validate(); err != nil {
 		return settingFlag(err)
 	}
+	maxDelay := c.DrainTimeout - sending(c.DrainTimeout)
 	switch {
 	case c.DrainTimeout <= 0:
 		return &ConfigError{"drain-timeout", fmt.Sprintf("must be above 0, got %v", c.DrainTimeout)}
-	case c.DrainDelay < 0 || c.DrainDelay >= c.DrainTimeout-sending(c.DrainTimeout):
-		return &ConfigError{"drain-delay", fmt.Sprintf("must be from 0 to less than %v, which -drain-timeout leaves for answers, got %v", c.DrainTimeout-sending(c.DrainTimeout), c.DrainDelay)}
+	case c.DrainDelay < 0 || c.DrainDelay >= maxDelay:
+		return &ConfigError{"drain-delay",
+			fmt.Sprintf("must be from 0 to less than %v, which -drain-timeout leaves for answers, got %v", maxDelay, c.DrainDelay)}
 	case c.TraceDetail != "" && c.TraceDetail != TraceDetailMembers && c.TraceDetail != TraceDetailLinks:
 		return &ConfigError{"trace-detail", fmt.Sprintf("must be members or links, got %q", c.TraceDetail)}
 	case c.MaxConnectionAge < 0:
@@ -176,7 +178,7 @@ func (c Config) validateAddresses() error {
 	return nil
 }
 
-// adminIsLocal says whether Admin is on loopback, where it asks for no key.
+// adminIsLocal reports whether Admin is on loopback, where it asks for no key.
 func (c Config) adminIsLocal() bool {
 	host, _, _ := net.SplitHostPort(c.Admin)
 	return loopback(host)
@@ -199,7 +201,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// settingFlag names a setting as its flag is called.
+// settingFlag converts the error of a setting to a *ConfigError with the name of its flag.
 func settingFlag(err error) error {
 	var (
 		setting *batcher.SettingError

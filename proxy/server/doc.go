@@ -1,14 +1,12 @@
-// Package server is the body of the proxy: gRPC and REST in front, a batcher in
-// the middle, SGLang behind.
+// Package server runs the proxy: it opens the listeners, puts TLS, keys and limits in front
+// of packages api and compat, and drains at the end.
 //
-// A prompt's way is prefill.go (the methods) → validate.go (what may pass) →
-// package batcher → dispatch.go (a batch becomes one call to SGLang) →
-// reply.go (the answer with its receipt). upstream.go knows whether SGLang is
-// there, readiness.go says so to everybody who asks, and status.go is the one
-// place where an error becomes a gRPC status. server.go owns the listeners and
-// their life; read it first.
+// Read server.go first: it makes the ports (port.go) and runs them from New to the end of
+// Run. A call passes front.go, which traces and measures it and checks its key (keys.go).
+// Then package api or compat answers it by way of package upstream. readiness.go decides
+// what health says. admin.go, admin_status.go and settings.go are the admin service.
+// config.go has every setting with its default.
 //
-// The package never logs, traces or reports prompt text, never sends anything to
-// SGLang that it has not validated, and cuts no accepted request before
+// The package never logs, traces or reports prompt text. It cuts no accepted request before
 // Config.DrainTimeout has passed.
 package server

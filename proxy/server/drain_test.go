@@ -28,7 +28,7 @@ func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 	<-f.entered
 	r.stop()
 	await(t, "new requests are refused", func() bool {
-		// One that slips in before the drain waits for a slot; it need not.
+		// A request that arrives before the drain would wait for a slot.
 		ctx, cancel := context.WithTimeout(r.context(), time.Second)
 		defer cancel()
 		_, err := r.prefill.Prefill(ctx, &pb.PrefillRequest{Text: "late"})
@@ -55,7 +55,7 @@ func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 	}
 }
 
-// A client that has not heard of the end yet did nothing wrong.
+// A client that does not know of the end yet did nothing wrong.
 func TestADrainTakesNewRequestsForItsDelay(t *testing.T) {
 	ways := map[string]func(*running){
 		"asked for":  func(r *running) { go func() { _, _ = r.admin.Drain(r.context(), &pb.DrainRequest{}) }() },
@@ -113,7 +113,7 @@ func TestWhatIsNotAnsweredWithinTheDrainTimeoutIsCutAndCounted(t *testing.T) {
 	}
 }
 
-// A client that only listens must not hold up the end.
+// A client that only listens must not delay the end.
 func TestIdleStreamsDoNotHoldUpTheEnd(t *testing.T) {
 	r := start(t, newFake(t), func(c *Config) { c.DrainTimeout = time.Hour })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -176,7 +176,7 @@ func TestADrainAfterTheEndHasBegunWaitsForNoDelay(t *testing.T) {
 	}
 }
 
-// A drain that was asked for waits out its delay, but not beyond SIGTERM.
+// A drain over the admin service waits for its delay, but not after SIGTERM.
 func TestTheEndWaitsForNoDelayOfADrain(t *testing.T) {
 	r := start(t, newFake(t), func(c *Config) { c.DrainDelay, c.DrainTimeout = time.Hour, 2*time.Hour })
 	drained := make(chan error, 1)

@@ -13,7 +13,7 @@ import (
 
 const fakeVocabulary = 1000
 
-// fakeSGLang answers like SGLang, and does what a test tells it to.
+// fakeSGLang answers like SGLang, with the faults that a test chooses.
 type fakeSGLang struct {
 	t    *testing.T
 	addr string
@@ -34,7 +34,7 @@ type fakeSGLang struct {
 	look    func()                                                        // called at the beginning of each /generate
 	encode  func(text string) []int32                                     // what /tokenize answers; nil: 404
 	fault   func(w http.ResponseWriter, r *http.Request, c fakeCall) bool // may answer a call itself
-	pace    func(i int) bool                                              // of a streamed list: called before answer i; false cuts the stream there
+	pace    func(i int) bool                                              // called before answer i of a streamed list; false cuts the stream
 }
 
 type fakeCall struct {
@@ -92,7 +92,7 @@ func (f *fakeSGLang) start() {
 	}(f.server, f.ended)
 }
 
-// noting notes what requests bring.
+// noting records the keys of requests.
 func (f *fakeSGLang) noting(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -102,7 +102,7 @@ func (f *fakeSGLang) noting(h http.Handler) http.Handler {
 	})
 }
 
-// authorized is what requests brought so far.
+// authorized returns the keys of the requests so far.
 func (f *fakeSGLang) authorized() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,7 +161,7 @@ func (f *fakeSGLang) tokenize(w http.ResponseWriter, r *http.Request) {
 	f.answer(w, map[string]any{"tokens": encode(body.Prompt)})
 }
 
-// busy makes flushes be refused.
+// busy makes the server refuse flushes.
 func (f *fakeSGLang) busy(yes bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -267,10 +267,11 @@ func (f *fakeSGLang) seen() []fakeCall {
 // refusing makes calls that hold a text with word fail with 400, as SGLang
 // fails a list: without saying which element it was.
 func (f *fakeSGLang) refusing(word string) {
-	f.answering(word, http.StatusBadRequest, `{"error":{"message":"The input (3001 tokens) is longer than the model's context length (2048 tokens)."}}`)
+	f.answering(word, http.StatusBadRequest,
+		`{"error":{"message":"The input (3001 tokens) is longer than the model's context length (2048 tokens)."}}`)
 }
 
-// answering makes calls that hold a text with word be answered so.
+// answering sets the answer to calls that hold a text with word.
 func (f *fakeSGLang) answering(word string, code int, body string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

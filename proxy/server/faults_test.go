@@ -20,8 +20,8 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// faults are what a server does to some of its calls. None may cost anybody but
-// the callers of those calls, and these only as far as the codes allow.
+// faults are what a server does to some of its calls. Only the callers of those calls may
+// see an error, and only with the given codes.
 var faults = map[string]struct {
 	call  func(w http.ResponseWriter, r *http.Request, c fakeCall) bool
 	codes []codes.Code // that callers may see
@@ -165,14 +165,14 @@ func TestAnAnswerThatCantBeTrueCostsItsOwnCallerAlone(t *testing.T) {
 	}
 }
 
-// load sends requests, each of which can tell its own answer.
+// load sends requests that recognize their own answers.
 type load struct {
 	*running
 	allowed          []codes.Code // that a request may end with
 	answered, failed atomic.Int64
 }
 
-// run has so many callers send so many requests each.
+// run starts callers that send a number of requests each.
 func (l *load) run(callers, each int) {
 	l.t.Helper()
 	var wg sync.WaitGroup
@@ -235,7 +235,8 @@ func TestSettingsThatChangeAHundredTimesASecondLoseNothing(t *testing.T) {
 			s.BatchSize, s.MaxInFlight = uint32(1+rand.IntN(20)), uint32(1+rand.IntN(4))
 			s.PrefixOrder, s.MergeIdentical = rand.IntN(2) == 0, rand.IntN(2) == 0
 			s.BatchTokens, s.PrefixBlocks = uint64(rand.IntN(300)), uint32(1+rand.IntN(50))
-			if _, err := r.admin.UpdateSettings(r.context(), update("mode,batch_size,max_in_flight,prefix_order,merge_identical,batch_tokens,prefix_blocks", s)); err != nil {
+			fields := "mode,batch_size,max_in_flight,prefix_order,merge_identical,batch_tokens,prefix_blocks"
+			if _, err := r.admin.UpdateSettings(r.context(), update(fields, s)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -298,7 +299,8 @@ func TestTextThatIsNoUTF8IsRefusedOnEveryWayIn(t *testing.T) {
 		t.Error("over gRPC")
 	}
 	for _, path := range []string{"/v1/prefill", "/generate", "/v1/completions"} {
-		if reply := r.http(http.MethodPost, r.HTTPAddr()+path, "{\"text\": \"a\xff\"}"); reply.code != http.StatusBadRequest || strings.Contains(reply.body, "\xff") {
+		if reply := r.http(http.MethodPost, r.HTTPAddr()+path, "{\"text\": \"a\xff\"}"); reply.code != http.StatusBadRequest ||
+			strings.Contains(reply.body, "\xff") {
 			t.Errorf("%s: %+v", path, reply)
 		}
 	}

@@ -17,24 +17,25 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// front is what every request passes: it is traced and measured, and then asked for
-// its key, so that a refused one is seen, too. One interceptor costs less than three:
-// a call's stack is no deeper than it must be.
+// front is the interceptor of every request: it traces and measures it, and then checks its
+// key, so that refused requests are seen too. One interceptor costs less than three,
+// because the stack of a call is less deep.
 type front struct {
 	gate    gate
 	tracer  *telemetry.Tracer
 	metrics *telemetry.Metrics
 }
 
-// watched is a call of gRPC under way; the zero value is one that nobody watches.
+// watched is a gRPC call under way. The zero value is a call that is not watched.
 type watched struct {
-	trace  context.Context // has the span, if that is sampled
+	trace  context.Context // has the span, if it is sampled
 	span   trace.Span      // nil where nothing is traced
 	method string          // without the first slash
 	began  time.Time
 }
 
-// begin starts watching a call where it is one to be seen. Its context has the span.
+// begin starts watching a call, if its method is traced and measured. The returned context
+// has the span.
 func (f front) begin(ctx context.Context, method string) (context.Context, watched) {
 	if !strings.HasPrefix(method, telemetry.ServicePrefix) {
 		return ctx, watched{}
@@ -47,8 +48,8 @@ func (f front) begin(ctx context.Context, method string) (context.Context, watch
 	return ctx, w
 }
 
-// end notes how a call ended.
-func (f front) end(w watched, err error) {
+// finish records how a call ended.
+func (f front) finish(w watched, err error) {
 	if w.method == "" {
 		return
 	}
@@ -60,7 +61,7 @@ func (f front) end(w watched, err error) {
 
 func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (reply any, err error) {
 	ctx, w := f.begin(ctx, info.FullMethod)
-	defer func() { f.end(w, err) }()
+	defer func() { f.finish(w, err) }()
 	if f.gate.keys != nil {
 		if ctx, err = f.gate.passCall(ctx, info.FullMethod); err != nil {
 			return nil, err
@@ -71,7 +72,7 @@ func (f front) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 
 func (f front) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	ctx, w := f.begin(s.Context(), info.FullMethod)
-	defer func() { f.end(w, err) }()
+	defer func() { f.finish(w, err) }()
 	if f.gate.keys != nil {
 		if ctx, err = f.gate.passCall(ctx, info.FullMethod); err != nil {
 			return err
@@ -80,7 +81,7 @@ func (f front) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo,
 	return handle(srv, endingStream{s, ctx})
 }
 
-// handler is the same for HTTP requests.
+// handler does the same for HTTP requests.
 func (f front) handler(h http.Handler) http.Handler {
 	h = f.gate.handler(h)
 	if f.tracer == nil && f.metrics == nil {
@@ -99,7 +100,7 @@ func (f front) handler(h http.Handler) http.Handler {
 	})
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter records the status of an answer.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -112,7 +113,7 @@ func (s *statusWriter) WriteHeader(code int) {
 	s.ResponseWriter.WriteHeader(code)
 }
 
-// Unwrap lets http.ResponseController reach the writer below: streams are flushed.
+// Unwrap lets http.ResponseController flush the writer below.
 func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 func (s *statusWriter) code() int {
@@ -122,27 +123,27 @@ func (s *statusWriter) code() int {
 	return s.status
 }
 
-// gate lets those in who bring a key. A nil keyring lets everybody in.
+// gate checks keys. A nil keyring accepts every request.
 type gate struct {
 	keys  *keyring
-	admin bool // only keys that open the admin listener will do
+	admin bool // accepts only admin keys
 
 	metrics *telemetry.Metrics // nil: none
 }
 
-// Whoever probes whether the proxy is alive has no key.
+// Health probes have no key.
 const healthMethods = "/grpc.health.v1.Health/"
 
-// pass returns a context that knows whose key it is.
+// pass returns a context with the caller that the key belongs to.
 func (g gate) pass(ctx context.Context, authorization string) (context.Context, error) {
-	in, err := g.find(ctx, authorization)
+	in, err := g.authenticate(ctx, authorization)
 	if err != nil {
 		g.metrics.Refused(ctx, telemetry.RefusedKey)
 	}
 	return in, err
 }
 
-func (g gate) find(ctx context.Context, authorization string) (context.Context, error) {
+func (g gate) authenticate(ctx context.Context, authorization string) (context.Context, error) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "bearer") || token == "" {
 		return nil, status.Error(codes.Unauthenticated, "authorization: must be a bearer key")
@@ -168,8 +169,8 @@ func (g gate) passCall(ctx context.Context, method string) (context.Context, err
 	return g.pass(ctx, authorization)
 }
 
-// handler lets HTTP requests in that bring a key, and answers others in SGLang's
-// words. The key stays here: what is behind gets its own.
+// handler passes HTTP requests with a key to h, and refuses others in SGLang's form. It
+// removes the key, because SGLang has its own.
 func (g gate) handler(h http.Handler) http.Handler {
 	if g.keys == nil {
 		return h

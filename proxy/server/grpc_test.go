@@ -361,7 +361,8 @@ func TestPromptsStayOutOfErrorsAndTheLog(t *testing.T) {
 	r := start(t, f, nil)
 	const secret = "quite secret words"
 	for _, code := range []int{http.StatusBadRequest, http.StatusInternalServerError, http.StatusServiceUnavailable} {
-		f.failing(code, fmt.Sprintf(`{"object":"error","message":"1 validation error:\n {'loc': ('body', 'text'), 'input': '%s'}","code":400}`, secret))
+		f.failing(code,
+			fmt.Sprintf(`{"object":"error","message":"1 validation error:\n {'loc': ('body', 'text'), 'input': '%s'}","code":400}`, secret))
 		if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: secret}); err == nil || strings.Contains(err.Error(), secret) {
 			t.Errorf("%d: %v", code, err)
 		}

@@ -12,15 +12,15 @@ import (
 	"paceline/proxy/api"
 )
 
-// Limits of HTTP connections. Bodies have no time limit: a drain or a long
-// prompt may take as long as its caller likes to wait.
+// Limits of HTTP connections. Bodies have no time limit: a drain or a long prompt may take
+// as long as its caller waits.
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 )
 
-// restHandler is the HTTP side of the data port: health for those who ask over
-// HTTP, REST through the gateway, and SGLang's own interface on all other paths.
+// restHandler serves the data port over HTTP: health, REST through the gateway, and SGLang's
+// own interface on all other paths.
 func restHandler(g *api.Gateway, sglang http.Handler, maxBytes int, r *readiness) http.Handler {
 	mux := http.NewServeMux()
 	handleHealth(mux, r)
@@ -31,24 +31,23 @@ func restHandler(g *api.Gateway, sglang http.Handler, maxBytes int, r *readiness
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// handleHealth adds the two questions of a prober: whether the process answers, and
-// whether it would take prompts.
+// handleHealth adds /healthz (the process answers) and /readyz (it accepts prompts).
 func handleHealth(mux *http.ServeMux, r *readiness) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { sayHealth(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if v := r.now(); !v.ready {
-			sayHealth(w, http.StatusServiceUnavailable, "not ready: "+v.reason)
+			writeHealth(w, http.StatusServiceUnavailable, "not ready: "+v.reason)
 			return
 		}
-		sayHealth(w, http.StatusOK, "ready")
+		writeHealth(w, http.StatusOK, "ready")
 	})
 }
 
-func sayHealth(w http.ResponseWriter, code int, text string) {
+func writeHealth(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_, _ = io.WriteString(w, text+"\n") // the prober has gone: nobody to tell
+	_, _ = io.WriteString(w, text+"\n") // an error means that the prober has gone
 }
 
 // httpServer serves h over HTTP/1 and HTTP/2, with and without TLS.
@@ -68,9 +67,9 @@ func httpServer(h http.Handler) *http.Server {
 
 // adminHandler serves gRPC and REST on one port, told apart by content type.
 //
-// Nothing protects a local port but that it is loopback; so REST is refused there
-// under a host name of somebody else's, which a web page could point at loopback
-// (DNS rebinding). gRPC needs no such check: no web page can send it.
+// A local port is protected only because it is on loopback. A web page could point its own
+// host name at loopback (DNS rebinding), so REST is refused there under such a name. gRPC
+// needs no check, because a web page can't send it.
 func adminHandler(server *grpc.Server, rest http.Handler, local bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -20,35 +20,35 @@ import (
 
 // keyEntry is one key in the keys file, a YAML list.
 type keyEntry struct {
-	Name              string  `yaml:"name"`                // of the caller, for fairness; told in no answer
+	Name              string  `yaml:"name"`                // of the caller, for fairness; in no answer
 	Key               string  `yaml:"key"`                 // the bearer token
-	Weight            float64 `yaml:"weight"`              // its share of SGLang beside other callers'; 1 if left out
-	RequestsPerSecond float64 `yaml:"requests_per_second"` // most prompts; 0 sets no bound
-	Admin             bool    `yaml:"admin"`               // opens the admin listener, too
+	Weight            float64 `yaml:"weight"`              // share of SGLang relative to other callers; default 1
+	RequestsPerSecond float64 `yaml:"requests_per_second"` // max prompts; 0 sets no bound
+	Admin             bool    `yaml:"admin"`               // opens the admin listener too
 }
 
-// apiKey is who came with a key.
+// apiKey is a key of the file, with its caller.
 type apiKey struct {
 	caller upstream.Caller
 	admin  bool
 }
 
-// shortestKey keeps keys from being guessed.
-const shortestKey = 16
+// minKeyLength is the min bytes of a key, so that keys can't be guessed.
+const minKeyLength = 16
 
-// keyring holds the keys of a file, and follows the file. It is safe for
-// concurrent use; nil knows no keys and asks for none.
+// keyring holds the keys of a file, and reads it again when it changes. It is safe for
+// concurrent use. A nil keyring asks for no key.
 type keyring struct {
 	path string
 	log  *slog.Logger
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards all fields below
 	looked  time.Time
 	version fileVersion
-	keys    map[[sha256.Size]byte]*apiKey // by digest: finding one tells nothing of how much of a key is right
+	keys    map[[sha256.Size]byte]*apiKey // by digest, so that the time of a lookup reveals no part of a key
 }
 
-// openKeys reads a keys file; no path, no keyring.
+// openKeys reads a keys file. It returns nil if path is empty.
 func openKeys(path string, log *slog.Logger) (*keyring, error) {
 	if path == "" {
 		return nil, nil
@@ -57,7 +57,7 @@ func openKeys(path string, log *slog.Logger) (*keyring, error) {
 	return k, k.read()
 }
 
-// fileVersion tells a file from what it was before.
+// fileVersion detects changes of a file.
 type fileVersion struct {
 	modified time.Time
 	size     int64
@@ -71,10 +71,10 @@ func versionOf(path string) (fileVersion, error) {
 	return fileVersion{f.ModTime(), f.Size()}, nil
 }
 
-// lookAgain is how long a file may have changed unnoticed.
+// lookAgain is the max time until a change of a file is noticed.
 const lookAgain = time.Second
 
-// find returns whose key it is, or nil.
+// find returns the entry of a key, or nil.
 func (k *keyring) find(key string) *apiKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -82,8 +82,8 @@ func (k *keyring) find(key string) *apiKey {
 		k.looked = now
 		if v, err := versionOf(k.path); err != nil || v != k.version {
 			if err := k.readLocked(); err != nil {
-				k.log.Error("the keys file can't be read again: the keys of before stay", "error", err)
-				k.version = v // said once
+				k.log.Error("the keys file can't be read again: the previous keys stay", "error", err)
+				k.version = v // logged once
 			}
 		}
 	}
@@ -97,8 +97,8 @@ func (k *keyring) read() error {
 	return k.readLocked()
 }
 
-// readLocked requires mu. A caller whose rate stays the same keeps what it has
-// used of it.
+// readLocked reads the file. A caller whose rate is unchanged keeps its used part of the
+// rate. It requires mu.
 func (k *keyring) readLocked() error {
 	v, err := versionOf(k.path)
 	if err != nil {
@@ -112,7 +112,7 @@ func (k *keyring) readLocked() error {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&entries); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: not a list of keys (name, key, weight, requests_per_second, admin)", k.path) // its own error quotes the file
+		return fmt.Errorf("%s: not a list of keys (name, key, weight, requests_per_second, admin)", k.path) // err quotes the file
 	}
 	keys, err := keysOf(entries, k.keys)
 	if err != nil {
@@ -130,10 +130,10 @@ func keysOf(entries []keyEntry, before map[[sha256.Size]byte]*apiKey) (map[[sha2
 		switch {
 		case e.Name == "":
 			return nil, place("name", "must not be empty")
-		case len(e.Key) < shortestKey:
-			return nil, place("key", fmt.Sprintf("must have at least %d characters", shortestKey))
+		case len(e.Key) < minKeyLength:
+			return nil, place("key", fmt.Sprintf("must have at least %d characters", minKeyLength))
 		case keys[digest] != nil:
-			return nil, place("key", "stands there twice")
+			return nil, place("key", "is set twice")
 		case !(e.Weight >= 0 && e.Weight <= 1e6):
 			return nil, place("weight", fmt.Sprintf("must be from 0 (for 1) to 1000000, got %v", e.Weight))
 		case !(e.RequestsPerSecond >= 0 && e.RequestsPerSecond <= 1e9):
@@ -142,7 +142,7 @@ func keysOf(entries []keyEntry, before map[[sha256.Size]byte]*apiKey) (map[[sha2
 		key := &apiKey{caller: upstream.Caller{Name: e.Name, Weight: e.Weight}, admin: e.Admin}
 		if e.RequestsPerSecond > 0 {
 			limit := rate.Limit(e.RequestsPerSecond)
-			key.caller.Rate = rate.NewLimiter(limit, int(math.Ceil(e.RequestsPerSecond))) // a second's worth at once
+			key.caller.Rate = rate.NewLimiter(limit, int(math.Ceil(e.RequestsPerSecond))) // bursts of one second
 			if old := before[digest]; old != nil && old.caller.Rate != nil && old.caller.Rate.Limit() == limit {
 				key.caller.Rate = old.caller.Rate
 			}

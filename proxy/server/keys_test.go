@@ -62,8 +62,11 @@ func (r *running) withKey(key string) context.Context {
 
 func TestOnlyCallersWithAKeyAreServed(t *testing.T) {
 	r, f, _ := keyed(t, "- {name: agents, key: "+agentKey+", weight: 2}\n", nil)
-	for name, ctx := range map[string]context.Context{"none": r.context(), "another": r.withKey("another-key-0123456789"), "half": r.withKey(agentKey[:10])} {
-		if _, err := r.prefill.Prefill(ctx, &pb.PrefillRequest{Text: "a"}); status.Code(err) != codes.Unauthenticated || strings.Contains(err.Error(), "another-key") {
+	for name, ctx := range map[string]context.Context{
+		"none": r.context(), "another": r.withKey("another-key-0123456789"), "half": r.withKey(agentKey[:10]),
+	} {
+		if _, err := r.prefill.Prefill(ctx, &pb.PrefillRequest{Text: "a"}); status.Code(err) != codes.Unauthenticated ||
+			strings.Contains(err.Error(), "another-key") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := hearOne(ctx, r); status.Code(err) != codes.Unauthenticated {
@@ -118,7 +121,8 @@ func TestAKeysRateIsItsOwn(t *testing.T) {
 	refused := 0
 	for range 6 {
 		_, err := r.prefill.Prefill(r.withKey(agentKey), &pb.PrefillRequest{Text: "a"})
-		if s := status.Convert(err); s.Code() == codes.ResourceExhausted && upstream.RetryAfter(s) > 0 && upstream.RetryAfter(s) <= time.Second {
+		if s := status.Convert(err); s.Code() == codes.ResourceExhausted && upstream.RetryAfter(s) > 0 &&
+			upstream.RetryAfter(s) <= time.Second {
 			refused++
 		} else if err != nil {
 			t.Error(err)
@@ -144,7 +148,7 @@ func TestAChangedKeysFileIsFollowedAndABrokenOneIsNot(t *testing.T) {
 		t.Errorf("the old key: %v", c)
 	}
 	writeKeys(t, path, "- {name: agents, key: short}\n")
-	await(t, "it is said", func() bool { _ = call(adminKey); return strings.Contains(r.log.String(), "keys of before stay") })
+	await(t, "the log line", func() bool { _ = call(adminKey); return strings.Contains(r.log.String(), "previous keys stay") })
 	if c := call(adminKey); c != codes.OK {
 		t.Errorf("after a broken file: %v", c)
 	}
@@ -157,7 +161,7 @@ func TestAWrongKeysFileIsRefusedWithoutQuotingIt(t *testing.T) {
 		"- {key: " + agentKey + "}": "[0].name: must not be empty",
 		"- {name: a, key: secret}":  "[0].key: must have at least 16 characters",
 		"- {name: a, key: " + agentKey + ", wait: 1}":                            "not a list of keys",
-		"- {name: a, key: " + agentKey + "}\n- {name: b, key: " + agentKey + "}": "[1].key: stands there twice",
+		"- {name: a, key: " + agentKey + "}\n- {name: b, key: " + agentKey + "}": "[1].key: is set twice",
 		"- {name: a, key: " + agentKey + ", weight: -1}":                         "[0].weight: must be from 0",
 		"- {name: a, key: " + agentKey + ", requests_per_second: .nan}":          "[0].requests_per_second: must be from 0",
 		"name: a": "not a list of keys",
@@ -167,7 +171,8 @@ func TestAWrongKeysFileIsRefusedWithoutQuotingIt(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.KeysFile, cfg.Listen, cfg.HTTP, cfg.Admin = path, "127.0.0.1:0", "", ""
 		_, err := New(cfg)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), agentKey) || strings.Contains(err.Error(), "secret") {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), agentKey) ||
+			strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -226,7 +231,8 @@ func (a *authority) make(name string, parent *authority) (*x509.Certificate, *ec
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: parent == nil, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	by, with := template, key
 	if parent != nil {
@@ -296,7 +302,8 @@ func TestTLSServesBothPortsAndFollowsARotatedCertificate(t *testing.T) {
 	}
 	transport := &http.Transport{TLSClientConfig: a.client(), ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
-	req, _ := http.NewRequestWithContext(r.context(), http.MethodPost, "https://"+r.HTTPAddr()+"/v1/prefill", strings.NewReader(`{"text":"a"}`))
+	req, _ := http.NewRequestWithContext(r.context(), http.MethodPost, "https://"+r.HTTPAddr()+"/v1/prefill",
+		strings.NewReader(`{"text":"a"}`))
 	res, err := transport.RoundTrip(req)
 	if err != nil || res.StatusCode != http.StatusOK || res.ProtoMajor != 2 {
 		t.Fatalf("%+v, %v", res, err)
@@ -307,7 +314,7 @@ func TestTLSServesBothPortsAndFollowsARotatedCertificate(t *testing.T) {
 	await(t, "the new certificate is served", func() bool { return served(r.Addr(), "h2") == "second h2" })
 	writeKeys(t, cert, "nonsense")
 	await(t, "the broken one is told of", func() bool {
-		return strings.HasPrefix(served(r.HTTPAddr(), "http/1.1"), "second") && strings.Contains(r.log.String(), "those of before stay")
+		return strings.HasPrefix(served(r.HTTPAddr(), "http/1.1"), "second") && strings.Contains(r.log.String(), "previous certificates stay")
 	})
 }
 

@@ -85,11 +85,13 @@ func TestTheMetricsPageTellsOfBatchesAndTheirRequests(t *testing.T) {
 	page.want(t, `paceline_queue_wait_seconds_count`, 5)
 	page.want(t, `paceline_prompt_tokens_total`, 8)
 	page.want(t, `paceline_cached_tokens_total`, 4)
-	page.want(t, `rpc_server_call_duration_seconds_count{rpc_method="paceline.v1.PrefillService/Prefill",rpc_response_status_code="OK",rpc_system_name="grpc"}`, 5)
+	page.want(t, `rpc_server_call_duration_seconds_count{rpc_method="paceline.v1.PrefillService/Prefill",`+
+		`rpc_response_status_code="OK",rpc_system_name="grpc"}`, 5)
 	const prefill = `{error_type="",gen_ai_operation_name="text_completion",gen_ai_provider_name="sglang",gen_ai_request_model="tiny"}`
 	page.want(t, `gen_ai_server_request_duration_seconds_count`+prefill, 5)
 	page.want(t, `gen_ai_client_operation_duration_seconds_count`+prefill, 1)
-	page.want(t, `gen_ai_client_token_usage_sum{gen_ai_operation_name="text_completion",gen_ai_provider_name="sglang",gen_ai_request_model="tiny",gen_ai_token_type="input"}`, 8)
+	page.want(t, `gen_ai_client_token_usage_sum{gen_ai_operation_name="text_completion",gen_ai_provider_name="sglang",`+
+		`gen_ai_request_model="tiny",gen_ai_token_type="input"}`, 8)
 }
 
 func TestEachRefusalIsCountedUnderItsReason(t *testing.T) {
@@ -143,17 +145,22 @@ func TestExemplarsLeadToTraces(t *testing.T) {
 	if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "one"}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the call was measured", func() bool {
-		return strings.Contains(r.metricsText(openMetrics), "rpc_server_call_duration_seconds_bucket")
+	await(t, "call and batch were measured", func() bool {
+		text := r.metricsText(openMetrics)
+		return strings.Contains(text, "rpc_server_call_duration_seconds_bucket") && strings.Contains(text, "paceline_batch_duration_seconds_count 1")
 	})
 	text := r.metricsText(openMetrics)
 	if !strings.HasSuffix(text, "# EOF\n") {
 		t.Error("not OpenMetrics")
 	}
-	for _, name := range []string{"rpc_server_call_duration_seconds", "gen_ai_server_request_duration_seconds", "paceline_queue_wait_seconds", "gen_ai_client_operation_duration_seconds", "paceline_batch_duration_seconds"} {
+	for _, name := range []string{
+		"rpc_server_call_duration_seconds", "gen_ai_server_request_duration_seconds", "paceline_queue_wait_seconds",
+		"gen_ai_client_operation_duration_seconds", "paceline_batch_duration_seconds",
+	} {
 		found := false
 		for line := range strings.Lines(text) {
-			found = found || strings.HasPrefix(line, name+"_bucket") && strings.Contains(line, "# {") && strings.Contains(line, `span_id="`) && strings.Contains(line, `trace_id="`)
+			found = found || strings.HasPrefix(line, name+"_bucket") && strings.Contains(line, "# {") &&
+				strings.Contains(line, `span_id="`) && strings.Contains(line, `trace_id="`)
 		}
 		if !found {
 			t.Errorf("%s leads to no trace", name)
@@ -175,8 +182,11 @@ func TestWhatCallersSendMakesNoNewSeries(t *testing.T) {
 		_ = r.dial(r.Addr()).Invoke(r.context(), "/"+word+"/"+word, &pb.PrefillRequest{}, &pb.PrefillResponse{})
 		_ = r.dial(r.Addr()).Invoke(r.context(), "/paceline.v1.PrefillService/"+word, &pb.PrefillRequest{}, &pb.PrefillResponse{})
 		for _, method := range []string{http.MethodGet, http.MethodPost, "WORD" + strconv.Itoa(i)} {
-			for _, path := range []string{"/" + word, "/v1/" + word, "/generate", "/generate/" + word, "/v1/completions?" + word, "/health?" + word} {
-				r.http(method, r.HTTPAddr()+path, `{"text":"`+word+`","model":"`+word+`","sampling_params":{"max_new_tokens":1}}`, "User-Agent", word)
+			for _, path := range []string{
+				"/" + word, "/v1/" + word, "/generate", "/generate/" + word, "/v1/completions?" + word, "/health?" + word,
+			} {
+				r.http(method, r.HTTPAddr()+path, `{"text":"`+word+`","model":"`+word+`","sampling_params":{"max_new_tokens":1}}`,
+					"User-Agent", word)
 			}
 		}
 		f.setInfo("version", word)

@@ -6,7 +6,7 @@ import (
 	"paceline/proxy/telemetry"
 )
 
-// state returns what the metrics page shows of this moment.
+// state returns the current values of the gauges.
 func (s *Server) state() telemetry.State {
 	stats, settings := s.up.Queue.Stats(), s.up.Queue.Settings()
 	st := telemetry.State{
@@ -34,8 +34,8 @@ func (s *Server) state() telemetry.State {
 	return st
 }
 
-// metricsHandler serves the metrics page, and health beside it: a prober without a
-// certificate, such as Kubernetes', finds it here where the data ports ask for one.
+// metricsHandler serves the metrics page and health. Probers without a certificate, such as
+// Kubernetes', use this port if the data ports ask for one.
 func (s *Server) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	handleHealth(mux, s.readiness)

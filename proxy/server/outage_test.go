@@ -80,8 +80,7 @@ func TestWhatWaitsForSGLangKeepsItsDeadlineAndTheLongestOutage(t *testing.T) {
 	}
 }
 
-// deadlyPrompts makes the fake server die of prompts that hold a word, and come
-// back at once.
+// deadlyPrompts makes prompts with a word crash the fake server, which restarts at once.
 func deadlyPrompts(f *fakeSGLang, word string) (deaths *atomic.Int64) {
 	deaths = new(atomic.Int64)
 	f.mu.Lock()

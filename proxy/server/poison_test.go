@@ -15,12 +15,12 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// TestOnlyTheBadOfAListFail sends lists of 16 with some prompts that SGLang
-// rejects, and shows how many calls it takes to find them.
+// TestOnlyTheBadOfAListFail sends lists of 16 with some prompts that SGLang rejects, and
+// counts the calls to find them.
 func TestOnlyTheBadOfAListFail(t *testing.T) {
 	for _, c := range []struct {
-		bad  []int
-		most int // calls beyond the first
+		bad   []int
+		limit int // calls beyond the first
 	}{{[]int{11}, 6}, {[]int{3, 12}, 14}, {[]int{0, 2, 3, 5, 8, 9, 13, 15}, 28}} {
 		f := newFake(t)
 		f.refusing("poison")
@@ -42,14 +42,13 @@ func TestOnlyTheBadOfAListFail(t *testing.T) {
 		}
 		extra := len(f.seen()) - 1
 		t.Logf("%d bad of 16: %d extra calls", len(c.bad), extra)
-		if extra > c.most {
-			t.Errorf("%d bad of 16: %d extra calls, want at most %d", len(c.bad), extra, c.most)
+		if extra > c.limit {
+			t.Errorf("%d bad of 16: %d extra calls, want at most %d", len(c.bad), extra, c.limit)
 		}
 	}
 }
 
-// SGLang answers everything in one document: a member whose part is too long to
-// be read fails alone.
+// SGLang answers a list in one document. A member whose part is too long fails alone.
 func TestAnAnswerTooLongToReadFailsItsOwnCallerOnly(t *testing.T) {
 	f := newFake(t)
 	f.answering("long", http.StatusOK, strings.Repeat(" ", 65<<20))
@@ -81,7 +80,7 @@ func TestAPromptThatBreaksSGLangFailsAlone(t *testing.T) {
 	}
 }
 
-// What health says is what holds, however drains and undrains race.
+// Health and the batcher agree after any race of drains and undrains.
 func TestDrainAndUndrainAtOnceLeaveReadinessAndBatcherAgreed(t *testing.T) {
 	r := start(t, newFake(t), nil)
 	for range 50 {

@@ -14,15 +14,15 @@ import (
 	"paceline/proxy/api"
 )
 
-// port is one bound address with what serves it.
+// port is one bound address with its servers.
 type port struct {
-	name     string // as its flag is called
+	name     string // name of its flag
 	listener net.Listener
 	serving  []func() error        // each returns after close
-	close    func(context.Context) // lets calls end by themselves until the context ends
+	close    func(context.Context) // lets calls end until the context ends
 }
 
-// openPort binds addr and serves nothing yet.
+// openPort binds addr. It serves nothing yet.
 func openPort(name, addr string) (*port, error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
@@ -31,15 +31,15 @@ func openPort(name, addr string) (*port, error) {
 	return &port{name: name, listener: l}, nil
 }
 
-// secure puts TLS on the port, if there is any, for these protocols. It comes
-// before the port serves.
+// secure puts TLS on the port for the given protocols, unless c is nil. Call it before the
+// port serves.
 func (p *port) secure(c *certificates, protocols ...string) {
 	if c != nil {
 		p.listener = tls.NewListener(p.listener, c.tls(protocols...))
 	}
 }
 
-// serveGRPC makes the port one of gRPC.
+// serveGRPC makes the port serve gRPC.
 func (p *port) serveGRPC(s *grpc.Server) {
 	p.serving = []func() error{func() error { return s.Serve(p.listener) }}
 	p.close = func(ctx context.Context) {
@@ -49,8 +49,8 @@ func (p *port) serveGRPC(s *grpc.Server) {
 	}
 }
 
-// serveHTTP makes the port one of HTTP, with a gateway to a gRPC server that
-// somebody else stops.
+// serveHTTP makes the port serve HTTP, with a gateway to the gRPC server behind, which it
+// does not stop.
 func (p *port) serveHTTP(h http.Handler, g *api.Gateway, behind *grpc.Server) {
 	s := httpServer(h)
 	p.serving = []func() error{
@@ -59,13 +59,13 @@ func (p *port) serveHTTP(h http.Handler, g *api.Gateway, behind *grpc.Server) {
 	}
 	p.close = func(ctx context.Context) {
 		if err := s.Shutdown(ctx); err != nil {
-			_ = s.Close() // cuts connections, which have no error to tell
+			_ = s.Close() // cuts connections; its error says nothing new
 		}
-		_ = g.Close() // ends calls that nobody waits for
+		_ = g.Close() // ends calls without a waiting client
 	}
 }
 
-// servePage makes the port one of HTTP with nothing behind it.
+// servePage makes the port serve HTTP without a gateway.
 func (p *port) servePage(h http.Handler) {
 	s := httpServer(h)
 	p.serving = []func() error{func() error { return s.Serve(p.listener) }}
@@ -76,7 +76,7 @@ func (p *port) servePage(h http.Handler) {
 	}
 }
 
-// addr is host:port as bound; empty for no port.
+// addr returns host:port as bound; "" if p is nil.
 func (p *port) addr() string {
 	if p == nil {
 		return ""
@@ -84,8 +84,8 @@ func (p *port) addr() string {
 	return p.listener.Addr().String()
 }
 
-// serve starts serving on goroutines of running, which end after close. A
-// failure goes to failed, unless one is there already.
+// serve starts serving on goroutines of running, which end after close. It sends the first
+// failure to failed.
 func (p *port) serve(running *sync.WaitGroup, failed chan<- error) {
 	for _, serve := range p.serving {
 		running.Go(func() {

@@ -12,24 +12,23 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// livenessService is the health service name that says only that the process
-// answers: true while SGLang is away, too, so that nobody restarts the proxy
-// for it.
+// livenessService is the health service that says only that the process answers. It is
+// SERVING even while SGLang is away, so that the proxy is not restarted for that.
 const livenessService = "liveness"
 
-// drainer is the queue, as far as readiness drains it.
+// drainer is the part of the queue that readiness uses.
 type drainer interface {
 	BeginDrain() (wait func(context.Context) error)
 	Resume()
 }
 
-// readiness joins the two conditions under which requests are served, SGLang
-// there and no drain, and publishes the result as gRPC health.
+// readiness combines the two conditions for serving requests, that SGLang is ready and that
+// no drain is under way, and publishes the result as gRPC health.
 type readiness struct {
 	health *health.Server
 	queue  drainer
 
-	mu       sync.Mutex // guards all below
+	mu       sync.Mutex // guards all fields below
 	upstream bool
 	reason   string // why upstream is false
 	draining bool
@@ -37,7 +36,7 @@ type readiness struct {
 	resumed  chan struct{} // closed when the drain is undone or the process ends, and then another
 }
 
-// newReadiness is not ready, for a reason.
+// newReadiness returns a readiness that is not ready, with the reason.
 func newReadiness(queue drainer, reason string) *readiness {
 	r := &readiness{health: health.NewServer(), queue: queue, reason: reason, resumed: make(chan struct{})}
 	r.health.SetServingStatus(livenessService, healthpb.HealthCheckResponse_SERVING)
@@ -45,10 +44,10 @@ func newReadiness(queue drainer, reason string) *readiness {
 	return r
 }
 
-// verdict is readiness at one moment.
+// verdict is the readiness at one moment.
 type verdict struct {
 	ready    bool
-	reason   string // why not
+	reason   string // why ready is false
 	draining bool
 }
 
@@ -64,7 +63,7 @@ func (r *readiness) now() verdict {
 	return verdict{ready: true}
 }
 
-// setUpstream records whether SGLang is there, or why not.
+// setUpstream records whether SGLang is ready, and if not, why.
 func (r *readiness) setUpstream(ready bool, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -72,9 +71,9 @@ func (r *readiness) setUpstream(ready bool, reason string) {
 	r.publish()
 }
 
-// drain publishes that no new requests are taken, and after a delay, or once ctx ends,
-// begins to drain the queue. wait returns when everything accepted has ended. The queue
-// follows what is published under one lock, as in resume.
+// drain publishes that no new requests are accepted, and begins to drain the queue after a
+// delay or when ctx ends. wait returns when every accepted request has ended. Publishing
+// and draining happen under one lock, as in resume, so that both always agree.
 func (r *readiness) drain(ctx context.Context, delay time.Duration) (wait func(context.Context) error, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,13 +81,13 @@ func (r *readiness) drain(ctx context.Context, delay time.Duration) (wait func(c
 	r.publish()
 	if resumed := r.resumed; delay > 0 {
 		if r.stopping {
-			return nil, batcher.ErrDraining // whoever stops it also drains it, after a delay of its own
+			return nil, batcher.ErrDraining // Run drains it, after its own delay
 		}
 		r.mu.Unlock()
 		undone := pause(ctx, delay, resumed)
 		r.mu.Lock()
 		switch {
-		case r.stopping: // whoever stops it also drains it
+		case r.stopping: // Run drains it
 			return nil, batcher.ErrDraining
 		case undone || resumed != r.resumed:
 			return nil, batcher.ErrResumed
@@ -97,7 +96,7 @@ func (r *readiness) drain(ctx context.Context, delay time.Duration) (wait func(c
 	return r.queue.BeginDrain(), nil
 }
 
-// pause returns after a delay, or once ctx ends, or with true once undone is closed.
+// pause returns after a delay or when ctx ends. It returns true if undone is closed first.
 func pause(ctx context.Context, delay time.Duration, undone <-chan struct{}) bool {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -110,8 +109,8 @@ func pause(ctx context.Context, delay time.Duration, undone <-chan struct{}) boo
 	return false
 }
 
-// stop is drain for good, and leaves it to the caller; delays end. It returns whether
-// a drain was under way.
+// stop publishes for good that no new requests are accepted, and ends the delays of drains.
+// The caller must drain the queue. stop reports whether a drain was under way.
 func (r *readiness) stop() (draining bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,7 +121,7 @@ func (r *readiness) stop() (draining bool) {
 	return draining
 }
 
-// resume ends a drain, unless the process is stopping: then it returns false.
+// resume ends a drain. It returns false if the process is stopping.
 func (r *readiness) resume() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,13 +135,13 @@ func (r *readiness) resume() bool {
 	return true
 }
 
-// endDelays wakes drains that wait for their delay. It requires mu.
+// endDelays ends the delays of drains. It requires mu.
 func (r *readiness) endDelays() {
 	close(r.resumed)
 	r.resumed = make(chan struct{})
 }
 
-// publish requires mu.
+// publish updates gRPC health. It requires mu.
 func (r *readiness) publish() {
 	status := healthpb.HealthCheckResponse_NOT_SERVING
 	if r.upstream && !r.draining {

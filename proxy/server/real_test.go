@@ -16,8 +16,8 @@ import (
 	"paceline/sglang"
 )
 
-// realSGLang is a proxy before the server that PACELINE_TEST_SGLANG names, and a
-// client of that server.
+// realSGLang starts a proxy in front of the server that PACELINE_TEST_SGLANG names, and
+// returns it with a client of that server.
 func realSGLang(t *testing.T, change func(*Config)) (*running, *sglang.Client) {
 	t.Helper()
 	url := os.Getenv("PACELINE_TEST_SGLANG")
@@ -32,8 +32,8 @@ func realSGLang(t *testing.T, change func(*Config)) (*running, *sglang.Client) {
 	return start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, change), c
 }
 
-// deadly is what ends SGLang 0.5.23 on its CPU backend when it is sent straight
-// there, or what fails its neighbours.
+// deadly are bodies that crash SGLang 0.5.23 on its CPU backend if they are sent to it
+// directly, or that fail other prompts of their list.
 func deadly() map[string]string {
 	return map[string]string{
 		"an empty text":            `{"text":""}`,
@@ -117,7 +117,10 @@ func TestRealSGLangScoresAreTheSameThroughTheProxy(t *testing.T) {
 	}
 	flush()
 	prompt := uint32(0)
-	req := &pb.PrefillRequest{Text: straight.Text, MaxNewTokens: 1, Logprobs: &pb.LogprobOptions{PromptStart: &prompt, TopK: 3, TokenIds: []int32{5, 700}}}
+	req := &pb.PrefillRequest{
+		Text: straight.Text, MaxNewTokens: 1,
+		Logprobs: &pb.LogprobOptions{PromptStart: &prompt, TopK: 3, TokenIds: []int32{5, 700}},
+	}
 	overGRPC, err := r.prefill.Prefill(r.context(), req)
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +139,8 @@ func TestRealSGLangScoresAreTheSameThroughTheProxy(t *testing.T) {
 		l := got.GetLogprobs()
 		prompt, completion := l.GetPrompt(), l.GetCompletion()
 		if len(prompt) != len(meta.InputTokenLogprobs) || len(completion) != 1 || len(prompt) < 10 {
-			t.Fatalf("%s: %d and %d tokens, SGLang has %d and %d", name, len(prompt), len(completion), len(meta.InputTokenLogprobs), len(meta.OutputTokenLogprobs))
+			t.Fatalf("%s: %d and %d tokens, SGLang has %d and %d", name, len(prompt), len(completion), len(meta.InputTokenLogprobs),
+				len(meta.OutputTokenLogprobs))
 		}
 		for i, p := range prompt {
 			same(t, fmt.Sprintf("%s, prompt[%d]", name, i), []*pb.Token{p.GetToken()}, meta.InputTokenLogprobs[i:i+1])
@@ -149,7 +153,7 @@ func TestRealSGLangScoresAreTheSameThroughTheProxy(t *testing.T) {
 	}
 }
 
-// same wants every number to be equal to the last bit.
+// same checks that all numbers are equal to the last bit.
 func same(t *testing.T, what string, got []*pb.Token, want []sglang.TokenLogprob) {
 	t.Helper()
 	if len(got) != len(want) {

@@ -125,8 +125,8 @@ func TestRESTStreams(t *testing.T) {
 	}
 }
 
-// net/http gave up a connection on which a refused body was left unread, after its
-// answer, where PrefillStream's way of answering was asked for.
+// With full duplex, which PrefillStream needs, net/http closed a connection after an answer
+// if a refused body was left unread.
 func TestAConnectionOutlivesABodyThatIsRefused(t *testing.T) {
 	r := start(t, newFake(t), nil)
 	transport := &http.Transport{}
@@ -138,7 +138,8 @@ func TestAConnectionOutlivesABodyThatIsRefused(t *testing.T) {
 				t.Errorf("request %d: reused %v", i, c.Reused)
 			}
 		}})
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.HTTPAddr()+"/v1/prefill", strings.NewReader(`{"text": "a", "x": `+deep+`}`))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.HTTPAddr()+"/v1/prefill",
+			strings.NewReader(`{"text": "a", "x": `+deep+`}`))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// patience bounds every wait of the tests; none of them needs it.
+// patience bounds every wait of the tests. No test should need it.
 const patience = 20 * time.Second
 
 // running is a proxy under test with its clients.
@@ -85,7 +85,7 @@ func (r *running) context() context.Context {
 	return ctx
 }
 
-// awaitHealth waits until health says so.
+// awaitHealth waits until health reports the wanted status.
 func (r *running) awaitHealth(want healthpb.HealthCheckResponse_ServingStatus) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -105,7 +105,7 @@ func (r *running) awaitHealth(want healthpb.HealthCheckResponse_ServingStatus) {
 	}
 }
 
-// await waits until a condition holds that nothing announces.
+// await polls until a condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
@@ -121,7 +121,7 @@ type outcome struct {
 	err   error
 }
 
-// send starts a call and returns where its end will come.
+// send starts a call and returns a channel for its outcome.
 func (r *running) send(ctx context.Context, req *pb.PrefillRequest) <-chan outcome {
 	c := make(chan outcome, 1)
 	go func() {

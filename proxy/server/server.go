@@ -33,7 +33,7 @@ type Server struct {
 	tracer    *telemetry.Tracer  // nil: no spans
 	metrics   *telemetry.Metrics // nil: none
 
-	stopping context.Context // ends once nothing accepted is left: idle streams may go
+	stopping context.Context // ends when every accepted request has ended; idle streams end with it
 	stop     context.CancelFunc
 
 	service *api.Service
@@ -48,8 +48,8 @@ type Server struct {
 	page  *port        // of metrics; nil without Config.Metrics
 }
 
-// New binds the listeners and serves nothing yet. SGLang need not be there. An
-// error is a *ConfigError, or says which address can't be bound.
+// New binds the listeners. It serves nothing yet, and SGLang may be away. An error is a
+// *ConfigError, or names the address that can't be bound.
 func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -130,10 +130,12 @@ func (s *Server) openREST() (*port, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
 	}
-	// Of its own, because a client's GOAWAY must not end the gateway's connection.
+	// The gateway has its own server, because a GOAWAY to clients must not end its
+	// connection.
 	behind := s.grpcServer(gate{keys: s.keys, metrics: s.metrics})
 	pb.RegisterPrefillServiceServer(behind, s.service)
-	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, int64(s.cfg.MaxMessageBytes), s.cfg.PassAdmin))
+	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(
+		compat.New(s.up, s.metrics, int64(s.cfg.MaxMessageBytes), s.cfg.PassAdmin))
 	p.serveHTTP(restHandler(g, sglang, s.cfg.MaxMessageBytes, s.readiness), g, behind)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
@@ -169,7 +171,7 @@ func (s *Server) openAdmin() (*port, error) {
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
-		server.Stop() // GracefulStop can't be used with what ServeHTTP serves (grpc-go 1.85)
+		server.Stop() // GracefulStop does not support ServeHTTP (grpc-go 1.85)
 	}
 	return p, nil
 }
@@ -187,20 +189,20 @@ func (s *Server) openMetrics() (*port, error) {
 // Limits of gRPC connections.
 const (
 	maxStreams      = 4096             // of one connection; a load generator has a few hundred
-	pingEvery       = time.Minute      // finds callers that vanished, whose requests then leave the queue
+	pingEvery       = time.Minute      // finds vanished callers, whose requests then leave the queue
 	pingTimeout     = 20 * time.Second // grpc's own default
 	maxHeaderBytes  = 64 << 10         // of one request; grpc's own default is 16 MiB
-	clientPingEvery = 10 * time.Second // as often as a client may ping; grpc's default of 5 min cuts common settings off
+	clientPingEvery = 10 * time.Second // min interval of client pings; grpc's default of 5 min refuses common settings
 
-	// streamWorkers are goroutines that serve calls one after the other, with stacks that
-	// have grown already: to grow them for each call was 5 % of the CPU time
-	// (bench/overhead). Calls for which none is free get one of their own.
+	// streamWorkers is the number of goroutines that serve calls one after the other.
+	// Their stacks have grown already: growing one for each call was 5 % of the CPU time
+	// (bench/overhead). A call for which none is free gets its own goroutine.
 	streamWorkers = 128
 )
 
 func (s *Server) front(g gate) front { return front{g, s.tracer, s.metrics} }
 
-// grpcServer is a gRPC server with health and reflection, behind a gate.
+// grpcServer returns a gRPC server with health and reflection, behind a gate.
 func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 	options = append(options,
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
@@ -225,28 +227,28 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 	return server
 }
 
-// Addr is the address of gRPC, with the port that was bound.
+// Addr returns the address of gRPC, with the bound port.
 func (s *Server) Addr() string { return s.data.addr() }
 
-// HTTPAddr is the address of REST; empty without one.
+// HTTPAddr returns the address of REST, or "".
 func (s *Server) HTTPAddr() string { return s.rest.addr() }
 
-// AdminAddr is the address of AdminService; empty without one.
+// AdminAddr returns the address of AdminService, or "".
 func (s *Server) AdminAddr() string { return s.admin.addr() }
 
-// MetricsAddr is the address of the metrics page; empty without one.
+// MetricsAddr returns the address of the metrics page, or "".
 func (s *Server) MetricsAddr() string { return s.page.addr() }
 
-// Pending is how many requests have been accepted and not answered. It may be
-// called at any time.
+// Pending returns the number of accepted requests that are not answered. It may be called
+// at any time.
 func (s *Server) Pending() int {
 	return s.up.Pending()
 }
 
-// Run serves until ctx ends, then drains: health says NOT_SERVING, new requests
-// are refused, and everything accepted is answered. It returns within
-// Config.DrainTimeout, with an error if requests had to be cut or a listener
-// failed. It may be called once and closes everything New opened.
+// Run serves until ctx ends, then drains: health says NOT_SERVING, new requests are
+// refused, and every accepted request is answered. It returns within Config.DrainTimeout
+// after ctx ends, with an error if requests were cut or a listener failed. It closes
+// everything that New opened. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("listening", "grpc", s.Addr(), "http", s.HTTPAddr(), "admin", s.AdminAddr(), "metrics", s.MetricsAddr(),
 		"upstream", s.up.URL(), "version", s.cfg.Version) // before the watch reports
@@ -274,7 +276,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// warnIfOpen says which listeners anybody can use or listen in on.
+// warnIfOpen warns of listeners that anybody on the network can use or eavesdrop on.
 func (s *Server) warnIfOpen() {
 	for _, l := range []struct{ flag, addr string }{{"listen", s.cfg.Listen}, {"http", s.cfg.HTTP}} {
 		host, _, _ := net.SplitHostPort(l.addr)
@@ -285,17 +287,18 @@ func (s *Server) warnIfOpen() {
 			s.log.Warn("prompts cross the network unencrypted: -tls-cert and -tls-key change that", "listener", l.flag, "address", l.addr)
 		}
 		if s.keys == nil && s.cfg.TLSClientCA == "" {
-			s.log.Warn("anybody who reaches this listener can use SGLang: -keys or -tls-client-ca change that", "listener", l.flag, "address", l.addr)
+			s.log.Warn("anybody who reaches this listener can use SGLang: -keys or -tls-client-ca change that",
+				"listener", l.flag, "address", l.addr)
 		}
 	}
 }
 
-// leavePatience bounds the wait for gRPC clients to go once their connections tell
-// them to (GOAWAY). What they sent before they heard of it comes within a round trip.
+// leavePatience is the max wait for gRPC clients to leave after a GOAWAY. Requests that they
+// sent before they received it arrive within a round trip.
 const leavePatience = time.Second
 
-// sending is the part of DrainTimeout that is left for sending what was answered or
-// cut: a tenth, but a second where half of it is that long.
+// sending returns the part of DrainTimeout for sending the last answers and errors: a tenth,
+// but a second if half of DrainTimeout is that long.
 func sending(drainTimeout time.Duration) time.Duration {
 	return max(drainTimeout/10, min(time.Second, drainTimeout/2))
 }
@@ -317,14 +320,14 @@ func (s *Server) shutDown() error {
 	}
 	s.up.Close()
 	if s.page != nil {
-		s.page.close(total) // last: a drain is watched
+		s.page.close(total) // last, so that the drain can be observed
 	}
 	return err
 }
 
-// sendAway tells clients to go elsewhere, and takes what they send until they have
-// heard of it: a refusal would reach callers that did nothing wrong. It returns once
-// they have gone, or should have, or ctx ends; gRPC's port is closed once left is.
+// sendAway tells gRPC clients to leave, and accepts what they send until they know: a
+// refusal would reach callers that did nothing wrong. It returns when they have gone, after
+// leavePatience, or when ctx ends. left is closed when the gRPC port is closed.
 func (s *Server) sendAway(ctx, total context.Context) (left <-chan struct{}) {
 	if draining := s.readiness.stop(); !draining {
 		pause(ctx, s.cfg.DrainDelay, s.stopping.Done())
@@ -338,7 +341,7 @@ func (s *Server) sendAway(ctx, total context.Context) (left <-chan struct{}) {
 	return closed
 }
 
-// drain ends everything accepted: with its answer, or at the end of ctx without.
+// drain waits for the answers to all accepted requests. When ctx ends it cuts the rest.
 func (s *Server) drain(ctx context.Context) error {
 	if pending := s.Pending(); pending > 0 {
 		s.log.Info("draining", "pending", pending, "timeout", s.cfg.DrainTimeout)
@@ -375,7 +378,7 @@ func (s *Server) closePorts() error {
 	return errors.Join(errs...)
 }
 
-// endingStream is a server stream whose context ends with another one, too.
+// endingStream is a server stream with another context.
 type endingStream struct {
 	grpc.ServerStream
 	ctx context.Context //nolint:containedctx // it replaces the stream's own
@@ -383,9 +386,8 @@ type endingStream struct {
 
 func (s endingStream) Context() context.Context { return s.ctx }
 
-// endStreams ends streams that only watch (health) once stopping is done, so
-// that a watcher does not hold up the end of the process. PrefillStream looks
-// after itself: it has replies to send first.
+// endStreams ends streams that only watch (health) when stopping ends, so that a watcher
+// does not delay the end of the process. PrefillStream ends by itself, after its replies.
 func endStreams(stopping context.Context) grpc.StreamServerInterceptor {
 	return func(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 		if info.FullMethod == pb.PrefillService_PrefillStream_FullMethodName {

@@ -13,7 +13,7 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// settingsMessage is the batcher's settings in the contract's words.
+// settingsMessage converts the settings of the batcher to a message of the contract.
 func settingsMessage(s batcher.Settings) *pb.Settings {
 	return &pb.Settings{
 		Mode:            modes[s.Mode],
@@ -34,17 +34,17 @@ func settingsMessage(s batcher.Settings) *pb.Settings {
 	}
 }
 
-// IsLive says whether a setting, by the name of its flag, can change while the
-// proxy serves.
+// IsLive reports whether a setting, by the name of its flag, can change while the proxy
+// serves.
 func IsLive(name string) bool {
 	return new(pb.Settings).ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(settingPath(name))) != nil
 }
 
 func settingPath(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
-// UpdateSettings changes the named settings, by their flags' names, to what they
-// are in to, and leaves the others as they are now. It may be called at any time;
-// an error changes nothing.
+// UpdateSettings copies the settings with the given flag names from to, and leaves the
+// others as they are now. After an error nothing has changed. It may be called at any
+// time.
 func (s *Server) UpdateSettings(to batcher.Settings, names []string) error {
 	paths := make([]string, len(names))
 	for i, name := range names {
@@ -55,11 +55,11 @@ func (s *Server) UpdateSettings(to batcher.Settings, names []string) error {
 
 // liveSettings changes the settings of the queue, one change at a time.
 type liveSettings struct {
-	mu sync.Mutex // held from reading the settings to putting the changed ones in force
+	mu sync.Mutex // held from reading the settings to setting the changed ones
 	up *upstream.Upstream
 }
 
-// update changes the named settings, or none.
+// update changes all named settings, or none.
 func (l *liveSettings) update(m *pb.Settings, paths []string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,8 +70,8 @@ func (l *liveSettings) update(m *pb.Settings, paths []string) error {
 	return l.up.Queue.SetSettings(next)
 }
 
-// withSettings returns s with the named fields of m. The result is not validated
-// yet. An error is a *upstream.FieldError.
+// withSettings returns s with the named fields of m. It does not validate the result. An
+// error is a *upstream.FieldError.
 func withSettings(s batcher.Settings, m *pb.Settings, paths []string) (batcher.Settings, error) {
 	if len(paths) == 0 {
 		return s, upstream.WrongField("update_mask", "must name the settings to change")
@@ -133,7 +133,7 @@ func updateDuration(to *time.Duration, d *durationpb.Duration, name string) erro
 	return nil
 }
 
-// modes are the contract's words for the batcher's.
+// modes maps the modes of the batcher to those of the contract.
 var modes = map[batcher.Mode]pb.BatchMode{
 	batcher.ModeFixed:     pb.BatchMode_BATCH_MODE_FIXED,
 	batcher.ModeUnbatched: pb.BatchMode_BATCH_MODE_UNBATCHED,
@@ -142,7 +142,7 @@ var modes = map[batcher.Mode]pb.BatchMode{
 
 func updateMode(s *batcher.Settings, m pb.BatchMode) error {
 	if m == pb.BatchMode_BATCH_MODE_UNSPECIFIED {
-		return nil // leave as it is
+		return nil // keep the mode
 	}
 	for mode, name := range modes {
 		if name == m {

@@ -10,7 +10,8 @@ import (
 func TestTheStatusPageIsWholeAndReadsWhatTheStatusTells(t *testing.T) {
 	r := start(t, newFake(t), nil)
 	page := r.http("GET", r.AdminAddr()+"/", "")
-	if page.code != 200 || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") || !strings.Contains(page.header.Get("Content-Security-Policy"), "script-src 'sha256-") {
+	if page.code != 200 || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") ||
+		!strings.Contains(page.header.Get("Content-Security-Policy"), "script-src 'sha256-") {
 		t.Fatalf("%d %v", page.code, page.header)
 	}
 	if asset := regexp.MustCompile(`(src|href)=|url\(|@import|https?://`).FindString(page.body); asset != "" {

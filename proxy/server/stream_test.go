@@ -24,7 +24,7 @@ func (r *running) stream(ctx context.Context) pb.PrefillService_PrefillStreamCli
 	return s
 }
 
-func say(t *testing.T, s pb.PrefillService_PrefillStreamClient, req *pb.PrefillRequest) {
+func send(t *testing.T, s pb.PrefillService_PrefillStreamClient, req *pb.PrefillRequest) {
 	t.Helper()
 	if err := s.Send(&pb.PrefillStreamRequest{Request: req}); err != nil {
 		t.Fatal(err)
@@ -51,11 +51,11 @@ func TestAStreamAnswersEachRequestUnderItsIDAndFailsBadOnesAlone(t *testing.T) {
 	r := start(t, newFake(t), nil)
 	s := r.stream(r.context())
 	for i := range 40 {
-		say(t, s, &pb.PrefillRequest{RequestId: strconv.Itoa(i), TokenIds: make([]int32, i+1)})
+		send(t, s, &pb.PrefillRequest{RequestId: strconv.Itoa(i), TokenIds: make([]int32, i+1)})
 	}
-	say(t, s, &pb.PrefillRequest{RequestId: "bad", TokenIds: []int32{-1}})
-	say(t, s, &pb.PrefillRequest{Text: "without an id"})
-	say(t, s, nil)
+	send(t, s, &pb.PrefillRequest{RequestId: "bad", TokenIds: []int32{-1}})
+	send(t, s, &pb.PrefillRequest{Text: "without an id"})
+	send(t, s, nil)
 	if err := s.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +80,9 @@ func TestAnIDIsFreeAgainOnceItIsAnswered(t *testing.T) {
 	f.hold = make(chan struct{})
 	r := start(t, f, nil)
 	s := r.stream(r.context())
-	say(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
+	send(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
 	<-f.entered
-	say(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
+	send(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
 	m, err := s.Recv()
 	if err != nil || m.GetRequestId() != "x" || codes.Code(m.GetError().GetCode()) != codes.InvalidArgument {
 		t.Fatalf("duplicate: %v, %v", m, err)
@@ -93,7 +93,7 @@ func TestAnIDIsFreeAgainOnceItIsAnswered(t *testing.T) {
 		if err != nil || m.GetResponse() == nil {
 			t.Fatalf("got %v, %v", m, err)
 		}
-		say(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
+		send(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
 	}
 }
 
@@ -102,8 +102,8 @@ func TestAStreamIsNotReadFromBeyondItsWindow(t *testing.T) {
 	f := newFake(t)
 	f.hold = make(chan struct{})
 	r := start(t, f, func(c *Config) { c.Settings.BatchSize = 64 })
-	var most atomic.Int64
-	f.look = func() { most.Store(max(most.Load(), int64(r.Pending()))) }
+	var maxPending atomic.Int64
+	f.look = func() { maxPending.Store(max(maxPending.Load(), int64(r.Pending()))) }
 	s := r.stream(r.context())
 	sent := make(chan error, 1)
 	go func() {
@@ -123,7 +123,7 @@ func TestAStreamIsNotReadFromBeyondItsWindow(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
-	if n := most.Load(); n > 1024 {
+	if n := maxPending.Load(); n > 1024 {
 		t.Errorf("%d requests of one stream at once", n)
 	}
 }
@@ -135,7 +135,7 @@ func TestACancelledStreamCancelsItsRequests(t *testing.T) {
 	ctx, cancel := context.WithCancel(r.context())
 	s := r.stream(ctx)
 	for i := range 3 {
-		say(t, s, &pb.PrefillRequest{RequestId: fmt.Sprint(i), Text: fmt.Sprint(i)})
+		send(t, s, &pb.PrefillRequest{RequestId: fmt.Sprint(i), Text: fmt.Sprint(i)})
 	}
 	await(t, "all are accepted", func() bool { return r.Pending() == 3 })
 	rids := <-f.entered
@@ -157,7 +157,7 @@ func TestTheEndOfTheProcessAnswersAStreamFirst(t *testing.T) {
 	f.hold = make(chan struct{})
 	r := start(t, f, nil)
 	s := r.stream(r.context())
-	say(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
+	send(t, s, &pb.PrefillRequest{RequestId: "x", Text: "a"})
 	<-f.entered
 	r.stop()
 	close(f.hold)

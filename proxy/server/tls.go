@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// certificates are the files of TLS, and follow them: a rotated certificate or
-// authority holds for the next connection. It is safe for concurrent use.
+// certificates holds the TLS configuration of files, and reads them again when they change,
+// for the next connection. It is safe for concurrent use.
 type certificates struct {
 	cert, key, clientCA string
 	log                 *slog.Logger
 
-	mu       sync.Mutex // guards all below
+	mu       sync.Mutex // guards all fields below
 	looked   time.Time
 	versions [3]fileVersion
 	config   *tls.Config // for one connection
 }
 
-// openCertificates reads the files; without a certificate there is no TLS, and nil.
+// openCertificates reads the files. Without a certificate it returns nil: no TLS.
 func openCertificates(cert, key, clientCA string, log *slog.Logger) (*certificates, error) {
 	if cert == "" && key == "" && clientCA == "" {
 		return nil, nil
@@ -37,7 +37,7 @@ func openCertificates(cert, key, clientCA string, log *slog.Logger) (*certificat
 	return c, c.read()
 }
 
-// tls is the configuration of a listener for these protocols.
+// tls returns the configuration of a listener for the given protocols.
 func (c *certificates) tls(protocols ...string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -50,7 +50,7 @@ func (c *certificates) tls(protocols ...string) *tls.Config {
 	}
 }
 
-// now is the configuration for a connection that comes now.
+// now returns the current configuration, for a new connection.
 func (c *certificates) now() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,8 +58,8 @@ func (c *certificates) now() *tls.Config {
 		c.looked = t
 		if v, _ := c.versionsNow(); v != c.versions {
 			if err := c.read(); err != nil {
-				c.log.Error("the TLS files can't be read again: those of before stay", "error", err)
-				c.versions = v // said once
+				c.log.Error("the TLS files can't be read again: the previous certificates stay", "error", err)
+				c.versions = v // logged once
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func (c *certificates) versionsNow() (v [3]fileVersion, err error) {
 	return v, errors.Join(errs...)
 }
 
-// read requires mu.
+// read reads the files. It requires mu.
 func (c *certificates) read() error {
 	v, err := c.versionsNow()
 	if err != nil {

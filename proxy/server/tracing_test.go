@@ -18,7 +18,7 @@ import (
 	"paceline/proxy/telemetry/otlptest"
 )
 
-// traces is a collector with what sends to it.
+// traces is a collector and the tracing that exports to it.
 type traces struct {
 	t *testing.T
 	*otlptest.Collector
@@ -61,10 +61,11 @@ func named(spans []otlptest.Span, name string) (out []otlptest.Span) {
 	return out
 }
 
-func tell(spans []otlptest.Span) string {
+func describe(spans []otlptest.Span) string {
 	var b strings.Builder
 	for _, s := range spans {
-		fmt.Fprintf(&b, "\n%s %s/%s below %q error %v %q links %d %v", s.Name, s.TraceID[:4], s.SpanID[:4], s.ParentID, s.Error, s.Message, len(s.Links), s.Attributes)
+		fmt.Fprintf(&b, "\n%s %s/%s below %q error %v %q links %d %v", s.Name, s.TraceID[:4], s.SpanID[:4], s.ParentID, s.Error,
+			s.Message, len(s.Links), s.Attributes)
 	}
 	return b.String()
 }
@@ -92,15 +93,16 @@ func TestABatchAndItsRequestsAreLinkedBothWays(t *testing.T) {
 		id = o.reply.GetReceipt().GetBatchId()
 	}
 	spans := tr.all(r)
-	batches, members, waits, executes := named(spans, "batch.dispatch"), named(spans, "batch.member"), named(spans, "batch.wait"), named(spans, "batch.execute")
+	batches, members := named(spans, "batch.dispatch"), named(spans, "batch.member")
+	waits, executes := named(spans, "batch.wait"), named(spans, "batch.execute")
 	servers, calls := named(spans, spanPrefill), named(spans, "POST /generate")
 	if len(batches) != 1 || len(members) != n || len(waits) != n || len(executes) != n || len(servers) != n || len(calls) != 1 {
-		t.Fatal(tell(spans))
+		t.Fatal(describe(spans))
 	}
 	batch := batches[0]
 	if batch.ParentID != "" || len(batch.Links) != n || batch.Attributes["batch.size"] != int64(n) || batch.Attributes["batch.id"] != id ||
 		batch.Attributes["batch.release_reason"] != "full" || batch.Attributes["gen_ai.request.model"] != "tiny" {
-		t.Error(tell(batches))
+		t.Error(describe(batches))
 	}
 	server := map[string]otlptest.Span{} // by trace
 	for _, s := range servers {
@@ -115,26 +117,29 @@ func TestABatchAndItsRequestsAreLinkedBothWays(t *testing.T) {
 			t.Errorf("link %d of the batch leads to no request", i)
 		}
 		m := members[i]
-		if len(m.Links) != 1 || server[m.Links[0].TraceID].SpanID != m.Links[0].SpanID || m.ParentID != batch.SpanID || m.Attributes["batch.id"] != id {
-			t.Error(tell(members[i : i+1]))
+		if len(m.Links) != 1 || server[m.Links[0].TraceID].SpanID != m.Links[0].SpanID || m.ParentID != batch.SpanID ||
+			m.Attributes["batch.id"] != id {
+			t.Error(describe(members[i : i+1]))
 		}
 		positions[m.Attributes["batch.position"]] = true
 		for _, s := range []otlptest.Span{waits[i], executes[i]} {
 			if s.ParentID != server[s.TraceID].SpanID || s.Attributes["batch.id"] != id {
-				t.Error(tell([]otlptest.Span{s}))
+				t.Error(describe([]otlptest.Span{s}))
 			}
 		}
 		x := executes[i]
-		if len(x.Links) != 1 || x.Links[0].SpanID != batch.SpanID || x.Attributes["batch.size"] != int64(n) || x.Attributes["gen_ai.usage.input_tokens"] != int64(2) || x.Attributes["batch.attempts"] != int64(1) {
-			t.Error(tell([]otlptest.Span{x}))
+		if len(x.Links) != 1 || x.Links[0].SpanID != batch.SpanID || x.Attributes["batch.size"] != int64(n) ||
+			x.Attributes["gen_ai.usage.input_tokens"] != int64(2) || x.Attributes["batch.attempts"] != int64(1) {
+			t.Error(describe([]otlptest.Span{x}))
 		}
 	}
 	if len(positions) != n {
 		t.Errorf("positions %v", positions)
 	}
 	call := calls[0]
-	if want := "00-" + call.TraceID + "-" + call.SpanID + "-01"; call.ParentID != batch.SpanID || f.seen()[0].header.Get("Traceparent") != want {
-		t.Errorf("%s; SGLang got %q", tell(calls), f.seen()[0].header.Get("Traceparent"))
+	if want := "00-" + call.TraceID + "-" + call.SpanID + "-01"; call.ParentID != batch.SpanID ||
+		f.seen()[0].header.Get("Traceparent") != want {
+		t.Errorf("%s; SGLang got %q", describe(calls), f.seen()[0].header.Get("Traceparent"))
 	}
 }
 
@@ -156,8 +161,9 @@ func TestRequestsThatTravelAsOnePromptAreAllLinked(t *testing.T) {
 	}
 	spans := tr.all(r)
 	batch, members := named(spans, "batch.dispatch")[0], named(spans, "batch.member")
-	if len(batch.Links) != 4 || batch.Attributes["batch.requests"] != int64(4) || len(members) != 2 || len(members[0].Links)+len(members[1].Links) != 4 {
-		t.Error(tell(spans))
+	if len(batch.Links) != 4 || batch.Attributes["batch.requests"] != int64(4) || len(members) != 2 ||
+		len(members[0].Links)+len(members[1].Links) != 4 {
+		t.Error(describe(spans))
 	}
 }
 
@@ -183,7 +189,7 @@ func TestATraceOfTheCallersIsContinuedOnEveryWayIn(t *testing.T) {
 	}
 	slices.Sort(below)
 	if want := []string{"GET /v1/*", "POST /generate", spanPrefill, spanPrefill}; !slices.Equal(below, want) {
-		t.Errorf("%v%s", below, tell(spans))
+		t.Errorf("%v%s", below, describe(spans))
 	}
 	if n := len(named(spans, "batch.execute")); n != 3 {
 		t.Errorf("%d requests were executed", n)
@@ -218,7 +224,7 @@ func TestRefusalsAndCancellationsAreSeen(t *testing.T) {
 		code := s.Attributes["rpc.response.status_code"]
 		codesSeen[code] = true
 		if s.Error != (code == "RESOURCE_EXHAUSTED") {
-			t.Error(tell([]otlptest.Span{s}))
+			t.Error(describe([]otlptest.Span{s}))
 		}
 	}
 	for _, want := range []string{"OK", "CANCELLED", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"} {
@@ -233,7 +239,7 @@ func TestRefusalsAndCancellationsAreSeen(t *testing.T) {
 		}
 	}
 	if refused != 2 {
-		t.Error(tell(named(spans, "batch.wait")))
+		t.Error(describe(named(spans, "batch.wait")))
 	}
 }
 
@@ -248,18 +254,18 @@ func TestIsolationIsSeenInTheTraceOfTheBatch(t *testing.T) {
 	spans := tr.all(r)
 	batch, calls := named(spans, "batch.dispatch")[0], named(spans, "POST /generate")
 	if batch.Attributes["batch.split"] != true || batch.Attributes["batch.calls"] != int64(len(calls)) || len(calls) < 3 {
-		t.Error(tell(spans))
+		t.Error(describe(spans))
 	}
 	bad := 0
 	for _, m := range named(spans, "batch.member") {
 		if m.Error {
 			bad++
 		} else if m.Attributes["batch.attempts"].(int64) < 2 {
-			t.Error(tell([]otlptest.Span{m}))
+			t.Error(describe([]otlptest.Span{m}))
 		}
 	}
 	if bad != 1 {
-		t.Error(tell(spans))
+		t.Error(describe(spans))
 	}
 }
 
@@ -271,7 +277,7 @@ func TestABatchOfUnsampledRequestsHasNoTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if spans := tr.all(r); len(spans) != 0 {
-		t.Error(tell(spans))
+		t.Error(describe(spans))
 	}
 	if h := f.seen()[0].header.Get("Traceparent"); h != "" {
 		t.Errorf("SGLang was told of a trace that nobody sees: %s", h)
@@ -297,8 +303,9 @@ func TestABatchLinksToItsSampledRequestsOnly(t *testing.T) {
 	}
 	spans := tr.all(r)
 	batches, members := named(spans, "batch.dispatch"), named(spans, "batch.member")
-	if len(batches) != 1 || len(batches[0].Links) != 1 || batches[0].Attributes["batch.size"] != int64(3) || len(members) != 1 || len(members[0].Links) != 1 {
-		t.Error(tell(spans))
+	if len(batches) != 1 || len(batches[0].Links) != 1 || batches[0].Attributes["batch.size"] != int64(3) || len(members) != 1 ||
+		len(members[0].Links) != 1 {
+		t.Error(describe(spans))
 	}
 }
 
@@ -309,8 +316,9 @@ func TestWithoutMembersABatchHasLinksOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	spans := tr.all(r)
-	if batches := named(spans, "batch.dispatch"); len(batches) != 1 || len(batches[0].Links) != 1 || len(named(spans, "batch.member")) != 0 {
-		t.Error(tell(spans))
+	if batches := named(spans, "batch.dispatch"); len(batches) != 1 || len(batches[0].Links) != 1 ||
+		len(named(spans, "batch.member")) != 0 {
+		t.Error(describe(spans))
 	}
 }
 
@@ -319,7 +327,7 @@ func TestAStreamHasASpanForEachRequest(t *testing.T) {
 	r := start(t, newFake(t), with)
 	stream := r.stream(r.context())
 	for i := range 3 {
-		say(t, stream, &pb.PrefillRequest{RequestId: fmt.Sprint(i), Text: fmt.Sprint("prompt ", i)})
+		send(t, stream, &pb.PrefillRequest{RequestId: fmt.Sprint(i), Text: fmt.Sprint("prompt ", i)})
 	}
 	_ = stream.CloseSend()
 	hear(t, stream)
@@ -327,7 +335,7 @@ func TestAStreamHasASpanForEachRequest(t *testing.T) {
 	streams := named(spans, "paceline.v1.PrefillService/PrefillStream")
 	requests := named(spans, "paceline.v1.PrefillService/PrefillStream request")
 	if len(streams) != 1 || len(requests) != 3 || requests[0].ParentID != streams[0].SpanID {
-		t.Error(tell(spans))
+		t.Error(describe(spans))
 	}
 }
 
@@ -351,11 +359,11 @@ func TestNoSpanHoldsAPrompt(t *testing.T) {
 	}
 	spans := tr.all(r)
 	if len(spans) < 20 {
-		t.Fatal(tell(spans))
+		t.Fatal(describe(spans))
 	}
 	for _, s := range spans {
 		if strings.Contains(fmt.Sprintf("%+v", s), secret) {
-			t.Error(tell([]otlptest.Span{s}))
+			t.Error(describe([]otlptest.Span{s}))
 		}
 	}
 }
@@ -368,6 +376,6 @@ func TestTheLogNamesTheTrace(t *testing.T) {
 	_, _ = r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "one"})
 	batches := named(tr.all(r), "batch.dispatch")
 	if len(batches) != 1 || !strings.Contains(r.log.String(), "trace_id="+batches[0].TraceID) {
-		t.Errorf("%s%s", r.log.String(), tell(batches))
+		t.Errorf("%s%s", r.log.String(), describe(batches))
 	}
 }

@@ -50,7 +50,7 @@ func TestTheProxyFollowsSGLangThroughARestart(t *testing.T) {
 	}
 }
 
-// A server that was away only shortly is never seen away, only by a call.
+// Only a failed call notices a server that was away for a short time.
 func TestALostCallMakesTheProxyAskWhatIsServedNow(t *testing.T) {
 	f := newFake(t)
 	r := start(t, f, nil)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The most that a reader has to follow from a call's arrival to its answer.
+// The max numbers of functions and files from the arrival of a call to its answer.
 const (
 	maxWayFunctions = 140
 	maxWayFiles     = 20
@@ -24,8 +24,8 @@ func TestTheWayOfAPromptIsShort(t *testing.T) {
 	dir, f := t.TempDir(), newFake(t)
 	f.setInfo("max_req_input_len", 1000)
 	program := filepath.Join(dir, "way")
-	command(t, "go", "build", "-cover", "-covermode=atomic", "-coverpkg=paceline/proxy/...,paceline/batcher/...,paceline/sglang,paceline/tokenizer",
-		"-o", program, "./testdata/way")
+	command(t, "go", "build", "-cover", "-covermode=atomic",
+		"-coverpkg=paceline/proxy/...,paceline/batcher/...,paceline/sglang,paceline/tokenizer", "-o", program, "./testdata/way")
 	command(t, program, f.url(), dir)
 	files, functions := map[string]bool{}, 0
 	var way []string

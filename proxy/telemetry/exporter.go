@@ -17,8 +17,8 @@ import (
 )
 
 // newExporter returns the exporter that OTEL_TRACES_EXPORTER names, and its name for
-// people; nil for none. Where the variable is not set, an endpoint must be: most who run
-// a proxy have no collector.
+// humans, or nil for none. If the variable is not set, there is an exporter only if an
+// endpoint is set, because most users have no collector.
 func newExporter(ctx context.Context) (_ sdktrace.SpanExporter, name string, err error) {
 	switch disabled := os.Getenv("OTEL_SDK_DISABLED"); strings.ToLower(disabled) {
 	case "", "false":
@@ -45,8 +45,8 @@ func newExporter(ctx context.Context) (_ sdktrace.SpanExporter, name string, err
 	return newOTLP(ctx, endpoint)
 }
 
-// newOTLP returns the SDK's OTLP exporter, which reads the standard variables itself.
-// It checks those that the SDK would ignore where they are wrong.
+// newOTLP returns the SDK's OTLP exporter, which reads the standard variables itself. It
+// checks those that the SDK would ignore if they are wrong.
 func newOTLP(ctx context.Context, endpoint string) (e sdktrace.SpanExporter, name string, err error) {
 	if u, err := url.Parse(endpoint); endpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return nil, "", fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: must be a URL such as http://127.0.0.1:4318, got %q", endpoint)
@@ -68,17 +68,16 @@ func newOTLP(ctx context.Context, endpoint string) (e sdktrace.SpanExporter, nam
 }
 
 const (
-	// queueSize is how many spans wait for a slow collector, unless
-	// OTEL_BSP_MAX_QUEUE_SIZE says otherwise: a second of a busy proxy.
+	// queueSize is the default of OTEL_BSP_MAX_QUEUE_SIZE, the max number of spans that
+	// wait for a slow collector: those of one second of a busy proxy.
 	queueSize = 16384
 
-	// exportSize is the largest number of spans in one export, unless
-	// OTEL_BSP_MAX_EXPORT_BATCH_SIZE says otherwise. An export costs as much CPU time
-	// as some dozens of spans.
+	// exportSize is the default of OTEL_BSP_MAX_EXPORT_BATCH_SIZE, the max number of
+	// spans in one export. An export costs as much CPU time as some dozens of spans.
 	exportSize = 2048
 )
 
-// Spans counts the sampled spans that have ended, by what became of them.
+// Spans counts the sampled spans that have ended, by outcome.
 type Spans struct {
 	Exported uint64
 	Failed   uint64 // the collector refused them or was away
@@ -92,7 +91,7 @@ type Spans struct {
 type pipeline struct {
 	sdktrace.SpanProcessor // the SDK's
 	size                   int64
-	cut                    context.CancelFunc // breaks off exports under way
+	cut                    context.CancelFunc // cancels exports under way
 
 	exported, failed, dropped atomic.Uint64
 	waiting                   atomic.Int64
@@ -137,7 +136,7 @@ func (p *pipeline) spans() Spans {
 type countedExporter struct {
 	sdktrace.SpanExporter
 	pipeline *pipeline
-	cut      context.Context // its end breaks off an export
+	cut      context.Context // its end cancels an export
 }
 
 // ExportSpans implements sdktrace.SpanExporter.

@@ -35,16 +35,16 @@ func (c stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(name, help string, value float64) {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), prometheus.GaugeValue, value)
 	}
-	gauge("paceline_ready", "1 while prompts are taken, 0 while SGLang is away or the proxy drains.", oneIf(s.Ready))
+	gauge("paceline_ready", "1 while prompts are accepted, 0 while SGLang is away or the proxy drains.", oneIf(s.Ready))
 	gauge("paceline_queue_requests", "Prompts waiting.", float64(s.QueueRequests))
 	gauge("paceline_queue_bytes", "Bytes of the prompts waiting.", float64(s.QueueBytes))
-	gauge("paceline_queue_limit_requests", "The most prompts that may wait.", float64(s.QueueLimit))
-	gauge("paceline_queue_limit_bytes", "The most bytes of prompts that may wait.", float64(s.QueueByteLimit))
+	gauge("paceline_queue_limit_requests", "Max prompts waiting.", float64(s.QueueLimit))
+	gauge("paceline_queue_limit_bytes", "Max bytes of the prompts waiting.", float64(s.QueueByteLimit))
 	gauge("paceline_held_prompts", "Prompts waiting for the answer of another, to share its tokens.", float64(s.Held))
 	gauge("paceline_in_flight_batches", "Batches at SGLang.", float64(s.InFlightBatches))
-	gauge("paceline_in_flight_limit_batches", "The most batches at SGLang at once.", float64(s.InFlightLimit))
+	gauge("paceline_in_flight_limit_batches", "Max batches at SGLang at once.", float64(s.InFlightLimit))
 	gauge("paceline_in_flight_requests", "Prompts in batches at SGLang whose caller still waits.", float64(s.InFlightRequests))
-	gauge("paceline_batch_size_limit", "The most prompts of a batch.", float64(s.BatchSizeLimit))
+	gauge("paceline_batch_size_limit", "Max prompts in a batch.", float64(s.BatchSizeLimit))
 	out <- prometheus.MustNewConstMetric(upstreamReady, prometheus.GaugeValue, oneIf(s.UpstreamReady), s.Upstream)
 	out <- prometheus.MustNewConstMetric(breakerOpen, prometheus.GaugeValue, oneIf(s.BreakerOpen), s.Upstream)
 	if s.Spans == nil {

@@ -16,13 +16,13 @@ import (
 	"paceline/batcher"
 )
 
-// Metrics are what the metrics page shows, besides the gauges of State. Their names are
-// those of the semantic conventions in Prometheus' spelling and, below paceline_, ours.
-// Times are in seconds. No label has a value that comes from a request as it is, so the
-// number of series is bounded.
+// Metrics holds the metrics of the metrics page, except the gauges of State. Their names are
+// those of the semantic conventions in Prometheus' spelling, and our own begin with
+// paceline_. Times are in seconds. No label is copied from a request, so the number of
+// series is bounded.
 //
 // A nil Metrics records nothing. The methods may be called from any goroutine. Their ctx
-// carries the trace that a value comes from; a sampled one becomes the value's exemplar.
+// has the trace of the value; a sampled trace becomes the exemplar.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -37,7 +37,7 @@ type Metrics struct {
 var (
 	// From a cached prompt on a fast device to a queue of minutes.
 	secondsBuckets = []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300}
-	sizeBuckets    = prometheus.ExponentialBuckets(1, 2, 13) // to batcher's largest, 4096
+	sizeBuckets    = prometheus.ExponentialBuckets(1, 2, 13) // up to batcher.MaxBatchSize, 4096
 	fillBuckets    = prometheus.LinearBuckets(.1, .1, 10)
 	ratioBuckets   = []float64{.1, .25, .5, .7, .8, .9, 1, 1.1, 1.25, 1.5, 2, 4, 10}
 	tokenBuckets   = prometheus.ExponentialBuckets(1, 4, 14) // as the semantic conventions advise
@@ -46,13 +46,13 @@ var (
 // How a prompt ended, as labels.
 const (
 	OutcomeAnswered  = "answered"
-	OutcomeRefused   = "refused" // not tried
+	OutcomeRefused   = "refused" // never sent
 	OutcomeCancelled = "cancelled"
 	OutcomeExpired   = "expired"
 	OutcomeFailed    = "failed"
 )
 
-// Why a prompt is refused, as labels.
+// Reasons of refusals, as labels.
 const (
 	RefusedInvalid  = "invalid"
 	RefusedKey      = "unauthenticated"
@@ -84,8 +84,8 @@ func (f factory) counter(name, help string) prometheus.Counter {
 	return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 }
 
-// counters makes a counter for each value of a label. Those of values start at 0 at once, so
-// that a rate sees their first event.
+// counters makes a counter for each value of a label. The counters of values exist from the
+// start, so that a rate sees their first event.
 func (f factory) counters(name, help, label string, values ...string) *prometheus.CounterVec {
 	v := f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	for _, value := range values {
@@ -114,7 +114,7 @@ func (m *Metrics) defineConventional(f factory) {
 		secondsBuckets, nil, "http_request_method", "http_route", "http_response_status_code")
 	prefill := prometheus.Labels{"gen_ai_operation_name": OperationPrefill, "gen_ai_provider_name": ProviderSGLang}
 	m.requestDuration = f.histograms("gen_ai_server_request_duration_seconds",
-		"Prompts by any way in, from their arrival to their end.",
+		"Prompts over any interface, from their arrival to their end.",
 		secondsBuckets, prefill, "gen_ai_request_model", "error_type")
 	m.callDuration = f.histograms("gen_ai_client_operation_duration_seconds",
 		"Calls to SGLang, each with the prompts of a batch or of a part of one.",
@@ -130,17 +130,17 @@ func (m *Metrics) defineOwn(f factory) {
 	for r := batcher.ReasonFull; r < batcher.NumReasons; r++ {
 		reasons = append(reasons, r.String())
 	}
-	m.requests = f.counters("paceline_requests_total", "Prompts that ended, by how.", "outcome",
+	m.requests = f.counters("paceline_requests_total", "Prompts that ended, by outcome.", "outcome",
 		OutcomeAnswered, OutcomeRefused, OutcomeCancelled, OutcomeExpired, OutcomeFailed)
-	m.refusals = f.counters("paceline_refusals_total", "Prompts that were not tried, and calls without a key, by why.", "reason",
+	m.refusals = f.counters("paceline_refusals_total", "Prompts that were refused, and calls without a key, by reason.", "reason",
 		RefusedInvalid, RefusedKey, RefusedQueue, RefusedRate, RefusedBreaker, RefusedDeadline, RefusedNotReady, RefusedDraining)
 	m.merged = f.counter("paceline_merged_requests_total",
-		"Requests that were answered by the prompt of another, because they asked for the same.")
-	m.queueWait = f.histogram("paceline_queue_wait_seconds", "From a prompt's acceptance to the release of its batch.", secondsBuckets)
-	m.batches = f.counters("paceline_batches_total", "Batches released, by why.", "reason", reasons...)
-	m.size = f.histogram("paceline_batch_size", "Prompts of a batch.", sizeBuckets)
-	m.fill = f.histogram("paceline_batch_fill_ratio", "Prompts of a batch, divided by the most that it could have had.", fillBuckets)
-	m.duration = f.histogram("paceline_batch_duration_seconds", "From the release of a batch to its end.", secondsBuckets)
+		"Requests that were answered by the prompt of another, because they asked for the same thing.")
+	m.queueWait = f.histogram("paceline_queue_wait_seconds", "Time from a prompt's acceptance to the release of its batch.", secondsBuckets)
+	m.batches = f.counters("paceline_batches_total", "Batches released, by reason.", "reason", reasons...)
+	m.size = f.histogram("paceline_batch_size", "Prompts in a batch.", sizeBuckets)
+	m.fill = f.histogram("paceline_batch_fill_ratio", "Prompts of a batch, divided by the batch size then in force.", fillBuckets)
+	m.duration = f.histogram("paceline_batch_duration_seconds", "Time from the release of a batch to its end.", secondsBuckets)
 	m.ofPredicted = f.histogram("paceline_batch_actual_to_predicted_ratio",
 		"Duration of a batch, divided by its predicted duration.", ratioBuckets)
 	m.promptTokens = f.counter("paceline_prompt_tokens_total", "Tokens of the prompts that SGLang answered, as SGLang counted them.")
@@ -202,7 +202,7 @@ func (m *Metrics) Served(r *http.Request, route string, code int, began time.Tim
 	observe(r.Context(), m.http.WithLabelValues(method, route, strconv.Itoa(code)), time.Since(began).Seconds())
 }
 
-// Refused counts what was refused before it was a prompt, for one of the Refused reasons.
+// Refused counts a refusal before a prompt was made, by one of the Refused reasons.
 func (m *Metrics) Refused(ctx context.Context, reason string) {
 	if m != nil {
 		count(ctx, m.refusals.WithLabelValues(reason))
@@ -213,16 +213,16 @@ func (m *Metrics) Refused(ctx context.Context, reason string) {
 type End struct {
 	Outcome string // an Outcome constant
 	Status  string // name of the status; empty if it was answered
-	Refused string // a Refused constant if it was not tried
+	Refused string // a Refused constant if it was never sent
 }
 
-// Ended records a prompt that has ended, by whichever way it came.
+// Ended records a prompt that has ended, over any interface.
 func (m *Metrics) Ended(ctx context.Context, model string, began time.Time, e End) {
 	if m == nil {
 		return
 	}
 	if requests := m.requests.WithLabelValues(e.Outcome); e.Outcome == OutcomeAnswered {
-		requests.Inc() // without an exemplar, which nobody looks for
+		requests.Inc() // without an exemplar: nobody looks for one
 	} else {
 		count(ctx, requests)
 	}
@@ -239,8 +239,8 @@ func (m *Metrics) Waited(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// Released records a batch at its release: the reason, its prompts, the most prompts that
-// it could have had, and the requests that were merged into them.
+// Released records a batch at its release: the reason, its prompts, the batch size then in
+// force, and the requests that were merged into them.
 func (m *Metrics) Released(reason string, prompts, limit, merged int) {
 	if m == nil {
 		return

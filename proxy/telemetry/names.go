@@ -1,8 +1,9 @@
 package telemetry
 
 // Names of attributes: those of the semantic conventions (OpenTelemetry 1.43 for rpc and
-// http; gen_ai is still in development), and ours below paceline. and batch. Both sides of
-// a link have the same batch. attributes, because Jaeger searches attributes, not links.
+// http; gen_ai is still in development), and our own, which begin with paceline. or batch.
+// Both sides of a link have the same batch. attributes, because Jaeger searches
+// attributes, not links.
 const (
 	RPCSystem     = "rpc.system.name"
 	RPCMethod     = "rpc.method"

@@ -9,11 +9,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// A server that fails a thousand calls a second must not log a thousand lines.
+// Limits of repeated messages: a thousand failed calls a second must not log a thousand
+// lines.
 const (
 	quietBurst  = 5                // records of one message in a window; the others are left out
 	quietWindow = 10 * time.Second // the first record after it says how many were left out
-	maxMessages = 1024             // that are counted; the proxy has some dozens
+	maxMessages = 1024             // counted messages; the proxy has some dozens
 )
 
 // quiet is a slog.Handler that leaves out repeated messages.

@@ -13,16 +13,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// sampler samples a batch if any request that it links to is sampled. It samples everything
-// else as the SDK's samplers do that OTEL_TRACES_SAMPLER names. It is one function, because
-// most requests pay for nothing else of tracing: the SDK's samplers call one another.
+// sampler samples a batch if any request that it links to is sampled. It samples other spans
+// like the SDK's sampler that OTEL_TRACES_SAMPLER names. It is one function because it is
+// the main cost of tracing for most requests; the SDK's samplers call one another.
 type sampler struct {
-	name        string // for people
+	name        string // for humans
 	parentBased bool   // a span is sampled as its parent is, if it has one
 	bound       uint64 // otherwise a trace is sampled if the last 63 bits of its id are below
 }
 
-// always is the bound of every trace.
+// always is the bound that samples every trace.
 const always = 1 << 63
 
 // ShouldSample implements sdktrace.Sampler.

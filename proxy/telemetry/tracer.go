@@ -20,8 +20,8 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// Tracer makes the proxy's spans and passes traces on. No span has text of a prompt. A
-// nil Tracer makes none and costs nothing. It is safe for concurrent use.
+// Tracer makes the proxy's spans and passes traces on. No span has prompt text. A nil Tracer
+// makes no spans and costs nothing. It is safe for concurrent use.
 type Tracer struct {
 	trace.Tracer
 
@@ -30,8 +30,8 @@ type Tracer struct {
 	propagator propagation.TextMapPropagator
 }
 
-// NewTracer returns a Tracer of a provider, or nil without one. A nil propagator is W3C's
-// traceparent. With members the trace of a batch has a span for each prompt.
+// NewTracer returns a Tracer that uses the provider, or nil if that is nil. A nil propagator
+// means W3C's traceparent. With members the trace of a batch has a span for each prompt.
 func NewTracer(provider trace.TracerProvider, p propagation.TextMapPropagator, version string, members bool) *Tracer {
 	if provider == nil {
 		return nil
@@ -66,7 +66,7 @@ func (t *Tracer) StartCall(ctx context.Context, method string) (context.Context,
 	return t.Start(ctx, method, serverKind)
 }
 
-// EndCall ends the span of a gRPC call. Errors of the caller are no errors of the span.
+// EndCall ends the span of a gRPC call. An error of the caller is no error of the span.
 func EndCall(span trace.Span, method string, err error) {
 	defer span.End()
 	if !span.IsRecording() {
@@ -89,7 +89,7 @@ func StatusName(c codes.Code) string {
 	case codes.OK:
 		return "OK"
 	case codes.Canceled:
-		return "CANCELLED" // String has one L
+		return "CANCELLED" // Code.String has one L
 	}
 	var name strings.Builder
 	for i, r := range c.String() {
@@ -102,7 +102,7 @@ func StatusName(c codes.Code) string {
 }
 
 // StartStreamed starts the span of one request of a stream, if the stream is sampled. end
-// ends it with the error of the request, a gRPC status.
+// ends the span with the error of the request, a gRPC status.
 func (t *Tracer) StartStreamed(ctx context.Context) (_ context.Context, end func(error)) {
 	if !t.samples(ctx) {
 		return ctx, func(error) {}
@@ -129,16 +129,16 @@ func EndRequest(span trace.Span, method, route string, code int) {
 	}
 }
 
-// Record makes a span of what has already ended, below the span of ctx. A nil st says that
-// it did not fail.
+// Record records a span that has already ended, below the span of ctx. A nil st means
+// success.
 func (t *Tracer) Record(ctx context.Context, name string, start, end time.Time, st *status.Status, options ...trace.SpanStartOption) {
 	_, span := t.Start(ctx, name, append(options, trace.WithTimestamp(start))...)
 	Fail(span, st)
 	span.End(trace.WithTimestamp(end))
 }
 
-// Fail notes on a span how its work failed, in the words that a caller gets. It does
-// nothing if st is nil or OK.
+// Fail sets the error of a span, with the message that the caller gets. It does nothing if st
+// is nil or OK.
 func Fail(span trace.Span, st *status.Status) {
 	if st.Code() == codes.OK || !span.IsRecording() {
 		return
@@ -158,8 +158,8 @@ func (t *Tracer) samples(ctx context.Context) bool {
 	return t != nil && trace.SpanContextFromContext(ctx).IsSampled()
 }
 
-// Sampled returns ctx if its span is sampled, and context.Background() otherwise. So those
-// who look for the span later do not search all of ctx in vain.
+// Sampled returns ctx if its span is sampled, and context.Background() otherwise, in which
+// later lookups of the span are fast.
 func (t *Tracer) Sampled(ctx context.Context) context.Context {
 	if t.samples(ctx) {
 		return ctx
@@ -167,8 +167,7 @@ func (t *Tracer) Sampled(ctx context.Context) context.Context {
 	return context.Background()
 }
 
-// Metadata lets a propagator read and write the metadata of a gRPC call. It implements
-// propagation.TextMapCarrier.
+// Metadata implements propagation.TextMapCarrier with the metadata of a gRPC call.
 type Metadata metadata.MD
 
 // Get implements propagation.TextMapCarrier.

@@ -1,5 +1,5 @@
-// Package telemetry sets up traces, metrics and the log for the rest of the proxy, which
-// only observes. It decides nothing about a request. loadgen uses its traces.
+// Package telemetry provides traces, metrics and the log of the proxy. It only observes and
+// decides nothing about a request. loadgen uses its traces.
 //
 // The OpenTelemetry SDK makes, batches and exports spans, as the standard OTEL_* variables
 // say; Start adds an error that names a wrong variable, a sampler that samples a batch if
@@ -7,9 +7,9 @@
 // dropped. Without an endpoint there is no exporter and no cost. A collector that is away
 // or slow delays nobody: spans that exceed the queue are dropped and counted.
 //
-// Read names.go first: the spans and their attributes. Then tracer.go has what the rooms of
-// the proxy call for spans, metrics.go for metrics, and gauges.go what is read at a scrape.
-// tracing.go, exporter.go and sampler.go are the set-up, quietlog.go is the log.
+// Read names.go first: the spans and their attributes. The packages of the proxy call
+// tracer.go for spans and metrics.go for metrics. gauges.go has what is read at a scrape.
+// tracing.go, exporter.go and sampler.go are the set-up, and quietlog.go is the log.
 package telemetry
 
 import (
@@ -29,18 +29,18 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracing is where spans go. Its methods may be called from any goroutine.
+// Tracing is the set-up of tracing. Its methods may be called from any goroutine.
 type Tracing struct {
 	Provider   trace.TracerProvider          // nil: no spans are made
 	Propagator propagation.TextMapPropagator // never nil
 	Sampler    string                        // as OTEL_TRACES_SAMPLER says
-	Exporter   string                        // where spans go, for people
+	Exporter   string                        // the exporter, for humans
 
 	sdk      *sdktrace.TracerProvider // nil where Provider is
 	pipeline *pipeline
 }
 
-// Defaults hold where the environment says nothing.
+// Defaults are the values of variables that are not set.
 type Defaults struct {
 	Service string // OTEL_SERVICE_NAME
 	Version string // of the service
@@ -48,8 +48,8 @@ type Defaults struct {
 	Ratio   string // OTEL_TRACES_SAMPLER_ARG; empty: 1
 }
 
-// maxLinks is the size of the largest batch. The SDK keeps 128 links unless told
-// otherwise, and drops the others silently.
+// maxLinks is the max size of a batch. By default the SDK keeps 128 links and drops the
+// others silently.
 const maxLinks = 4096
 
 // Start reads the environment and starts exporting. An error names the variable and what
@@ -101,7 +101,7 @@ func newPropagator() (propagation.TextMapPropagator, error) {
 	return p, nil
 }
 
-// Spans returns what became of the spans so far.
+// Spans returns the counts of spans so far.
 func (t *Tracing) Spans() Spans {
 	if t.pipeline == nil {
 		return Spans{}
@@ -109,11 +109,11 @@ func (t *Tracing) Spans() Spans {
 	return t.pipeline.spans()
 }
 
-// shutdownTimeout is how long the end of a process waits for a collector.
+// shutdownTimeout is the max time that Shutdown waits for a collector.
 const shutdownTimeout = 3 * time.Second
 
-// Shutdown exports the spans that wait. After 3 seconds, or when ctx ends, it breaks off
-// the export under way: no goroutine of the exporter remains when Shutdown returns.
+// Shutdown exports the waiting spans. After 3 seconds, or when ctx ends, it cancels the
+// export under way. No goroutine of the exporter remains when Shutdown returns.
 func (t *Tracing) Shutdown(ctx context.Context) error {
 	if t.sdk == nil {
 		return nil

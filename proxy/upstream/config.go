@@ -9,7 +9,7 @@ import (
 	"paceline/sglang"
 )
 
-// Config says where SGLang is and how it is used. Start from DefaultConfig.
+// Config is the configuration of SGLang. Start from DefaultConfig.
 type Config struct {
 	// URL is the base URL of SGLang: http://host:port.
 	URL string
@@ -17,25 +17,24 @@ type Config struct {
 	// Key is SGLang's API key; empty sends none.
 	Key string
 
-	// VocabSize is the number of token ids that the model knows. 0 finds it out where
-	// SGLang's model folder can be read from here. Where it can't, requests with
-	// token ids are refused: an id outside the vocabulary can end SGLang (seen on
-	// 0.5.23).
+	// VocabSize is the number of token ids that the model knows. 0 reads it from
+	// SGLang's model folder. If that can't be read, requests with token ids are refused:
+	// an id outside the vocabulary can crash SGLang (seen on 0.5.23).
 	VocabSize int
 
 	// Tokenizer is the tokenizer.json of the served model, TokenizerAuto or
-	// TokenizerNone (the same as empty). With one that makes the ids SGLang makes,
-	// texts are sent as token ids: a list of ids reaches SGLang's scheduler whole,
-	// and SGLang need not tokenize.
+	// TokenizerNone (the same as empty). If it makes the same ids as SGLang, texts are
+	// sent as token ids: a list of ids reaches SGLang's scheduler as a whole, and SGLang
+	// need not tokenize.
 	Tokenizer string
 
 	// StreamAnswers makes SGLang answer each prompt of a batch as soon as it is done,
-	// instead of all with the last. The batch's slot is free after the last in any
-	// case.
+	// instead of all with the last. In both cases the batch keeps its slot until the
+	// last answer.
 	StreamAnswers bool
 
-	// MaxOutage is how long accepted requests wait for SGLang to come back after it
-	// went away, for example in a restart. 0 fails them at once.
+	// MaxOutage is the max time that accepted requests wait for SGLang to come back, for
+	// example after a restart. 0 fails them at once.
 	MaxOutage time.Duration
 }
 
@@ -44,15 +43,16 @@ func DefaultConfig() Config {
 	return Config{
 		URL:       "http://127.0.0.1:30000", // SGLang's own default port
 		Tokenizer: TokenizerAuto,
-		MaxOutage: 5 * time.Minute, // a model of 70 billion parameters loads in less
+		MaxOutage: 5 * time.Minute, // longer than the load of a model of 70 billion parameters
 	}
 }
 
-// Validate returns a *FieldError for the first value that can't be used, named as in
+// Validate returns a *FieldError for the first value that can't be used, with its name in
 // the configuration file, or nil.
 func (c Config) Validate() error {
 	if strings.Contains(c.URL, ",") || strings.HasPrefix(c.URL, "dns+") {
-		return WrongField("upstream", "must be one SGLang, http://host:port: put a proxy beside each, and a balancer in front (deploy/scaleout), got %q", c.URL)
+		return WrongField("upstream",
+			"must be one SGLang, http://host:port: put a proxy beside each, and a balancer in front (deploy/scaleout), got %q", c.URL)
 	}
 	client, err := c.client(nil)
 	if err != nil {
@@ -68,7 +68,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// client makes a client of SGLang. header adds to the headers of each request.
+// client returns a client of SGLang. header adds headers to each request.
 func (c Config) client(header func(context.Context, http.Header)) (*sglang.Client, error) {
 	return sglang.NewClient(c.URL, sglang.Options{APIKey: c.Key, Header: header})
 }

@@ -1,17 +1,16 @@
-// Package upstream is the one SGLang behind the proxy, with the queue of the
-// prompts that wait for it.
+// Package upstream sends prompts to the one SGLang behind the proxy, and queues those that
+// wait for it.
 //
-// Read upstream.go first: Upstream joins the parts. A prompt's way through them is
-// submit.go (admit a prompt, wait for its answer), package batcher (queue, order,
-// release), send.go (one batch becomes one call, and each member gets a result) and
-// receipt.go. prompt.go is the value that travels, snapshot.go what is known of
-// SGLang at one moment: a prompt is checked and encoded for one snapshot, and never
-// sent to an SGLang that serves another model.
+// Read upstream.go first: Upstream joins the parts. A prompt passes submit.go (admit it and
+// wait for its answer), package batcher (queue, order, release), send.go (a batch becomes
+// one call, which is repeated or split if it fails, and each member gets a result) and
+// receipt.go. prompt.go has the immutable Prompt. snapshot.go has what is known of SGLang at
+// one moment: a prompt is checked and encoded for one snapshot, and is never sent to an
+// SGLang that serves another model.
 //
-// watch.go asks SGLang whether it is ready and what it serves. attempt.go repeats
-// and splits a failed call, pass.go forwards what is not batched, and status.go is
-// the one place where an error becomes a gRPC status.
+// watch.go asks SGLang whether it is ready and what it serves. tokenizer.go turns texts into
+// token ids. trace.go records the spans of requests and batches. pass.go forwards requests
+// that are not batched. status.go is the only place that maps an error to a gRPC status.
 //
-// The package never logs, traces or returns prompt text, and sends nothing that has
-// not been checked.
+// The package never logs, traces or returns prompt text. It sends only checked prompts.
 package upstream

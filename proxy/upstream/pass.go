@@ -10,15 +10,14 @@ import (
 	"paceline/sglang"
 )
 
-// Pass sends a request to SGLang as it came, and streams its answer back.
+// Pass forwards a request to SGLang unchanged, and streams its answer back.
 func (u *Upstream) Pass(w http.ResponseWriter, r *http.Request) { u.through.ServeHTTP(w, r) }
 
-// passThrough makes the handler of Pass. closeIdle closes its connections that carry
-// nothing.
+// passThrough returns the handler of Pass. closeIdle closes its idle connections.
 func (u *Upstream) passThrough() (h http.Handler, closeIdle func()) {
 	target, err := url.Parse(u.URL())
 	if err != nil {
-		panic(err) // the client was made with it
+		panic(err) // New has checked it
 	}
 	transport := sglang.Transport()
 	return &httputil.ReverseProxy{
@@ -26,20 +25,20 @@ func (u *Upstream) passThrough() (h http.Handler, closeIdle func()) {
 			r.SetURL(target)
 			r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
 			r.SetXForwarded()
-			if u.cfg.Key != "" { // SGLang's own: what the client has is not for it
+			if u.cfg.Key != "" { // SGLang's own key replaces the client's
 				r.Out.Header.Set("Authorization", "Bearer "+u.cfg.Key)
 			}
 			u.tracer.Inject(r.In.Context(), r.Out.Header)
-			r.Out.Header["Idempotency-Key"] = nil // not sent; net/http then repeats what a closing connection lost
+			r.Out.Header["Idempotency-Key"] = nil // not sent; makes net/http repeat requests that a closing connection lost
 		},
 		Transport:     transport,
-		FlushInterval: -1, // each event of a stream at once
+		FlushInterval: -1, // flush each event of a stream at once
 		ErrorLog:      slog.NewLogLogger(u.log.Handler(), slog.LevelDebug),
 		ErrorHandler:  u.passFailed,
 	}, transport.CloseIdleConnections
 }
 
-// passFailed answers in SGLang's words where SGLang can't.
+// passFailed answers in SGLang's form if SGLang does not answer.
 func (u *Upstream) passFailed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		return // the client has gone
@@ -49,7 +48,7 @@ func (u *Upstream) passFailed(w http.ResponseWriter, r *http.Request, err error)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Retry-After", "2")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_ = json.NewEncoder(w).Encode(map[string]any{ // the client may have gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(map[string]any{ // an error means that the client has gone
 		"object": "error", "message": "SGLang can't be reached", "type": "503", "param": nil, "code": http.StatusServiceUnavailable,
 	})
 }

@@ -15,19 +15,19 @@ import (
 	"paceline/sglang"
 )
 
-// Prompt is a checked request on its way to SGLang. It is not changed once it has
-// been submitted: a change is a copy.
+// Prompt is a checked request for SGLang. It is immutable once it is submitted: changes are
+// made to a copy.
 type Prompt struct {
-	Request  sglang.Request // without an id: Submit gives it one
+	Request  sglang.Request // without an id; Submit adds one
 	Priority *int32
 	LoRA     string
 
-	encoded    bool // it came as text and is sent as ids
+	encoded    bool // it arrived as text and is sent as ids
 	generation int  // of the model it was checked and encoded for
 	sampled    bool // the trace of its request is sampled
 }
 
-// field names the prompt in the contract's words.
+// field returns the name of the prompt's field in the contract.
 func (p *Prompt) field() string {
 	if len(p.Request.InputIDs) > 0 && !p.encoded {
 		return "token_ids"
@@ -35,9 +35,9 @@ func (p *Prompt) field() string {
 	return "text"
 }
 
-// prefix names the beginnings of the prompt. Nothing is shared across adapters
-// and salts. SGLang computes a prompt from the position on at which log
-// probabilities are asked for, whatever is cached (0.5.23).
+// prefix names the beginnings of the prompt. Prompts of different adapters or salts share
+// nothing. SGLang computes a prompt from the first position whose log probability is asked
+// for, even if it is cached (0.5.23).
 func (p *Prompt) prefix() prefix.Prefix {
 	r := &p.Request
 	if r.Logprobs != nil && r.Logprobs.PromptStart != nil {
@@ -50,9 +50,9 @@ func (p *Prompt) prefix() prefix.Prefix {
 	return prefix.OfText(r.Text, space)
 }
 
-// key separates what can't or should not share a call: SGLang takes priority and
-// adapter once for a call, a call holds only one kind of prompt, and a list in which
-// nothing is generated skips sampling altogether.
+// key is different for prompts that can't or should not share a call. SGLang takes priority
+// and adapter once for a call. A call has either texts or ids. A list without new tokens
+// skips sampling, so prompts with and without new tokens are kept apart.
 func (p *Prompt) key() string {
 	key := make([]byte, 0, 32)
 	if len(p.Request.InputIDs) > 0 {
@@ -73,11 +73,11 @@ func (p *Prompt) key() string {
 // Bounds of a request that hold for every model.
 const (
 	MaxTopLogprobs = 1024
-	MaxJSONDepth   = 64 // tools in a chat request, the deepest that clients send, have some ten levels
+	MaxJSONDepth   = 64 // the deepest real requests, chats with tools, have some ten levels
 )
 
-// FieldError says which field of a request is wrong and what was expected. It
-// never holds prompt text.
+// FieldError names the wrong field of a request and the expected value. It never has prompt
+// text.
 type FieldError struct {
 	Field   string
 	Problem string
@@ -106,7 +106,7 @@ func (l Limits) CheckIDs(field string, ids []int32) error {
 	return WrongField(field+"["+strconv.Itoa(i)+"]", "%d is outside the vocabulary [0, %d)", ids[i], l.VocabSize)
 }
 
-// MaxTopLogprobs is how many of the likeliest tokens may be asked for.
+// MaxTopLogprobs returns the max number of likeliest tokens of a request.
 func (l Limits) MaxTopLogprobs() int {
 	if l.VocabSize > 0 {
 		return min(MaxTopLogprobs, l.VocabSize)
@@ -114,13 +114,13 @@ func (l Limits) MaxTopLogprobs() int {
 	return MaxTopLogprobs
 }
 
-// UnknownVocabulary refuses ids where the size of the vocabulary is not known.
+// UnknownVocabulary returns the error of ids while the size of the vocabulary is unknown.
 func UnknownVocabulary(field string) error {
 	return WrongField(field, "can't be checked, because SGLang tells no vocabulary size: "+
 		"start the proxy with -vocab-size, or send text")
 }
 
-// CheckStart checks where log probabilities begin against the prompt's length.
+// CheckStart checks the first position of log probabilities against the prompt's length.
 func CheckStart(o *sglang.LogprobOptions, tokens int) error {
 	if o != nil && o.PromptStart != nil && *o.PromptStart > tokens {
 		return WrongField("logprobs.prompt_start", "must be at most the prompt's %d tokens, got %d", tokens, *o.PromptStart)
@@ -128,14 +128,14 @@ func CheckStart(o *sglang.LogprobOptions, tokens int) error {
 	return nil
 }
 
-// mergeKeys makes the merge keys of prompts. The seed is this process's own.
+// mergeKeys makes the merge keys of prompts. The seed is random for each process.
 type mergeKeys struct{ seed maphash.Seed }
 
 func newMergeKeys() mergeKeys { return mergeKeys{maphash.MakeSeed()} }
 
-// of returns the merge key of a prompt with all its options, whose batch key is key. It
-// is zero where the answer to the same question may differ: a token that is sampled. Its
-// hash leaves out the part of the prompt that the last name of the prefix stands for.
+// of returns the merge key of a prompt with all its options and the batch key key. It is
+// zero if two answers to the same prompt may differ, because a token is sampled. The hash
+// uses the last name of the prefix in place of that part of the prompt.
 func (n mergeKeys) of(p *Prompt, key string, names prefix.Prefix) batcher.MergeKey {
 	r := &p.Request
 	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
@@ -152,22 +152,22 @@ func (n mergeKeys) of(p *Prompt, key string, names prefix.Prefix) batcher.MergeK
 	h.SetSeed(n.seed)
 	_, _ = h.Write(options)
 	_, _ = h.WriteString(text)
-	for _, id := range ids { // at most a block, mostly
+	for _, id := range ids { // usually less than a block
 		_, _ = h.Write(binary.LittleEndian.AppendUint32(options[:0], uint32(id)))
 	}
 	k.Hash = h.Sum64() | 1 // never zero
 	return k
 }
 
-// appendOptions writes everything but the prompt itself, each part so that it
-// can't run into the next.
+// appendOptions writes all parts of a request but the prompt, each so that its end is
+// unambiguous.
 func appendOptions(b []byte, p *Prompt, key string) []byte {
 	r := &p.Request
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	number := func(v int64) { b = binary.AppendVarint(b, v) }
 	text(key)
 	text(r.CacheSalt)
-	if r.KeepRaw { // its answer holds more than others
+	if r.KeepRaw { // its answer has more fields
 		number(1)
 	}
 	number(int64(len(r.Text)))
@@ -181,7 +181,7 @@ func appendOptions(b []byte, p *Prompt, key string) []byte {
 	}
 	number(-1)
 	if r.MaxNewTokens == 0 {
-		return b // how the token is chosen has no effect
+		return b // sampling has no effect
 	}
 	for _, token := range slices.Sorted(maps.Keys(r.Sampling.LogitBias)) {
 		number(int64(token))
@@ -197,9 +197,9 @@ func optional(v *int) int64 {
 	return int64(*v)
 }
 
-// textLength estimates how many tokens a text has. It starts at 4 bytes a token,
-// which counts a little too many for prompts of coding agents, and follows what
-// SGLang counts. The zero value is ready; it is safe for concurrent use.
+// textLength estimates the number of tokens of a text. It starts at 4 bytes a token, which
+// gives slightly too many tokens for prompts of coding agents, and then follows SGLang's
+// counts. The zero value is ready to use. It is safe for concurrent use.
 type textLength struct {
 	bytesPerToken atomic.Uint64 // bits of a float64; 0: nothing learned yet
 }
@@ -209,13 +209,13 @@ const (
 	learning           = 0.05 // weight of one answer: about twenty are remembered
 )
 
-// tokens is the estimated length of a text.
+// tokens returns the estimated length of a text.
 func (l *textLength) tokens(text string) int {
 	return int(math.Ceil(float64(len(text)) / l.ratio()))
 }
 
-// learn takes SGLang's count of a text. Concurrent answers may overwrite one
-// another's lesson, which does no harm.
+// learn learns from SGLang's count of a text. Concurrent calls may lose an update, which
+// does no harm.
 func (l *textLength) learn(text string, tokens int) {
 	if tokens <= 0 {
 		return

@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"paceline/batcher"
@@ -10,12 +12,12 @@ import (
 
 func keyOfPrompt(n mergeKeys, p *Prompt) batcher.MergeKey { return n.of(p, p.key(), p.prefix()) }
 
-// identityOf is a string that is equal for merge keys that are equal.
-func identityOf(n mergeKeys, p *Prompt) string { return fmt.Sprintf("%+v", keyOfPrompt(n, p)) }
+// mergeKeyText is a string that is equal for merge keys that are equal.
+func mergeKeyText(n mergeKeys, p *Prompt) string { return fmt.Sprintf("%+v", keyOfPrompt(n, p)) }
 
 var none = fmt.Sprintf("%+v", batcher.MergeKey{})
 
-func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
+func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 	hot, cold, three := float32(0.7), float32(0), 3
 	priority := int32(1)
 	base := func() Prompt {
@@ -30,8 +32,8 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 	for name, change := range same {
 		p := base()
 		change(&p)
-		if identityOf(n, &p) != identityOf(n, new(base())) {
-			t.Errorf("%s: another identity", name)
+		if mergeKeyText(n, &p) != mergeKeyText(n, new(base())) {
+			t.Errorf("%s: another merge key", name)
 		}
 	}
 	different := map[string]func(*Prompt){
@@ -53,25 +55,25 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneIdentity(t *testing.T) {
 		},
 		"text and salt that run together": func(p *Prompt) { p.Request.Text, p.Request.CacheSalt = "b", "a" },
 	}
-	seen := map[string]string{identityOf(n, new(base())): "the first"}
+	seen := map[string]string{mergeKeyText(n, new(base())): "the first"}
 	for name, change := range different {
 		p := base()
 		change(&p)
-		id := identityOf(n, &p)
+		id := mergeKeyText(n, &p)
 		if other, taken := seen[id]; taken {
-			t.Errorf("%s has the identity of %s", name, other)
+			t.Errorf("%s has the merge key of %s", name, other)
 		}
 		seen[id] = name
 	}
 	sampled := base()
 	sampled.Request.MaxNewTokens, sampled.Request.Sampling.Temperature = 1, &hot
-	if identityOf(n, &sampled) != none {
-		t.Error("a sampled token has an identity")
+	if mergeKeyText(n, &sampled) != none {
+		t.Error("a sampled token has a merge key")
 	}
 	greedy, plain := base(), base()
 	greedy.Request.MaxNewTokens, greedy.Request.Sampling.Temperature = 1, &cold
 	plain.Request.MaxNewTokens = 1
-	if identityOf(n, &greedy) != identityOf(n, &plain) {
+	if mergeKeyText(n, &greedy) != mergeKeyText(n, &plain) {
 		t.Error("greedy said and greedy by default differ")
 	}
 }
@@ -80,9 +82,9 @@ func TestLongPromptsThatDifferAnywhereHaveIdentitiesOfTheirOwn(t *testing.T) {
 	n := newMergeKeys()
 	seen, hashes := map[string]string{}, map[uint64]bool{}
 	add := func(what string, p Prompt) {
-		id := identityOf(n, &p)
+		id := mergeKeyText(n, &p)
 		if other, taken := seen[id]; taken {
-			t.Errorf("%s has the identity of %s", what, other)
+			t.Errorf("%s has the merge key of %s", what, other)
 		}
 		seen[id] = what
 		if h := keyOfPrompt(n, &p).Hash; hashes[h] {
@@ -92,8 +94,8 @@ func TestLongPromptsThatDifferAnywhereHaveIdentitiesOfTheirOwn(t *testing.T) {
 		}
 		start := 3
 		p.Request.Logprobs = &sglang.LogprobOptions{PromptStart: &start} // has no prefix
-		if id := identityOf(n, &p); id == none || seen[id] != "" {
-			t.Errorf("%s with log probabilities has the identity of %q", what, seen[id])
+		if id := mergeKeyText(n, &p); id == none || seen[id] != "" {
+			t.Errorf("%s with log probabilities has the merge key of %q", what, seen[id])
 		}
 	}
 	for _, at := range []int{0, 255, 256, 999, 1000, 2000} { // of 1,000
@@ -123,12 +125,41 @@ func TestTheLengthOfATextFollowsWhatSGLangCounts(t *testing.T) {
 	}
 }
 
-func BenchmarkIdentity(b *testing.B) {
+func BenchmarkMergeKey(b *testing.B) {
 	n := newMergeKeys()
 	p := Prompt{Request: sglang.Request{Text: string(make([]byte, 8<<10))}}
 	names := p.prefix()
 	b.ReportAllocs()
 	for b.Loop() {
 		n.of(&p, "", names)
+	}
+}
+
+// greedyAlike change nothing for a greedy token: prompts that differ in them alone may
+// share an answer. With Raw nothing is merged.
+var greedyAlike = []string{"Temperature", "TopP", "MinP", "TopK", "Seed", "Raw"}
+
+func TestEverySamplingParameterTellsGreedyPromptsApart(t *testing.T) {
+	n := newMergeKeys()
+	plain := Prompt{Request: sglang.Request{Text: "a", MaxNewTokens: 1}}
+	of := reflect.TypeFor[sglang.Sampling]()
+	for i := range of.NumField() {
+		name := of.Field(i).Name
+		if slices.Contains(greedyAlike, name) {
+			continue
+		}
+		p := plain
+		field := reflect.ValueOf(&p.Request.Sampling).Elem().Field(i)
+		switch field.Kind() {
+		case reflect.Map:
+			field.Set(reflect.ValueOf(map[int32]float32{3: 1}))
+		case reflect.Pointer:
+			field.Set(reflect.New(field.Type().Elem()))
+		default:
+			t.Fatalf("%s is of a kind that this test does not know", name)
+		}
+		if mergeKeyText(n, &p) == mergeKeyText(n, &plain) {
+			t.Errorf("a prompt with %s may get the answer of one without: see appendOptions", name)
+		}
 	}
 }

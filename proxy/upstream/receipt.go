@@ -12,8 +12,8 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// receipts writes receipts. Its prefix tells the batches of this process from
-// those of the one before, where both appear in one trace store.
+// receipts writes receipts. Its random prefix distinguishes the batches of this process from
+// those of an earlier one in the same trace store.
 type receipts struct{ prefix string }
 
 func newReceipts() receipts {
@@ -44,7 +44,7 @@ func (r receipts) write(b batcher.Receipt, a *Answer) *pb.Receipt {
 	return out
 }
 
-// ReleaseReason is a reason in the contract's words.
+// ReleaseReason converts a reason to that of the contract.
 func ReleaseReason(r batcher.Reason) pb.ReleaseReason {
 	switch r {
 	case batcher.ReasonFull:
@@ -65,10 +65,10 @@ func ReleaseReason(r batcher.Reason) pb.ReleaseReason {
 	return pb.ReleaseReason_RELEASE_REASON_UNSPECIFIED
 }
 
-// maxRecent is how many ended batches are remembered for the status.
+// maxRecent is the max number of ended batches that are kept for the status.
 const maxRecent = 64
 
-// BatchFacts is what a batch came to.
+// BatchFacts describes a batch that has ended.
 type BatchFacts struct {
 	batcher.Release
 
@@ -78,8 +78,8 @@ type BatchFacts struct {
 	PromptTokens, CachedTokens int
 }
 
-// recentBatches remembers the batches that ended last. The zero value is ready; it
-// is safe for concurrent use.
+// recentBatches keeps the batches that ended last. The zero value is ready to use. It is
+// safe for concurrent use.
 type recentBatches struct {
 	mu  sync.Mutex
 	all []*BatchFacts // the latest last; guarded by mu
@@ -103,5 +103,5 @@ func (u *Upstream) Recent() []*BatchFacts {
 	return all
 }
 
-// BatchID is the id of a batch on receipts and in traces.
+// BatchID returns the id of a batch on receipts and in traces.
 func (u *Upstream) BatchID(id uint64) string { return u.receipts.batchID(id) }

@@ -13,15 +13,15 @@ import (
 	"paceline/sglang"
 )
 
-// batch holds pointers: what waits is a call's goroutine with its stack, and prompts
-// and answers passed by value would make that twice as large.
+// batch has pointers to prompts and answers: passed by value they would double the stack of
+// each waiting call's goroutine.
 type batch = batcher.Batch[*Prompt, *Answer]
 
 // sender is the batcher's Sender.
 type sender struct{ *Upstream }
 
-// Send implements batcher.Sender: it sends a batch as one call and ends each member as
-// soon as its result is there. Those that are left end with the error of the last call.
+// Send implements batcher.Sender. It sends a batch as one call and ends each member as soon
+// as it has its result. The other members end with the error of the last call.
 func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	a := &attempt{
 		Upstream: u.Upstream, batch: b, sent: time.Now(), calls: make([]int, b.Size), ended: make([]bool, b.Size),
@@ -33,13 +33,13 @@ func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	u.metrics.Released(b.Reason.String(), b.Size, b.Limit, b.Merged)
 	a.sendAll()
 	if ctx.Err() != nil {
-		a.err = ctx.Err() // nobody waits any more, or the batcher closes
+		a.err = ctx.Err() // all callers have gone, or the batcher closes
 	}
 	a.facts.Took = time.Since(b.At)
 	a.metrics.BatchEnded(a.ctx, a.facts.Took, b.Predicted, a.facts.PromptTokens, a.facts.CachedTokens)
 	a.recent.add(a.facts)
 	if a.spans != nil {
-		a.spans.end(a.facts, a.split, a.err)
+		a.spans.finish(a.facts, a.split, a.err)
 	}
 	if a.err == nil {
 		return nil
@@ -47,9 +47,8 @@ func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	return slices.Repeat([]batcher.Result[*Answer]{{Err: a.err}}, b.Size)
 }
 
-// call is one call to SGLang, which ends the members that it answers. A caller that
-// goes away meanwhile has its own prompt aborted by rid; the call goes on for its
-// neighbours.
+// call makes one call to SGLang and ends the members that it answers. If a caller goes away
+// meanwhile, its prompt is aborted by rid, and the call goes on for the others.
 func (a *attempt) call(members []int) error {
 	a.facts.Calls++
 	first := a.batch.Value(members[0])
@@ -62,8 +61,8 @@ func (a *attempt) call(members []int) error {
 		a.calls[i]++
 		call.Requests[k] = a.batch.Value(i).Request
 		if a.calls[i] > 1 {
-			// SGLang may still hold the id of the call that failed, and would refuse a
-			// second request of that id.
+			// SGLang may still hold the id of the failed call, and would refuse a second
+			// request with that id.
 			call.Requests[k].RID = sglang.NewRID()
 		}
 		rids[i] = call.Requests[k].RID
@@ -89,7 +88,7 @@ func (a *attempt) call(members []int) error {
 	}
 	a.metrics.Called(ctx, a.current.Load().Model, began, input, output, failed)
 	stopWatch()
-	if a.ctx.Err() != nil { // nobody waits any more, or the batcher closes
+	if a.ctx.Err() != nil { // all callers have gone, or the batcher closes
 		for i, rid := range rids {
 			if rid != "" && !a.ended[i] {
 				a.aborts.Go(func() { a.abort(rid) })
@@ -111,8 +110,7 @@ func (a *attempt) generate(ctx context.Context, call sglang.Call, each func(k in
 	return err
 }
 
-// attempt is one batch on its way: the calls that it takes until each member has a
-// result.
+// attempt is the sending of one batch: the calls until each member has a result.
 type attempt struct {
 	*Upstream
 	batch  *batch
@@ -121,14 +119,14 @@ type attempt struct {
 	calls  []int       // by member
 	ended  []bool      // by member: it has its answer, or an error of its own
 	err    error       // of the last call
-	broken bool        // SGLang broke a call off
-	died   bool        // it went away after that, and came back
+	broken bool        // SGLang cut a call off
+	died   bool        // it went away after that and came back
 	split  bool        // it was sent again in parts
 	spans  *batchTrace // nil: no request of the batch is sampled
 	facts  *BatchFacts
 }
 
-// sendAll sends all members as one call, and finds the one that fails the others.
+// sendAll sends all members as one call, and isolates those that make it fail.
 func (a *attempt) sendAll() {
 	members := make([]int, a.batch.Size)
 	for i := range members {
@@ -149,9 +147,9 @@ func (a *attempt) sendAll() {
 	}
 }
 
-// sendAlone sends members one by one: one of them may have ended SGLang, which came
-// back. No two batches do so at once. A prompt that SGLang goes away with a second
-// time is not sent again.
+// sendAlone sends members one by one, after SGLang went away and came back: one of them may
+// have crashed it. Only one batch at a time does so. A prompt with which SGLang goes away a
+// second time is not sent again.
 func (a *attempt) sendAlone(members []int) {
 	a.alone.Lock()
 	defer a.alone.Unlock()
@@ -170,16 +168,16 @@ func (a *attempt) sendAlone(members []int) {
 	}
 }
 
-// errOtherModel ends a prompt of token ids that were checked, or made, for a
-// model that SGLang does not serve any more.
+// errOtherModel ends a prompt of token ids that were checked or made for a model that SGLang
+// no longer serves.
 var errOtherModel = &notReadyError{"SGLang serves another model than when this request came"}
 
-// errDeadly ends a prompt that SGLang went away with twice.
+// errDeadly ends a prompt with which SGLang went away twice.
 var errDeadly = errors.New("SGLang went away twice while it had this prompt, which is not sent again")
 
-// send sends some members as one call. A call that SGLang itself failed is
-// repeated whole, for prefill is safe to repeat, as far as the batcher allows;
-// Bad means that one of the members is to blame.
+// send sends some members as one call. It repeats a call that SGLang itself failed, as far
+// as the batcher allows: prefill is safe to repeat. Bad means that one of the members is to
+// blame.
 func (a *attempt) send(members []int) batcher.Outcome {
 	for try := 1; ; try++ {
 		members = a.present(members)
@@ -221,7 +219,7 @@ func (a *attempt) send(members []int) batcher.Outcome {
 	}
 }
 
-// presence is where SGLang was found after a call that brought no answer.
+// presence says whether SGLang was there after a call without an answer.
 type presence uint8
 
 const (
@@ -230,12 +228,12 @@ const (
 	returned                 // it was away and is back
 )
 
-// awaitServer waits for SGLang where the last call found it away.
+// awaitServer waits for SGLang if the last call found it away.
 func (a *attempt) awaitServer() presence {
 	if kindOf(a.err) != sglang.KindUnreachable || a.cfg.MaxOutage <= 0 {
 		return there
 	}
-	// It may die only a moment after it broke a connection off.
+	// It may crash only a moment after it cut a connection.
 	a.broken = a.broken || wasSent(a.err)
 	away, back := a.awaitReturn(a.ctx)
 	switch {
@@ -250,8 +248,8 @@ func (a *attempt) awaitServer() presence {
 	return returned
 }
 
-// warn logs a call that failed through no fault of a prompt, and asks for a check if
-// SGLang seems away.
+// warn logs a failed call that is no fault of a prompt, and asks for a check if SGLang seems
+// away.
 func (a *attempt) warn() {
 	a.log.WarnContext(a.ctx, "a call to SGLang failed", "batch", a.batch.ID, "requests", a.batch.Size, "error", a.err)
 	if kindOf(a.err) == sglang.KindUnreachable {
@@ -259,7 +257,7 @@ func (a *attempt) warn() {
 	}
 }
 
-// present leaves out the members that have ended, or whose caller has gone.
+// present returns the members that have not ended and still have a caller.
 func (a *attempt) present(members []int) []int {
 	var here []int
 	for _, i := range members {
@@ -274,7 +272,7 @@ func (a *attempt) present(members []int) []int {
 	return here
 }
 
-// culprit is the member that the error names, or -1.
+// culprit returns the member that the error names, or -1.
 func (a *attempt) culprit(members []int) int {
 	var e *sglang.Error
 	if errors.As(a.err, &e) && e.Item > 0 && e.Item <= len(members) {
@@ -298,16 +296,15 @@ func (a *attempt) deliver(i int, r sglang.Result) {
 	a.batch.Answer(i, batcher.Result[*Answer]{
 		Value: answer, Usage: batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens},
 	})
-	if a.spans != nil { // after the answer, which does not wait for it
+	if a.spans != nil { // after the answer, so that it does not wait
 		a.spans.member(i, answer, nil)
 	}
 }
 
-// blame ends a member with the error of the last call, which was about it.
+// blame ends a member with the error of the last call, which concerns it.
 func (a *attempt) blame(i int) { a.reject(i, a.err) }
 
-// reject ends a member with SGLang's error. What SGLang rejects is wrong with the
-// prompt.
+// reject ends a member with SGLang's error. If SGLang rejected it, the prompt is wrong.
 func (a *attempt) reject(i int, err error) {
 	var e *sglang.Error
 	if errors.As(err, &e) && e.Kind == sglang.KindRejected {
@@ -325,17 +322,17 @@ func (a *attempt) fail(i int, err error) {
 	}
 }
 
-// fault is what a call's error says.
+// fault says who is to blame for a failed call.
 type fault uint8
 
 const (
 	itemsFault fault = iota // one of the prompts is to blame
-	passing                 // SGLang failed, and may not the next time
-	lasting                 // SGLang fails whatever is sent
+	passing                 // SGLang failed, and may succeed the next time
+	lasting                 // SGLang fails every call
 )
 
-// duplicateID is how SGLang refuses an id that it still holds, of a call that
-// was repeated; the next one has new ids.
+// duplicateID is in SGLang's refusal of an id that it still holds from a failed call. The
+// next call has new ids.
 const duplicateID = "Duplicate request ID"
 
 func faultOf(err error) fault {
@@ -354,7 +351,7 @@ func faultOf(err error) fault {
 	return lasting
 }
 
-// kindOf is what SGLang's error means; KindServer for other errors.
+// kindOf returns the kind of SGLang's error; KindServer for other errors.
 func kindOf(err error) sglang.Kind {
 	var e *sglang.Error
 	if errors.As(err, &e) {
@@ -363,29 +360,28 @@ func kindOf(err error) sglang.Kind {
 	return sglang.KindServer
 }
 
-// wasSent says whether some of a call that brought no answer may have reached
-// SGLang.
+// wasSent reports whether a part of a call without an answer may have reached SGLang.
 func wasSent(err error) bool {
 	var e *sglang.Error
 	return errors.As(err, &e) && e.Sent
 }
 
-// mayBeItemsFault says whether a failure that repeating did not cure may come
-// from one of the prompts.
+// mayBeItemsFault reports whether one of the prompts may cause a failure that remains after
+// repeats.
 func mayBeItemsFault(err error) bool {
 	var e *sglang.Error
 	return errors.As(err, &e) && e.Status == http.StatusInternalServerError
 }
 
-// Aborting is done beside the call, for callers that have gone: it must neither
-// last nor flood a server that is in trouble.
+// Limits of the aborts for callers that have gone: they must neither take long nor flood a
+// server in trouble.
 const (
 	abortTimeout = 2 * time.Second
 	abortsAtOnce = 16
 )
 
-// watchCallers has SGLang abort the members of a call whose callers go, by their rids,
-// until stop is called. It empties the rid of a member that it has aborted.
+// watchCallers aborts the members of a call whose callers go away, by their rids, until stop
+// is called. It empties the rid of a member that it has aborted.
 func (a *attempt) watchCallers(rids []string) (stop func()) {
 	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -408,14 +404,14 @@ func (a *attempt) watchCallers(rids []string) (stop func()) {
 	}
 }
 
-// abort ends the work for rid at SGLang.
+// abort makes SGLang end the work for rid.
 func (u *Upstream) abort(rid string) {
 	ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
 	defer cancel()
 	select {
 	case u.abortSlots <- struct{}{}:
 		defer func() { <-u.abortSlots }()
-		// A failed abort costs SGLang some work and nobody an answer.
+		// A failed abort costs SGLang some work, but no caller an answer.
 		_ = u.client.Abort(ctx, rid)
 	case <-ctx.Done():
 	}

@@ -10,8 +10,8 @@ import (
 	"paceline/sglang"
 )
 
-// A prompt prepared for the model before could get the stamp of the new one, when the
-// snapshot was read once to check it and once more to stamp it.
+// A prompt prepared for the previous model could get the stamp of the new one, when the
+// snapshot was read once to check the prompt and once more to stamp it.
 func TestAPromptHasTheStampOfTheSnapshotThatItWasCheckedAgainst(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Tokenizer = TokenizerNone

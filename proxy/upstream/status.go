@@ -17,12 +17,12 @@ import (
 	"paceline/sglang"
 )
 
-// When to try again, told as RetryInfo.
+// Delays of RetryInfo.
 const (
-	retryFull     = time.Second     // a queue that is full holds more than this much work
-	retryBusy     = time.Second     // SGLang's own queue, likewise
+	retryFull     = time.Second     // a full queue holds more work than this
+	retryBusy     = time.Second     // as for a full queue, of SGLang's
 	retryAway     = 2 * time.Second // two checks of the watch
-	retryDraining = 5 * time.Second // time for whoever routes requests to see NOT_SERVING
+	retryDraining = 5 * time.Second // balancers see NOT_SERVING by then
 )
 
 // notReadyError refuses a request because SGLang is away.
@@ -30,13 +30,13 @@ type notReadyError struct{ reason string }
 
 func (e *notReadyError) Error() string { return e.reason }
 
-// rateError refuses a prompt of a caller that sent more than its rate.
+// rateError refuses a prompt of a caller that exceeds its rate.
 type rateError struct{ wait time.Duration }
 
 func (e *rateError) Error() string { return "the key's rate of requests is used up" }
 
-// ToStatus is the one place where an error becomes a gRPC status; nil becomes nil. An error
-// that it does not know becomes INTERNAL without its text, which might hold anything.
+// ToStatus maps an error to a gRPC status, and nil to nil. It is the only place that does.
+// An unknown error becomes INTERNAL without its text, which might hold prompt text.
 func ToStatus(err error) *status.Status {
 	if err == nil {
 		return nil
@@ -45,7 +45,7 @@ func ToStatus(err error) *status.Status {
 	return st
 }
 
-// toStatus is ToStatus with, where the prompt was not tried, the reason for the metrics.
+// toStatus is ToStatus, with the reason for the metrics if the prompt was never sent.
 func toStatus(err error) (st *status.Status, refused string) {
 	var (
 		field    *FieldError
@@ -67,7 +67,8 @@ func toStatus(err error) (st *status.Status, refused string) {
 	case errors.As(err, &tooFast):
 		return retryLater(codes.ResourceExhausted, tooFast.wait, tooFast.Error()), telemetry.RefusedRate
 	case errors.As(err, &paused):
-		return retryLater(codes.Unavailable, paused.For, "SGLang failed every recent call and is left alone for a while"), telemetry.RefusedBreaker
+		const message = "SGLang failed every recent call and is left alone for a while"
+		return retryLater(codes.Unavailable, paused.For, message), telemetry.RefusedBreaker
 	case errors.As(err, &late):
 		return status.New(codes.DeadlineExceeded, fmt.Sprintf(
 			"the deadline comes in %v and an answer takes at least %v, so it was not tried",
@@ -82,7 +83,7 @@ func toStatus(err error) (st *status.Status, refused string) {
 	return plainStatus(err), ""
 }
 
-// endOf is what the metrics count of a prompt that ended with err.
+// endOf returns what the metrics count for a prompt that ended with err.
 func endOf(err error) telemetry.End {
 	st, refused := toStatus(err)
 	end := telemetry.End{Outcome: telemetry.OutcomeFailed, Status: telemetry.StatusName(st.Code()), Refused: refused}
@@ -111,8 +112,8 @@ func plainStatus(err error) *status.Status {
 	return status.New(codes.Internal, "the proxy failed to answer")
 }
 
-// upstreamStatus maps what went wrong at SGLang. Its messages hold no prompt
-// text: package sglang cuts them.
+// upstreamStatus maps an error of SGLang. Its message has no prompt text: package sglang
+// removes it.
 func upstreamStatus(e *sglang.Error) *status.Status {
 	switch e.Kind {
 	case sglang.KindBusy:
@@ -151,7 +152,7 @@ func detailed(code codes.Code, message string, detail protoadapt.MessageV1) *sta
 	return s
 }
 
-// RetryAfter is the delay of a status' RetryInfo; 0 where it has none.
+// RetryAfter returns the delay of a status' RetryInfo, or 0.
 func RetryAfter(s *status.Status) time.Duration {
 	for _, d := range s.Details() {
 		if info, ok := d.(*errdetails.RetryInfo); ok {

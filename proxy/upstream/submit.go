@@ -16,11 +16,11 @@ import (
 type Answer struct {
 	sglang.Answer
 
-	upstream time.Duration // from sending the batch to having this answer, over all attempts
-	attempts int           // calls to SGLang that the prompt took part in
+	upstream time.Duration // from sending the batch to this answer, over all calls
+	attempts int           // calls to SGLang that included the prompt
 }
 
-// Parse makes a prompt of a request and checks it against what SGLang serves. It is
+// Parse converts a request to a prompt and checks it against the limits of SGLang. It is
 // called once for each request. An error is a *FieldError.
 type Parse func(Limits) (*Prompt, error)
 
@@ -31,8 +31,8 @@ type Outcome struct {
 	Err     error       // ToStatus maps it
 }
 
-// Submit has the prompt of a request answered and waits for that. host is the
-// caller's where ctx has no Caller. An error is one that ToStatus maps.
+// Submit submits the prompt of a request and waits for its answer. host names the caller if
+// ctx has no Caller. ToStatus maps the error.
 func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome {
 	s := u.begin(ctx)
 	item, err := s.item(ctx, host, parse)
@@ -44,10 +44,10 @@ func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome
 	return s.finish(ctx, item.Value, began, answer, receipt, err)
 }
 
-// SubmitFunc is Submit for callers that can't wait. It calls done exactly once: at
-// once where the prompt is refused, else on the goroutine that ends the prompt, with
-// a function that returns the outcome. done must neither block nor call the queue; the
-// outcome may be asked for on any goroutine, once.
+// SubmitFunc is Submit without waiting. It calls done exactly once, with a function that
+// returns the outcome: before SubmitFunc returns if the prompt is refused, otherwise on the
+// goroutine that ends the prompt. done must neither block nor call the queue. outcome may
+// be called once, on any goroutine.
 func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, done func(outcome func() Outcome)) {
 	s := u.begin(ctx)
 	item, err := s.item(ctx, host, parse)
@@ -67,7 +67,7 @@ func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, don
 // submission is one request from its arrival to its end.
 type submission struct {
 	*Upstream
-	snapshot *Snapshot       // when it came: the only one that is read for it
+	snapshot *Snapshot       // at its arrival; the only one that is read for it
 	trace    context.Context //nolint:containedctx // as Tracer.Sampled has it
 	began    time.Time
 }
@@ -80,8 +80,8 @@ func (u *Upstream) begin(ctx context.Context) submission {
 	return s
 }
 
-// item makes the batcher's request. Its prompt is parsed, encoded and stamped by the
-// same snapshot.
+// item makes the item for the batcher. Its prompt is parsed, encoded and stamped by the same
+// snapshot.
 func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Item[*Prompt], err error) {
 	caller := callerOf(ctx, host)
 	if caller.Rate != nil {
@@ -118,7 +118,7 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 		item.Tokens = s.textLength.tokens(p.Request.Text)
 	}
 	if p.Priority != nil {
-		item.Priority = int(*p.Priority) // the queue is in the order that SGLang's would have
+		item.Priority = int(*p.Priority) // the queue has the order of SGLang's
 	}
 	return item, nil
 }
@@ -147,23 +147,22 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
 }
 
-// Caller is who asks: the name of an API key, or the host of the peer. Callers
+// Caller identifies a caller, by the name of an API key or the host of the peer. Callers
 // share SGLang in proportion to their weights.
 type Caller struct {
 	Name   string
-	Weight float64       // 0 is 1
+	Weight float64       // 0 means 1
 	Rate   *rate.Limiter // of prompts; nil sets no bound
 }
 
 type callerContext struct{}
 
-// WithCaller notes whose request a context belongs to.
+// WithCaller returns a context with the caller of a request.
 func WithCaller(ctx context.Context, c *Caller) context.Context {
 	return context.WithValue(ctx, callerContext{}, c)
 }
 
-// callerOf returns the caller of a context, or one with the name of the host, which
-// is unbounded.
+// callerOf returns the caller of a context, or one named host without a rate limit.
 func callerOf(ctx context.Context, host string) Caller {
 	if c, ok := ctx.Value(callerContext{}).(*Caller); ok {
 		return *c

@@ -15,14 +15,14 @@ import (
 	"paceline/tokenizer"
 )
 
-// What Config.Tokenizer may be besides a file.
+// Values of Config.Tokenizer besides a file.
 const (
-	TokenizerAuto = "auto" // the one in SGLang's model folder, where that can be read
+	TokenizerAuto = "auto" // the one in SGLang's model folder, if it can be read
 	TokenizerNone = "none" // texts are sent as texts
 )
 
-// tokenizers finds the tokenizer of the model that SGLang serves, and checks that it
-// is the same. It is used by one goroutine at a time.
+// tokenizers finds the tokenizer of the model that SGLang serves, and checks that both make
+// the same ids. It must be used by one goroutine at a time.
 type tokenizers struct {
 	config string // Config.Tokenizer
 	log    *slog.Logger
@@ -32,13 +32,13 @@ type tokenizers struct {
 	modified time.Time
 }
 
-// encoder is how texts are sent.
+// encoder says how texts are sent.
 type encoder struct {
 	ids *tokenizer.Tokenizer // nil: as texts
-	why string               // for people
+	why string               // for humans
 }
 
-// open loads the configured file, so that a wrong one is found at the start.
+// open loads the configured file, so that a wrong file is an error at the start.
 func (t *tokenizers) open() error {
 	if t.config == TokenizerAuto || t.config == TokenizerNone || t.config == "" {
 		return nil
@@ -60,12 +60,12 @@ func (t *tokenizers) load(path string) (*tokenizer.Tokenizer, error) {
 		return nil, err
 	}
 	t.loaded, t.path, t.modified = loaded, path, f.ModTime()
-	debug.FreeOSMemory() // reading it takes ten times what it keeps, and this proxy may be idle for hours
+	debug.FreeOSMemory() // loading takes ten times the memory that is kept, and the proxy may be idle for hours
 	return loaded, nil
 }
 
-// choose says how to send texts to a server: as ids if its own /tokenize makes
-// the same ids of a sample. Falling back is logged, since it costs SGLang work.
+// choose decides how to send texts to a server: as ids, if its own /tokenize makes the same
+// ids of a sample. It logs the fallback to texts, which costs SGLang work.
 func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.ServerInfo) encoder {
 	path := t.config
 	switch {
@@ -90,13 +90,14 @@ func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.S
 	return encoder{loaded, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path)}
 }
 
-// sample is text in which tokenizers that differ at all differ: every rule of the
-// split, both normal forms, added tokens, scripts, and code.
+// sample is a text that different tokenizers tokenize differently: it has every rule of the
+// split, both normal forms, added tokens, many scripts, and code.
 const sample = "def add(a, b):\n    return a + b  # it's we'LL don't\r\n\r\n\tif x1 == 23456 and y != 'z':\n\n\n        pass\n" +
 	"<|im_start|>user\nÜber e\u0301t\u00e9 ﬁ ½ Ⅷ ٣٤ 한국어 日本語のテキスト हिन्दी ไทย עברית العربية Ελληνικά Кириллица 👍🏽👨‍👩‍👧<|im_end|>\n" +
-	"<tool_call>{\"name\": \"x_y\", \"v\": [1.5e-10, null]}</tool_call> <think>\u00a0\u3000\u2028</think>   trailing  \u212b\u200b ſ 'ſ ====----\\\\///   "
+	"<tool_call>{\"name\": \"x_y\", \"v\": [1.5e-10, null]}</tool_call> <think>\u00a0\u3000\u2028</think>   trailing  " +
+	"\u212b\u200b ſ 'ſ ====----\\\\///   "
 
-// agrees compares a tokenizer with the server's own.
+// agrees returns nil if a tokenizer and the server's own make the same ids of sample.
 func agrees(ctx context.Context, c *sglang.Client, t *tokenizer.Tokenizer) error {
 	want, err := c.Tokenize(ctx, sample)
 	if err != nil {

@@ -24,8 +24,8 @@ import (
 //	      batch.wait                         POST /generate  one per call; parent of SGLang's spans
 //	      batch.execute   links to the batch
 
-// traceRequest records the spans of a sampled request's way through the batcher, after the
-// request has ended.
+// traceRequest records the spans of a sampled request after it has ended: its wait in the
+// queue and its execution.
 func (u *Upstream) traceRequest(ctx context.Context, began time.Time, r batcher.Receipt, a *Answer, err error) {
 	now := time.Now()
 	if r.BatchID == 0 {
@@ -129,8 +129,8 @@ func (u *Upstream) traceSampledBatch(ctx context.Context, b *batch) (context.Con
 	return ctx, t
 }
 
-// linksOf counts the requests of a batch, and returns links to those that are sampled, all
-// together and by member. A link to one that is not sampled would lead nowhere.
+// linksOf counts the requests of a batch, and returns links to the sampled ones, all together
+// and by member. A link to a request that is not sampled would lead nowhere.
 func linksOf(b *batch) (requests int, all []trace.Link, byMember [][]trace.Link) {
 	byMember = make([][]trace.Link, b.Size)
 	for i := range byMember {
@@ -145,7 +145,7 @@ func linksOf(b *batch) (requests int, all []trace.Link, byMember [][]trace.Link)
 	return requests, all, byMember
 }
 
-// hostPort returns where a URL points.
+// hostPort returns the host and port of a URL.
 func hostPort(of string) (host string, port int) {
 	u, err := url.Parse(of)
 	if err != nil {
@@ -190,8 +190,8 @@ func (t *batchTrace) call(ctx context.Context, prompts, attempt int) (_ context.
 	}
 }
 
-// end records the members that are left, whose callers have gone, and ends the trace.
-func (t *batchTrace) end(f *BatchFacts, split bool, err error) {
+// finish records the members that are left, whose callers have gone, and ends the trace.
+func (t *batchTrace) finish(f *BatchFacts, split bool, err error) {
 	for i := range t.links {
 		t.member(i, nil, nil)
 	}

@@ -13,11 +13,11 @@ import (
 	"paceline/sglang"
 )
 
-// Upstream is the one SGLang, with the queue of what waits for it. Make it with New
-// and run Watch. Its methods may be called from any goroutine.
+// Upstream is the one SGLang, with the queue of prompts for it. Make it with New and run
+// Watch. Its methods may be called from any goroutine.
 type Upstream struct {
-	// Queue holds the prompts that wait for SGLang and those that are there. Submit
-	// puts them in; settings, drain and statistics are its own.
+	// Queue holds the prompts that wait for SGLang and those in flight. Submit adds
+	// them. Settings, drain and statistics are methods of Queue.
 	Queue *batcher.Batcher[*Prompt, *Answer]
 
 	cfg     Config
@@ -31,7 +31,7 @@ type Upstream struct {
 	mergeKeys  mergeKeys
 	receipts   receipts
 	recent     recentBatches
-	through    http.Handler // for what is passed on
+	through    http.Handler // for requests that are passed on
 	closeIdle  func()       // closes its idle connections
 
 	current   atomic.Pointer[Snapshot]
@@ -40,14 +40,14 @@ type Upstream struct {
 	mu      sync.Mutex
 	checked chan struct{} // closed at the end of the next check; guarded by mu
 
-	aborts     sync.WaitGroup // aborts that are not done
-	abortSlots chan struct{}  // bounds the aborts at once
+	aborts     sync.WaitGroup // aborts under way
+	abortSlots chan struct{}  // limits concurrent aborts
 
-	alone sync.Mutex // held while a prompt that SGLang may have died of is sent alone
+	alone sync.Mutex // held while prompts that may have crashed SGLang are sent one by one
 }
 
-// New returns an SGLang that nobody watches yet: it need not be there. The error is
-// a *FieldError or a *batcher.SettingError. tracer and metrics may be nil.
+// New returns an Upstream. SGLang may be away: nothing is sent before Watch runs. The error
+// is a *FieldError or a *batcher.SettingError. tracer and metrics may be nil.
 func New(cfg Config, batching batcher.Settings, tracer *telemetry.Tracer, metrics *telemetry.Metrics, log *slog.Logger) (*Upstream, error) {
 	u := &Upstream{
 		cfg: cfg, log: log, tracer: tracer, metrics: metrics,
@@ -73,11 +73,11 @@ func New(cfg Config, batching batcher.Settings, tracer *telemetry.Tracer, metric
 	return u, nil
 }
 
-// URL is SGLang's base URL.
+// URL returns SGLang's base URL.
 func (u *Upstream) URL() string { return u.client.URL() }
 
-// Flush empties SGLang's prefix cache, once the work that runs there has ended or
-// timeout is over. An error is an *sglang.Error, of KindBusy if it was still working.
+// Flush empties SGLang's prefix cache, after waiting up to timeout for running work to end.
+// An error is an *sglang.Error, with KindBusy if work is still running.
 func (u *Upstream) Flush(ctx context.Context, timeout time.Duration) error {
 	err := u.client.FlushCache(ctx, timeout)
 	if err == nil {
@@ -86,13 +86,13 @@ func (u *Upstream) Flush(ctx context.Context, timeout time.Duration) error {
 	return err
 }
 
-// Pending is how many requests are accepted and not ended.
+// Pending returns the number of accepted requests that have not ended.
 func (u *Upstream) Pending() int {
 	return u.Queue.Pending()
 }
 
-// Close ends what is left and returns when nothing runs any more, except Watch,
-// whose context ends it.
+// Close ends all requests and returns when no goroutine is left but that of Watch, which
+// ends with its context.
 func (u *Upstream) Close() {
 	u.Queue.Close()
 	u.aborts.Wait()

@@ -12,20 +12,19 @@ import (
 	"paceline/sglang"
 )
 
-// How often SGLang is asked whether it is ready. /ready only reads a flag
-// (sglang 0.5.23), unlike /health, which costs a forward pass and a second.
+// Intervals of checks. A check asks /ready, which only reads a flag (sglang 0.5.23), unlike
+// /health, which costs a forward and a second.
 const (
 	firstRetry    = 100 * time.Millisecond // after the first failure, doubled up to awayInterval
-	awayInterval  = time.Second            // a model takes longer to load than anybody notices this
-	thereInterval = 5 * time.Second        // failing calls report a loss sooner, see suspect
-	checkTimeout  = 5 * time.Second        // of one check: a server that can't read a flag in this time is not ready
+	awayInterval  = time.Second            // short, compared with loading a model
+	thereInterval = 5 * time.Second        // failing calls report a loss earlier, see suspect
+	checkTimeout  = 5 * time.Second        // of one check; a server that can't read a flag in this time is not ready
 )
 
 // notAsked is the reason before the first check.
 const notAsked = "SGLang has not been asked yet"
 
-// suspect asks for a check now, because a call found SGLang away. It never
-// blocks.
+// suspect asks for a check now, because a call found SGLang away. It never blocks.
 func (u *Upstream) suspect() {
 	select {
 	case u.suspicion <- struct{}{}:
@@ -33,16 +32,15 @@ func (u *Upstream) suspect() {
 	}
 }
 
-// nextCheck is closed at the end of the next check.
+// nextCheck returns a channel that is closed at the end of the next check.
 func (u *Upstream) nextCheck() <-chan struct{} {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.checked
 }
 
-// awaitReturn is called after a call that brought no answer. It finds out whether
-// SGLang is away and, if it is, returns once it is back, after Config.MaxOutage, or
-// when ctx ends.
+// awaitReturn checks, after a call without an answer, whether SGLang is away. If it is,
+// awaitReturn waits until SGLang is back, Config.MaxOutage has passed, or ctx ends.
 func (u *Upstream) awaitReturn(ctx context.Context) (away, back bool) {
 	ctx, cancel := context.WithTimeout(ctx, u.cfg.MaxOutage)
 	defer cancel()
@@ -60,9 +58,8 @@ func (u *Upstream) awaitReturn(ctx context.Context) (away, back bool) {
 	}
 }
 
-// Watch checks SGLang until ctx ends, and yields what is known after each check. It
-// is the one periodic thing of the proxy: SGLang has no way to call when it comes or
-// goes.
+// Watch checks SGLang until ctx ends, and yields the snapshot after each check. It is the
+// only periodic work of the proxy: SGLang can't notify the proxy when it starts or stops.
 func (u *Upstream) Watch(ctx context.Context) iter.Seq[*Snapshot] {
 	return func(yield func(*Snapshot) bool) {
 		suspected := false
@@ -71,7 +68,7 @@ func (u *Upstream) Watch(ctx context.Context) iter.Seq[*Snapshot] {
 			if ctx.Err() != nil || !yield(now) {
 				return
 			}
-			u.endCheck()
+			u.finishCheck()
 			wait := thereInterval
 			if !now.Ready {
 				wait = min(firstRetry<<min(failures, 10), awayInterval)
@@ -87,16 +84,16 @@ func (u *Upstream) Watch(ctx context.Context) iter.Seq[*Snapshot] {
 	}
 }
 
-// endCheck wakes those who wait for the end of a check.
-func (u *Upstream) endCheck() {
+// finishCheck wakes the goroutines that wait for the end of a check.
+func (u *Upstream) finishCheck() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	close(u.checked)
 	u.checked = make(chan struct{})
 }
 
-// pause waits for the next check and says whether suspect asked for it. While
-// SGLang is away suspicions tell nothing new.
+// pause waits for the next check and reports whether suspect asked for it. listen is false
+// while SGLang is away, because suspicions say nothing new then.
 func (u *Upstream) pause(ctx context.Context, wait time.Duration, listen bool) (suspected bool, err error) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -114,16 +111,16 @@ func (u *Upstream) pause(ctx context.Context, wait time.Duration, listen bool) (
 	}
 }
 
-// check asks SGLang once and publishes what it finds. What SGLang serves is asked
-// again where it may have been away since: it may serve another model now. The result
-// means nothing once ctx has ended.
+// check asks SGLang once and publishes the result. If SGLang may have been away, check also
+// asks what it serves, because that may be another model now. The result has no meaning
+// once ctx has ended.
 func (u *Upstream) check(ctx context.Context, suspected bool) *Snapshot {
 	before := u.current.Load()
 	next := *before
 	learn := suspected || !before.Ready
 	if learn {
 		select {
-		case <-u.suspicion: // answered by this check: another would forget what is cached once more
+		case <-u.suspicion: // this check answers it; another check would forget the cache again
 		default:
 		}
 	}
@@ -136,7 +133,7 @@ func (u *Upstream) check(ctx context.Context, suspected bool) *Snapshot {
 	case err != nil:
 		next.Reason = err.Error()
 	case !before.Asked:
-		next.Reason = "" // it never was not ready
+		next.Reason = "" // it was never seen not ready
 	}
 	if next.served() != before.served() {
 		next.generation++
@@ -145,12 +142,11 @@ func (u *Upstream) check(ctx context.Context, suspected bool) *Snapshot {
 		u.learnCache(&next.Info)
 	}
 	u.current.Store(&next)
-	u.logTurn(before, &next)
+	u.logChange(before, &next)
 	return &next
 }
 
-// learnCache tells the queue that SGLang may be another one than before: its cache is
-// its own.
+// learnCache tells the queue that SGLang may have restarted, and the size of its cache.
 func (u *Upstream) learnCache(info *sglang.ServerInfo) {
 	u.Queue.Forget()
 	u.Queue.SetServer(batcher.Server{
@@ -182,7 +178,7 @@ func (u *Upstream) ask(ctx context.Context, learn bool, s *Snapshot) error {
 	return nil
 }
 
-// absence says in words of this package why SGLang does not count as ready.
+// absence returns the reason, for humans, why SGLang does not count as ready.
 func (u *Upstream) absence(err error) error {
 	var e *sglang.Error
 	switch {
@@ -196,8 +192,8 @@ func (u *Upstream) absence(err error) error {
 	return fmt.Errorf("SGLang at %s is not ready: %w", u.URL(), err)
 }
 
-// learnLimits finds the limits of what SGLang serves. None of them is needed to
-// serve text, so a limit that can't be had is unknown and no error.
+// learnLimits finds the limits of the served model. None is needed to serve text, so a limit
+// that can't be found is unknown, and no error.
 func (u *Upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) Limits {
 	// SGLang refuses a prompt of max_req_input_len tokens itself: see contextReserve.
 	l := Limits{VocabSize: u.cfg.VocabSize, MaxPromptTokens: max(0, info.MaxReqInputLen-1)}
@@ -219,8 +215,7 @@ func (u *Upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) Limi
 // and one of 2,042 refused; with a KV cache of 1,024 tokens these are 1,018, 1,017 and 1,018.
 const contextReserve = 7
 
-// contextLimit is the prompt limit that follows from the context length in
-// /v1/models, or 0.
+// contextLimit returns the max tokens of a prompt by the context length in /v1/models, or 0.
 func (u *Upstream) contextLimit(ctx context.Context) int {
 	models, err := u.client.Models(ctx)
 	if err != nil || len(models) == 0 {
@@ -229,8 +224,8 @@ func (u *Upstream) contextLimit(ctx context.Context) int {
 	return max(0, models[0].MaxModelLen-contextReserve)
 }
 
-// logTurn logs the first check and each turn.
-func (u *Upstream) logTurn(before, now *Snapshot) {
+// logChange logs the first check and each change between ready and not ready.
+func (u *Upstream) logChange(before, now *Snapshot) {
 	switch {
 	case now.Ready && !before.Ready:
 		u.log.Info("ready", "model", now.Model, "sglang", now.Info.Version, "upstream", u.URL(),

@@ -10,8 +10,8 @@ import (
 	"paceline/batcher"
 )
 
-// A suspicion that was left over made the proxy ask again what is served, and forget
-// anew what had been cached meanwhile.
+// An old suspicion made the proxy ask again what is served, and forget what had been cached
+// meanwhile.
 func TestASuspicionOfBeforeSGLangCameBackIsAnsweredByItsReturn(t *testing.T) {
 	var asked atomic.Int64
 	mux := http.NewServeMux()

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// BenchmarkTextCall is what a call of 16 prompts of 10 kB costs the machine that
-// simulates, not the one that is simulated.
+// BenchmarkTextCall measures the real cost of simulating a call of 16 prompts of 10 kB.
 func BenchmarkTextCall(b *testing.B) {
 	p := small()
 	p.CallSeconds, p.RequestSeconds, p.TokenSeconds, p.ForwardSeconds, p.TokenizeSecondsPerByte = 0, 0, 0, 0, 0

@@ -10,12 +10,12 @@ type clock struct {
 	speed float64 // simulated seconds per real second
 }
 
-// real is how long a simulated number of seconds lasts here.
+// real returns the real duration of simulated seconds.
 func (c clock) real(seconds float64) time.Duration {
 	return time.Duration(seconds / c.speed * float64(time.Second))
 }
 
-// simulated is how many simulated seconds a real duration is.
+// simulated returns the simulated seconds of a real duration.
 func (c clock) simulated(d time.Duration) float64 { return d.Seconds() * c.speed }
 
 // sleepUntil returns at t, or earlier when done is closed.
@@ -32,8 +32,8 @@ func sleepUntil(t time.Time, done <-chan struct{}) {
 	}
 }
 
-// frontEnd is the single-threaded front end: work on it queues. It keeps to its own schedule
-// and not to when timers really fire, so their lateness does not add up while it is busy.
+// frontEnd is the single-threaded front end, where work queues. It follows its own schedule
+// and not the times at which timers fire, so late timers do not add up while it is busy.
 type frontEnd struct {
 	mu     sync.Mutex
 	free   time.Time // when all reserved work is done
@@ -41,7 +41,7 @@ type frontEnd struct {
 	busy   []stretch // reserved, oldest first
 }
 
-// maxStretches bounds what is remembered while no forward asks for it.
+// maxStretches bounds the stretches that are kept while no forward asks for them.
 const maxStretches = 4096
 
 // stretch is uninterrupted work.
@@ -54,8 +54,8 @@ func (f *frontEnd) restart() {
 	f.free, f.busy = time.Time{}, nil
 }
 
-// reserve takes the next pieces of the front end's time, one after the other with nothing of
-// another call between them, and returns when each ends.
+// reserve reserves consecutive pieces of the front end's time, with no work of another call
+// between them, and returns the end of each.
 func (f *frontEnd) reserve(now time.Time, pieces ...time.Duration) []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -76,8 +76,8 @@ func (f *frontEnd) reserve(now time.Time, pieces ...time.Duration) []time.Time {
 	return ends
 }
 
-// worked is how long the front end works between two times. It forgets what was before:
-// from never decreases from one call to the next.
+// worked returns how long the front end works between two times. It forgets earlier work,
+// so from must never decrease from one call to the next.
 func (f *frontEnd) worked(from, to time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,9 +17,9 @@
 // again at once, where a real one has to be started again. Stats counts these crashes and
 // keeps its other counters.
 //
-// It does not simulate several answers a prompt (n above 1 is refused), one streamed event
-// for each token (there is one for each prompt), what generation takes from prefill, host
-// memory and storage behind the cache, and routes that neither the proxy nor loadgen uses.
+// It does not simulate several answers to a prompt (n above 1 is refused), a streamed event
+// for each token (there is one for each prompt), the cost of generation for prefill, cache
+// levels in host memory and storage, and routes that neither the proxy nor loadgen uses.
 //
 // Read profile.go first, then server.go, scheduler.go and radix.go. generate.go and
 // sampling.go read a call, refusal.go knows how one is refused, reply.go answers,

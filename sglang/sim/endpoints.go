@@ -13,10 +13,10 @@ import (
 	"paceline/sglang/sim/dialect"
 )
 
-// version is the SGLang whose interface this is.
+// version is the simulated version of SGLang.
 const version = "0.5.23"
 
-// health takes a second, as measured: a real server generates a token and looks for it
+// health takes a second, as measured: a real server generates a token and checks for it
 // once a second.
 func (s *Server) health(_ http.ResponseWriter, r *http.Request) {
 	second := time.NewTimer(s.clock.real(1))
@@ -97,11 +97,10 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprint(w, b.String())
 }
 
-// maxFlushWait bounds ?timeout=, in simulated seconds; what is beyond counts as none.
+// maxFlushWait bounds ?timeout=, in simulated seconds. Larger values count as none.
 const maxFlushWait = 1e6
 
-// flush empties the cache, unless something runs until ?timeout= simulated seconds have
-// passed.
+// flush empties the cache, unless work is still running after ?timeout= simulated seconds.
 func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 	timeout, err := strconv.ParseFloat(r.URL.Query().Get("timeout"), 64)
 	if err != nil || !(timeout > 0 && timeout < maxFlushWait) { // NaN too
@@ -121,8 +120,8 @@ func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 		"(When there are running or waiting requests, the operation will not be performed.)\n")
 }
 
-// abort ends every request whose rid begins with the one given. It answers 200 whatever it
-// found.
+// abort ends every request whose rid begins with the given one. It answers 200 even if
+// there is none.
 func (s *Server) abort(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		RID string `json:"rid"`

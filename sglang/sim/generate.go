@@ -13,8 +13,8 @@ import (
 )
 
 // generateBody is the part of a /generate body that the simulator knows. It ignores other
-// fields, as SGLang does. Fields that may be one value or a list stay raw. Text does not:
-// scanning it twice more was most of the simulator's own cost.
+// fields, as SGLang does. Fields that may be one value or a list stay raw. Text does not,
+// because scanning it twice more was most of the simulator's own cost.
 type generateBody struct {
 	Text         any             `json:"text"`
 	InputIDs     json.RawMessage `json:"input_ids"`
@@ -33,8 +33,8 @@ type generateBody struct {
 // call is a parsed /generate.
 type call struct {
 	prompts []prompt
-	list    bool // asked as a list, and so answered as one
-	text    bool // prompts came as text: they are tokenized one by one
+	list    bool // sent as a list, so answered as a list
+	text    bool // the prompts are texts, which are tokenized one by one
 	stream  bool
 	deadly  bool             // it would stop a real server
 	dialect *dialect.Dialect // nil for /generate itself
@@ -51,7 +51,7 @@ type prompt struct {
 	logprobStart int // -1: none of the prompt's
 	topLogprobs  int
 	idLogprobs   []int32
-	refusal      string // of this prompt alone, found by the scheduler; "" for none
+	refusal      string // of this prompt alone, by the scheduler; "" for none
 }
 
 // readCall reads a body in a dialect, as parseCall does.
@@ -160,7 +160,7 @@ func idsOf(raw json.RawMessage) (ids [][]int64, list bool, err error) {
 	return [][]int64{one}, false, nil
 }
 
-// notIDs refuses input_ids for the first element that is no id.
+// notIDs returns the refusal for the first element of input_ids that is no id.
 func notIDs(raw json.RawMessage) *refusal {
 	var input any
 	d := json.NewDecoder(bytes.NewReader(raw))
@@ -214,8 +214,8 @@ func notInt64(ids []any) string {
 	return ""
 }
 
-// reusable is how many of a prompt's leading tokens may come from the cache: all but the
-// last, and none whose log probability is asked for (sglang 0.5.23, schedule_batch.py,
+// reusable returns how many leading tokens may come from the cache: all but the last, and
+// none whose log probability is asked for (sglang 0.5.23, schedule_batch.py,
 // _compute_max_prefix_len).
 func (p *prompt) reusable() int {
 	n := len(p.tokens) - 1
@@ -225,8 +225,8 @@ func (p *prompt) reusable() int {
 	return n
 }
 
-// narrow makes the token ids of a prompt. An id beyond 32 bits becomes -1: it is as deadly
-// as any other outside the vocabulary.
+// narrow converts token ids to 32 bits. An id beyond 32 bits becomes -1, which is as deadly
+// as any other id outside the vocabulary.
 func narrow(wide []int64) []int32 {
 	ids := make([]int32, len(wide))
 	for i, id := range wide {
@@ -296,7 +296,7 @@ func (c *call) readSampling(raw json.RawMessage, vocab int) error {
 	return nil
 }
 
-// maxTopLogprobs bounds what a long prompt makes the simulator write.
+// maxTopLogprobs bounds the log probabilities that a long prompt makes the simulator write.
 const maxTopLogprobs = 128
 
 func (c *call) readOptions(b generateBody, vocab int) error {
@@ -326,7 +326,7 @@ func (c *call) readOptions(b generateBody, vocab int) error {
 }
 
 // perPrompt reads a field that may be absent, one value for all prompts, or a list with one
-// for each. Null in the list is refused, as by SGLang.
+// value for each. It refuses null in the list, as SGLang does.
 func perPrompt[T any](c *call, field string, raw json.RawMessage, absent T) ([]T, error) {
 	values := slices.Repeat([]T{absent}, len(c.prompts))
 	var one T
@@ -374,8 +374,8 @@ func (c *call) check(p Profile) error {
 			if !c.stream {
 				return meaning("%s", problem)
 			}
-			// The scheduler finds it: it computes a token in its place, and its
-			// neighbours in the stream never know.
+			// The scheduler refuses it: it computes one token in its place, without
+			// effect on its neighbours in the stream.
 			one.refusal, one.tokens, one.newTokens, one.logprob = problem, []int32{0}, 1, false
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Profile is a simulated server: what its work costs and how much it holds.
+// Profile describes a simulated server: the cost of its work, and its limits.
 // One call of k prompts of n tokens, u of them all uncached, that fits one forward
 // takes CallSeconds + k·RequestSeconds + ForwardSeconds + k·SequenceSeconds +
 // u·TokenSeconds + k·n²·AttentionSeconds. What the front end does meanwhile for
@@ -27,15 +27,16 @@ type Profile struct {
 	SequenceSeconds        float64 `json:"sequence_seconds"`          // device, for each prompt in a forward
 
 	// Device, for each prompt in a forward and the square of its tokens so far, cached
-	// ones too: above 0 if attention does not profit from the cache (torch_native).
+	// ones included. It is above 0 if attention gains nothing from the cache
+	// (torch_native).
 	AttentionSeconds float64 `json:"attention_seconds"`
 
-	// Seconds that a forward takes longer for each second the front end works meanwhile,
-	// at most as long again: 0 if they share no cores, about 1 if each could use all.
+	// Seconds added to a forward for each second that the front end works meanwhile, at
+	// most doubling it: 0 if they share no cores, about 1 if each could use all.
 	Contention float64 `json:"contention"`
 
 	ChunkedPrefillSize int     `json:"chunked_prefill_size"` // tokens in one forward
-	MaxPrefillTokens   int     `json:"max_prefill_tokens"`   // another bound on tokens in one forward; 0 means 16384, as SGLang's default
+	MaxPrefillTokens   int     `json:"max_prefill_tokens"`   // a second bound on tokens in one forward; 0 means 16384, SGLang's default
 	MaxRunningRequests int     `json:"max_running_requests"`
 	KVCacheTokens      int     `json:"kv_cache_tokens"`
 	ContextLength      int     `json:"context_length"` // tokens
@@ -43,7 +44,7 @@ type Profile struct {
 	LoadSeconds        float64 `json:"load_seconds"` // model load time it reports
 }
 
-// Profiles returns the profiles that are built in.
+// Profiles returns the built-in profiles.
 func Profiles() []Profile {
 	return []Profile{
 		{
@@ -81,8 +82,8 @@ func ProfileNamed(name string) (Profile, error) {
 	return Profile{}, fmt.Errorf("profile %q is not known: expected %s, or a JSON file", name, strings.Join(known, ", "))
 }
 
-// ReadProfile reads a profile from a JSON file and validates it. Unknown fields
-// are refused, so that a misspelt one is not silently a zero.
+// ReadProfile reads a profile from a JSON file and validates it. It refuses unknown fields,
+// so that a misspelt one is not silently zero.
 func ReadProfile(path string) (Profile, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -101,7 +102,7 @@ func ReadProfile(path string) (Profile, error) {
 	return p, nil
 }
 
-// Validate names the first field that is out of range.
+// Validate returns an error that names the first field out of range, or nil.
 func (p Profile) Validate() error {
 	for _, f := range []struct {
 		name  string
@@ -130,10 +131,10 @@ func (p Profile) Validate() error {
 	return nil
 }
 
-// maxPrefillTokens is MaxPrefillTokens, or SGLang's default for it.
+// maxPrefillTokens returns MaxPrefillTokens or its default.
 func (p Profile) maxPrefillTokens() int { return cmp.Or(p.MaxPrefillTokens, 16384) }
 
-// forwardTokens is the most tokens that one forward computes.
+// forwardTokens returns the max tokens that one forward computes.
 func (p Profile) forwardTokens() int { return min(p.ChunkedPrefillSize, p.maxPrefillTokens()) }
 
 // maxReqInputLen is the length of the shortest prompt that is refused: SGLang keeps seven

@@ -7,7 +7,7 @@ import (
 
 // radix is the prefix cache: a radix tree over token ids for each space (cache salt and
 // adapter), with a common capacity in tokens. It evicts the least recently used leaves
-// first, and nothing that a running request uses. It is not safe for concurrent use.
+// first, and no tokens that a running request uses. It is not safe for concurrent use.
 type radix struct {
 	capacity int
 	size     int // tokens cached
@@ -38,8 +38,7 @@ func (r *radix) root(space string) *node {
 	return n
 }
 
-// match returns how many leading tokens are cached, and the node at which they
-// end.
+// match returns the number of leading tokens that are cached, and the node at their end.
 func (r *radix) match(space string, tokens []int32) (int, *node) {
 	r.clock++
 	n, matched := r.root(space), 0
@@ -58,8 +57,8 @@ func (r *radix) match(space string, tokens []int32) (int, *node) {
 	return matched, n
 }
 
-// insert caches tokens, as far as there is room, and returns the node at their
-// end. Tokens that are cached already stay where they are.
+// insert caches tokens, as far as there is room, and returns the node at their end. Tokens
+// that are already cached stay where they are.
 func (r *radix) insert(space string, tokens []int32) *node {
 	matched, n := r.match(space, tokens)
 	rest := tokens[matched:]
@@ -94,7 +93,7 @@ func (r *radix) count(n *node, holds int) {
 	}
 }
 
-// makeRoom evicts until at most room tokens are cached. If more are held it evicts nothing
+// makeRoom evicts until at most room tokens are cached. If more are held, it evicts nothing
 // and returns false.
 func (r *radix) makeRoom(room int) bool {
 	for r.size > room {
@@ -115,7 +114,7 @@ func (r *radix) makeRoom(room int) bool {
 	return true
 }
 
-// survey returns how many tokens are held, and the leaves that are not.
+// survey returns the number of held tokens, and the leaves that are not held.
 func (r *radix) survey() (held int, loose []*node) {
 	var walk func(n *node)
 	walk = func(n *node) {

@@ -7,9 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestRadixAgreesWithAPlainList holds the tree against the plainest model: a
-// list of everything inserted and, once something had to go, of what the tree
-// still holds.
+// TestRadixAgreesWithAPlainList compares the tree with a simple model: a list of everything
+// inserted, and after evictions of what the tree still holds.
 func TestRadixAgreesWithAPlainList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		capacity := rapid.SampledFrom([]int{20, 60, 1 << 20}).Draw(t, "capacity")
@@ -21,10 +20,10 @@ func TestRadixAgreesWithAPlainList(t *testing.T) {
 			p := rapid.SliceOfN(rapid.Int32Range(0, 2), 1, 15).Draw(t, "prompt")
 			kept := pathsOf(r.root(space))
 			got, end := r.match(space, p)
-			if want := longestPrefix(kept, p); got != want {
+			if want := maxPrefix(kept, p); got != want {
 				t.Fatalf("matched %d of %v, the tree holds %d", got, p, want)
 			}
-			if want := longestPrefix(inserted[space], p); got > want || r.evicted == 0 && got != want {
+			if want := maxPrefix(inserted[space], p); got > want || r.evicted == 0 && got != want {
 				t.Fatalf("matched %d of %v, %d were inserted", got, p, want)
 			}
 			if depth := len(pathTo(end)); depth != got {
@@ -95,7 +94,7 @@ func TestNothingIsEvictedForAPromptThatHasNoRoom(t *testing.T) {
 	r.release(held)
 }
 
-func longestPrefix(of [][]int32, p []int32) int {
+func maxPrefix(of [][]int32, p []int32) int {
 	longest := 0
 	for _, q := range of {
 		longest = max(longest, commonPrefix(p, q))

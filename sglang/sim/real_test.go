@@ -74,8 +74,7 @@ func conform(t *testing.T, url string) {
 	}
 }
 
-// property is something that holds of both servers, beginning with an empty
-// cache.
+// property is a property of both servers, tested with an empty cache.
 type property struct {
 	name  string
 	holds func(t *testing.T, s *server)
@@ -336,8 +335,8 @@ func (s *server) read(t *testing.T, prompts ...[]int32) []sglang.Result {
 	return s.send(t, requests...)
 }
 
-// occupy gives the server some tenths of a second of work, and returns once it
-// runs; end waits for it.
+// occupy gives the server some tenths of a second of work and returns when it runs. end
+// waits for it.
 func (s *server) occupy(t *testing.T) (end func()) {
 	t.Helper()
 	var wg sync.WaitGroup

@@ -41,22 +41,22 @@ func contract(format string, args ...any) *refusal {
 
 func badRequest(body map[string]any) *refusal { return &refusal{status: 400, body: marshal(body)} }
 
-// internalError is what SGLang answers where it fails by itself.
+// internalError returns SGLang's answer to a failure of its own.
 func internalError() *refusal {
 	return &refusal{status: 500, body: []byte("Internal Server Error"), plain: true}
 }
 
-// violation is one place of a body that validation refuses.
+// violation is one value of a body that validation refuses.
 type violation struct {
 	kind  string
-	place string // behind 'body', as in Python's tuple: ", 'text'"
+	place string // after 'body' in Python's tuple: ", 'text'"
 	msg   string
 	input any
 	ctx   string // "" for none
 }
 
-// String writes a violation as Pydantic does, with a copy of the input. A proxy must keep
-// that copy out of its own errors.
+// String writes a violation as Pydantic does, with a copy of the input, which a proxy must
+// keep out of its own errors.
 func (v violation) String() string {
 	s := fmt.Sprintf("{'type': '%s', 'loc': ('body'%s), 'msg': %s, 'input': %s", v.kind, v.place, pythonRepr(v.msg), pythonRepr(v.input))
 	if v.ctx != "" {
@@ -65,7 +65,7 @@ func (v violation) String() string {
 	return s + "}"
 }
 
-// validation refuses a body that is not of the expected form.
+// validation refuses a body that has not the expected form.
 func validation(violations ...violation) *refusal {
 	plural := "s"
 	if len(violations) == 1 {
@@ -83,13 +83,13 @@ func validation(violations ...violation) *refusal {
 // wrongType refuses a field of the wrong type.
 func wrongType(field string, raw json.RawMessage) *refusal {
 	var input any
-	_ = json.Unmarshal(raw, &input) // it was decoded once before: it is JSON
+	_ = json.Unmarshal(raw, &input) // it is JSON: it was decoded before
 	return validation(violation{kind: "value_error", place: ", '" + field + "'", msg: notExpectedType, input: input})
 }
 
 const notExpectedType = "Value error, not of the expected type"
 
-// undecodable refuses a body for the error that encoding/json found in it.
+// undecodable refuses a body for the error of encoding/json.
 func undecodable(err error) *refusal {
 	var syntax *json.SyntaxError
 	if !errors.As(err, &syntax) {
@@ -103,7 +103,7 @@ func undecodable(err error) *refusal {
 	return validation(violation{kind: "json_invalid", place: place, msg: "JSON decode error", input: map[string]any{}, ctx: "'" + cause + "'"})
 }
 
-// pythonRepr writes a decoded JSON value about as Python's repr does.
+// pythonRepr writes a decoded JSON value much as Python's repr does.
 func pythonRepr(v any) string {
 	switch v := v.(type) {
 	case nil:

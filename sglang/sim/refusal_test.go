@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// where says of which server a refusal is wanted.
+// where says which servers must give a refusal.
 type where uint8
 
 const (

@@ -34,14 +34,14 @@ func dropIfDead(j *job) {
 	}
 }
 
-// event is one event of a streamed answer; a list's events name their place.
+// event is one event of a streamed answer. The events of a list have an index.
 type event struct {
 	sglang.Answer
 	Index *int `json:"index,omitempty"`
 }
 
-// stream writes an event for each prompt as it ends, and then [DONE]. A real server sends
-// one for each token; for prefill that is the same.
+// stream writes an event for each prompt when it ends, and then [DONE]. A real server sends
+// one for each token. For prefill that is the same.
 func (s *Server) stream(w http.ResponseWriter, c *call, jobs []*job) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	flusher := http.NewResponseController(w)
@@ -61,12 +61,12 @@ func (s *Server) stream(w http.ResponseWriter, c *call, jobs []*job) {
 			said = c.dialect.Event(s.profile.Model, i, e.Answer)
 		}
 		_, _ = fmt.Fprintf(w, "data: %s\n\n", marshal(said))
-		_ = flusher.Flush() // an error means that the client has gone: all its prompts end soon
+		_ = flusher.Flush() // an error means that the client has gone, and its prompts will be aborted
 	}
 	_, _ = fmt.Fprint(w, "data: [DONE]\n\n")
 }
 
-// streamError reports an error in a stream: under status 200, as SGLang does.
+// streamError reports an error in a stream, with status 200 as SGLang does.
 func streamError(w http.ResponseWriter, ref *refusal) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	_, _ = fmt.Fprintf(w, "data: %s\n\ndata: [DONE]\n\n", marshal(map[string]any{"error": map[string]any{
@@ -74,7 +74,7 @@ func streamError(w http.ResponseWriter, ref *refusal) {
 	}}))
 }
 
-// refuse writes an error answer; for a stream it is an event under status 200.
+// refuse writes an error answer. For a stream it is an event with status 200.
 func (s *Server) refuse(w http.ResponseWriter, err error, c *call) {
 	var ref *refusal
 	if !errors.As(err, &ref) {
@@ -104,7 +104,7 @@ func writeRaw(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // an error means that the client has gone
 }
 
-// reply is the answer to one prompt whose job has ended.
+// reply returns the answer to one prompt whose job has ended.
 func (s *Server) reply(j *job) sglang.Answer {
 	a := sglang.Answer{OutputIDs: generated(j.tokens, j.made, s.profile.VocabSize), Meta: sglang.MetaInfo{
 		ID: j.rid, CompletionTokens: j.made, WeightVersion: "default", FinishReason: finishReason(j),
@@ -113,7 +113,7 @@ func (s *Server) reply(j *job) sglang.Answer {
 	for _, id := range a.OutputIDs {
 		a.Text += word(id)
 	}
-	if j.started.IsZero() { // SGLang says no more of what it aborts in its queue (tokenizer_manager.py, _handle_abort_req)
+	if j.started.IsZero() { // SGLang reports no more for a request aborted in its queue (tokenizer_manager.py, _handle_abort_req)
 		return a
 	}
 	a.Meta.PromptTokens, a.Meta.CachedTokens = len(j.tokens), j.cached
@@ -139,12 +139,12 @@ func finishReason(j *job) *sglang.FinishReason {
 	return &sglang.FinishReason{Type: "abort", Message: "Aborted", StatusCode: []byte("null")}
 }
 
-// logprobs makes up log probabilities: the same for the same tokens, and nothing else is
-// true of them.
+// logprobs makes up log probabilities. They are the same for the same tokens, and have no
+// other meaning.
 func (p *prompt) logprobs(a *sglang.Answer) {
 	m := &a.Meta
 	m.InputTokenLogprobs, m.OutputTokenLogprobs = []sglang.TokenLogprob{}, []sglang.TokenLogprob{}
-	// rows adds what is asked for at a place. The first place of a prompt has only null.
+	// rows adds the requested rows of a position. The first position of a prompt has null.
 	rows := func(top, ids *[][]sglang.TokenLogprob, place int, known bool) {
 		var likely, chosen []sglang.TokenLogprob
 		for k := 0; known && k < p.topLogprobs; k++ {
@@ -180,8 +180,8 @@ func fakeLogprob(id int32, place int) *float64 {
 	return &v
 }
 
-// generated makes up n tokens after a prompt. They depend on all of it, so that the answer
-// to another prompt is never right by chance.
+// generated makes up n tokens after a prompt. They depend on the whole prompt, so that the
+// answer to another prompt is never right by chance.
 func generated(tokens []int32, n, vocab int) []int32 {
 	ids := make([]int32, n)
 	if n == 0 {

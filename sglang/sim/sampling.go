@@ -21,7 +21,7 @@ var samplingFields = []struct{ name, kind string }{
 	{"sampling_seed", "i64"}, {"custom_params", ""}, {"beam_width", "i64"}, {"watermark", ""}, {"choice", ""},
 }
 
-// defaultNewTokens is SGLang's max_new_tokens where none is given.
+// defaultNewTokens is SGLang's default of max_new_tokens.
 const defaultNewTokens = 128
 
 // samplingOf validates one sampling_params. It returns its max_new_tokens, and whether it
@@ -34,7 +34,7 @@ func samplingOf(raw json.RawMessage, vocab int) (newTokens int, deadly bool, err
 	if json.Unmarshal(raw, &fields) != nil {
 		return 0, false, contract("invalid type: %s, expected struct SamplingParams", unexpected(raw))
 	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) { // the same error every time
+	for _, name := range slices.Sorted(maps.Keys(fields)) { // so that the error is always the same
 		if err := checkSampling(name, fields[name]); err != nil {
 			return 0, false, err
 		}
@@ -118,11 +118,11 @@ func integer(raw json.RawMessage) (int, bool) {
 	return n, err == nil
 }
 
-// unexpected describes a value of the wrong type as SGLang does. It quotes a string in full,
-// so a proxy must keep this out of its own errors too.
+// unexpected describes a value of the wrong type as SGLang does. It quotes a whole string,
+// which a proxy must keep out of its own errors.
 func unexpected(raw json.RawMessage) string {
 	var v any
-	_ = json.Unmarshal(raw, &v) // it was decoded once before: it is JSON
+	_ = json.Unmarshal(raw, &v) // it is JSON: it was decoded before
 	switch v := v.(type) {
 	case nil:
 		return "null"

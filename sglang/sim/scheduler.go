@@ -10,7 +10,7 @@ import (
 // job is one prompt at the server, from the front end to its answer.
 type job struct {
 	*prompt
-	arrived  time.Time // when its call came
+	arrived  time.Time // when its call arrived
 	ready    time.Time // when the front end handed it over
 	finished chan struct{}
 
@@ -41,21 +41,21 @@ const (
 // Stats is what a Server has done since it was made. Tokens and forwards are
 // those of prefill; seconds are simulated.
 type Stats struct {
-	Requests       int64   // prompts taken
+	Requests       int64   // prompts accepted
 	Forwards       int64   // prefill forwards
-	Sequences      int64   // prompts in them, a chunked one counted in each
+	Sequences      int64   // prompts in them; a chunked one counts in each
 	PromptTokens   int64   // of finished prompts
 	CachedTokens   int64   // of these, from the cache
 	UncachedTokens int64   // computed
 	BusySeconds    float64 // spent computing
 	EvictedTokens  int64
 	Aborted        int64
-	Crashes        int64 // inputs that would have stopped a real server
+	Crashes        int64 // inputs that would have crashed a real server
 }
 
-// scheduler runs the device: forward after forward, each with what waits, first come first
-// served, up to ChunkedPrefillSize tokens. A prompt that doesn't fit is cut, and goes on in
-// the next forward before all others.
+// scheduler runs the device: forward after forward, each with up to ChunkedPrefillSize
+// tokens of the waiting jobs, first come, first served. A prompt that doesn't fit is cut
+// and continues in the next forward, before all others.
 type scheduler struct {
 	profile Profile
 	clock   clock
@@ -69,8 +69,8 @@ type scheduler struct {
 	live     map[*job]struct{} // all jobs that have not ended, those at the front end too
 	cache    *radix
 	stats    Stats
-	blocked  bool          // what waits was not taken for want of room
-	over     bool          // closed: nothing is taken any more
+	blocked  bool          // waiting jobs were not started for lack of room
+	over     bool          // closed: no job is accepted
 	idle     chan struct{} // closed and replaced when the last live job ends
 	life     chan struct{} // closed and replaced at a crash
 
@@ -89,7 +89,7 @@ func newScheduler(p Profile, c clock, front *frontEnd) *scheduler {
 	return s
 }
 
-// close ends every job, those still to come too, and the loop. Call it once.
+// close ends every job, also future ones, and the loop. Call it once.
 func (s *scheduler) close() {
 	s.mu.Lock()
 	s.over = true
@@ -99,9 +99,9 @@ func (s *scheduler) close() {
 	<-s.ended
 }
 
-// enter counts jobs as the front end begins with them, and returns a channel that is
-// closed when the server they came to dies.
-func (s *scheduler) enter(jobs []*job) <-chan struct{} {
+// register adds jobs that the front end begins with, and returns a channel that is closed
+// when the server crashes.
+func (s *scheduler) register(jobs []*job) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, j := range jobs {
@@ -115,7 +115,7 @@ func (s *scheduler) enter(jobs []*job) <-chan struct{} {
 	return life
 }
 
-// submit queues jobs at once, so that one forward can take them all. It skips jobs that
+// submit queues jobs together, so that one forward can take them all. It skips jobs that
 // have ended at the front end.
 func (s *scheduler) submit(jobs ...*job) {
 	s.mu.Lock()
@@ -138,7 +138,7 @@ func (s *scheduler) poke() {
 
 func (s *scheduler) run() {
 	defer close(s.ended)
-	var free time.Time // when the device was, or will be, done with its last forward
+	var free time.Time // when the device finished, or will finish, its last forward
 	for {
 		f := s.plan(free)
 		for f == nil {
@@ -151,7 +151,7 @@ func (s *scheduler) run() {
 		}
 		free = s.compute(f)
 		select {
-		case <-f.life: // the server died during the forward
+		case <-f.life: // the server crashed during the forward
 			free = time.Now()
 		default:
 			s.complete(f, free)
@@ -159,7 +159,7 @@ func (s *scheduler) run() {
 	}
 }
 
-// compute sleeps for the time of a forward and returns its end. What the front end does
+// compute sleeps for the time of a forward and returns its end. Work of the front end
 // meanwhile may lengthen it.
 func (s *scheduler) compute(f *forward) time.Time {
 	alone := s.clock.real(f.cost)
@@ -167,7 +167,7 @@ func (s *scheduler) compute(f *forward) time.Time {
 	sleepUntil(end, f.life)
 	for s.profile.Contention > 0 {
 		longer := time.Duration(s.profile.Contention * float64(s.front.worked(f.start, end)))
-		then := f.start.Add(alone + min(alone, longer)) // two that share a core get half of it each
+		then := f.start.Add(alone + min(alone, longer)) // two that share a core get half each
 		if !then.After(end) {
 			break
 		}
@@ -182,11 +182,11 @@ func (s *scheduler) compute(f *forward) time.Time {
 type forward struct {
 	parts []part
 	cost  float64   // simulated seconds
-	start time.Time // when the device was free and the first job was there, not when the loop woke up
+	start time.Time // when the device was free and a job was ready, not when the loop woke up
 	life  <-chan struct{}
 }
 
-// part is what a forward computes of one job.
+// part is the part of one job in a forward.
 type part struct {
 	job    *job
 	tokens int
@@ -203,7 +203,7 @@ func (s *scheduler) plan(free time.Time) *forward {
 		}
 		f.start = later(f.start, s.waiting[0].ready)
 	}
-	if s.blocked { // the device stood still until something made room, just now
+	if s.blocked { // the device was idle until there was room, just now
 		s.blocked, f.start = false, later(f.start, time.Now())
 	}
 	s.fill(f)
@@ -221,7 +221,7 @@ func (s *scheduler) plan(free time.Time) *forward {
 	return f
 }
 
-// fill puts the job that was cut into a forward, and then what waits.
+// fill fills a forward with the job that was cut, and then with waiting jobs.
 func (s *scheduler) fill(f *forward) {
 	budget := s.profile.forwardTokens()
 	if j := s.chunked; j != nil {
@@ -238,8 +238,8 @@ func (s *scheduler) fill(f *forward) {
 	}
 }
 
-// admit makes room for a job and finds its cached part. It reports false if the cache is
-// full of running work.
+// admit makes room for a job and finds its cached part. It returns false if running jobs
+// fill the cache.
 func (s *scheduler) admit(j *job, start time.Time) bool {
 	matched, end := s.cache.match(j.space, j.tokens[:j.reusable()])
 	s.cache.hold(end)
@@ -254,7 +254,8 @@ func (s *scheduler) admit(j *job, start time.Time) bool {
 	return true
 }
 
-// cut gives a job its part of the forward. A job that doesn't fit becomes the chunked one.
+// cut returns the part of a job that fits the forward. A job that doesn't fit becomes the
+// chunked one.
 func (s *scheduler) cut(j *job, budget *int) part {
 	n := min(len(j.tokens)-j.computed, *budget)
 	*budget -= n
@@ -266,8 +267,8 @@ func (s *scheduler) cut(j *job, budget *int) part {
 	return part{j, n}
 }
 
-// complete accounts for a forward: what it computed is cached from now on, and jobs that
-// have been read to their end are answered.
+// complete ends a forward: it caches the computed tokens and answers the jobs whose prompt
+// is read.
 func (s *scheduler) complete(f *forward, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -289,7 +290,7 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 			if s.chunked == j {
 				s.chunked = nil
 			}
-			s.end(j, now)
+			s.retire(j, now)
 		case s.chunked != j:
 			j.read = now
 			s.stats.PromptTokens += int64(len(j.tokens))
@@ -299,12 +300,12 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 	}
 }
 
-// generate ends a job after the time of its tokens beyond the first, one forward each.
-// Generating doesn't hold up prefill here.
+// generate ends a job after the time of its tokens beyond the first, one forward each. It
+// does not delay prefill here.
 func (s *scheduler) generate(j *job) {
 	if j.newTokens <= 1 {
 		j.made = j.newTokens
-		s.end(j, j.read)
+		s.retire(j, j.read)
 		return
 	}
 	j.state = generates
@@ -314,12 +315,12 @@ func (s *scheduler) generate(j *job) {
 		defer s.mu.Unlock()
 		if j.state == generates {
 			j.made = j.newTokens
-			s.end(j, last)
+			s.retire(j, last)
 		}
 	})
 }
 
-// madeBy is how many tokens a job has generated at a time before its last.
+// madeBy returns how many tokens a job has generated at a time before its last.
 func (s *scheduler) madeBy(j *job, now time.Time) int {
 	each := s.clock.real(s.profile.ForwardSeconds)
 	if each <= 0 {
@@ -328,8 +329,8 @@ func (s *scheduler) madeBy(j *job, now time.Time) int {
 	return min(1+int(now.Sub(j.read)/each), j.newTokens)
 }
 
-// end releases what a running job holds, and answers it.
-func (s *scheduler) end(j *job, now time.Time) {
+// retire releases the cache and room of a running job, and finishes it.
+func (s *scheduler) retire(j *job, now time.Time) {
 	s.cache.release(j.node)
 	s.running--
 	s.reserved -= len(j.tokens) - j.computed
@@ -356,9 +357,9 @@ func renew(c *chan struct{}) {
 	*c = make(chan struct{})
 }
 
-// abort ends the jobs for which match holds: at once if they wait or generate, after their
-// forward if they are cut or will generate. It does not interrupt a forward, and a prompt
-// that is whole in it is answered as usual.
+// abort ends the jobs for which match is true: at once if they wait or generate, after
+// their forward if they are cut or will generate. It does not interrupt a forward, and a
+// prompt that is complete in it is answered as usual.
 func (s *scheduler) abort(match func(*job) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -374,15 +375,15 @@ func (s *scheduler) abort(match func(*job) bool) {
 			s.finish(j, now)
 		case j.state == generates:
 			j.aborted, j.made = true, s.madeBy(j, now)
-			s.end(j, now)
+			s.retire(j, now)
 		case j == s.chunked || j.newTokens > 1:
 			j.aborted = true
 		}
 	}
 }
 
-// crash ends every job without an answer and loses the cache, as when a real server ends
-// and is started again.
+// crash ends every job without an answer and loses the cache, as if a real server had
+// crashed and restarted.
 func (s *scheduler) crash() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -390,8 +391,7 @@ func (s *scheduler) crash() {
 	s.dropAll()
 }
 
-// dropAll ends every job without an answer and loses the cache. The lock is
-// held.
+// dropAll ends every job without an answer and loses the cache. It requires mu.
 func (s *scheduler) dropAll() {
 	for j := range s.live {
 		j.crashed, j.state = true, done
@@ -405,8 +405,8 @@ func (s *scheduler) dropAll() {
 	renew(&s.idle)
 }
 
-// flush empties the cache once nothing runs, waiting for that until the deadline, and
-// reports whether it did. An error says that the server died.
+// flush waits until the deadline for all jobs to end, then empties the cache, and reports
+// whether it did. An error means that the server crashed.
 func (s *scheduler) flush(deadline time.Time, gone <-chan struct{}) (bool, error) {
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
@@ -424,15 +424,15 @@ func (s *scheduler) flush(deadline time.Time, gone <-chan struct{}) (bool, error
 			return false, nil
 		}
 		select {
-		case <-life: // a server that died is idle, too
+		case <-life: // a crashed server is idle, too
 			return false, errors.New("the simulated server died")
 		default:
 		}
 	}
 }
 
-// flushIfIdle empties the cache, or returns a channel that is closed when nothing runs any
-// more.
+// flushIfIdle empties the cache and returns nil, or returns a channel that is closed when
+// no job is left.
 func (s *scheduler) flushIfIdle() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -443,14 +443,14 @@ func (s *scheduler) flushIfIdle() <-chan struct{} {
 	return nil
 }
 
-// alive returns a channel that is closed when the server dies.
+// alive returns a channel that is closed when the server crashes.
 func (s *scheduler) alive() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.life
 }
 
-// snapshot returns the counters and how many prompts run and wait.
+// snapshot returns the counters and the numbers of running and waiting prompts.
 func (s *scheduler) snapshot() (st Stats, running, waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

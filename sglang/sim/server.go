@@ -37,10 +37,10 @@ type Server struct {
 	once   sync.Once // Close
 }
 
-// maxBody bounds what is read of a request, bytes; a list of long prompts fits.
+// maxBody is the max bytes of a request. A list of long prompts fits.
 const maxBody = 256 << 20
 
-// New starts a simulated server, which Listen or Handler serves. Close ends it.
+// New starts a simulated server. Serve it with Listen or Handler; end it with Close.
 func New(o Options) (*Server, error) {
 	if o.Speed == 0 {
 		o.Speed = 1
@@ -98,11 +98,11 @@ func (s *Server) routes() {
 	})
 }
 
-// Handler returns the HTTP interface, to be served in any way.
+// Handler returns the HTTP interface.
 func (s *Server) Handler() http.Handler { return s.mux }
 
-// Listen serves on addr until Close, and returns the base URL. addr is host:port; port 0
-// takes a free one.
+// Listen serves on addr until Close and returns the base URL. addr is host:port. Port 0
+// means a free one.
 func (s *Server) Listen(addr string) (string, error) {
 	l, err := net.Listen("tcp", addr) //nolint:noctx // bound at once, and for the life of the server
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialec
 		}
 	}
 	if err == nil && !c.deadly {
-		err = s.claim(c)
+		err = s.reserve(c)
 	}
 	if err != nil || c.deadly { // the call goes no further than the front end, where it queues like any other
 		ends := s.front.reserve(arrived, s.clock.real(spent))
@@ -172,7 +172,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialec
 	case err != nil:
 		s.refuse(w, err, c)
 		return
-	case c.deadly: // a real server ends; this one begins anew at once
+	case c.deadly: // a real server ends; this one restarts at once
 		s.front.restart()
 		s.scheduler.crash()
 		panic(http.ErrAbortHandler) // the connection drops, as when the process dies
@@ -186,7 +186,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialec
 	for i := range c.prompts {
 		jobs[i] = &job{prompt: &c.prompts[i], arrived: arrived, finished: make(chan struct{})}
 	}
-	life := s.scheduler.enter(jobs)
+	life := s.scheduler.register(jobs)
 	stop := s.abortWhenGone(r.Context(), jobs, notice)
 	defer stop()
 	s.handOver(c, arrived, jobs, life)
@@ -197,8 +197,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialec
 	s.answer(w, c, jobs)
 }
 
-// claim takes the call's rids. It refuses the call if one is in use.
-func (s *Server) claim(c *call) error {
+// reserve marks the rids of a call as in use. It refuses the call if one already is.
+func (s *Server) reserve(c *call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range c.prompts {
@@ -220,9 +220,9 @@ func (s *Server) unclaim(c *call) {
 	}
 }
 
-// handOver takes a call through the front end to the scheduler, or returns when the server
-// dies. Ids arrive there as one message. Text is tokenized and handed over prompt by prompt,
-// so that a forward may begin with the first of a list (sglang 0.5.23).
+// handOver passes a call through the front end to the scheduler, or returns when the server
+// crashes. Ids arrive there as one message. Texts are tokenized and handed over one by one,
+// so a forward may begin with the first of a list (sglang 0.5.23).
 func (s *Server) handOver(c *call, arrived time.Time, jobs []*job, life <-chan struct{}) {
 	pieces := []time.Duration{s.clock.real(s.profile.CallSeconds)}
 	for _, p := range c.prompts {
@@ -251,8 +251,8 @@ const (
 	streamNotice    = 0.25
 )
 
-// abortWhenGone aborts all jobs of a call whose client goes away, once SGLang would have
-// noticed, until stop is called.
+// abortWhenGone aborts all jobs of a call after its client has gone, with the delay with
+// which SGLang notices it, until stop is called.
 func (s *Server) abortWhenGone(ctx context.Context, jobs []*job, notice float64) (stop func()) {
 	stopped := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {

@@ -4,9 +4,9 @@ import "unicode/utf8"
 
 // tokenize cuts text into pseudo token ids below vocab. It follows the shape of
 // Qwen2.5's pattern (a word with the space before it, single digits, runs of
-// punctuation, line ends with what follows) and cuts long words at fixed
-// lengths, so that token counts come out about right and a prefix of a text has,
-// but for its last token, a prefix of its tokens. The ids mean nothing.
+// punctuation, line ends with what follows) and cuts long words at fixed lengths. So
+// token counts are about right, and the tokens of a prefix of a text are, except for
+// the last, a prefix of its tokens. The ids mean nothing.
 func tokenize(text string, vocab int) []int32 {
 	ids := make([]int32, 0, len(text)/3)
 	for i := 0; i < len(text); {
@@ -17,15 +17,14 @@ func tokenize(text string, vocab int) []int32 {
 	return ids
 }
 
-// Longest pieces in bytes, set so that the totals of real prompts agree with
+// Max bytes of the pieces. With these values the totals of real prompts agree with
 // Qwen2.5's tokenizer (see tokens_test.go).
 const (
 	maxWord  = 9 // letters of one token, with the space before them
 	maxPunct = 3
 )
 
-// pieceLen is the length in bytes of the first piece of a text that is not
-// empty.
+// pieceLen returns the bytes of the first piece of a text, which must not be empty.
 func pieceLen(s string) int {
 	c := s[0]
 	switch {
@@ -57,8 +56,8 @@ func wordLen(s string, start int) int {
 	return n
 }
 
-// spaceLen takes a run of white space, leaving the last blank to a word after
-// it, as the pattern does.
+// spaceLen returns the bytes of a run of white space. It leaves the last blank to a word
+// after it, as the pattern does.
 func spaceLen(s string) int {
 	n, lineEnd := 0, 0
 	for n < len(s) && (s[n] == ' ' || s[n] == '\t' || s[n] == '\n' || s[n] == '\r') {
@@ -91,12 +90,12 @@ func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// isPunct says whether c is printable and none of the others.
+// isPunct reports whether c is printable and neither letter nor digit.
 func isPunct(c byte) bool { return c > ' ' && c < 0x7f && !isLetter(c) && !isDigit(c) }
 
 func isCamelHump(before, c byte) bool { return before >= 'a' && c <= 'Z' }
 
-// pieceID hashes a piece (FNV-1a) to an id.
+// pieceID returns the id of a piece, by its FNV-1a hash.
 func pieceID(s string, vocab int) int32 {
 	h := uint32(2166136261)
 	for i := range len(s) {

@@ -1,5 +1,5 @@
-// Package check holds the compose files against compose's own loader. It is a module
-// of its own because it needs that loader.
+// Package check tests the compose files with compose's own loader. It is its own module
+// because it needs that loader.
 package check
 
 import (
@@ -53,14 +53,14 @@ func TestEachSetOfFilesIsWhole(t *testing.T) {
 				t.Errorf("services %v, want %v", names, c.services)
 			}
 			for _, s := range p.Services {
-				hold(t, s)
+				checkService(t, s)
 			}
 		})
 	}
 }
 
-// hold checks a service for what the loader takes as it comes.
-func hold(t *testing.T, s types.ServiceConfig) {
+// checkService checks the parts of a service that the loader does not check.
+func checkService(t *testing.T, s types.ServiceConfig) {
 	t.Helper()
 	if _, tag, ok := strings.Cut(s.Image, ":"); !ok || tag == "latest" {
 		t.Errorf("%s: image %q has no version", s.Name, s.Image)
@@ -128,7 +128,8 @@ func TestTheProxyIsStoppedBeforeItsSGLangAndHasTheTimeToDrain(t *testing.T) {
 
 func TestOnAGPUNothingOfTheSimulatorIsLeft(t *testing.T) {
 	s := load(t, nil, all, gpu).Services["sglang"]
-	if s.Build != nil || slices.Contains(s.Entrypoint, "simulate") || slices.ContainsFunc(s.Command, func(a string) bool { return strings.Contains(a, "-sim-") }) {
+	if s.Build != nil || slices.Contains(s.Entrypoint, "simulate") ||
+		slices.ContainsFunc(s.Command, func(a string) bool { return strings.Contains(a, "-sim-") }) {
 		t.Errorf("build %v, entrypoint %q, command %q", s.Build, s.Entrypoint, s.Command)
 	}
 	if s.Deploy == nil || len(s.Deploy.Resources.Reservations.Devices) != 1 {

@@ -1,6 +1,5 @@
-// Package check holds the dashboard, the alerts and the queries by which Kubernetes
-// scales against what they read: the metrics page of a real proxy. It is a module of its own because it needs
-// Prometheus.
+// Package check tests the dashboard, the alerts and the queries by which Kubernetes scales
+// with the metrics page of a real proxy. It is its own module because it needs Prometheus.
 package check
 
 import (

@@ -4,8 +4,8 @@
 //	go run ./deploy/observability/demo                                 simulated SGLang
 //	go run ./deploy/observability/demo -sglang http://127.0.0.1:30000  a running one
 //
-// It is run from the root of the repository. Jaeger is built from its Go module the
-// first time (about five minutes); -jaeger names another binary.
+// Run it from the root of the repository. The first run builds Jaeger from its Go module
+// (about five minutes); -jaeger names another binary.
 package main
 
 import (
@@ -70,9 +70,9 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	if o.exit {
 		return nil
 	}
-	say(w, "\nJaeger runs at %s until Ctrl-C.\n", j.url())
+	printf(w, "\nJaeger runs at %s until Ctrl-C.\n", j.url())
 	if o.jaeger == "" {
-		say(w, "Built from its module it has an API and no page; the image jaegertracing/jaeger:2.13.0 has the page.\n")
+		printf(w, "Built from its module it has an API and no page; the image jaegertracing/jaeger:2.13.0 has the page.\n")
 	}
 	<-ctx.Done()
 	return nil
@@ -84,7 +84,7 @@ func load(ctx context.Context, o options, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // what is left is small, and in the temporary folder
+	defer os.RemoveAll(dir) //nolint:errcheck // leftovers are small, and in the temporary folder
 	args := []string{"run", "./loadgen", "-n", fmt.Sprint(o.prompts), "-sizes", "16", "-auto=false", "-unbatched=false", "-repeats", "1",
 		"-max-wait", "50ms", "-out", filepath.Join(dir, "report"), "-jaeger", "http://" + o.addresses.page}
 	if o.sglang != "" {
@@ -107,7 +107,7 @@ func show(ctx context.Context, j *jaeger, since time.Time, w io.Writer) error {
 	}
 	largest := slices.MaxFunc(batches, func(a, b []span) int { return cmp.Compare(len(a), len(b)) })
 	root := rootOf(largest)
-	say(w, "\nThe trace of a batch: %s/trace/%s\n%s", j.url(), root.TraceID, tree(largest))
+	printf(w, "\nThe trace of a batch: %s/trace/%s\n%s", j.url(), root.TraceID, tree(largest))
 	if len(root.Links) == 0 {
 		return nil
 	}
@@ -115,12 +115,12 @@ func show(ctx context.Context, j *jaeger, since time.Time, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	say(w, "\nThe trace of one of its requests: %s/trace/%s\n%s", j.url(), root.Links[0].TraceID, tree(request))
+	printf(w, "\nThe trace of one of its requests: %s/trace/%s\n%s", j.url(), root.Links[0].TraceID, tree(request))
 	id, _ := root.attribute("batch.id")
-	say(w, "\nAll requests of that batch: search for service paceline and tag batch.id=%s\n", id)
+	printf(w, "\nAll requests of that batch: search for service paceline and tag batch.id=%s\n", id)
 	return nil
 }
 
-func say(w io.Writer, format string, args ...any) {
-	_, _ = fmt.Fprintf(w, format, args...) // nowhere else to say so
+func printf(w io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(w, format, args...) // nowhere else to report it
 }

@@ -18,8 +18,8 @@ import (
 // version is that of the module in ../jaeger: v1.76.0 there is 2.13.0.
 const version = "2.13.0"
 
-// jaegerBinary is the file of Jaeger: the one named, or one built into the user's
-// cache.
+// jaegerBinary returns the file of Jaeger: the named one, or one that it builds into the
+// user's cache.
 func jaegerBinary(ctx context.Context, named string, w io.Writer) (string, error) {
 	if named != "" {
 		_, err := os.Stat(named)
@@ -37,7 +37,7 @@ func jaegerBinary(ctx context.Context, named string, w io.Writer) (string, error
 	if _, err := os.Stat(module); err != nil {
 		return "", errors.New("run it from the root of the repository, or name a Jaeger with -jaeger")
 	}
-	say(w, "building Jaeger %s into %s: about five minutes, once\n", version, binary)
+	printf(w, "building Jaeger %s into %s: about five minutes, once\n", version, binary)
 	cmd := exec.CommandContext(ctx, "go", "build", "-C", module, "-trimpath", "-ldflags", "-s -w", "-o", binary,
 		"github.com/jaegertracing/jaeger/cmd/jaeger")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -45,10 +45,10 @@ func jaegerBinary(ctx context.Context, named string, w io.Writer) (string, error
 	return binary, cmd.Run()
 }
 
-// addresses are host:port of what Jaeger listens on.
+// addresses are the host:port of Jaeger's listeners.
 type addresses struct{ page, grpc, http string }
 
-// jaeger is a running one.
+// jaeger is a running Jaeger.
 type jaeger struct {
 	addresses
 	cmd    *exec.Cmd
@@ -113,12 +113,12 @@ func (j *jaeger) ready(ctx context.Context) error {
 // wait returns when Jaeger has ended.
 func (j *jaeger) wait() error { return <-j.ended }
 
-// stop ends Jaeger and what it stored.
+// stop ends Jaeger and deletes its data.
 func (j *jaeger) stop() {
-	http.DefaultClient.CloseIdleConnections() // it would wait for them
+	http.DefaultClient.CloseIdleConnections() // Jaeger would wait for them
 	_ = j.cmd.Process.Signal(syscall.SIGTERM)
 	defer time.AfterFunc(10*time.Second, func() { _ = j.cmd.Process.Kill() }).Stop()
-	_ = j.wait() // stopped by a signal, it says so
+	_ = j.wait() // the error says that a signal stopped it
 	_ = os.RemoveAll(j.config)
 }
 

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// span is a span as Jaeger's API v3 tells it: OTLP's JSON.
+// span is a span of Jaeger's API v3, in OTLP's JSON.
 type span struct {
 	TraceID    string      `json:"traceId"`
 	SpanID     string      `json:"spanId"`
@@ -90,13 +90,13 @@ func (d tracesData) spans() (all []span) {
 	return all
 }
 
-// query is what to look for.
+// query describes the spans to find.
 type query struct {
 	service, operation string
 	since              time.Time
 }
 
-// find returns the traces that hold such a span, each with all its spans.
+// find returns the traces with a span that matches, each with all its spans.
 func (j *jaeger) find(ctx context.Context, q query) ([][]span, error) {
 	values := url.Values{
 		"query.service_name": {q.service}, "query.operation_name": {q.operation}, "query.num_traces": {"1000"},
@@ -118,8 +118,8 @@ func (j *jaeger) find(ctx context.Context, q query) ([][]span, error) {
 	return traces, err
 }
 
-// settled is find once no more spans arrive: what was exported takes a moment until
-// it can be found.
+// settled repeats find until no more spans arrive, because exported spans can be found only
+// after a moment.
 func (j *jaeger) settled(ctx context.Context, q query) ([][]span, error) {
 	before := -1
 	for range 20 {
@@ -151,8 +151,8 @@ func (j *jaeger) trace(ctx context.Context, id string) ([]span, error) {
 	return data.spans(), err
 }
 
-// tagged returns the ids of the traces in which a span has an attribute, as the
-// page's search does: API v3 has none for attributes in this version.
+// tagged returns the ids of the traces in which a span has an attribute. It uses the search
+// of Jaeger's page, because API v3 of this version can't search attributes.
 func (j *jaeger) tagged(ctx context.Context, service, key, value string) ([]string, error) {
 	tags, err := json.Marshal(map[string]string{key: value})
 	if err != nil {
@@ -187,14 +187,14 @@ func (j *jaeger) get(ctx context.Context, path string, into any) error {
 	case err != nil:
 		return err
 	case res.StatusCode == http.StatusNotFound:
-		return nil // no trace is like that
+		return nil // no trace matches
 	case res.StatusCode != http.StatusOK:
 		return fmt.Errorf("jaeger answered %s: %s", res.Status, body)
 	}
 	return json.Unmarshal(body, into)
 }
 
-// rootOf is the span without a parent; the first where there is none.
+// rootOf returns the span without a parent, or the first span if there is none.
 func rootOf(spans []span) span {
 	if i := slices.IndexFunc(spans, func(s span) bool { return s.ParentID == "" }); i >= 0 {
 		return spans[i]
@@ -202,7 +202,7 @@ func rootOf(spans []span) span {
 	return spans[0]
 }
 
-// tree draws a trace: each span below its parent, in order of its start.
+// tree draws a trace: each span below its parent, by start time.
 func tree(spans []span) string {
 	children := map[string][]span{}
 	known := map[string]bool{}
@@ -241,7 +241,7 @@ func position(s span) int {
 	return n
 }
 
-// notable are the attributes that a tree shows.
+// notable returns the attributes that a tree shows.
 func notable(s span) string {
 	var b strings.Builder
 	for _, key := range []string{

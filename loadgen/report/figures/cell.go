@@ -9,17 +9,17 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Cell is one setting in one phase, over its repeats.
+// Cell is one setting in one phase, over all repeats.
 type Cell struct {
 	Setting, Mode, Phase string
 	BatchSize            int
 
 	All    []report.Run // every run
-	Runs   []report.Run // those that the figures are of
+	Runs   []report.Run // the runs behind the figures
 	Ranked bool         // the figures may be compared with other cells'
-	Marked bool         // the figures are of fewer than all prompts of all runs
-	Rank   int          // from 1, in the phase; equal cells share it; 0 if not ranked
-	Told   Verdict      // whether it is told apart from the cell above
+	Marked bool         // the figures cover less than all prompts of all runs
+	Rank   int          // in the phase, from 1; equal cells share it; 0 if not ranked
+	Told   Verdict      // on the difference from the cell above
 
 	Completed, Total int // prompts over every run
 
@@ -28,28 +28,28 @@ type Cell struct {
 	Interval    *Interval
 	Wall        float64 // median, seconds
 	PerItem     float64 // median, seconds per completed prompt
-	Effective   float64 // median effective batch size; 0 if there are no batches
-	CachedShare float64 // over all these runs, from 0 to 1
+	Effective   float64 // median effective batch size; 0 without batches
+	CachedShare float64 // over all Runs, from 0 to 1
 	Tokens      int64   // median prompt tokens of a run
 }
 
 // Interval is the bootstrap interval of a median throughput.
 type Interval struct{ Low, High float64 }
 
-// Confidence of an Interval.
+// Confidence is the confidence of an Interval.
 const Confidence = 0.95
 
-// Phase is what was measured with the cache in one state.
+// Phase holds what was measured in one state of the cache.
 type Phase struct {
 	Name  string // cold or warm
-	Cells []Cell // by rank, those without one at the end
+	Cells []Cell // by rank, unranked ones last
 
 	Findings    []Findings
 	Improvement Improvement
 	Recommended Recommendation
 }
 
-// phases groups the runs, cold before warm. A phase without runs is left out.
+// phases groups the runs by phase, cold before warm. It leaves out phases without runs.
 func phases(r report.Report) (all []Phase) {
 	for _, name := range []string{"cold", "warm"} {
 		runs := only(r.Runs, func(run report.Run) bool { return run.Phase == name })
@@ -57,7 +57,7 @@ func phases(r report.Report) (all []Phase) {
 			continue
 		}
 		p := Phase{Name: name, Cells: rankCells(newCells(runs))}
-		if r.Config.Arrival != nil { // the throughput of an open loop is what was offered: it ranks nothing
+		if r.Config.Arrival != nil { // an open loop's throughput is what was offered, so it ranks nothing
 			slices.SortStableFunc(p.Cells, func(a, b Cell) int { return cmp.Or(unranked(a, b), byPlace(a, b)) })
 		}
 		for i := range p.Cells {
@@ -86,23 +86,23 @@ func phases(r report.Report) (all []Phase) {
 
 // newCells groups the runs of one phase by their setting.
 func newCells(runs []report.Run) (cells []Cell) {
-	most := 0.0
+	maxAnswered := 0.0
 	for _, r := range runs {
-		most = max(most, answered(r))
+		maxAnswered = max(maxAnswered, answered(r))
 	}
 	for _, name := range report.Settings(runs) {
-		cells = append(cells, newCell(only(runs, func(r report.Run) bool { return r.Setting == name }), most))
+		cells = append(cells, newCell(only(runs, func(r report.Run) bool { return r.Setting == name }), maxAnswered))
 	}
 	return cells
 }
 
-func newCell(runs []report.Run, most float64) Cell {
+func newCell(runs []report.Run, maxAnswered float64) Cell {
 	c := Cell{Setting: runs[0].Setting, Mode: runs[0].Mode, Phase: runs[0].Phase, BatchSize: runs[0].BatchSize, All: runs}
 	for _, r := range runs {
 		c.Completed += r.Completed
 		c.Total += r.Total
 	}
-	c.Runs = only(runs, func(r report.Run) bool { return comparesWith(r, most) })
+	c.Runs = only(runs, func(r report.Run) bool { return comparesWith(r, maxAnswered) })
 	c.Ranked = len(c.Runs) > 0
 	if !c.Ranked {
 		c.Runs = only(runs, func(r report.Run) bool { return r.Completed > 0 })
@@ -126,21 +126,20 @@ func newCell(runs []report.Run, most float64) Cell {
 	return c
 }
 
-// minAnswered is the share that a run must reach of the largest part of its requests
-// that any run of the phase answered. A pass without a twentieth of its prompts is
-// another load; one without a prompt that is too long for the model is not. It compares
-// parts and not numbers, because a warm-up leaves more requests to one repeat than to
-// another.
+// minAnswered is how much of its requests a run must have answered, relative to the best run of the
+// phase. A run without a twentieth of its prompts is another load; a run without one prompt that is too
+// long for the model is not. Shares are compared, not counts, because a warm-up leaves some repeats more
+// requests than others.
 const minAnswered = 0.95
 
-// answered returns the part of its requests that a run answered, from 0 to 1.
+// answered returns the share of its requests that a run answered, from 0 to 1.
 func answered(r report.Run) float64 { return report.Share(int64(r.Completed), int64(r.Total)) }
 
-// comparesWith reports whether a run's figures may stand beside other settings': it was
-// not cut short, and answered about as much as any other.
-func comparesWith(r report.Run, most float64) bool {
+// comparesWith reports whether a run's figures can be compared with other settings': it was not cut
+// short and answered about as much as any other run.
+func comparesWith(r report.Run, maxAnswered float64) bool {
 	ended := r.Completed+r.Failed+r.Dropped() >= r.Total
-	return r.Completed > 0 && r.WallSeconds > 0 && !r.Interrupted && ended && answered(r) >= minAnswered*most
+	return r.Completed > 0 && r.WallSeconds > 0 && !r.Interrupted && ended && answered(r) >= minAnswered*maxAnswered
 }
 
 func (c Cell) throughputs() []float64 {
@@ -150,12 +149,12 @@ func (c Cell) throughputs() []float64 {
 // Median returns the median of a figure over the cell's runs.
 func (c Cell) Median(f func(report.Run) float64) float64 { return stats.Median(each(c.Runs, f)) }
 
-// timed lists the cell's runs that tell when requests were due, and due their mean
-// latencies from then.
+// timed returns the cell's runs that know when requests were due.
 func (c Cell) timed() []report.Run {
 	return only(c.Runs, func(r report.Run) bool { return r.Due().LatencyFromIntended.Count > 0 })
 }
 
+// due returns the mean latencies from the due time, of the timed runs.
 func (c Cell) due() []float64 {
 	return each(c.timed(), func(r report.Run) float64 { return r.Due().LatencyFromIntended.Mean })
 }
@@ -166,8 +165,8 @@ func (c Cell) LeftOut() int { return len(c.All) - len(c.Runs) }
 // Fixed reports whether the setting has a batch size.
 func (c Cell) Fixed() bool { return c.Mode == "fixed" }
 
-// Beside returns what a fixed setting's name says beside its size: "4 in flight, 0s";
-// empty if nothing else varies.
+// Beside returns the part of a fixed setting's name after the size: "4 in flight, 0s"; empty if nothing
+// else varies.
 func (c Cell) Beside() string {
 	if !c.Fixed() {
 		return ""
@@ -188,21 +187,21 @@ func (p Phase) find(setting string) (Cell, bool) {
 	return p.Cells[i], true
 }
 
-// sized lists the ranked cells that have a batch size, smallest first.
+// sized returns the ranked cells that have a batch size, smallest first.
 func (p Phase) sized() []Cell {
 	sized := only(p.Cells, func(c Cell) bool { return c.Fixed() && c.Ranked })
 	slices.SortStableFunc(sized, func(a, b Cell) int { return cmp.Compare(a.BatchSize, b.BatchSize) })
 	return sized
 }
 
-// Measured lists the cells that have figures, sizes first, as plots show them.
+// Measured returns the cells that have figures, sizes first as in plots.
 func (p Phase) Measured() []Cell {
 	cells := only(p.Cells, func(c Cell) bool { return len(c.Runs) > 0 })
 	slices.SortStableFunc(cells, byPlace)
 	return cells
 }
 
-// only returns the elements that keep wants.
+// only returns the elements for which keep returns true.
 func only[T any](all []T, keep func(T) bool) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(one T) bool { return !keep(one) })
 }

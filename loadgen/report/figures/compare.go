@@ -6,20 +6,20 @@ import (
 	"paceline/loadgen/report"
 )
 
-// Comparison is how the settings of one report stand beside the same of another.
+// Comparison compares the settings of two reports.
 type Comparison struct {
 	Before, After         report.Report // settled
 	Pairs                 []Pair
 	OnlyBefore, OnlyAfter []Cell
 }
 
-// Pair is one setting with the cache in one state, in two reports.
+// Pair is one setting in one phase, in two reports.
 type Pair struct {
 	Before, After Cell
 	Told          Verdict
 }
 
-// Against sets the cell of after against that of before.
+// Against compares After with Before.
 func (p Pair) Against() Against { return Against{p.Before, p.After, p.Told} }
 
 // Compare pairs the settings that both reports measured, in the order of before.

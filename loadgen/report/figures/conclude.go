@@ -9,22 +9,22 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Choice says what kind of recommendation a phase carries.
+// Choice is the kind of a recommendation.
 type Choice string
 
-// The choices among batch sizes, of a closed loop; and those of an open loop.
+// The choices, for a closed loop unless they say otherwise.
 const (
-	NoSize   Choice = "no size"   // none has a figure that compares
-	OneSize  Choice = "one size"  // Take; there is nothing to choose from
-	Unsure   Choice = "unsure"    // Take has the highest figure, of too few repeats
+	NoSize   Choice = "no size"   // no size has a comparable figure
+	OneSize  Choice = "one size"  // Take is the only size
+	Unsure   Choice = "unsure"    // Take has the highest figure, from too few repeats
 	InFront  Choice = "in front"  // Equal can't be told apart; Take ranks highest among all settings
 	Smallest Choice = "smallest"  // Equal can't be told apart; Take is the smallest
 	Winner   Choice = "winner"    // Take is told apart from Next
-	NoFigure Choice = "no figure" // open loop: no setting has figures that compare
+	NoFigure Choice = "no figure" // open loop: no setting has comparable figures
 	Soonest  Choice = "soonest"   // open loop: Take answers soonest
 )
 
-// Recommendation is what to take in one phase, as far as the figures carry it.
+// Recommendation says which setting to take in one phase, as far as the figures allow.
 type Recommendation struct {
 	Choice  Choice
 	Take    Cell
@@ -33,16 +33,16 @@ type Recommendation struct {
 	Cheaper *Cell  // a smaller size that gives up little against a Winner
 
 	Worth *Against // Take against single calls without batching
-	Why   Worth    // what Worth comes to
+	Why   Worth    // the result of that comparison
 
-	// Of a sweep that varies more than the size.
+	// For a sweep that varies more than the size.
 	Of   int     // combinations measured; 0: only the size varies
-	Top  Cell    // of the highest figure
-	Like []Cell  // not told apart from Top, smallest size first
+	Top  Cell    // the cell with the highest figure
+	Like []Cell  // can't be told apart from Top, smallest size first
 	Sure Verdict // Differ: Top is told apart from all others
-	Side string  // beside which Take is chosen
+	Side string  // the other dimensions that Take is chosen at
 
-	// Of an open loop, in seconds from when a request was due.
+	// For an open loop, in seconds from when a request was due.
 	Mean, P99, NextMean float64
 	ToldFromNext        Verdict
 }
@@ -53,13 +53,13 @@ type Worth string
 // What batching is worth against single calls.
 const (
 	Unknown Worth = "unknown" // too few repeats
-	NoGain  Worth = "no gain" // not told apart
-	Nothing Worth = "nothing" // told apart by too little to matter
+	NoGain  Worth = "no gain" // can't be told apart
+	Nothing Worth = "nothing" // told apart, but too little to matter
 	Costs   Worth = "costs"   // single calls are faster
 	Gains   Worth = "gains"
 )
 
-// Against is one cell set against another.
+// Against is a cell compared with a base.
 type Against struct {
 	Base, Cell Cell
 	Told       Verdict
@@ -75,8 +75,8 @@ func (a Against) Ratio() float64 {
 	return a.Cell.Throughput / a.Base.Throughput
 }
 
-// recommend says what to take: in a closed loop by throughput; in an open one, where
-// throughput is what was offered, by latency.
+// recommend chooses a setting: by throughput in a closed loop, and by latency in an open loop, whose
+// throughput is what was offered.
 func (p Phase) recommend(cfg report.Config) Recommendation {
 	if cfg.Arrival != nil {
 		return p.recommendSoonest()
@@ -97,10 +97,10 @@ func (p Phase) recommend(cfg report.Config) Recommendation {
 	return r
 }
 
-// maxLoss is the loss of throughput that is worth naming beside a winner.
+// maxLoss is the largest loss of throughput at which a smaller size is named beside the winner.
 const maxLoss = 0.02
 
-// choose decides which batch size to take. It is the one place where sizes are chosen.
+// choose decides which batch size to take. No other function does.
 func (p Phase) choose() Recommendation {
 	sized := p.sized()
 	switch len(sized) {
@@ -128,19 +128,17 @@ func (p Phase) choose() Recommendation {
 	return r.against(p)
 }
 
-// inFront keeps those of equal sizes that rank highest among all settings, or give up
-// little against them: a size that a faster mode leaves behind is no choice beside one
-// that it does not.
+// inFront returns those of equal sizes that rank highest among all settings or give up little against
+// them. It drops sizes that rank behind a faster mode while others don't.
 func inFront(equal []Cell) []Cell {
 	best := slices.MinFunc(equal, func(a, b Cell) int { return cmp.Compare(a.Rank, b.Rank) })
 	return only(equal, func(c Cell) bool { return c.Rank == best.Rank || c.Throughput >= (1-maxLoss)*best.Throughput })
 }
 
-// minDifference is the least difference that anybody would act on, however surely it is
-// there.
+// minDifference is the smallest difference that matters, however certain it is.
 const minDifference = 0.005
 
-// against holds the recommended size against not batching at all.
+// against compares the recommended size with not batching at all.
 func (r Recommendation) against(p Phase) Recommendation {
 	single, ok := p.find("unbatched")
 	if !ok {

@@ -10,15 +10,14 @@ import (
 	"paceline/loadgen/report"
 )
 
-// Digest is what report.html shows of single requests. However many there were, it keeps
-// a few kilobytes of each setting. The zero value is ready. It is not safe for
-// concurrent use.
+// Digest is what report.html shows about single requests. It keeps a few kilobytes per setting, however
+// many requests there were. The zero value is ready to use. A Digest is not safe for concurrent use.
 type Digest struct {
 	Timelines []Timeline       // of the first run of each setting and phase
 	Slowest   []report.Request // of the whole sweep, slowest first
 }
 
-// ReadDigest digests a requests.jsonl. An error names the request.
+// ReadDigest digests a requests.jsonl. Its error names the request.
 func ReadDigest(rd io.Reader) (d Digest, err error) {
 	err = report.ReadRequests(rd, d.add)
 	return d, err
@@ -27,7 +26,7 @@ func ReadDigest(rd io.Reader) (d Digest, err error) {
 // maxSlow is how many of the slowest requests of a sweep are kept.
 const maxSlow = 10
 
-// add takes in the requests of one run.
+// add adds the requests of one run.
 func (d *Digest) add(run []report.Request) {
 	run = only(run, func(r report.Request) bool { return !r.Dropped })
 	if len(run) == 0 {
@@ -38,10 +37,10 @@ func (d *Digest) add(run []report.Request) {
 	}
 	d.Slowest = append(d.Slowest, only(run, func(r report.Request) bool { return r.Counts() && r.LatencySeconds >= 0 })...)
 	slices.SortStableFunc(d.Slowest, func(a, b report.Request) int { return cmp.Compare(b.LatencySeconds, a.LatencySeconds) })
-	d.Slowest = slices.Clone(d.Slowest[:min(len(d.Slowest), maxSlow)]) // and nothing of the rest
+	d.Slowest = slices.Clone(d.Slowest[:min(len(d.Slowest), maxSlow)]) // lets go of the others
 }
 
-// maxTimelines is how many are shown: each is some kilobytes.
+// maxTimelines is how many timelines are shown; each takes some kilobytes.
 const maxTimelines = 16
 
 // shown returns the digest with the timelines that are shown, in the order of tables.
@@ -60,13 +59,13 @@ func (d Digest) shown(phases []Phase) Digest {
 	return d
 }
 
-// Spectrum is the latencies of one phase against the percentile.
+// Spectrum is the latencies of one phase by percentile.
 type Spectrum struct {
 	Phase  string
 	Curves []report.Latencies
 }
 
-// maxCurves is how many curves of a spectrum can be told from each other.
+// maxCurves is how many curves a reader can tell apart.
 const maxCurves = 8
 
 func spectra(r report.Report) (all []Spectrum) {
@@ -83,25 +82,25 @@ func spectra(r report.Report) (all []Spectrum) {
 	return all
 }
 
-// Timeline is what was under way during a run.
+// Timeline shows how many requests were under way during a run.
 type Timeline struct {
 	Setting, Phase string
 	Repeat         int
 
 	Seconds  float64   // that it covers
-	InFlight []float64 // requests sent and not ended, on average over each of equal parts of the time
-	Waiting  []float64 // of these, waiting in the proxy
+	InFlight []float64 // mean number of requests under way in each of TimelineParts equal parts of the time
+	Waiting  []float64 // of these, those that wait in the proxy
 	Batches  []Dot
 }
 
-// Dot is a batch that left the proxy. Of very many batches some are shown.
+// Dot is a batch that left the proxy. If there are very many, only some are shown.
 type Dot struct{ Seconds, Size float64 }
 
 const (
-	// TimelineParts is how many equal parts of the time a timeline has.
+	// TimelineParts is the number of parts of equal length in a timeline.
 	TimelineParts = 160
-	// maxDots is how many batches are shown.
-	maxDots = 320
+
+	maxDots = 320 // batches shown in a timeline, about
 )
 
 // timed reports whether a request's times can be drawn.
@@ -140,12 +139,12 @@ func timelineOf(run []report.Request) *Timeline {
 	return t
 }
 
-// part returns the part of the time that a moment lies in.
+// part returns the index of the part that a time is in.
 func (t *Timeline) part(seconds float64) int {
 	return min(TimelineParts-1, max(0, int(seconds/t.Seconds*TimelineParts)))
 }
 
-// occupy adds to each part the share of it in which a request was there.
+// occupy adds to each part the share of it that a request occupied.
 func (t *Timeline) occupy(parts []float64, from, until float64) {
 	length := t.Seconds / TimelineParts
 	for i := t.part(from); i <= t.part(until); i++ {

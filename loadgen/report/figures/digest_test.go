@@ -43,7 +43,8 @@ func TestADigestKeepsTheSlowestAndTheFirstRunOfEachSetting(t *testing.T) {
 	for repeat := range 3 {
 		var run []report.Request
 		for i := range 20 {
-			run = append(run, report.Request{Setting: "4", Phase: "cold", Repeat: repeat + 1, SentSeconds: 1, LatencySeconds: float64(20*repeat + i)})
+			run = append(run,
+				report.Request{Setting: "4", Phase: "cold", Repeat: repeat + 1, SentSeconds: 1, LatencySeconds: float64(20*repeat + i)})
 		}
 		run = append(run, report.Request{Setting: "4", Phase: "cold", Repeat: repeat + 1, LatencySeconds: 99, Error: "Unavailable"})
 		if err := report.WriteRequests(&b, run); err != nil {

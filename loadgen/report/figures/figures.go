@@ -1,10 +1,10 @@
-// Package figures derives from a report what its readers see: tables, ranks, decisions
-// and notes, as numbers and names. It knows no language and no layout.
+// Package figures derives from a report what its readers see: tables, ranks, decisions and notes, as
+// numbers and names. It knows no language and no layout.
 //
-// A Figures value is made once, by Of, and every format reads it: package render writes
-// it as text, Markdown and HTML. Read it in this order: figures.go (the value), cell.go
-// (repeats to figures), rank.go (which settings differ and which lead), conclude.go and
-// findings.go (what follows), notes.go (what limits it), digest.go (single requests).
+// Of makes one Figures value, and every format reads it: package render writes it as text, Markdown
+// and HTML. Read figures.go (the value) first, then cell.go (repeats to figures), rank.go (which
+// settings differ and which lead), conclude.go and findings.go (what follows), notes.go (what limits
+// the figures), digest.go (single requests).
 package figures
 
 import (
@@ -15,7 +15,7 @@ import (
 	"paceline/loadgen/report"
 )
 
-// Figures is a settled report and all that follows from it.
+// Figures is a settled report and everything derived from it.
 type Figures struct {
 	report.Report
 
@@ -23,17 +23,17 @@ type Figures struct {
 	MeanBytes                 int64   // of a prompt
 
 	Phases     []Phase
-	Missing    []Missing  // planned settings without a figure that compares
+	Missing    []Missing  // planned settings without a comparable figure
 	Pairs      []WarmPair // settings that have both a cold and a warm figure
 	Warmth     *Warmth
 	Details    []Detail
-	Arrivals   []report.Run    // of an open loop, the soonest setting first
-	Generators []report.Run    // runs that say what they cost loadgen's own process
-	Slow       []TracedRequest // slowest of the sampled requests
-	Failed     []TracedRequest // failed ones of the sampled requests
+	Arrivals   []report.Run    // open loop only: the setting with the lowest latency first
+	Generators []report.Run    // runs with known costs of loadgen's own process
+	Slow       []TracedRequest // the slowest sampled requests
+	Failed     []TracedRequest // the failed sampled requests
 	Unseen     int             // requests that failed without a trace
-	Judged     []Judged        // by the limits of the device
-	Impossible []Judged        // those of them that can't be true
+	Judged     []Judged        // verdicts, if there is a device
+	Impossible []Judged        // those verdicts that say impossible
 	Notes      Notes
 
 	Digest
@@ -46,13 +46,13 @@ type TracedRequest struct {
 	Run report.Run
 }
 
-// Judged is a verdict on a setting's fastest run.
+// Judged is the verdict on a setting's fastest run.
 type Judged struct {
 	Phase, Setting string
 	plausibility.Verdict
 }
 
-// Missing names planned settings that a phase has no comparable figure of.
+// Missing names the planned settings without a comparable figure in a phase.
 type Missing struct {
 	Phase    string
 	Settings []string
@@ -64,14 +64,14 @@ type WarmPair struct{ Cold, Warm Cell }
 // Ratio returns the warm throughput as a multiple of the cold one; 0 without one.
 func (p WarmPair) Ratio() float64 { return Against{Base: p.Cold, Cell: p.Warm}.Ratio() }
 
-// Detail is the block of one setting.
+// Detail is the report's block of one setting.
 type Detail struct {
 	Setting string
 	Cells   []Cell // one per phase
 	Runs    []report.Run
 }
 
-// Of derives the figures. With an empty digest, nothing is said about single requests.
+// Of derives the figures. An empty digest leaves out single requests.
 func Of(r report.Report, d Digest) Figures {
 	f := Figures{Report: r.Settled(), Digest: d}
 	f.Phases = phases(f.Report)
@@ -91,7 +91,7 @@ func Of(r report.Report, d Digest) Figures {
 	f.traces()
 	f.judge()
 	f.Notes = f.notes()
-	f.Digest = f.Digest.shown(f.Phases)
+	f.Digest = f.shown(f.Phases)
 	f.Spectra = spectra(f.Report)
 	return f
 }
@@ -113,16 +113,15 @@ func (f Figures) missing() (all []Missing) {
 	return all
 }
 
-// Warmth compares the warm cache with the cold one, at the batch size that was fastest
-// when cold.
+// Warmth compares the warm cache with the cold one, at the batch size that was fastest when cold.
 type Warmth struct {
 	WarmPair
-	Evicted  bool  // what one run computes is more than the KV cache holds
+	Evicted  bool  // one run computes more tokens than the KV cache holds
 	Distinct int64 // tokens that one run computes
 }
 
-// minWarm is the cached share from which on a run is called fully warm: all but one
-// token of each prompt can come from the cache.
+// minWarm is the cached share above which a run is called fully warm. All but one token of each prompt
+// can come from the cache.
 const minWarm = 0.9
 
 // NotWarm reports whether the warm run had to compute much.
@@ -175,7 +174,7 @@ func (f *Figures) details() {
 	}
 }
 
-// traces picks the slowest and the failed ones of all runs.
+// traces picks the slowest and the failed traces of all runs.
 func (f *Figures) traces() {
 	failed := func(t report.Trace) bool { return t.Cause != "" }
 	var all []TracedRequest
@@ -191,7 +190,7 @@ func (f *Figures) traces() {
 	f.Slow, f.Failed = f.Slow[:min(len(f.Slow), report.MaxTraces)], f.Failed[:min(len(f.Failed), report.MaxTraces)]
 }
 
-// judge holds each cell's fastest run against the device.
+// judge compares each cell's fastest run with the device.
 func (f *Figures) judge() {
 	if f.Limits == nil {
 		return

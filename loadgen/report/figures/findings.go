@@ -10,15 +10,15 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Findings follow from the figures of one phase; a nil or empty field finds nothing. If
-// more than the size varies there are several, each of the settings of one side.
+// Findings are conclusions from the figures of one phase; a nil or empty field found nothing. If more
+// than the size varies, there are several, one for each combination of the other dimensions.
 type Findings struct {
-	Side       string // what the settings have in common beside the size
+	Side       string // the other dimensions that the settings share
 	Course     *Course
 	Saturation *Saturation
 	Knee       *Knee
-	Others     []Against // the best size against auto, unbatched and direct, which are the bases
-	Proxy      *Against  // single calls through the proxy against those without it
+	Others     []Against // the best size against the bases auto, unbatched and direct
+	Proxy      *Against  // single calls through the proxy against direct ones
 	Busy       *Busy
 	NotFull    []NotFull
 }
@@ -30,24 +30,24 @@ func (f Findings) Empty() bool {
 
 // Course is how throughput follows the size.
 type Course struct {
-	Whole           Against   // the smallest size and the largest
+	Whole           Against   // from the smallest to the largest size
 	Steps           []Against // from size to size
-	Unsure          bool      // there are not enough repeats for some step
-	Ups, Downs      int       // steps that rise, and that fall
+	Unsure          bool      // some step has too few repeats
+	Ups, Downs      int       // steps that rise and steps that fall
 	Highest, Lowest Cell
 }
 
-// Saturation is the size from which on larger ones add little.
+// Saturation is the size above which larger ones add little.
 type Saturation struct {
-	At   *Cell   // nil: none in sight
-	Few  bool    // some figures are of few repeats
+	At   *Cell   // nil: no saturation
+	Few  bool    // some figures have too few repeats
 	Last Against // the last step
 }
 
-// Flat is the gain in throughput that counts as no more gain.
+// Flat is the gain in throughput that no longer counts as a gain.
 const Flat = 0.05
 
-// Knee is where throughput bends against the batch size.
+// Knee is the batch size at which throughput bends.
 type Knee struct {
 	stats.Bend
 	Size, Lowest, Highest int // batch sizes of Bend's At, Low and High
@@ -59,23 +59,25 @@ type Busy struct {
 	Share float64 // by the server's own clock, from 0 to 1
 }
 
-// Most reports whether computing is the limit; Little, that most time went elsewhere.
-func (b Busy) Most() bool   { return b.Share >= 0.9 }
+// Most reports whether computing is the limit.
+func (b Busy) Most() bool { return b.Share >= 0.9 }
+
+// Little reports whether most of the time went elsewhere.
 func (b Busy) Little() bool { return b.Share < 0.5 }
 
-// NotFull explains batches that held fewer than the set size.
+// NotFull explains why batches held less than the set size.
 type NotFull struct {
 	Size        int
 	Held        float64 // requests in a batch, on average
 	Callers     int     // of the closed loop
 	FewCallers  bool    // fewer callers than one batch holds
 	MaxInFlight int
-	LeftForNext bool     // full batches in flight leave too few callers for the next
-	Left        int      // that many
-	Early       []Reason // other than a full batch
+	LeftForNext bool     // full batches in flight leave too few callers for the next one
+	Left        int      // the number of callers left
+	Early       []Reason // release reasons other than full
 }
 
-// Reason is why a share of the batches were released.
+// Reason is a release reason and its share of the batches.
 type Reason struct {
 	Name        string
 	Share       float64
@@ -89,7 +91,7 @@ func (p Phase) findings(cfg report.Config) (f Findings) {
 			f.NotFull = append(f.NotFull, n)
 		}
 	}
-	if cfg.Arrival != nil { // the throughput of an open loop is what was offered
+	if cfg.Arrival != nil { // an open loop's throughput is what was offered
 		return f
 	}
 	if len(sized) >= 2 {
@@ -138,8 +140,8 @@ func saturation(sized []Cell) *Saturation {
 	return s
 }
 
-// knee looks for the bend on a logarithmic axis, because sizes are doublings. It says
-// nothing of too few sizes to bend.
+// knee looks for the bend on a logarithmic axis, because sizes are doublings. It returns nil if there
+// are too few sizes.
 func knee(sized []Cell) *Knee {
 	if len(sized) < stats.MinSizesForKnee {
 		return nil
@@ -152,18 +154,18 @@ func knee(sized []Cell) *Knee {
 	return &Knee{b, sized[b.At].BatchSize, sized[b.Low].BatchSize, sized[b.High].BatchSize}
 }
 
-// busy returns the median share; nil if the server does not tell.
+// busy returns the median share; nil if the server does not report it.
 func busy(c Cell) *Busy {
-	tells := only(c.Runs, func(r report.Run) bool {
+	known := only(c.Runs, func(r report.Run) bool {
 		return r.ServerBusySeconds != nil && *r.ServerBusySeconds >= 0 && r.WallSeconds > 0
 	})
-	if len(tells) == 0 {
+	if len(known) == 0 {
 		return nil
 	}
-	return &Busy{c.BatchSize, stats.Median(each(tells, func(r report.Run) float64 { return *r.ServerBusySeconds / r.WallSeconds }))}
+	return &Busy{c.BatchSize, stats.Median(each(known, func(r report.Run) float64 { return *r.ServerBusySeconds / r.WallSeconds }))}
 }
 
-// minFilled is the share of the set size below which a finding says why.
+// minFilled is the share of the set size below which a finding explains why batches were not full.
 const minFilled = 0.9
 
 func notFull(c Cell, cfg report.Config) (n NotFull, ok bool) {
@@ -171,10 +173,10 @@ func notFull(c Cell, cfg report.Config) (n NotFull, ok bool) {
 		return n, false
 	}
 	callers, inFlight, wait := cfg.Concurrency, cfg.MaxInFlight, cfg.MaxWaitSeconds
-	if run := c.All[0]; run.MaxInFlight > 0 && run.MaxWaitSeconds != nil { // they vary from setting to setting
+	if run := c.All[0]; run.MaxInFlight > 0 && run.MaxWaitSeconds != nil { // they vary by setting
 		inFlight, wait = run.MaxInFlight, *run.MaxWaitSeconds
 	}
-	left := callers - inFlight*c.BatchSize // with every in-flight place taken by a full batch
+	left := callers - inFlight*c.BatchSize // if every place in flight holds a full batch
 	n = NotFull{
 		Size: c.BatchSize, Held: c.Effective, Callers: callers, FewCallers: callers > 0 && callers < c.BatchSize,
 		MaxInFlight: inFlight, LeftForNext: callers > 0 && left < c.BatchSize, Left: max(0, left),

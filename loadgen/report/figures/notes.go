@@ -9,58 +9,58 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Notes are what a reader of the figures must know about the data. Notes that always
-// hold, or follow from one field of the report, stand in the templates alone.
+// Notes are what a reader of the figures must know about the data. Notes that always hold, or follow
+// from one field of the report, are only in the templates.
 type Notes struct {
 	Direct    bool // direct sends texts where the proxy sends token ids
-	Sequences bool // the server tells its #new-seq
+	Sequences bool // SGLang's #new-seq is known
 	WarmOnly  bool // only warm runs were asked for
 	FewRepeats,
-	Rounds bool // too few repeats to tell; or enough to compare within rounds
+	Rounds bool // too few repeats to compare; enough repeats to compare within rounds
 	KeptRuns int     // measured before the sweep was last resumed
-	Early    []Early // settings whose repeats ended before the last
+	Early    []Early // settings whose repeats stopped early
 
 	Failures     []Failure
-	Unsent       int    // prompts, because the sweep was cut short
+	Unsent       int    // prompts not sent, because the sweep was cut short
 	Incomparable []Cell // cells with runs that are left out
 
-	ColdTold bool         // there are cold runs whose cached share can be checked
-	Shared   float64      // share of the prompts' bytes that repeat the start of another
-	NotCold  []report.Run // cold runs with more cached than prompts share
+	ColdTold bool         // the cached share of some cold run can be checked
+	Shared   float64      // share of the prompts' bytes that repeat the start of another prompt
+	NotCold  []report.Run // cold runs with a higher cached share than prompts have in common
 	Busy     []report.Run // loadgen used nearly all CPUs
-	Strange  []report.Run // the server computed other tokens than the answers account for
+	Strange  []report.Run // the server's token count differs from that of the answers
 
 	WarmUp, Late, LateByItself, Due, Dropped int          // requests of all runs of an open loop
 	Slow                                     []report.Run // loadgen itself was slow
 }
 
-// Early is a setting whose repeats ended early.
+// Early is a setting whose repeats stopped early.
 type Early struct {
 	Setting string
 	Repeats int
 }
 
-// Failure counts requests that failed by one cause.
+// Failure counts the requests that failed for one cause.
 type Failure struct {
 	Cause string
 	Count int
 }
 
 const (
-	// cacheMargin is how far the cached share of tokens may be from the shared share of
-	// bytes: a start of the prompts has another number of bytes per token than the rest.
+	// cacheMargin is how far the cached share of tokens may exceed the shared share of bytes: the
+	// start of a prompt has other bytes per token than the rest.
 	cacheMargin = 0.05
-	// Saturated is the share of all CPUs, in loadgen's own process, from which on it may
-	// wait for itself and not for the server.
+	// Saturated is the share of all CPUs, used by loadgen's own process, above which loadgen may be
+	// the limit and not the server.
 	Saturated = 0.9
-	// accountMargin is how far the server's count of computed tokens may be from that of
-	// the answers.
+	// accountMargin is how far the server's count of computed tokens may be from that of the
+	// answers, as a share of the prompt tokens.
 	accountMargin = 0.02
-	// slowShare is the share of requests sent late by loadgen's own doing that is more
-	// than chance.
+	// slowShare is the share of requests that loadgen sent late by itself above which it is no
+	// chance.
 	slowShare = 0.01
-	// SlowWait is the share of the median latency, spent waiting for a processor, from
-	// which on a good part of a latency may be loadgen's.
+	// SlowWait is the share of the median latency, spent waiting for a processor, above which a
+	// good part of a latency may be loadgen's own.
 	SlowWait = 0.1
 )
 
@@ -75,14 +75,14 @@ func (f Figures) notes() Notes {
 	failures, last := map[string]int{}, map[string]int{} // by cause; the last repeat by setting
 	for _, run := range f.Runs {
 		last[run.Setting] = max(last[run.Setting], run.Repeat)
-		if len(f.Resumed) > 0 && run.StartedAt.Before(f.Resumed[len(f.Resumed)-1]) {
-			n.KeptRuns++
-		}
 		for cause, k := range run.Errors {
 			failures[cause] += k
 		}
 		n.Unsent += max(0, run.Total-run.Completed-run.Failed-run.Dropped())
 		n.check(run, f.Report)
+	}
+	if k := len(f.Resumed); k > 0 {
+		n.KeptRuns = len(only(f.Runs, func(run report.Run) bool { return run.StartedAt.Before(f.Resumed[k-1]) }))
 	}
 	for _, setting := range f.Config.Settings {
 		if k := last[setting]; k > 0 && k < f.Config.Repeats && !f.Partial {
@@ -104,7 +104,7 @@ func (f Figures) notes() Notes {
 	return n
 }
 
-// check adds what one run makes known.
+// check adds the notes of one run.
 func (n *Notes) check(run report.Run, r report.Report) {
 	if r.Source.SharedBytes > 0 && r.Source.PromptBytesTotal > 0 && run.Phase == "cold" && run.PromptTokens != 0 {
 		n.ColdTold = true
@@ -131,8 +131,8 @@ func (n *Notes) check(run report.Run, r report.Report) {
 	}
 }
 
-// slowScheduler reports whether loadgen's goroutines waited so long for a processor that
-// its latencies show it. speed is simulated seconds per real one.
+// slowScheduler reports whether loadgen's goroutines waited so long for a processor that latencies show
+// it. speed is simulated seconds per real second.
 func slowScheduler(r report.Run, speed float64) bool {
 	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
 }

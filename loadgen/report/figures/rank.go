@@ -8,22 +8,22 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// ByChance is the share of chance below which two settings are taken to differ. With
-// three repeats each it is reached exactly when every run of one is faster than every
-// run of the other; with five rounds, when one is faster in each.
+// ByChance is the significance level: two settings differ if chance explains the difference no more
+// often. Three repeats each reach it exactly when every run of one is faster than every run of the
+// other. Five rounds reach it when one is faster in each.
 const ByChance = 0.10
 
-// Verdict is what the repeats can say of two cells.
+// Verdict is what the repeats say about the difference of two cells.
 type Verdict string
 
-// The verdicts. The empty one: nothing was compared.
+// The verdicts. An empty one means that nothing was compared.
 const (
-	TooFew Verdict = "too few" // repeats
-	Alike  Verdict = "alike"   // chance makes such a difference too often
+	TooFew Verdict = "too few" // too few repeats
+	Alike  Verdict = "alike"   // chance explains the difference
 	Differ Verdict = "differ"
 )
 
-// compare compares two cells of one sweep: within rounds, once there are enough.
+// compare compares two cells of one sweep, within rounds if there are enough.
 func compare(a, b Cell) Verdict {
 	var of, with []float64 // throughputs of the rounds in which both were measured
 	for _, r := range a.Runs {
@@ -55,10 +55,9 @@ func toVerdict(p float64, ok bool) Verdict {
 // tooFew reports whether a cell has too few repeats to be told apart from another.
 func tooFew(c Cell) bool { return len(c.Runs) < stats.MinToCompare }
 
-// rankCells sorts by throughput and ranks. A cell shares the rank of the fastest cell
-// of the group before it if the two can't be told apart. It is compared with the
-// fastest and not with its neighbour, so that a chain of small steps does not end in
-// one rank for all. With too few repeats, ranks only follow the figures.
+// rankCells sorts by throughput and ranks. A cell shares the rank of the group before it if it can't be
+// told apart from that group's fastest cell. It is not compared with its neighbour, so that a chain of
+// small steps does not end in one rank for all. With too few repeats, ranks only follow the figures.
 func rankCells(cells []Cell) []Cell {
 	slices.SortStableFunc(cells, func(a, b Cell) int {
 		return cmp.Or(unranked(a, b), cmp.Compare(b.Throughput, a.Throughput), byPlace(a, b))
@@ -87,7 +86,7 @@ func unranked(a, b Cell) int {
 	return 1
 }
 
-// byPlace orders cells as settings stand in tables.
+// byPlace orders cells as in tables.
 func byPlace(a, b Cell) int { return cmp.Compare(a.All[0].Place(), b.All[0].Place()) }
 
 // fastest returns the cell with the highest figure; cells must not be empty.
@@ -95,9 +94,9 @@ func fastest(cells []Cell) Cell {
 	return slices.MaxFunc(cells, func(a, b Cell) int { return cmp.Compare(a.Throughput, b.Throughput) })
 }
 
-// leaders returns the sizes that share the first rank among these alone and are not told
-// to be slower than another of them, in their order. Others that share a rank with a
-// faster mode are no reason to call two sizes alike.
+// leaders returns the sizes that share the first rank among sized alone and are not found to be slower
+// than another of them, in order. Modes don't take part: two sizes are not alike only because each
+// shares a rank with a faster mode.
 func leaders(sized []Cell) []Cell {
 	first := only(rankCells(slices.Clone(sized)), func(c Cell) bool { return c.Rank == 1 })
 	return only(sized, func(c Cell) bool {

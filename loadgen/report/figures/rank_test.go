@@ -12,8 +12,7 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// ended makes a run of 500 prompts, of which so many were answered and the rest failed or
-// was never sent.
+// ended makes a run of 500 prompts. Some were answered, some were never sent, and the rest failed.
 func ended(setting string, repeat int, wall float64, completed, unsent int) report.Run {
 	r := report.Run{
 		Setting: setting, Mode: setting, Phase: "cold", Repeat: repeat, Total: 500, Completed: completed, Failed: 500 - completed - unsent,
@@ -176,7 +175,8 @@ func TestRanksFollowThroughputAndForgetTheOrderOfRuns(t *testing.T) {
 			}
 		}
 		shuffled := rapid.Permutation(runs).Draw(t, "shuffled")
-		if again := cold(shuffled).Cells; ranks(again) != ranks(cells) || !slices.EqualFunc(again, cells, func(a, b Cell) bool { return a.Throughput == b.Throughput }) {
+		if again := cold(shuffled).Cells; ranks(again) != ranks(cells) ||
+			!slices.EqualFunc(again, cells, func(a, b Cell) bool { return a.Throughput == b.Throughput }) {
 			t.Fatalf("in another order: %s and %s", ranks(again), ranks(cells))
 		}
 	})

@@ -13,17 +13,17 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Threshold is a bound that a sweep must keep: a metric, over all runs of a setting
-// with the cache in one state, must not be above or below a value.
+// Threshold is a bound that a sweep must keep: a metric, over all runs of a setting in one phase, must
+// not be above or below a value.
 type Threshold struct {
 	text   string
 	metric string
-	above  bool // beyond is above; else below
+	above  bool // fails above the value; otherwise below
 	value  float64
 }
 
-// metrics are what a threshold may speak of, each read from a run. Those of due times
-// are 0 where a report does not tell them.
+// metrics are the metrics of thresholds, each read from a run. Those of due times are 0 if a report
+// does not have them.
 var metrics = func() map[string]func(report.Run) float64 {
 	part := func(n, of int) float64 { return report.Share(int64(n), int64(of)) }
 	all := map[string]func(report.Run) float64{
@@ -46,13 +46,13 @@ var metrics = func() map[string]func(report.Run) float64 {
 	return all
 }()
 
-// units are what a value may end in, and what it is multiplied with.
+// units are the units of a value, with their factors.
 var units = map[string]float64{"": 1, "ms": 1e-3, "s": 1, "%": 1e-2, "/s": 1}
 
 var thresholdForm = regexp.MustCompile(`^\s*([a-z0-9]+)\s*([<>])\s*([0-9.eE+-]+)\s*(ms|s|%|/s|)\s*$`)
 
-// ParseThreshold reads a threshold: p99>2s, throughput<30, failed>1%, cached<40%. An
-// error says what was expected.
+// ParseThreshold parses a threshold: p99>2s, throughput<30, failed>1%, cached<40%. Its error says what
+// was expected.
 func ParseThreshold(text string) (Threshold, error) {
 	m := thresholdForm.FindStringSubmatch(text)
 	if m == nil {
@@ -68,8 +68,8 @@ func ParseThreshold(text string) (Threshold, error) {
 	return Threshold{strings.TrimSpace(text), m[1], m[2] == ">", value * units[m[4]]}, nil
 }
 
-// Failures returns the thresholds that do not hold, in a sentence each. A metric's value
-// for a setting is the median of its runs; a setting that has none fails nothing.
+// Failures returns a sentence for each bound that was not kept. A metric's value for a setting is the
+// median of its runs; a setting without runs fails nothing.
 func Failures(r report.Report, thresholds []Threshold) (failures []string) {
 	for _, t := range thresholds {
 		for _, p := range phases(r) {

@@ -43,7 +43,8 @@ func TestThresholdsThatDoNotHoldAreNamedWithTheirSetting(t *testing.T) {
 
 func TestAWrongThresholdIsExplained(t *testing.T) {
 	for text, want := range map[string]string{
-		"p98>2s": `"p98" is no metric: must be one of cached, dropped, duemax`, "p99=2": "such as p99>2s", "": "such as p99>2s", "p99>2h": "such as p99>2s", "p99>1e": "must be a number",
+		"p98>2s": `"p98" is no metric: must be one of cached, dropped, duemax`, "p99=2": "such as p99>2s",
+		"": "such as p99>2s", "p99>2h": "such as p99>2s", "p99>1e": "must be a number",
 	} {
 		if _, err := ParseThreshold(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)

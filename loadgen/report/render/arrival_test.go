@@ -9,14 +9,19 @@ import (
 
 // offered is a sweep in an open loop: one run fine, one of a slow generator.
 func offered() report.Report {
-	r := of([]report.Run{a(shape{setting: "8", phase: "cold", repeat: 1, wall: 10})}, []report.Run{a(shape{setting: "16", phase: "cold", repeat: 1, wall: 10, completed: 490, unsent: 10})})
-	r.Config.Arrival = &report.Arrival{Process: "poisson", Rate: 5, RateEnd: 50, MostOutstanding: 10_000, WhenFull: "drop", WarmUpSeconds: 2, LateAfterSeconds: 0.01}
+	r := of([]report.Run{a(shape{setting: "8", phase: "cold", repeat: 1, wall: 10})},
+		[]report.Run{a(shape{setting: "16", phase: "cold", repeat: 1, wall: 10, completed: 490, unsent: 10})})
+	r.Config.Arrival = &report.Arrival{
+		Process: "poisson", Rate: 5, RateEnd: 50, MostOutstanding: 10_000, WhenFull: "drop", WarmUpSeconds: 2, LateAfterSeconds: 0.01,
+	}
 	r.Config.WarmUpPrompts = 16
 	cpu := 5.0
 	for i := range r.Runs {
 		r.Runs[i].ProcessCPUSeconds = &cpu
 		r.Runs[i].SchedulerWait = &report.SchedulerWait{P50: 1e-6, P99: 1e-4, Max: 2e-3}
-		r.Runs[i].Arrivals = &report.Arrivals{WarmUp: 7, LatencyFromIntended: summary(500, 1.7), SendDelay: summary(500, 0.001), OwnDelay: summary(500, 0.001)}
+		r.Runs[i].Arrivals = &report.Arrivals{
+			WarmUp: 7, LatencyFromIntended: summary(500, 1.7), SendDelay: summary(500, 0.001), OwnDelay: summary(500, 0.001),
+		}
 	}
 	r.Runs[1].Arrivals.Dropped, r.Runs[1].Arrivals.Late, r.Runs[1].Arrivals.LateByItself = 10, 40, 30
 	return r
@@ -45,7 +50,7 @@ func TestAnOpenLoopIsToldWithItsArrivalsAndLatenciesFromWhenDue(t *testing.T) {
 
 func TestAClosedLoopSaysNothingOfArrivals(t *testing.T) {
 	if got := markdownOf(t, full()); strings.Contains(got, "due") || strings.Contains(got, "The load generator itself") {
-		t.Error("a closed loop tells of due times")
+		t.Error("a closed loop mentions due times")
 	}
 }
 
@@ -59,7 +64,8 @@ func TestInAnOpenLoopTheSoonestIsTakenAndNotTheFastest(t *testing.T) {
 		}
 		r.Runs[i].Arrivals = &report.Arrivals{LatencyFromIntended: summary(500, mean)}
 	}
-	want := "under this load batch size 8 answers soonest, 0.501 s after a request was due on average (P99 0.601 s). The repeats tell it apart from the next, batch size 16 (2.00 s)."
+	want := "under this load batch size 8 answers soonest, 0.501 s after a request was due on average (P99 0.601 s). " +
+		"The repeats tell it apart from the next, batch size 16 (2.00 s)."
 	contains(t, sectionOf(t, r, "recommendations"), want)
 	for i := range r.Runs {
 		r.Runs[i].Arrivals = &report.Arrivals{LatencyFromIntended: summary(500, 1+float64(r.Runs[i].Repeat))}

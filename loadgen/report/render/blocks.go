@@ -6,7 +6,7 @@ import (
 	"golang.org/x/text/width"
 )
 
-// block is a heading, a paragraph, a list, a table or a place for pictures.
+// block is a heading, a paragraph, a list, a table or a placeholder for pictures.
 type block struct {
 	Level    int // of a heading; 1 for the title
 	Text     string
@@ -16,10 +16,10 @@ type block struct {
 	Pictures []picture  // the plots of a page
 }
 
-// parse reads the Markdown that templates write. Lines that follow each other belong to
-// one paragraph or item and are joined by space.
+// parse parses the Markdown that templates write. Consecutive lines belong to one paragraph or item and
+// are joined by space.
 func parse(text, space string) (blocks []block) {
-	open := false // the line before belongs to the last block
+	open := false // the previous line belongs to the last block
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		last := &block{}
@@ -96,8 +96,7 @@ func markdown(blocks []block) string {
 	return b.String()
 }
 
-// terminal writes blocks for a terminal: tables in columns, a list under a heading
-// indented.
+// terminal writes blocks for a terminal: tables in columns, lists under a heading indented.
 func terminal(blocks []block) string {
 	var b strings.Builder
 	heading := false
@@ -124,28 +123,26 @@ func terminal(blocks []block) string {
 	return b.String()
 }
 
-// columns writes rows to a terminal, each column as wide as its widest cell and flush to
-// the right.
+// columns writes rows in right-aligned columns, each as wide as its widest cell.
 func columns(b *strings.Builder, rows [][]string) {
-	var widest []int
+	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
-			if i == len(widest) {
-				widest = append(widest, 0)
+			if i == len(widths) {
+				widths = append(widths, 0)
 			}
-			widest[i] = max(widest[i], displayWidth(cell))
+			widths[i] = max(widths[i], displayWidth(cell))
 		}
 	}
 	for _, row := range rows {
 		for i, cell := range row {
-			b.WriteString(strings.Repeat(" ", 2+widest[i]-displayWidth(cell)) + cell)
+			b.WriteString(strings.Repeat(" ", 2+widths[i]-displayWidth(cell)) + cell)
 		}
 		b.WriteByte('\n')
 	}
 }
 
-// displayWidth returns how many columns of a terminal a text takes: Chinese characters
-// take two.
+// displayWidth returns how many columns of a terminal a text takes. Chinese characters take two.
 func displayWidth(s string) (n int) {
 	for _, r := range s {
 		n++

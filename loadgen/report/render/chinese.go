@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// stored is a sentence that results.json holds in English, as it was written.
+// stored is a sentence that results.json holds in English.
 type stored struct {
 	english *regexp.Regexp
 	chinese string // with %s for each of its parts
@@ -25,7 +25,7 @@ var storedSentences = sync.OnceValue(func() (all []stored) {
 	return all
 })
 
-// fromEnglish writes a stored sentence in the language: as it is if nobody translated it.
+// fromEnglish translates a stored sentence. It returns a sentence without a translation unchanged.
 func (l *Language) fromEnglish(english string) string {
 	english = cell(english)
 	if l.Code != "zh" {

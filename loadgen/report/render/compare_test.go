@@ -17,8 +17,10 @@ func TestAComparisonSaysWhatChangedAndWhetherRepeatsTellIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Join(strings.Fields(out.String()), " ")
-	for _, want := range []string{"not the same: callers: 64 before, 32 after", "cold 4 33.11 32.89 – 33.33 49.50 49.02 – 50.00 +49.5 % yes", "cold 8 33.11 32.89 – 33.33 33.22 33.00 – 33.33 +0.3 % no",
-		"only before: cold 2", "only after: cold 16"} {
+	for _, want := range []string{
+		"not the same: callers: 64 before, 32 after", "cold 4 33.11 32.89 – 33.33 49.50 49.02 – 50.00 +49.5 % yes",
+		"cold 8 33.11 32.89 – 33.33 33.22 33.00 – 33.33 +0.3 % no", "only before: cold 2", "only after: cold 16",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q:\n%s", want, out.String())
 		}

@@ -28,11 +28,17 @@ func TestRecommendationFollowsFiguresAndSpread(t *testing.T) {
 			[][]report.Run{repeats("1", "cold", 0, 20), repeats("8", "cold", 0, 10)},
 			"batch size 8 has the highest figure, 50.00 requests/s, but there are not enough repeats",
 		},
-		"one size only":       {[][]report.Run{one}, "only batch size 1 has a figure"},
-		"no size":             {[][]report.Run{repeats("unbatched", "cold", 0, 10, 10, 10)}, "nothing to recommend"},
-		"batching costs":      {[][]report.Run{one, repeats("unbatched", "cold", 0, 10, 10.1, 10.2)}, "here batching costs throughput"},
-		"batching is no gain": {[][]report.Run{one, repeats("unbatched", "cold", 0, 19.9, 20.15, 20.3)}, "batching brings no measurable throughput here"},
-		"batching gains":      {[][]report.Run{one, repeats("unbatched", "cold", 0, 40, 40.1, 40.2)}, "Against single calls (unbatched) it makes +99.5 %."},
+		"one size only":  {[][]report.Run{one}, "only batch size 1 has a figure"},
+		"no size":        {[][]report.Run{repeats("unbatched", "cold", 0, 10, 10, 10)}, "nothing to recommend"},
+		"batching costs": {[][]report.Run{one, repeats("unbatched", "cold", 0, 10, 10.1, 10.2)}, "here batching costs throughput"},
+		"batching is no gain": {
+			[][]report.Run{one, repeats("unbatched", "cold", 0, 19.9, 20.15, 20.3)},
+			"batching brings no measurable throughput here",
+		},
+		"batching gains": {
+			[][]report.Run{one, repeats("unbatched", "cold", 0, 40, 40.1, 40.2)},
+			"Against single calls (unbatched) it makes +99.5 %.",
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +70,8 @@ func TestASizeThatAFasterModeLeavesBehindIsNotRecommended(t *testing.T) {
 		repeats("8", "cold", 0, 21.83, 24.17, 24.35),
 		repeats("4", "cold", 0, 23.1, 25.79, 27.5),
 	)
-	contains(t, sectionOf(t, r, "recommendations"), "batch sizes 4 and 8 can't be told apart among themselves", "take 8, the smallest of rank 1")
+	contains(t, sectionOf(t, r, "recommendations"), "batch sizes 4 and 8 can't be told apart among themselves",
+		"take 8, the smallest of rank 1")
 }
 
 func TestASizeIsNotPassedOverForNextToNothing(t *testing.T) {
@@ -73,7 +80,8 @@ func TestASizeIsNotPassedOverForNextToNothing(t *testing.T) {
 		repeats("16", "cold", 0, 14.600, 14.610, 14.630),
 		repeats("8", "cold", 0, 14.610, 14.611, 14.620),
 	)
-	contains(t, sectionOf(t, r, "recommendations"), "batch sizes 8 and 16 can't be told apart", "take 8, the smallest: it needs", "too small to matter")
+	contains(t, sectionOf(t, r, "recommendations"), "batch sizes 8 and 16 can't be told apart",
+		"take 8, the smallest: it needs", "too small to matter")
 }
 
 func TestPartialConclusionNamesWhatIsMissing(t *testing.T) {

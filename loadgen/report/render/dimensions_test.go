@@ -51,7 +51,8 @@ func TestSizesAreComparedWithTheRestTheSame(t *testing.T) {
 		"every batch size with at most 1 or 4 in flight, 0.005 s of waiting, in order fifo",
 		"batch 1, 1 in flight; 1, 4 in flight; 2, 1 in flight",
 		"### Batch size 8, 4 in flight",
-		"Cold: of 8 combinations of batch size and other settings, “8, 1 in flight” has the highest figure, 100.0 requests/s, and the repeats tell it apart from all others. Beside “1 in flight”: take batch size 8",
+		"Cold: of 8 combinations of batch size and other settings, “8, 1 in flight” has the highest figure, 100.0 requests/s, " +
+			"and the repeats tell it apart from all others. Beside “1 in flight”: take batch size 8",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -75,7 +76,7 @@ func TestTheReportTellsHowTheSweepWent(t *testing.T) {
 	}
 	for _, want := range []string{
 		"resumed at 2026-11-23 14:33:18 UTC: 36 runs were measured before that and kept",
-		"Repeats of a setting were to end, from 5 on and at 20 at the latest", "They ended early at 1 (3); 2 (3).", "narrower than an honest one",
+		"A setting was repeated at least 5 and at most 20 times", "Repeats stopped early at 1 (3); 2 (3).", "such an interval is too narrow",
 		"sent by 4 processes", "shard 1 of 4", "once unmeasured", "10 forwards, 12.50 new sequences each (#new-seq)",
 	} {
 		if !strings.Contains(b.String(), want) {

@@ -33,7 +33,10 @@ func TestBatchesThatWereNotFullAreExplained(t *testing.T) {
 		want string
 	}{
 		{report.Config{Concurrency: 20, MaxInFlight: 2}, "held 16.00 requests on average: only 20 callers send at once"},
-		{report.Config{Concurrency: 64, MaxInFlight: 2, MaxWaitSeconds: 0.005}, "75 % were released because its oldest request had waited 0.005 s; of 64 callers, 2 full batches in flight leave 0 to fill the next"},
+		{
+			report.Config{Concurrency: 64, MaxInFlight: 2, MaxWaitSeconds: 0.005},
+			"75 % were released because its oldest request had waited 0.005 s; of 64 callers, 2 full batches in flight leave 0 to fill the next",
+		},
 		{report.Config{Concurrency: 256, MaxInFlight: 2, MaxWaitSeconds: 0.005}, "had waited 0.005 s."},
 	}
 	for _, c := range cases {
@@ -46,7 +49,9 @@ func TestBatchesThatWereNotFullAreExplained(t *testing.T) {
 
 func TestTheServersOwnClockTellsWhatTheLimitIs(t *testing.T) {
 	runs := repeats("8", "cold", 0, 10)
-	for busy, want := range map[float64]string{9.8: "its computing is the limit", 4: "most of the time went elsewhere", 7: "70 % of the time, by its own clock."} {
+	for busy, want := range map[float64]string{
+		9.8: "its computing is the limit", 4: "most of the time went elsewhere", 7: "70 % of the time, by its own clock.",
+	} {
 		runs[0].ServerBusySeconds = &busy
 		contains(t, sectionOf(t, of(runs), "findings"), want)
 	}
@@ -61,7 +66,8 @@ func TestTheProxysCostIsToldFromSingleCallsWithAndWithoutIt(t *testing.T) {
 
 func TestWarmRunsThatAreNotWarmAreExplainedByTheCacheOnlyIfItIsTooSmall(t *testing.T) {
 	r := of(repeats("8", "cold", 0.44, 10), repeats("8", "warm", 0.45, 10))
-	contains(t, sectionOf(t, r, "cold and warm"), "45.0 % of the prompt tokens come from the cache when warm, 44.0 % when cold", "KV cache holds 400,000")
+	contains(t, sectionOf(t, r, "cold and warm"),
+		"45.0 % of the prompt tokens come from the cache when warm, 44.0 % when cold", "KV cache holds 400,000")
 	r.Server.KVCacheTokens = 1_000_000
 	contains(t, sectionOf(t, r, "cold and warm"), "does not explain it")
 	lacks(t, sectionOf(t, r, "cold and warm"), "holds")

@@ -35,10 +35,12 @@ func TestNoFormatEverHoldsANumberThatIsNotFinite(t *testing.T) {
 			v := func(name string) float64 { return odd.Draw(t, name) }
 			busy, cpu := v("busy"), v("cpu")
 			return report.Run{
-				Setting: rapid.SampledFrom([]string{"1", "8", "unbatched"}).Draw(t, "setting"), Mode: rapid.SampledFrom([]string{"fixed", "unbatched"}).Draw(t, "mode"),
-				Phase: rapid.SampledFrom([]string{"cold", "warm"}).Draw(t, "phase"), BatchSize: rapid.IntRange(0, 8).Draw(t, "size"),
+				Setting: rapid.SampledFrom([]string{"1", "8", "unbatched"}).Draw(t, "setting"),
+				Mode:    rapid.SampledFrom([]string{"fixed", "unbatched"}).Draw(t, "mode"),
+				Phase:   rapid.SampledFrom([]string{"cold", "warm"}).Draw(t, "phase"), BatchSize: rapid.IntRange(0, 8).Draw(t, "size"),
 				Total: rapid.IntRange(-1, 9).Draw(t, "total"), Completed: rapid.IntRange(-1, 9).Draw(t, "completed"),
-				WallSeconds: v("wall"), RequestThroughput: v("throughput"), InputTokenThroughput: v("tokens"), EffectiveBatchSize: v("effective"),
+				WallSeconds: v("wall"), EffectiveBatchSize: v("effective"),
+				RequestThroughput: v("throughput"), InputTokenThroughput: v("tokens"),
 				PromptTokens: rapid.Int64Range(-1, 9).Draw(t, "prompt"), CachedTokens: rapid.Int64Range(-1, 9).Draw(t, "cached"),
 				Latency: stats.Summary{Count: 1, Mean: v("mean"), P99: v("p99")}, ServerBusySeconds: &busy, ProcessCPUSeconds: &cpu,
 			}

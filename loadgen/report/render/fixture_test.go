@@ -56,7 +56,8 @@ func a(s shape) report.Run {
 	}
 	if completed > 0 {
 		r.Latency = summary(completed, 64*s.wall/float64(completed))
-		r.LatencyHistogram = stats.NewHistogram(time.Duration(r.Latency.P50*float64(time.Second)), time.Duration(r.Latency.Max*float64(time.Second)))
+		r.LatencyHistogram = stats.NewHistogram(time.Duration(r.Latency.P50*float64(time.Second)),
+			time.Duration(r.Latency.Max*float64(time.Second)))
 	}
 	batches(&r)
 	uncached, busy := r.PromptTokens-r.CachedTokens, 0.97*s.wall
@@ -176,9 +177,11 @@ func cutShort() report.Report {
 // everyFormat is each way of writing a report, by its name.
 var everyFormat = map[string]func(io.Writer, report.Report) error{
 	"results.json": report.WriteJSON, "bench.txt": report.WriteBenchmarks,
-	"report.md": func(w io.Writer, r report.Report) error { return WriteMarkdown(w, figuresOf(r), English) }, "report.md zh": func(w io.Writer, r report.Report) error { return WriteMarkdown(w, figuresOf(r), Chinese) },
-	"terminal": func(w io.Writer, r report.Report) error { return WriteTerminal(w, figuresOf(r), English) }, "terminal zh": func(w io.Writer, r report.Report) error { return WriteTerminal(w, figuresOf(r), Chinese) },
-	"report.html": func(w io.Writer, r report.Report) error { return WriteHTML(w, figuresOf(r), English) },
+	"report.md":    func(w io.Writer, r report.Report) error { return WriteMarkdown(w, figuresOf(r), English) },
+	"report.md zh": func(w io.Writer, r report.Report) error { return WriteMarkdown(w, figuresOf(r), Chinese) },
+	"terminal":     func(w io.Writer, r report.Report) error { return WriteTerminal(w, figuresOf(r), English) },
+	"terminal zh":  func(w io.Writer, r report.Report) error { return WriteTerminal(w, figuresOf(r), Chinese) },
+	"report.html":  func(w io.Writer, r report.Report) error { return WriteHTML(w, figuresOf(r), English) },
 }
 
 // figuresOf is the figures of a report without its single requests.
@@ -240,7 +243,8 @@ func requestsOf(r report.Run) (all []report.Request) {
 		all = append(all, report.Request{
 			Setting: r.Setting, Phase: r.Phase, Repeat: r.Repeat, Trajectory: fmt.Sprintf("instance-%d", i),
 			SentSeconds: float64(i/callers) * r.Latency.Mean, LatencySeconds: latency, PromptTokens: 2905, CachedTokens: 1298,
-			BatchID: fmt.Sprint("b", i/max(1, r.BatchSize)), BatchSize: max(1, r.BatchSize), QueueWaitSeconds: latency / 2, TraceID: fmt.Sprintf("%032x", i),
+			BatchID: fmt.Sprint("b", i/max(1, r.BatchSize)), BatchSize: max(1, r.BatchSize),
+			QueueWaitSeconds: latency / 2, TraceID: fmt.Sprintf("%032x", i),
 		})
 	}
 	return all

@@ -17,7 +17,7 @@ var pageTemplate = template.Must(template.New("report.html.tmpl").
 // pageView is what report.html.tmpl lays out.
 type pageView struct {
 	Lang, Title, Made string
-	Contents          string // what the list of sections is called
+	Contents          string // title of the list of sections
 	Style             template.CSS
 	Intro             []block
 	Sections          []section
@@ -28,8 +28,7 @@ type section struct {
 	Blocks    []block
 }
 
-// page arranges the blocks under their headings. What comes before the first of these
-// introduces the page.
+// page arranges the blocks under their headings. Blocks before the first heading introduce the page.
 func page(blocks []block, f figures.Figures, l *Language) (string, error) {
 	style, err := files.ReadFile("report.css")
 	if err != nil {
@@ -69,7 +68,7 @@ var (
 	link   = regexp.MustCompile(`^\[([^\]]*)\]\((\S+)\)$`)
 )
 
-// inline is text with its strong words and code, and everything else escaped.
+// inline marks up strong words and code, and escapes everything else.
 func inline(text string) template.HTML {
 	text = html.EscapeString(text)
 	text = strong.ReplaceAllString(text, "<strong>$1</strong>")
@@ -78,25 +77,25 @@ func inline(text string) template.HTML {
 }
 
 type tableView struct {
-	Facts bool // names and values, without a head
+	Facts bool // names and values, without a table head
 	Head  []cellView
 	Rows  [][]cellView
 }
 
 type cellView struct {
 	Text, URL string
-	Class     string // n for numbers, long for what is wrapped
+	Class     string // n for numbers, long for text that is wrapped
 }
 
-// longCell is how many characters a cell may have on one line.
+// longCell is the number of characters above which a cell is wrapped.
 const longCell = 36
 
-// numeric is what is set flush to the right, if a whole column is such.
+// numeric matches the cells of a column that is aligned right.
 var numeric = regexp.MustCompile(`^[+-]?[0-9][0-9.,/×% –-]*\*?$|^–$`)
 
 func tableOf(rows [][]string) tableView {
 	v := tableView{Facts: strings.Join(rows[0], "") == ""}
-	numbers := map[int]string{} // columns of nothing else, with their class
+	numbers := map[int]string{} // columns that hold only numbers, with their class
 	for i, text := range rows[0] {
 		if !v.Facts {
 			v.Head, numbers[i] = append(v.Head, cellView{Text: text}), "n"
@@ -142,7 +141,7 @@ type legend struct {
 	Mark  string // SVG path of its points, in a box of 20 by 14
 }
 
-// newPicture draws plots. id is the page's only one of that name.
+// newPicture draws plots. id must be unique in the page.
 func newPicture(id, title, caption string, plots ...chart.Plot) picture {
 	p := picture{Title: title, Caption: caption}
 	for i, plot := range plots {

@@ -31,7 +31,8 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 		t.Errorf("the page holds %s", m)
 	}
 	for _, m := range regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(page, -1) {
-		if !strings.HasPrefix(m[1], "#") && !strings.HasPrefix(m[1], "data:,") && !strings.HasPrefix(m[1], "http://127.0.0.1:16686/trace/") {
+		if !strings.HasPrefix(m[1], "#") && !strings.HasPrefix(m[1], "data:,") &&
+			!strings.HasPrefix(m[1], "http://127.0.0.1:16686/trace/") {
 			t.Errorf("the page leads to %s", m[1])
 		}
 	}
@@ -103,7 +104,8 @@ func TestNamesFromOutsideCannotBreakThePage(t *testing.T) {
 	r.Environment.Args = []string{evil, "**a**", "`b`"}
 	r.Tracing = &report.Tracing{URL: "javascript:alert(1)//", Sampler: evil}
 	r.Runs[0].Traces = []report.Trace{{ID: "ab", Trajectory: evil, Seconds: 1}}
-	d := digested(t, report.Request{Setting: evil, Phase: "cold", Trajectory: evil, LatencySeconds: 1, TraceID: "ab", BatchID: evil, BatchSize: 3})
+	d := digested(t,
+		report.Request{Setting: evil, Phase: "cold", Trajectory: evil, LatencySeconds: 1, TraceID: "ab", BatchID: evil, BatchSize: 3})
 	for _, l := range []*Language{English, Chinese} {
 		page := pageOf(t, r, d, l)
 		if strings.Contains(page, "<img") || strings.Contains(page, "javascript:") {
@@ -114,7 +116,10 @@ func TestNamesFromOutsideCannotBreakThePage(t *testing.T) {
 
 func TestThePageIsTaggedAndItsTablesAreReadable(t *testing.T) {
 	page := pageOf(t, full(), digestOf(t, full()), Chinese)
-	for _, want := range []string{`<html lang="zh-Hans">`, `<meta charset="utf-8">`, `name="viewport"`, `prefers-color-scheme: dark`, `@media print`, `<th scope="col"`, `<th scope="row">`, `<title>不同批大小下的 prefill 吞吐量（模拟）</title>`} {
+	for _, want := range []string{
+		`<html lang="zh-Hans">`, `<meta charset="utf-8">`, `name="viewport"`, `prefers-color-scheme: dark`, `@media print`,
+		`<th scope="col"`, `<th scope="row">`, `<title>不同批大小下的 prefill 吞吐量（模拟）</title>`,
+	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s", want)
 		}
@@ -140,7 +145,8 @@ func TestThePageIsTaggedAndItsTablesAreReadable(t *testing.T) {
 
 func TestWithoutSingleRequestsThePageHasTheFiguresAndNoTimeline(t *testing.T) {
 	page := pageOf(t, full(), figures.Digest{}, English)
-	if !strings.Contains(page, "Throughput by batch size, cold") || strings.Contains(page, "In the course of a run") || strings.Contains(page, "Slowest requests") {
+	if !strings.Contains(page, "Throughput by batch size, cold") || strings.Contains(page, "In the course of a run") ||
+		strings.Contains(page, "Slowest requests") {
 		t.Error("the page shows what it can't know, or not what it knows")
 	}
 }
@@ -148,9 +154,11 @@ func TestWithoutSingleRequestsThePageHasTheFiguresAndNoTimeline(t *testing.T) {
 func TestASlowRequestHasALinkToItsTrace(t *testing.T) {
 	r := traced()
 	d := digested(t,
-		report.Request{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "repo-9", LatencySeconds: 77, TraceID: "abcd"}, report.Request{Setting: "4", LatencySeconds: 99, Error: "Unavailable"})
+		report.Request{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "repo-9", LatencySeconds: 77, TraceID: "abcd"},
+		report.Request{Setting: "4", LatencySeconds: 99, Error: "Unavailable"})
 	page := pageOf(t, r, d, English)
-	if !strings.Contains(page, `<a href="http://127.0.0.1:16686/trace/abcd">abcd</a>`) || !strings.Contains(page, "repo-9") || strings.Contains(page, "99.0") {
+	if !strings.Contains(page, `<a href="http://127.0.0.1:16686/trace/abcd">abcd</a>`) || !strings.Contains(page, "repo-9") ||
+		strings.Contains(page, "99.0") {
 		t.Error("no link, or a request that failed is called slow")
 	}
 }
@@ -174,7 +182,8 @@ func TestAPhoneShowsThePageWithoutScrollingSideways(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/report.html", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, page) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `<!DOCTYPE html><link rel="icon" href="data:,"><iframe src="/report.html" style="width:390px;height:900px;border:0"></iframe>
+		fmt.Fprint(w, `<!DOCTYPE html><link rel="icon" href="data:,">
+<iframe src="/report.html" style="width:390px;height:900px;border:0"></iframe>
 <iframe src="/report.html" style="width:1280px;height:900px;border:0"></iframe><p id="found"></p>
 <script>onload = () => { document.getElementById("found").textContent = [...document.querySelectorAll("iframe")].map(f => {
 const d = f.contentDocument.documentElement; return "needs " + d.scrollWidth + " of " + d.clientWidth }).join("; ") }</script>`)
@@ -183,8 +192,9 @@ const d = f.contentDocument.documentElement; return "needs " + d.scrollWidth + "
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(), "--enable-logging=stderr", "--hide-scrollbars", "--dump-dom", server.URL)
+	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--user-data-dir="+t.TempDir(), "--enable-logging=stderr", "--hide-scrollbars", "--dump-dom", server.URL)
 	cmd.WaitDelay = 5 * time.Second
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log
@@ -206,7 +216,8 @@ const d = f.contentDocument.documentElement; return "needs " + d.scrollWidth + "
 }
 
 func FuzzDigestRead(f *testing.F) {
-	f.Add([]byte(`{"setting":"4","phase":"cold","repeat":1,"sent_seconds":1,"latency_seconds":2,"batch_id":"a","batch_size":4,"queue_wait_seconds":1}`))
+	f.Add([]byte(`{"setting":"4","phase":"cold","repeat":1,"sent_seconds":1,"latency_seconds":2,` +
+		`"batch_id":"a","batch_size":4,"queue_wait_seconds":1}`))
 	f.Add([]byte(`{"sent_seconds":-1e300,"latency_seconds":1e300}` + "\n" + `{"sent_seconds":1e38,"latency_seconds":1}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := figures.ReadDigest(bytes.NewReader(data))

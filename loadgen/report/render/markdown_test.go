@@ -102,9 +102,11 @@ func TestSettingWithoutAnyAnswerHasNoFigure(t *testing.T) {
 }
 
 func TestPartialReportKeepsWhatWasMeasuredAndCountsWhatWasNotSent(t *testing.T) {
-	r := of(repeats("8", "cold", 0.4, 10, 10, 10), []report.Run{a(shape{setting: "2", phase: "cold", repeat: 1, wall: 3, completed: 100, unsent: 400})})
+	r := of(repeats("8", "cold", 0.4, 10, 10, 10),
+		[]report.Run{a(shape{setting: "2", phase: "cold", repeat: 1, wall: 3, completed: 100, unsent: 400})})
 	r.Partial, r.PartialReason = true, "interrupted"
-	contains(t, markdownOf(t, r), "(partial)", "**Partial:** the sweep was cut short (interrupted)", "| 2 * |", "100/500", "Never sent, because the sweep was cut short: 400 prompts.")
+	contains(t, markdownOf(t, r), "(partial)", "**Partial:** the sweep was cut short (interrupted)", "| 2 * |",
+		"100/500", "Never sent, because the sweep was cut short: 400 prompts.")
 }
 
 // Whatever a name holds, it adds no line to the report.
@@ -115,9 +117,14 @@ func TestNoNameFromOutsideAddsALine(t *testing.T) {
 		r.Partial, r.PartialReason, r.ProxyVersion, r.Version, r.Files = true, evil, evil, evil, []string{evil}
 		r.Environment = report.Environment{GoVersion: evil, OS: evil, OSVersion: evil, Arch: evil, CPUModel: evil, Args: []string{evil}}
 		r.Source.File, r.Source.Template, r.Source.Kind = evil, evil, evil
-		r.Server = report.Server{URL: evil, Version: evil, Model: evil, ModelPath: "a" + evil, Device: evil, SchedulePolicy: evil, TextsSent: evil}
+		r.Server = report.Server{
+			URL: evil, Version: evil, Model: evil, ModelPath: "a" + evil, Device: evil, SchedulePolicy: evil, TextsSent: evil,
+		}
 		r.Tracing.URL, r.Tracing.Sampler = evil, evil
-		r.Limits = &report.Limits{Device: plausibility.Device{Name: evil, FLOPSPerSecond: 1, MemoryBytesPerSecond: 1}, Model: plausibility.Model{Name: evil, Parameters: 1}}
+		r.Limits = &report.Limits{
+			Device: plausibility.Device{Name: evil, FLOPSPerSecond: 1, MemoryBytesPerSecond: 1},
+			Model:  plausibility.Model{Name: evil, Parameters: 1},
+		}
 		run := &r.Runs[0]
 		run.Setting, run.Notes, run.Errors, run.ReleaseReasons = evil, []string{evil}, map[string]int{evil: 2}, map[string]int{evil: 9}
 		run.EffectiveBatchSize = 1

@@ -39,7 +39,8 @@ func TestAServerThatComputedForOthersIsNamed(t *testing.T) {
 func TestFailuresAreCountedByCauseAndExplained(t *testing.T) {
 	r := of([]report.Run{a(shape{setting: "8", phase: "cold", repeat: 1, wall: 10, completed: 490})})
 	r.Runs[0].Errors = map[string]int{"InvalidArgument": 9, "DeadlineExceeded": 1}
-	contains(t, sectionOf(t, r, "notes"), "9 requests failed with InvalidArgument (refused as they are; one cause is a prompt longer than the 32,762 tokens",
+	contains(t, sectionOf(t, r, "notes"),
+		"9 requests failed with InvalidArgument (refused as they are; one cause is a prompt longer than the 32,762 tokens",
 		"1 request failed with DeadlineExceeded (no answer within")
 }
 

@@ -44,10 +44,14 @@ func TestAVerdictShowsItsArithmetic(t *testing.T) {
 	several.Name, several.Count = "a|b", 4
 	claim := plausibility.Claim{Prompts: 500, Seconds: 0.31, PromptTokens: 1_011_498, CachedTokens: 500 * 1267}
 	contains(t, Sum(plausibility.Judge(h100, plausibility.Qwen25of7B, claim), English),
-		"500 prompts in 0.31 s are 1613 a second. No tokens were counted.", "Qwen2.5-7B multiplies a token with 6.53 billion parameters, 13.1 GFLOP",
-		"One h100 computes at most 989 TFLOP/s", "times faster: the answers were not waited for", "(Had the same prompts just gone through before")
+		"500 prompts in 0.31 s are 1613 a second. No tokens were counted.",
+		"Qwen2.5-7B multiplies a token with 6.53 billion parameters, 13.1 GFLOP",
+		"One h100 computes at most 989 TFLOP/s",
+		"times faster: the answers were not waited for",
+		"(Had the same prompts just gone through before")
 	claim.Seconds, claim.Counted = 40, true
-	contains(t, Sum(plausibility.Judge(several, plausibility.Qwen25of7B, claim), English), "The server counted 1,011,498 tokens", "4 a|b compute at most", "% of the time that it took.")
+	contains(t, Sum(plausibility.Judge(several, plausibility.Qwen25of7B, claim), English),
+		"The server counted 1,011,498 tokens", "4 a|b compute at most", "% of the time that it took.")
 	claim.Seconds = 5
 	claim.CachedTokens = claim.PromptTokens - 10
 	contains(t, Sum(plausibility.Judge(h100, plausibility.Qwen25of7B, claim), English), "the cache made it possible")

@@ -13,13 +13,13 @@ import (
 	"paceline/loadgen/report/figures"
 )
 
-// plotter draws what stands in the tables, and single requests.
+// plotter draws the figures of the tables, and single requests.
 type plotter struct {
 	figures.Figures
 	*Language
 }
 
-// picture draws the plot of a name that layout.tmpl gives.
+// picture draws the plot that layout.tmpl names.
 func (p plotter) picture(name string) picture {
 	kind, of, _ := strings.Cut(name, " ")
 	id := strings.ReplaceAll(name, " ", "-")
@@ -50,7 +50,7 @@ type axis struct {
 	at    map[string]float64
 }
 
-// place returns where a name stands.
+// place returns the position of a name, and adds the name if it is new.
 func (a *axis) place(name string) float64 {
 	if _, ok := a.at[name]; !ok {
 		if a.at == nil {
@@ -62,8 +62,8 @@ func (a *axis) place(name string) float64 {
 	return a.at[name]
 }
 
-// bySize makes a point of each cell, and joins those of batch sizes, whatever else they
-// set. Cells stand at their size, or at their setting's name if they have none.
+// bySize returns a point for each cell, and joins those of batch sizes. A cell's position is its size,
+// or its setting's name if it has no size.
 func (a *axis) bySize(cells []figures.Cell, point func(figures.Cell) chart.Point) (points []chart.Point) {
 	fixed := false
 	for _, c := range cells {
@@ -79,7 +79,7 @@ func (a *axis) bySize(cells []figures.Cell, point func(figures.Cell) chart.Point
 	return points
 }
 
-// newAxis places the sizes of all cells first, so that every series finds its own.
+// newAxis returns an axis with the positions of all cells, so that all series share them.
 func newAxis(cells []figures.Cell) *axis {
 	a := &axis{}
 	a.bySize(cells, func(figures.Cell) chart.Point { return chart.Point{} })
@@ -91,7 +91,7 @@ func (p plotter) plot(a *axis, label string) chart.Plot {
 	return chart.Plot{YLabel: p.line(label, nil), XLabel: size, XTicks: a.ticks, XMax: float64(len(a.ticks)), YFormat: axisNumber}
 }
 
-// axisNumber writes a round number without zeros at its end.
+// axisNumber formats a round number without trailing zeros.
 func axisNumber(v float64) string {
 	if v >= 10_000 {
 		return number.Thousands(int64(math.Round(v)))
@@ -99,8 +99,8 @@ func axisNumber(v float64) string {
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-// curves lists what settings with a batch size set beside it, in the order in which they
-// come. The first curve also shows the settings without a size.
+// curves lists the combinations of the other dimensions, in order of appearance. The first curve also
+// shows the settings without a size.
 func curves(cells []figures.Cell) (names []string) {
 	for _, c := range cells {
 		if c.Fixed() && !slices.Contains(names, c.Beside()) {
@@ -203,7 +203,7 @@ func (p plotter) cached() chart.Plot {
 	return plot
 }
 
-// timeline plots what was under way in a run and, below, the batches that left the proxy.
+// timeline plots the requests under way in a run and, below, the batches that left the proxy.
 func (p plotter) timeline(t figures.Timeline) []chart.Plot {
 	plot := func(title string, height int) chart.Plot {
 		ticks := chart.Ticks(0, t.Seconds, 6, axisNumber)
@@ -224,12 +224,12 @@ func (p plotter) timeline(t figures.Timeline) []chart.Plot {
 	}
 	above.Series = append(above.Series, course(chart.Series{Name: p.line("waiting", nil), Kind: chart.Area, Style: 2}, t.Waiting))
 	batches := chart.Series{Name: p.line("batches", nil), Kind: chart.Dots, Style: 3}
-	largest := 0.0
+	maxSize := 0.0
 	for _, b := range t.Batches {
 		batches.Points = append(batches.Points, chart.Point{X: b.Seconds, Y: b.Size})
-		largest = max(largest, b.Size)
+		maxSize = max(maxSize, b.Size)
 	}
 	below := plot(batches.Name, 110)
-	below.XLabel, below.Series, below.Desc = p.line("seconds", nil), []chart.Series{batches}, p.line("at most batches", largest)
+	below.XLabel, below.Series, below.Desc = p.line("seconds", nil), []chart.Series{batches}, p.line("at most batches", maxSize)
 	return []chart.Plot{above, below}
 }

@@ -1,13 +1,13 @@
-// Package render writes figures for readers: on the terminal, as Markdown and as one
-// offline HTML page, in English and Chinese.
+// Package render writes figures for readers: on the terminal, as Markdown and as one offline HTML page,
+// in English and Chinese.
 //
-// The words stand in en.tmpl and zh.tmpl, a section of one name in each; layout.tmpl has
-// the order of the sections. To add a column to a table, add its head and its cell in
-// en.tmpl and zh.tmpl ("ranking" is the main table); a new figure is a field of
-// figures.Cell. The tests check that both languages fill every section alike.
+// The words are in en.tmpl and zh.tmpl, which have sections of the same names. layout.tmpl has the
+// order of the sections. To add a column to a table, add its head and its cell in en.tmpl and zh.tmpl
+// ("ranking" is the main table); a new figure is a field of figures.Cell. The tests check that both
+// languages fill every section alike.
 //
-// Read it in this order: render.go (what is written), words.go (what templates call),
-// blocks.go (text to blocks), html.go and plots.go (the page).
+// Read render.go (what is written) first, then words.go (what templates call), blocks.go (text to
+// blocks), html.go and plots.go (the page).
 package render
 
 import (
@@ -26,10 +26,10 @@ import (
 //go:embed *.tmpl report.css zh.stored.txt
 var files embed.FS
 
-// Language is a language that reports are written in. The zero value is not usable.
+// Language is a language of reports. The zero value is not usable.
 type Language struct {
-	Code, tag                             string // en; what HTML calls it
-	comma, and, semicolon, space, notTold string
+	Code, tag                             string // en; its name in HTML
+	comma, and, semicolon, space, unknown string
 	part                                  string // between the parts of a setting's name
 	inFlight, batchSize, noFigure         string // formats
 	phases                                map[string]string
@@ -39,11 +39,11 @@ type Language struct {
 // The languages.
 var (
 	English = load(Language{
-		Code: "en", tag: "en", comma: ", ", and: " and ", semicolon: "; ", space: " ", notTold: "not told",
+		Code: "en", tag: "en", comma: ", ", and: " and ", semicolon: "; ", space: " ", unknown: "unknown",
 		part: ", ", inFlight: "%s in flight", batchSize: "batch size %s", noFigure: "no figure",
 	})
 	Chinese = load(Language{
-		Code: "zh", tag: "zh-Hans", comma: "、", and: " 和 ", semicolon: "；", notTold: "未提供",
+		Code: "zh", tag: "zh-Hans", comma: "、", and: " 和 ", semicolon: "；", unknown: "未提供",
 		part: "，", inFlight: "在途 %s 批", batchSize: "批大小 %s", noFigure: "无数据",
 		phases: map[string]string{"cold": "冷缓存", "warm": "热缓存"},
 	})
@@ -54,7 +54,7 @@ func load(l Language) *Language {
 	return &l
 }
 
-// Named finds a language by its code. An error says what was expected.
+// Named returns the language with a code. Its error says what was expected.
 func Named(code string) (*Language, error) {
 	for _, l := range []*Language{English, Chinese} {
 		if strings.EqualFold(code, l.Code) {
@@ -71,8 +71,8 @@ func (l *Language) text(name string, data any) (string, error) {
 	return b.String(), err
 }
 
-// line is text on one line. The templates that it executes are small, and tests execute
-// them all; an error stands in its place.
+// line is text on one line. After an error it returns the error's text: tests execute all templates that
+// it is used with.
 func (l *Language) line(name string, data any) string {
 	text, err := l.text(name, data)
 	if err != nil {
@@ -86,14 +86,12 @@ func WriteMarkdown(w io.Writer, f figures.Figures, l *Language) error {
 	return write(w, "report.md", f, l, func(blocks []block) (string, error) { return markdown(blocks), nil })
 }
 
-// WriteTerminal writes a summary for the end of a sweep: a table for each phase and the
-// conclusion.
+// WriteTerminal writes the summary at the end of a sweep: a table for each phase and the conclusion.
 func WriteTerminal(w io.Writer, f figures.Figures, l *Language) error {
 	return write(w, "terminal", f, l, func(blocks []block) (string, error) { return terminal(blocks), nil })
 }
 
-// WriteHTML writes the report as one page that needs nothing from elsewhere: no script,
-// no font, no picture.
+// WriteHTML writes the report as one self-contained page, without scripts, fonts or image files.
 func WriteHTML(w io.Writer, f figures.Figures, l *Language) error {
 	return write(w, "report.html", f, l, func(blocks []block) (string, error) { return page(blocks, f, l) })
 }
@@ -115,7 +113,7 @@ func write(w io.Writer, name string, f figures.Figures, l *Language, form func([
 // Sum puts the arithmetic of a verdict into words.
 func Sum(v plausibility.Verdict, l *Language) string { return unescape(l.line("sum", v)) }
 
-// Load says when requests are sent.
+// Load describes the load: when requests are sent.
 func Load(c report.Config, l *Language) string { return l.line("load", c) }
 
 // Made says where the report is.
@@ -126,8 +124,8 @@ type comparison struct {
 	LoadBefore, LoadAfter string
 }
 
-// WriteComparison writes how the settings of one report stand beside the same of another,
-// in English. The error is of w, or says that no setting is in both.
+// WriteComparison writes a comparison in English. Its error is one of w, or says that no setting is in
+// both reports.
 func WriteComparison(w io.Writer, c figures.Comparison) error {
 	if len(c.Pairs) == 0 {
 		return errors.New("no setting was measured in both reports")

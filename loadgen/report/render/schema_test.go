@@ -52,7 +52,8 @@ func TestWhatIsWrittenKeepsToTheSchema(t *testing.T) {
 				keeps(name, request, line, true)
 			}
 		}
-		keeps(name+" of another format", results, bytes.Replace(b.Bytes(), []byte(`"format_version": 1`), []byte(`"format_version": 2`), 1), false)
+		keeps(name+" of another format", results,
+			bytes.Replace(b.Bytes(), []byte(`"format_version": 1`), []byte(`"format_version": 2`), 1), false)
 		keeps(name+" without runs", results, bytes.Replace(b.Bytes(), []byte(`"runs"`), []byte(`"walks"`), 1), false)
 	}
 }

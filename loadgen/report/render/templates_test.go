@@ -19,8 +19,10 @@ import (
 var entries = map[string]any{
 	"report.md": figures.Figures{}, "report.html": figures.Figures{}, "terminal": figures.Figures{},
 	"sum": plausibility.Verdict{}, "comparison": comparison{}, "load": report.Config{}, "made": "", "contents": nil,
-	"throughput": "", "throughput caption": nil, "throughput point": figures.Cell{}, "latency": "", "latency caption": nil, "latency point": latencyPoint{},
-	"spectrum": "", "spectrum caption": nil, "at most": report.Latencies{}, "cached": "", "cached caption": nil, "cached point": figures.Cell{},
+	"throughput": "", "throughput caption": nil, "throughput point": figures.Cell{},
+	"latency": "", "latency caption": nil, "latency point": latencyPoint{},
+	"spectrum": "", "spectrum caption": nil, "at most": report.Latencies{},
+	"cached": "", "cached caption": nil, "cached point": figures.Cell{},
 	"timeline": figures.Timeline{}, "under way": nil, "waiting": nil, "batches": nil, "at most under way": 1.5, "at most batches": 1.5,
 	"batch size": nil, "requests/s": nil, "seconds": nil, "percentile": nil,
 }
@@ -49,8 +51,9 @@ func TestBothLanguagesHaveTheSameTemplatesAndUseThemAll(t *testing.T) {
 	var names [2][]string
 	for i, l := range []*Language{English, Chinese} {
 		used := map[string]bool{}
-		watched := Language(*l)
-		watched.templates = template.New("").Funcs(watched.funcs()).Funcs(template.FuncMap{"used": func(name string) string { used[name] = true; return "" }})
+		watched := *l
+		use := template.FuncMap{"used": func(name string) string { used[name] = true; return "" }}
+		watched.templates = template.New("").Funcs(watched.funcs()).Funcs(use)
 		for _, file := range []string{"layout.tmpl", l.Code + ".tmpl"} {
 			text, err := files.ReadFile(file)
 			if err != nil {
@@ -100,7 +103,8 @@ func TestBothLanguagesFillEverySectionAlike(t *testing.T) {
 			}
 			for i, en := range all[0] {
 				zh := all[1][i]
-				if en.Level != zh.Level || (en.Text == "") != (zh.Text == "") || len(en.Items) != len(zh.Items) || len(en.Rows) != len(zh.Rows) || en.Picture != zh.Picture {
+				if en.Level != zh.Level || (en.Text == "") != (zh.Text == "") || len(en.Items) != len(zh.Items) ||
+					len(en.Rows) != len(zh.Rows) || en.Picture != zh.Picture {
 					t.Errorf("%s, %s: %+v in English, %+v in Chinese", name, form, en, zh)
 					continue
 				}

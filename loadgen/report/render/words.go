@@ -17,9 +17,9 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// funcs are what the templates call. Numbers: sig3 and sig4 write that many significant
-// digits, plain writes what somebody typed. A text from outside goes through line, or
-// through cell where it may stand in a table.
+// funcs returns the functions of the templates. sig3 and sig4 format that many significant digits; plain
+// formats a number that somebody typed. Text from outside must go through line, or through cell in a
+// table.
 func (l *Language) funcs() template.FuncMap {
 	whole := func(share float64) func() string { return func() string { return fmt.Sprintf("%.0f", 100*share) } }
 	same := func(n int) func() int { return func() int { return n } }
@@ -45,8 +45,8 @@ func (l *Language) funcs() template.FuncMap {
 
 		"line": oneLine, "cell": cell, "capital": capital, "stored": l.fromEnglish,
 		"flags":   func(args []string) string { return cell(strings.ReplaceAll(strings.Join(args, " "), "`", "'")) },
-		"told":    func(s string) string { return cmp.Or(cell(s), l.notTold) },
-		"tokens":  func(n uint64) string { return known(n > 0, number.Thousands(n), l.notTold) },
+		"told":    func(s string) string { return cmp.Or(cell(s), l.unknown) },
+		"tokens":  func(n uint64) string { return known(n > 0, number.Thousands(n), l.unknown) },
 		"setting": l.setting, "settings": l.settings, "settingName": l.settingName, "phase": l.phase, "sep": l.sep,
 
 		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "flat": whole(figures.Flat),
@@ -55,17 +55,16 @@ func (l *Language) funcs() template.FuncMap {
 	}
 }
 
-// sig4 writes a throughput: four digits, so that neighbours in a ranking that differ
-// little still differ in the table.
+// sig4 formats a throughput, with four digits so that close neighbours in a ranking still differ.
 func sig4(v float64) string { return number.Significant(v, 4) }
 
-// sig3 writes a measured number of seconds.
+// sig3 formats a measured number of seconds.
 func sig3(v float64) string { return number.Significant(v, 3) }
 
-// plain writes a number as somebody set it: 5, 0.005.
+// plain formats a number as somebody typed it: 5, 0.005.
 func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// figure writes three significant digits, without zeros at the end.
+// figure formats three significant digits, without trailing zeros.
 func figure(v float64) string {
 	text := sig3(v)
 	if strings.Contains(text, ".") {
@@ -74,7 +73,7 @@ func figure(v float64) string {
 	return text
 }
 
-// signed writes a change of a throughput.
+// signed formats a change of a throughput.
 func signed(v float64) string {
 	if v < 0 {
 		return "−" + sig3(-v)
@@ -82,10 +81,10 @@ func signed(v float64) string {
 	return "+" + sig3(v)
 }
 
-// share writes a share of 0 to 1: 44.7 %.
+// share formats a share of 0 to 1: 44.7 %.
 func share(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }
 
-// success writes a success rate, and never rounds a failure away.
+// success formats a success rate and never rounds a failure away.
 func success(completed, total int) string {
 	v := report.Share(int64(completed), int64(total))
 	if completed < total {
@@ -115,7 +114,7 @@ func count(n any, one, many string) string {
 	return text + " " + many
 }
 
-// change writes how far a cell is from its base, with its sign: +12.3 %.
+// change formats how far a cell is from its base, with a sign: +12.3 %.
 func (l *Language) change(a figures.Against) string {
 	if a.Base.Throughput <= 0 {
 		return l.noFigure
@@ -123,7 +122,7 @@ func (l *Language) change(a figures.Against) string {
 	return strings.Replace(fmt.Sprintf("%+.1f %%", 100*(a.Ratio()-1)), "-0.0 %", "+0.0 %", 1)
 }
 
-// times writes a ratio: 1.08×.
+// times formats a ratio: 1.08×.
 func (l *Language) times(ratio float64) string {
 	if ratio <= 0 {
 		return l.noFigure
@@ -131,7 +130,7 @@ func (l *Language) times(ratio float64) string {
 	return sig3(ratio) + "×"
 }
 
-// known returns text if something is known, or else what stands in its place.
+// known returns text if something is known, and otherwise if not.
 func known(is bool, text, otherwise string) string {
 	if is {
 		return text
@@ -139,8 +138,8 @@ func known(is bool, text, otherwise string) string {
 	return otherwise
 }
 
-// perForward is how many new sequences SGLang computed in one forward, by its own count;
-// 0 if it does not tell.
+// perForward returns how many new sequences SGLang computed in one forward, by its own count; 0 if
+// unknown.
 func perForward(r report.Run) float64 {
 	if r.ServerForwards == nil || r.ServerSequences == nil {
 		return 0
@@ -148,10 +147,10 @@ func perForward(r report.Run) float64 {
 	return report.Share(*r.ServerSequences, *r.ServerForwards)
 }
 
-// oneLine keeps a text from outside from breaking the layout.
+// oneLine joins a text into one line, so that it can't break the layout.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// cell is oneLine for a table; blocks unescape it. A cell of a cell is the same.
+// cell is oneLine for a table, with bars escaped; blocks unescape it. cell is idempotent.
 func cell(s string) string { return strings.ReplaceAll(unescape(oneLine(s)), "|", `\|`) }
 
 func unescape(s string) string { return strings.ReplaceAll(s, `\|`, "|") }
@@ -164,7 +163,7 @@ func capital(s string) string {
 	return string(unicode.ToUpper(r)) + s[n:]
 }
 
-// setting writes a setting's name, or what it says beside the size: 16, 4 in flight, 0s.
+// setting translates a setting's name, or its part after the size: 16, 4 in flight, 0s.
 func (l *Language) setting(name string) string {
 	parts := strings.Split(name, ", ")
 	for i, part := range parts {
@@ -175,7 +174,7 @@ func (l *Language) setting(name string) string {
 	return cell(strings.Join(parts, l.part))
 }
 
-// settings lists settings. Their names hold commas where more than the size varies.
+// settings lists settings. Their names hold commas if more than the size varies.
 func (l *Language) settings(names []string) string {
 	between, texts := l.comma, make([]string, len(names))
 	for i, name := range names {
@@ -198,7 +197,7 @@ func (l *Language) settingName(setting string) string {
 // phase names the state of the cache.
 func (l *Language) phase(name string) string { return cmp.Or(l.phases[name], cell(name)) }
 
-// sep is what stands before item i of a list of n: a, b and c.
+// sep returns the text before item i of a list of n: a, b and c.
 func (l *Language) sep(i, n int) string {
 	switch i {
 	case 0:

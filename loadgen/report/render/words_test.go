@@ -34,17 +34,27 @@ func telling(t *testing.T) map[string]report.Report {
 	judged.Server.TextsSent = "as texts: SGLang's model folder can't be read from here, and -tokenizer names no file"
 
 	odd := of(
-		repeats("1", "cold", 0.1, 20, 20.1, 20.2), repeats("4", "cold", 0.1, 10, 10.1, 10.2), repeats("8", "cold", 0.1, 11, 12, 13, 14, 15),
-		repeats("auto", "cold", 0.9, 9, 9.1, 9.2), repeats("unbatched", "cold", 0.1, 9.9, 10.1, 10.3), repeats("direct", "cold", 0.1, 9.3, 9.4, 9.2),
-		repeats("8", "warm", 0.2, 30, 30.1, 30.2), repeats("1", "warm", 0.2, 15, 15.5, 15.1))
+		repeats("1", "cold", 0.1, 20, 20.1, 20.2),
+		repeats("4", "cold", 0.1, 10, 10.1, 10.2),
+		repeats("8", "cold", 0.1, 11, 12, 13, 14, 15),
+		repeats("auto", "cold", 0.9, 9, 9.1, 9.2),
+		repeats("unbatched", "cold", 0.1, 9.9, 10.1, 10.3),
+		repeats("direct", "cold", 0.1, 9.3, 9.4, 9.2),
+		repeats("8", "warm", 0.2, 30, 30.1, 30.2),
+		repeats("1", "warm", 0.2, 15, 15.5, 15.1),
+	)
 	odd.Source.SharedBytes, odd.Source.Turns, odd.Source.Rollouts, odd.Source.Requests, odd.Source.EnvScale = 600_000, 5, 3, 7000, 0.5
 	odd.Server.TextsSent = "as token ids: SGLang's /tokenize agrees with tokenizer.json"
 	for i := range odd.Runs {
 		if odd.Runs[i].Setting == "4" {
-			odd.Runs[i].EffectiveBatchSize, odd.Runs[i].ReleaseReasons = 3, map[string]int{"wait": 9, "idle": 3, "deadline": 2, "budget": 1, "drain": 1}
+			odd.Runs[i].EffectiveBatchSize = 3
+			odd.Runs[i].ReleaseReasons = map[string]int{"wait": 9, "idle": 3, "deadline": 2, "budget": 1, "drain": 1}
 		}
 	}
-	odd.Limits = &report.Limits{Device: plausibility.Device{Name: "h100", FLOPSPerSecond: 1e12, MemoryBytesPerSecond: 1, Count: 2}, Model: plausibility.Qwen25of7B}
+	odd.Limits = &report.Limits{
+		Device: plausibility.Device{Name: "h100", FLOPSPerSecond: 1e12, MemoryBytesPerSecond: 1, Count: 2},
+		Model:  plausibility.Qwen25of7B,
+	}
 	cpu, forwards := 1e6, int64(77)
 	odd.Runs[0].ProcessCPUSeconds, odd.Runs[0].ServerForwards = &cpu, &forwards
 	swept := full()
@@ -55,7 +65,9 @@ func telling(t *testing.T) map[string]report.Report {
 	swept.Runs[0].ServerForwards, swept.Runs[0].ServerSequences = &forwards, &sequences
 	joined := full()
 	joined.Config.StopWhen = 0.5
-	joined.Runs[3].Notes = []string{"its 4 shards all ran together for only 31 % of its time by their clocks: the rest is less load than was asked for"}
+	joined.Runs[3].Notes = []string{
+		"its 4 shards all ran together for only 31 % of its time by their clocks: the rest is less load than was asked for",
+	}
 	joined.Partial, joined.PartialReason = true, "shard 3: interrupted"
 	swept.Simulation, joined.Simulation = judged.Simulation, judged.Simulation
 	ordered := dimensional()
@@ -68,7 +80,8 @@ func telling(t *testing.T) map[string]report.Report {
 	recorded.Config.Arrival, recorded.Source.Kind = &arrival, "trace"
 	recorded.Source.Template = "words that mean nothing, one token each; no chat template"
 	constant := report.Arrival{Process: "constant", Rate: 20, RateEnd: 20, MostOutstanding: 100, WhenFull: "wait"}
-	mixed.Config.Arrival, mixed.Source.Mix, mixed.Source.StaggerSeconds = &constant, map[string]int{"first": 70, "turns": 20, "rollouts": 10}, 0.5
+	mixed.Config.Arrival, mixed.Source.StaggerSeconds = &constant, 0.5
+	mixed.Source.Mix = map[string]int{"first": 70, "turns": 20, "rollouts": 10}
 	return map[string]report.Report{
 		"dimensions": dimensional(), "several orders": ordered, "the sweep": swept, "joined": joined,
 		"open loop": offered(), "recorded": recorded, "mixed": mixed,
@@ -119,11 +132,14 @@ var tags = regexp.MustCompile(`<[^>]*>`)
 // people type, and what the fixtures' data says.
 var untranslated = regexp.MustCompile(strings.Join([]string{
 	"`[^`]*`", `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
-	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`, `token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Auto`, `Unbatched`, `UTC`,
+	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`,
+	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Auto`, `Unbatched`, `UTC`,
 	`auto`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
-	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `fifo`, `prefix`, `#new-seq`, `full`, `wait`, `idle`, `deadline`, `budget`, `drain`, // release reasons as the contract has them
+	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `fifo`, `prefix`, `#new-seq`,
+	`full`, `wait`, `idle`, `deadline`, `budget`, `drain`, // release reasons as the contract has them
 	`R2EGym-7B-Agent`, `NVIDIA H100 SXM`, `h100(-qwen2\.5-7b)?`, `cuda`, `go1\.26\.8`, `linux/amd64`, `0123456789ab`, // data of the fixtures
-	`[a-z0-9|_]+\.(jsonl|json|md|log|txt|html)`, `repo-[0-9]`, `[at]{30,}.0|ffff|a{20,}[a-t]0`, `InvalidArgument|Canceled|Unavailable`, `parentbased_traceidratio`,
+	`[a-z0-9|_]+\.(jsonl|json|md|log|txt|html)`, `repo-[0-9]`, `[at]{30,}.0|ffff|a{20,}[a-t]0`,
+	`InvalidArgument|Canceled|Unavailable`, `parentbased_traceidratio`,
 	`(?m)^0+[0-9a-f]{6,}$`, `instance-[0-9]+`, `the proxy was restarted midway`,
 }, "|"))
 
@@ -189,7 +205,8 @@ func TestTheSimulatorsProfilesSayInChineseWhereTheyComeFrom(t *testing.T) {
 func TestPageAndMarkdownSayTheSame(t *testing.T) {
 	for name, f := range toldFigures(t) {
 		texts := written(t, f, English)
-		markdown, page := numbersIn(regexp.MustCompile(`\]\(http[^)]*\)`).ReplaceAllString(texts["report.md"], "")), numbersIn(texts["report.html"])
+		markdown := numbersIn(regexp.MustCompile(`\]\(http[^)]*\)`).ReplaceAllString(texts["report.md"], ""))
+		page := numbersIn(texts["report.html"])
 		for n, times := range markdown {
 			if page[n] < min(times, 1) {
 				t.Errorf("%s: the page lacks %s", name, n)

@@ -24,18 +24,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// BatchMode is how requests become batches.
+// BatchMode says how requests become batches.
 type BatchMode int32
 
 const (
-	// In an update: leave as it is. Never answered.
+	// In an update: keep the mode. Never returned.
 	BatchMode_BATCH_MODE_UNSPECIFIED BatchMode = 0
 	// Collect up to batch_size requests (default).
 	BatchMode_BATCH_MODE_FIXED BatchMode = 1
-	// Send each request alone and at once: no waiting, no in-flight cap. The
-	// baseline that batching is measured against.
+	// Send each request alone and at once, with no limit on requests in flight:
+	// the baseline for measuring batching.
 	BatchMode_BATCH_MODE_UNBATCHED BatchMode = 2
-	// Choose size, wait and batches in flight from what is learned of SGLang;
+	// Choose size, wait and batches in flight from the learned cost of SGLang.
 	// batch_size, max_wait and max_in_flight have no effect.
 	BatchMode_BATCH_MODE_AUTO BatchMode = 3
 )
@@ -88,55 +88,55 @@ type Settings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How requests become batches. Default BATCH_MODE_FIXED.
 	Mode BatchMode `protobuf:"varint,1,opt,name=mode,proto3,enum=paceline.v1.BatchMode" json:"mode,omitempty"`
-	// Most requests in a batch, 1 to 4096. Default 16.
+	// Max requests in a batch, 1 to 4096. Default 16.
 	BatchSize uint32 `protobuf:"varint,2,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
-	// Longest time the oldest request waits for its batch to fill, 0 to 60 s.
-	// 0 releases whatever is queued as soon as an in-flight slot is free.
+	// Max time that the oldest request waits for its batch to fill, 0 to 60 s.
+	// 0 releases the queued requests as soon as an in-flight slot is free.
 	// Default 5 ms.
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
-	// Most batches at SGLang at once, 1 to 4096. Default 2.
+	// Max batches at SGLang at once, 1 to 4096. Default 2.
 	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
-	// Most requests waiting in the queue, at least 1; beyond it a request is
+	// Max requests waiting in the queue, at least 1; beyond it a request is
 	// refused at once. Default 10000.
 	QueueRequests uint32 `protobuf:"varint,5,opt,name=queue_requests,json=queueRequests,proto3" json:"queue_requests,omitempty"`
-	// Most prompt bytes waiting in the queue (a token id counts 4), at least 1;
+	// Max prompt bytes waiting in the queue (a token id counts 4), at least 1;
 	// beyond it a request is refused at once. Default 268435456 (256 MiB).
 	QueueBytes uint64 `protobuf:"varint,6,opt,name=queue_bytes,json=queueBytes,proto3" json:"queue_bytes,omitempty"`
-	// Most prompt tokens in a batch; a text's tokens are estimated from its bytes
+	// Max prompt tokens in a batch; a text's tokens are estimated from its bytes
 	// and what earlier replies counted. A prompt above it alone goes alone. 0
 	// (default) sets no bound.
 	BatchTokens uint64 `protobuf:"varint,7,opt,name=batch_tokens,json=batchTokens,proto3" json:"batch_tokens,omitempty"`
-	// Most prompt bytes in a batch (a token id counts 4). A prompt above it alone
+	// Max prompt bytes in a batch (a token id counts 4). A prompt above it alone
 	// goes alone. 0 (default) sets no bound.
 	BatchBytes uint64 `protobuf:"varint,8,opt,name=batch_bytes,json=batchBytes,proto3" json:"batch_bytes,omitempty"`
-	// Whether requests that wait together and ask for exactly the same, with 0
-	// new tokens or greedily, are sent as one prompt. Default true.
+	// Whether requests that wait together and ask for exactly the same thing,
+	// with 0 new tokens or greedily, are sent as one prompt. Default true.
 	MergeIdentical bool `protobuf:"varint,9,opt,name=merge_identical,json=mergeIdentical,proto3" json:"merge_identical,omitempty"`
-	// Whether requests are released in depth-first order of their prefixes, and
-	// of those that share a new prefix one first and the others after its answer:
-	// SGLang shares nothing new within one forward. Default true.
+	// Whether requests are released in depth-first order of their prefixes. Of
+	// those that share a new prefix one goes first, and the others after its
+	// answer: SGLang shares nothing new within one forward. Default true.
 	PrefixOrder bool `protobuf:"varint,10,opt,name=prefix_order,json=prefixOrder,proto3" json:"prefix_order,omitempty"`
-	// Most blocks of 64 tokens (256 bytes of text) of prompts that are remembered
-	// as cached at SGLang, 1 to 16777216; some 128 bytes of memory each. SGLang's
-	// own cache size bounds them too. Default 131072.
+	// Max blocks of 64 tokens (256 bytes of text) that are remembered as cached
+	// at SGLang, 1 to 16777216; some 128 bytes of memory each. The size of
+	// SGLang's cache bounds them too. Default 131072.
 	PrefixBlocks uint32 `protobuf:"varint,11,opt,name=prefix_blocks,json=prefixBlocks,proto3" json:"prefix_blocks,omitempty"`
-	// Once a request has waited so long, every fourth prompt released is the one
-	// that came first: so no order (prefix, priority, fairness) makes anybody wait
-	// longer than this and then for four times the prompts before it. 0 to 1 h; at
-	// least max_wait has effect. Default 30 s.
+	// Once a request has waited this long, every fourth prompt released is the
+	// oldest. So no order (prefix, priority, fairness) makes a prompt wait longer
+	// than this and then for four times the prompts before it. 0 to 1 h; a value
+	// below max_wait counts as max_wait. Default 30 s.
 	MaxAge *durationpb.Duration `protobuf:"bytes,12,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
-	// How often a call that SGLang failed (busy, reset, 5xx) is repeated at most,
-	// 0 to 10, with a growing pause; over time a tenth of all calls may be
+	// Max times that a call is repeated because SGLang failed it (busy, reset,
+	// 5xx), 0 to 10, with a growing pause. Over time a tenth of all calls may be
 	// repeats. Default 2.
 	Retries uint32 `protobuf:"varint,13,opt,name=retries,proto3" json:"retries,omitempty"`
-	// How many calls in a row SGLang must fail for the circuit breaker to open, 1
-	// to 1000: then nothing is sent for 1 to 15 s, new requests are refused with
-	// UNAVAILABLE, and one batch is sent to try. Default 5.
+	// Number of failed calls in a row that opens the circuit breaker, 1 to 1000.
+	// Then nothing is sent for 1 to 15 s, new requests are refused with
+	// UNAVAILABLE, and one batch is sent as a probe. Default 5.
 	BreakerFailures uint32 `protobuf:"varint,14,opt,name=breaker_failures,json=breakerFailures,proto3" json:"breaker_failures,omitempty"`
-	// Most forwards of SGLang (chunked_prefill_size tokens each, as /server_info
-	// says) that the prompt tokens of a batch which are not cached may be expected
-	// to fill, 0 to 1000. A prompt above it alone goes alone. 0 sets no bound, as
-	// does an SGLang that does not say. Default 8.
+	// Max forwards of SGLang (chunked_prefill_size tokens each, as /server_info
+	// reports) that the uncached prompt tokens of a batch are expected to fill, 0
+	// to 1000. A prompt that exceeds it goes alone. 0 sets no bound; nor is there
+	// one if SGLang does not report the size. Default 8.
 	BatchForwards uint32 `protobuf:"varint,15,opt,name=batch_forwards,json=batchForwards,proto3" json:"batch_forwards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -739,20 +739,17 @@ type GetStatusResponse struct {
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Whether requests would be served now.
 	Ready bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
-	// Why not, where ready is false.
+	// The reason, if ready is false.
 	NotReadyReason string `protobuf:"bytes,4,opt,name=not_ready_reason,json=notReadyReason,proto3" json:"not_ready_reason,omitempty"`
 	// Whether the proxy is draining.
 	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
 	// The batching settings in force.
 	Settings *Settings `protobuf:"bytes,6,opt,name=settings,proto3" json:"settings,omitempty"`
-	// What the batcher holds and has done.
+	// What the batcher holds and has done since the start.
 	Batcher *BatcherStatus `protobuf:"bytes,7,opt,name=batcher,proto3" json:"batcher,omitempty"`
-	// What is known of SGLang; of several, the first that is ready.
+	// What is known of SGLang.
 	Upstream *UpstreamStatus `protobuf:"bytes,8,opt,name=upstream,proto3" json:"upstream,omitempty"`
-	// Each SGLang with its own batcher, where there are several; batcher is their
-	// sum then.
-	Backends []*Backend `protobuf:"bytes,9,rep,name=backends,proto3" json:"backends,omitempty"`
-	// The batches that ended last, the latest first; at most 64 of each SGLang.
+	// The batches that ended last, the latest first; at most 64.
 	RecentBatches []*RecentBatch `protobuf:"bytes,10,rep,name=recent_batches,json=recentBatches,proto3" json:"recent_batches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -844,71 +841,9 @@ func (x *GetStatusResponse) GetUpstream() *UpstreamStatus {
 	return nil
 }
 
-func (x *GetStatusResponse) GetBackends() []*Backend {
-	if x != nil {
-		return x.Backends
-	}
-	return nil
-}
-
 func (x *GetStatusResponse) GetRecentBatches() []*RecentBatch {
 	if x != nil {
 		return x.RecentBatches
-	}
-	return nil
-}
-
-// Backend is one SGLang of several.
-type Backend struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is known of it.
-	Upstream *UpstreamStatus `protobuf:"bytes,1,opt,name=upstream,proto3" json:"upstream,omitempty"`
-	// What its batcher holds and has done.
-	Batcher       *BatcherStatus `protobuf:"bytes,2,opt,name=batcher,proto3" json:"batcher,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Backend) Reset() {
-	*x = Backend{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[13]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Backend) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Backend) ProtoMessage() {}
-
-func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[13]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Backend.ProtoReflect.Descriptor instead.
-func (*Backend) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{13}
-}
-
-func (x *Backend) GetUpstream() *UpstreamStatus {
-	if x != nil {
-		return x.Upstream
-	}
-	return nil
-}
-
-func (x *Backend) GetBatcher() *BatcherStatus {
-	if x != nil {
-		return x.Batcher
 	}
 	return nil
 }
@@ -924,7 +859,7 @@ type RecentBatch struct {
 	ReleaseReason ReleaseReason `protobuf:"varint,3,opt,name=release_reason,json=releaseReason,proto3,enum=paceline.v1.ReleaseReason" json:"release_reason,omitempty"`
 	// Prompts in it at the release.
 	Size uint32 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
-	// Of these, prompts that were not answered: refused, failed or left.
+	// Of these, prompts without an answer: refused, failed or abandoned.
 	Unanswered uint32 `protobuf:"varint,5,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
 	// Seconds from the release to the end.
 	Seconds float64 `protobuf:"fixed64,6,opt,name=seconds,proto3" json:"seconds,omitempty"`
@@ -935,16 +870,14 @@ type RecentBatch struct {
 	// Of these, tokens from SGLang's prefix cache.
 	CachedTokens uint64 `protobuf:"varint,9,opt,name=cached_tokens,json=cachedTokens,proto3" json:"cached_tokens,omitempty"`
 	// Calls to SGLang that it took.
-	Calls uint32 `protobuf:"varint,10,opt,name=calls,proto3" json:"calls,omitempty"`
-	// Base URL of the SGLang it went to.
-	Upstream      string `protobuf:"bytes,11,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	Calls         uint32 `protobuf:"varint,10,opt,name=calls,proto3" json:"calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecentBatch) Reset() {
 	*x = RecentBatch{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	mi := &file_paceline_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +889,7 @@ func (x *RecentBatch) String() string {
 func (*RecentBatch) ProtoMessage() {}
 
 func (x *RecentBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[14]
+	mi := &file_paceline_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +902,7 @@ func (x *RecentBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecentBatch.ProtoReflect.Descriptor instead.
 func (*RecentBatch) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RecentBatch) GetBatchId() string {
@@ -1042,13 +975,6 @@ func (x *RecentBatch) GetCalls() uint32 {
 	return 0
 }
 
-func (x *RecentBatch) GetUpstream() string {
-	if x != nil {
-		return x.Upstream
-	}
-	return ""
-}
-
 // BatcherStatus is what the batcher holds now and has done since the start.
 // accepted = answered + failed + cancelled + queued + in_flight_requests.
 type BatcherStatus struct {
@@ -1077,7 +1003,7 @@ type BatcherStatus struct {
 	Merged uint64 `protobuf:"varint,11,opt,name=merged,proto3" json:"merged,omitempty"`
 	// Prompts that wait for another's answer, to find their common tokens cached.
 	HeldPrompts uint64 `protobuf:"varint,12,opt,name=held_prompts,json=heldPrompts,proto3" json:"held_prompts,omitempty"`
-	// Callers with work here now, or who lately had more than their share.
+	// Callers with requests here now, or that lately had more than their share.
 	Callers uint64 `protobuf:"varint,13,opt,name=callers,proto3" json:"callers,omitempty"`
 	// Tokens believed to be in SGLang's prefix cache (estimated for text).
 	BelievedCachedTokens uint64 `protobuf:"varint,14,opt,name=believed_cached_tokens,json=believedCachedTokens,proto3" json:"believed_cached_tokens,omitempty"`
@@ -1087,7 +1013,7 @@ type BatcherStatus struct {
 	Retries uint64 `protobuf:"varint,16,opt,name=retries,proto3" json:"retries,omitempty"`
 	// Whether the circuit breaker is open: nothing is sent to SGLang now.
 	BreakerOpen bool `protobuf:"varint,17,opt,name=breaker_open,json=breakerOpen,proto3" json:"breaker_open,omitempty"`
-	// What a batch costs SGLang, as learned; absent while too little is known.
+	// The learned cost of a batch; absent while too little is known.
 	Cost *CostModel `protobuf:"bytes,18,opt,name=cost,proto3" json:"cost,omitempty"`
 	// What BATCH_MODE_AUTO has chosen; absent in other modes.
 	Auto          *AutoPlan `protobuf:"bytes,19,opt,name=auto,proto3" json:"auto,omitempty"`
@@ -1097,7 +1023,7 @@ type BatcherStatus struct {
 
 func (x *BatcherStatus) Reset() {
 	*x = BatcherStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	mi := &file_paceline_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1035,7 @@ func (x *BatcherStatus) String() string {
 func (*BatcherStatus) ProtoMessage() {}
 
 func (x *BatcherStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[15]
+	mi := &file_paceline_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1048,7 @@ func (x *BatcherStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatcherStatus.ProtoReflect.Descriptor instead.
 func (*BatcherStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BatcherStatus) GetQueuedRequests() uint64 {
@@ -1258,11 +1184,11 @@ func (x *BatcherStatus) GetAuto() *AutoPlan {
 	return nil
 }
 
-// CostModel is what a batch costs SGLang: seconds_per_batch + prompts ×
+// CostModel is the cost of a batch on SGLang: seconds_per_batch + prompts ×
 // seconds_per_prompt + uncached tokens × seconds_per_token.
 type CostModel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Seconds for a batch, whatever is in it.
+	// Seconds for a batch, independent of its prompts.
 	SecondsPerBatch float64 `protobuf:"fixed64,1,opt,name=seconds_per_batch,json=secondsPerBatch,proto3" json:"seconds_per_batch,omitempty"`
 	// Seconds for each prompt.
 	SecondsPerPrompt float64 `protobuf:"fixed64,2,opt,name=seconds_per_prompt,json=secondsPerPrompt,proto3" json:"seconds_per_prompt,omitempty"`
@@ -1278,7 +1204,7 @@ type CostModel struct {
 
 func (x *CostModel) Reset() {
 	*x = CostModel{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[16]
+	mi := &file_paceline_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1216,7 @@ func (x *CostModel) String() string {
 func (*CostModel) ProtoMessage() {}
 
 func (x *CostModel) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[16]
+	mi := &file_paceline_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1229,7 @@ func (x *CostModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostModel.ProtoReflect.Descriptor instead.
 func (*CostModel) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CostModel) GetSecondsPerBatch() float64 {
@@ -1344,18 +1270,15 @@ func (x *CostModel) GetMeanError() float64 {
 // AutoPlan is what BATCH_MODE_AUTO has chosen.
 type AutoPlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most prompts in a batch.
+	// Max prompts in a batch.
 	BatchSize uint32 `protobuf:"varint,1,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
-	// Most prompt tokens in a batch; 0 sets no bound.
+	// Max prompt tokens in a batch; 0 sets no bound.
 	BatchTokens uint64 `protobuf:"varint,2,opt,name=batch_tokens,json=batchTokens,proto3" json:"batch_tokens,omitempty"`
-	// Longest wait for a batch to fill.
+	// Max wait for a batch to fill.
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
-	// Most batches at SGLang at once.
+	// Max batches at SGLang at once.
 	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
-	// Whether a single request, too, waits for another that computes what they
-	// share; several always do.
-	PrefixHold bool `protobuf:"varint,5,opt,name=prefix_hold,json=prefixHold,proto3" json:"prefix_hold,omitempty"`
-	// Why, for people.
+	// Why, for humans.
 	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1363,7 +1286,7 @@ type AutoPlan struct {
 
 func (x *AutoPlan) Reset() {
 	*x = AutoPlan{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[17]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1298,7 @@ func (x *AutoPlan) String() string {
 func (*AutoPlan) ProtoMessage() {}
 
 func (x *AutoPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[17]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1311,7 @@ func (x *AutoPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AutoPlan.ProtoReflect.Descriptor instead.
 func (*AutoPlan) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AutoPlan) GetBatchSize() uint32 {
@@ -1419,13 +1342,6 @@ func (x *AutoPlan) GetMaxInFlight() uint32 {
 	return 0
 }
 
-func (x *AutoPlan) GetPrefixHold() bool {
-	if x != nil {
-		return x.PrefixHold
-	}
-	return false
-}
-
 func (x *AutoPlan) GetReason() string {
 	if x != nil {
 		return x.Reason
@@ -1448,7 +1364,7 @@ type ReleaseCount struct {
 
 func (x *ReleaseCount) Reset() {
 	*x = ReleaseCount{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1376,7 @@ func (x *ReleaseCount) String() string {
 func (*ReleaseCount) ProtoMessage() {}
 
 func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1389,7 @@ func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseCount.ProtoReflect.Descriptor instead.
 func (*ReleaseCount) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReleaseCount) GetReason() ReleaseReason {
@@ -1502,9 +1418,9 @@ type UpstreamStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Base URL, without any credentials.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// Whether SGLang answers that it is ready.
+	// Whether SGLang says that it is ready.
 	Ready bool `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
-	// The last reason it was not.
+	// The last reason why it was not.
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	// SGLang's version.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
@@ -1516,20 +1432,20 @@ type UpstreamStatus struct {
 	Device string `protobuf:"bytes,7,opt,name=device,proto3" json:"device,omitempty"`
 	// Whether the server says that it is a simulator.
 	Simulated bool `protobuf:"varint,8,opt,name=simulated,proto3" json:"simulated,omitempty"`
-	// Longest prompt in tokens that is accepted.
+	// Max tokens of an accepted prompt.
 	MaxPromptTokens uint64 `protobuf:"varint,9,opt,name=max_prompt_tokens,json=maxPromptTokens,proto3" json:"max_prompt_tokens,omitempty"`
-	// Tokens its KV cache holds.
+	// Capacity of its KV cache in tokens.
 	KvCacheTokens uint64 `protobuf:"varint,10,opt,name=kv_cache_tokens,json=kvCacheTokens,proto3" json:"kv_cache_tokens,omitempty"`
-	// Most tokens in one prefill forward (chunked_prefill_size).
+	// Max tokens in one prefill forward (chunked_prefill_size).
 	ChunkedPrefillTokens uint64 `protobuf:"varint,11,opt,name=chunked_prefill_tokens,json=chunkedPrefillTokens,proto3" json:"chunked_prefill_tokens,omitempty"`
 	// SGLang's scheduling policy.
 	SchedulePolicy string `protobuf:"bytes,12,opt,name=schedule_policy,json=schedulePolicy,proto3" json:"schedule_policy,omitempty"`
 	// Token ids known to be valid: 0 up to this, exclusive. 0: not known, and
 	// requests with token_ids are refused.
 	VocabSize uint64 `protobuf:"varint,13,opt,name=vocab_size,json=vocabSize,proto3" json:"vocab_size,omitempty"`
-	// Seconds SGLang took to load the model's weights; absent where it doesn't tell.
+	// Seconds SGLang took to load the model's weights; absent if it does not report it.
 	LoadSeconds *float64 `protobuf:"fixed64,14,opt,name=load_seconds,json=loadSeconds,proto3,oneof" json:"load_seconds,omitempty"`
-	// How the simulator simulates, where the server is one and says so.
+	// How the server simulates, if it is a simulator.
 	Simulator *SimulatorStatus `protobuf:"bytes,15,opt,name=simulator,proto3" json:"simulator,omitempty"`
 	// How texts are sent: as token ids or as texts, and why.
 	TextsSent     string `protobuf:"bytes,16,opt,name=texts_sent,json=textsSent,proto3" json:"texts_sent,omitempty"`
@@ -1539,7 +1455,7 @@ type UpstreamStatus struct {
 
 func (x *UpstreamStatus) Reset() {
 	*x = UpstreamStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[19]
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1467,7 @@ func (x *UpstreamStatus) String() string {
 func (*UpstreamStatus) ProtoMessage() {}
 
 func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[19]
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1480,7 @@ func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamStatus.ProtoReflect.Descriptor instead.
 func (*UpstreamStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpstreamStatus) GetUrl() string {
@@ -1679,12 +1595,12 @@ func (x *UpstreamStatus) GetTextsSent() string {
 	return ""
 }
 
-// SimulatorStatus is what a simulated SGLang says of itself.
+// SimulatorStatus describes a simulated SGLang.
 type SimulatorStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of its profile.
 	Profile string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
-	// Where the profile's numbers come from.
+	// Origin of the profile's numbers.
 	Origin string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
 	// Simulated seconds per real second.
 	Speed         float64 `protobuf:"fixed64,3,opt,name=speed,proto3" json:"speed,omitempty"`
@@ -1694,7 +1610,7 @@ type SimulatorStatus struct {
 
 func (x *SimulatorStatus) Reset() {
 	*x = SimulatorStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[20]
+	mi := &file_paceline_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1622,7 @@ func (x *SimulatorStatus) String() string {
 func (*SimulatorStatus) ProtoMessage() {}
 
 func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[20]
+	mi := &file_paceline_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1635,7 @@ func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimulatorStatus.ProtoReflect.Descriptor instead.
 func (*SimulatorStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SimulatorStatus) GetProfile() string {
@@ -1784,7 +1700,7 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rDrainResponse\"\x10\n" +
 	"\x0eUndrainRequest\"\x11\n" +
 	"\x0fUndrainResponse\"\x12\n" +
-	"\x10GetStatusRequest\"\xd9\x03\n" +
+	"\x10GetStatusRequest\"\xb7\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -1794,13 +1710,10 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x121\n" +
 	"\bsettings\x18\x06 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\x124\n" +
 	"\abatcher\x18\a \x01(\v2\x1a.paceline.v1.BatcherStatusR\abatcher\x127\n" +
-	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\x120\n" +
-	"\bbackends\x18\t \x03(\v2\x14.paceline.v1.BackendR\bbackends\x12?\n" +
+	"\bupstream\x18\b \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\x12?\n" +
 	"\x0erecent_batches\x18\n" +
-	" \x03(\v2\x18.paceline.v1.RecentBatchR\rrecentBatches\"x\n" +
-	"\aBackend\x127\n" +
-	"\bupstream\x18\x01 \x01(\v2\x1b.paceline.v1.UpstreamStatusR\bupstream\x124\n" +
-	"\abatcher\x18\x02 \x01(\v2\x1a.paceline.v1.BatcherStatusR\abatcher\"\xb4\x03\n" +
+	" \x03(\v2\x18.paceline.v1.RecentBatchR\rrecentBatchesJ\x04\b\t\x10\n" +
+	"R\bbackends\"\xa8\x03\n" +
 	"\vRecentBatch\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x125\n" +
 	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12A\n" +
@@ -1814,9 +1727,8 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rprompt_tokens\x18\b \x01(\x04R\fpromptTokens\x12#\n" +
 	"\rcached_tokens\x18\t \x01(\x04R\fcachedTokens\x12\x14\n" +
 	"\x05calls\x18\n" +
-	" \x01(\rR\x05calls\x12\x1a\n" +
-	"\bupstream\x18\v \x01(\tR\bupstreamB\x14\n" +
-	"\x12_predicted_seconds\"\xab\x05\n" +
+	" \x01(\rR\x05callsB\x14\n" +
+	"\x12_predicted_secondsJ\x04\b\v\x10\fR\bupstream\"\xab\x05\n" +
 	"\rBatcherStatus\x12'\n" +
 	"\x0fqueued_requests\x18\x01 \x01(\x04R\x0equeuedRequests\x12!\n" +
 	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12*\n" +
@@ -1844,16 +1756,14 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\x11seconds_per_token\x18\x03 \x01(\x01R\x0fsecondsPerToken\x12\x18\n" +
 	"\abatches\x18\x04 \x01(\x04R\abatches\x12\x1d\n" +
 	"\n" +
-	"mean_error\x18\x05 \x01(\x01R\tmeanError\"\xdf\x01\n" +
+	"mean_error\x18\x05 \x01(\x01R\tmeanError\"\xd1\x01\n" +
 	"\bAutoPlan\x12\x1d\n" +
 	"\n" +
 	"batch_size\x18\x01 \x01(\rR\tbatchSize\x12!\n" +
 	"\fbatch_tokens\x18\x02 \x01(\x04R\vbatchTokens\x124\n" +
 	"\bmax_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12\"\n" +
-	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12\x1f\n" +
-	"\vprefix_hold\x18\x05 \x01(\bR\n" +
-	"prefixHold\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"x\n" +
+	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reasonJ\x04\b\x05\x10\x06R\vprefix_hold\"x\n" +
 	"\fReleaseCount\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\x06reason\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x04R\abatches\x12\x1a\n" +
@@ -1911,7 +1821,7 @@ func file_paceline_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_paceline_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_paceline_v1_admin_proto_goTypes = []any{
 	(BatchMode)(0),                 // 0: paceline.v1.BatchMode
 	(*Settings)(nil),               // 1: paceline.v1.Settings
@@ -1927,61 +1837,57 @@ var file_paceline_v1_admin_proto_goTypes = []any{
 	(*UndrainResponse)(nil),        // 11: paceline.v1.UndrainResponse
 	(*GetStatusRequest)(nil),       // 12: paceline.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 13: paceline.v1.GetStatusResponse
-	(*Backend)(nil),                // 14: paceline.v1.Backend
-	(*RecentBatch)(nil),            // 15: paceline.v1.RecentBatch
-	(*BatcherStatus)(nil),          // 16: paceline.v1.BatcherStatus
-	(*CostModel)(nil),              // 17: paceline.v1.CostModel
-	(*AutoPlan)(nil),               // 18: paceline.v1.AutoPlan
-	(*ReleaseCount)(nil),           // 19: paceline.v1.ReleaseCount
-	(*UpstreamStatus)(nil),         // 20: paceline.v1.UpstreamStatus
-	(*SimulatorStatus)(nil),        // 21: paceline.v1.SimulatorStatus
-	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),  // 23: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
-	(ReleaseReason)(0),             // 25: paceline.v1.ReleaseReason
+	(*RecentBatch)(nil),            // 14: paceline.v1.RecentBatch
+	(*BatcherStatus)(nil),          // 15: paceline.v1.BatcherStatus
+	(*CostModel)(nil),              // 16: paceline.v1.CostModel
+	(*AutoPlan)(nil),               // 17: paceline.v1.AutoPlan
+	(*ReleaseCount)(nil),           // 18: paceline.v1.ReleaseCount
+	(*UpstreamStatus)(nil),         // 19: paceline.v1.UpstreamStatus
+	(*SimulatorStatus)(nil),        // 20: paceline.v1.SimulatorStatus
+	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),  // 22: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(ReleaseReason)(0),             // 24: paceline.v1.ReleaseReason
 }
 var file_paceline_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: paceline.v1.Settings.mode:type_name -> paceline.v1.BatchMode
-	22, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
-	22, // 2: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
+	21, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
+	21, // 2: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
 	1,  // 3: paceline.v1.GetSettingsResponse.settings:type_name -> paceline.v1.Settings
 	1,  // 4: paceline.v1.UpdateSettingsRequest.settings:type_name -> paceline.v1.Settings
-	23, // 5: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	22, // 5: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
 	1,  // 6: paceline.v1.UpdateSettingsResponse.settings:type_name -> paceline.v1.Settings
-	22, // 7: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
-	24, // 8: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	21, // 7: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
+	23, // 8: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: paceline.v1.GetStatusResponse.settings:type_name -> paceline.v1.Settings
-	16, // 10: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
-	20, // 11: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
-	14, // 12: paceline.v1.GetStatusResponse.backends:type_name -> paceline.v1.Backend
-	15, // 13: paceline.v1.GetStatusResponse.recent_batches:type_name -> paceline.v1.RecentBatch
-	20, // 14: paceline.v1.Backend.upstream:type_name -> paceline.v1.UpstreamStatus
-	16, // 15: paceline.v1.Backend.batcher:type_name -> paceline.v1.BatcherStatus
-	24, // 16: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
-	25, // 17: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
-	19, // 18: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
-	17, // 19: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
-	18, // 20: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
-	22, // 21: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
-	25, // 22: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
-	21, // 23: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
-	12, // 24: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
-	2,  // 25: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
-	4,  // 26: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
-	6,  // 27: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
-	8,  // 28: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
-	10, // 29: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
-	13, // 30: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
-	3,  // 31: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
-	5,  // 32: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
-	7,  // 33: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
-	9,  // 34: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
-	11, // 35: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
-	30, // [30:36] is the sub-list for method output_type
-	24, // [24:30] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	15, // 10: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
+	19, // 11: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
+	14, // 12: paceline.v1.GetStatusResponse.recent_batches:type_name -> paceline.v1.RecentBatch
+	23, // 13: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
+	24, // 14: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
+	18, // 15: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
+	16, // 16: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
+	17, // 17: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
+	21, // 18: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
+	24, // 19: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
+	20, // 20: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
+	12, // 21: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
+	2,  // 22: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
+	4,  // 23: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
+	6,  // 24: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
+	8,  // 25: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
+	10, // 26: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
+	13, // 27: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
+	3,  // 28: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
+	5,  // 29: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
+	7,  // 30: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
+	9,  // 31: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
+	11, // 32: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
+	27, // [27:33] is the sub-list for method output_type
+	21, // [21:27] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_paceline_v1_admin_proto_init() }
@@ -1990,15 +1896,15 @@ func file_paceline_v1_admin_proto_init() {
 		return
 	}
 	file_paceline_v1_prefill_proto_init()
-	file_paceline_v1_admin_proto_msgTypes[14].OneofWrappers = []any{}
-	file_paceline_v1_admin_proto_msgTypes[19].OneofWrappers = []any{}
+	file_paceline_v1_admin_proto_msgTypes[13].OneofWrappers = []any{}
+	file_paceline_v1_admin_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_paceline_v1_admin_proto_rawDesc), len(file_paceline_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

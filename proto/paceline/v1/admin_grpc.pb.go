@@ -31,23 +31,24 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AdminService watches and steers a running proxy. It is served on a listener
+// AdminService observes and controls a running proxy. It is served on a listener
 // of its own, loopback by default, never on the data port.
 type AdminServiceClient interface {
-	// GetStatus answers what the proxy is doing now and what it knows of SGLang.
+	// GetStatus returns the current state of the proxy and of SGLang.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
-	// GetSettings answers the batching settings in force.
+	// GetSettings returns the batching settings in force.
 	GetSettings(ctx context.Context, in *GetSettingsRequest, opts ...grpc.CallOption) (*GetSettingsResponse, error)
 	// UpdateSettings changes batching settings while requests run: all named
 	// fields at once, or none. Requests already queued follow the new settings.
 	// INVALID_ARGUMENT names a field that is out of range or unknown.
 	UpdateSettings(ctx context.Context, in *UpdateSettingsRequest, opts ...grpc.CallOption) (*UpdateSettingsResponse, error)
-	// FlushCache empties SGLang's prefix cache. FAILED_PRECONDITION if SGLang is
-	// still working when the timeout ends: it refuses then.
+	// FlushCache empties SGLang's prefix cache. It fails with FAILED_PRECONDITION
+	// if SGLang is still working when the timeout ends.
 	FlushCache(ctx context.Context, in *FlushCacheRequest, opts ...grpc.CallOption) (*FlushCacheResponse, error)
-	// Drain refuses new requests (UNAVAILABLE), releases what is queued and
-	// answers when everything accepted has ended, or with DEADLINE_EXCEEDED at
-	// the call's deadline; the proxy goes on draining then. The process stays up.
+	// Drain refuses new requests (UNAVAILABLE), releases the queued ones, and
+	// returns when every accepted request has ended. At the call's deadline it
+	// fails with DEADLINE_EXCEEDED, and the proxy goes on draining. The process
+	// stays up.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 	// Undrain accepts new requests again.
 	Undrain(ctx context.Context, in *UndrainRequest, opts ...grpc.CallOption) (*UndrainResponse, error)
@@ -125,23 +126,24 @@ func (c *adminServiceClient) Undrain(ctx context.Context, in *UndrainRequest, op
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// AdminService watches and steers a running proxy. It is served on a listener
+// AdminService observes and controls a running proxy. It is served on a listener
 // of its own, loopback by default, never on the data port.
 type AdminServiceServer interface {
-	// GetStatus answers what the proxy is doing now and what it knows of SGLang.
+	// GetStatus returns the current state of the proxy and of SGLang.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
-	// GetSettings answers the batching settings in force.
+	// GetSettings returns the batching settings in force.
 	GetSettings(context.Context, *GetSettingsRequest) (*GetSettingsResponse, error)
 	// UpdateSettings changes batching settings while requests run: all named
 	// fields at once, or none. Requests already queued follow the new settings.
 	// INVALID_ARGUMENT names a field that is out of range or unknown.
 	UpdateSettings(context.Context, *UpdateSettingsRequest) (*UpdateSettingsResponse, error)
-	// FlushCache empties SGLang's prefix cache. FAILED_PRECONDITION if SGLang is
-	// still working when the timeout ends: it refuses then.
+	// FlushCache empties SGLang's prefix cache. It fails with FAILED_PRECONDITION
+	// if SGLang is still working when the timeout ends.
 	FlushCache(context.Context, *FlushCacheRequest) (*FlushCacheResponse, error)
-	// Drain refuses new requests (UNAVAILABLE), releases what is queued and
-	// answers when everything accepted has ended, or with DEADLINE_EXCEEDED at
-	// the call's deadline; the proxy goes on draining then. The process stays up.
+	// Drain refuses new requests (UNAVAILABLE), releases the queued ones, and
+	// returns when every accepted request has ended. At the call's deadline it
+	// fails with DEADLINE_EXCEEDED, and the proxy goes on draining. The process
+	// stays up.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	// Undrain accepts new requests again.
 	Undrain(context.Context, *UndrainRequest) (*UndrainResponse, error)

@@ -27,7 +27,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// FinishReason is why generation ended.
+// FinishReason says why generation ended.
 type FinishReason int32
 
 const (
@@ -80,11 +80,11 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_paceline_v1_prefill_proto_rawDescGZIP(), []int{0}
 }
 
-// ReleaseReason is why a batch was released.
+// ReleaseReason says why a batch was released.
 type ReleaseReason int32
 
 const (
-	// Not known.
+	// Unknown.
 	ReleaseReason_RELEASE_REASON_UNSPECIFIED ReleaseReason = 0
 	// The set batch size was reached.
 	ReleaseReason_RELEASE_REASON_FULL ReleaseReason = 1
@@ -92,7 +92,7 @@ const (
 	ReleaseReason_RELEASE_REASON_BUDGET ReleaseReason = 2
 	// The oldest request had waited max_wait.
 	ReleaseReason_RELEASE_REASON_WAIT ReleaseReason = 3
-	// A member's deadline would have been missed by waiting longer.
+	// A longer wait would have missed a member's deadline.
 	ReleaseReason_RELEASE_REASON_DEADLINE ReleaseReason = 4
 	// max_wait is 0 and an in-flight slot was free.
 	ReleaseReason_RELEASE_REASON_IDLE ReleaseReason = 5
@@ -282,18 +282,17 @@ func (x *PrefillRequest) GetRequestId() string {
 	return ""
 }
 
-// LogprobOptions chooses which log probabilities are answered.
+// LogprobOptions chooses which log probabilities are returned.
 type LogprobOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Position in the prompt, in tokens from 0, from which log probabilities of
-	// prompt tokens are answered. Absent (default): none of the prompt's, only the
-	// generated token's. 0: all of the prompt's. Positions from here on are
-	// computed even if they are cached.
+	// First position in the prompt, in tokens from 0, whose log probability is
+	// returned. Absent (default): only the generated token's. 0: all of the
+	// prompt's. Positions from here on are computed even if they are cached.
 	PromptStart *uint32 `protobuf:"varint,1,opt,name=prompt_start,json=promptStart,proto3,oneof" json:"prompt_start,omitempty"`
-	// How many of the likeliest tokens to answer at each position, 0 to 1024.
+	// How many of the likeliest tokens to return at each position, 0 to 1024.
 	// Default 0.
 	TopK uint32 `protobuf:"varint,2,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
-	// Token ids whose log probability is answered at each position. Default none.
+	// Token ids whose log probability is returned at each position. Default none.
 	TokenIds      []int32 `protobuf:"varint,3,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -350,8 +349,8 @@ func (x *LogprobOptions) GetTokenIds() []int32 {
 	return nil
 }
 
-// SamplingParams is how the one generated token is chosen. Absent fields take
-// the default named with each.
+// SamplingParams says how the one generated token is chosen. An absent field
+// takes its default.
 type SamplingParams struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Randomness of the choice, at least 0; 0 (default) is greedy.
@@ -448,8 +447,8 @@ func (x *SamplingParams) GetLogitBias() map[int32]float32 {
 // PrefillResponse is the answer to one prompt.
 type PrefillResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The request's request_id, or the id under which it was sent to SGLang
-	// where the request named none.
+	// The request's request_id, or the id with which it was sent to SGLang if
+	// the request has none.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Length of the prompt in tokens, as SGLang counted it.
 	PromptTokens uint32 `protobuf:"varint,2,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
@@ -461,9 +460,9 @@ type PrefillResponse struct {
 	FinishReason FinishReason `protobuf:"varint,5,opt,name=finish_reason,json=finishReason,proto3,enum=paceline.v1.FinishReason" json:"finish_reason,omitempty"`
 	// The generated token; absent at max_new_tokens 0.
 	FirstToken *Token `protobuf:"bytes,6,opt,name=first_token,json=firstToken,proto3" json:"first_token,omitempty"`
-	// Log probabilities, where asked for.
+	// Log probabilities, if they were asked for.
 	Logprobs *Logprobs `protobuf:"bytes,7,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
-	// How the request travelled.
+	// Which batch carried the request.
 	Receipt       *Receipt `protobuf:"bytes,8,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -555,15 +554,15 @@ func (x *PrefillResponse) GetReceipt() *Receipt {
 	return nil
 }
 
-// Token is one token with what is known of it.
+// Token is one token.
 type Token struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id in the model's vocabulary.
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The token as text; empty where SGLang answered none.
+	// The token as text; empty if SGLang returned none.
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	// Natural logarithm of its probability; absent where it was not asked for,
-	// and for the first token of a prompt, which has none.
+	// Natural logarithm of its probability; absent if it was not asked for, and
+	// for the first token of a prompt, which has none.
 	Logprob       *float64 `protobuf:"fixed64,3,opt,name=logprob,proto3,oneof" json:"logprob,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -740,8 +739,8 @@ func (x *Logprobs) GetCompletion() []*TokenLogprobs {
 	return nil
 }
 
-// Receipt tells how a request travelled: which batch carried it and what it
-// waited for.
+// Receipt says which batch carried a request, why that was released, and how
+// long the request waited.
 type Receipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the batch, unique to this proxy process and searchable in its traces.
@@ -753,20 +752,20 @@ type Receipt struct {
 	Position uint32 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
 	// Why the batch was released when it was.
 	ReleaseReason ReleaseReason `protobuf:"varint,4,opt,name=release_reason,json=releaseReason,proto3,enum=paceline.v1.ReleaseReason" json:"release_reason,omitempty"`
-	// Seconds from being accepted by the proxy to the release of the batch.
+	// Seconds from acceptance by the proxy to the release of the batch.
 	QueueWaitSeconds float64 `protobuf:"fixed64,5,opt,name=queue_wait_seconds,json=queueWaitSeconds,proto3" json:"queue_wait_seconds,omitempty"`
-	// Seconds from sending the batch to SGLang to having this request's answer,
-	// over all attempts.
+	// Seconds from sending the batch to SGLang to the answer of this request,
+	// over all calls.
 	UpstreamSeconds float64 `protobuf:"fixed64,6,opt,name=upstream_seconds,json=upstreamSeconds,proto3" json:"upstream_seconds,omitempty"`
-	// How many calls to SGLang this request took part in; 1 when nothing failed.
+	// How many calls to SGLang included this request; 1 if none failed.
 	Attempts uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// How many other requests the same prompt answered, because they waited
-	// together and asked for exactly the same.
+	// together and asked for exactly the same thing.
 	MergedRequests uint32 `protobuf:"varint,8,opt,name=merged_requests,json=mergedRequests,proto3" json:"merged_requests,omitempty"`
-	// Seconds from the release to the answer as predicted at the release, to be
-	// compared with upstream_seconds; absent while too little is learned.
+	// Seconds from the release to the answer, as predicted at the release.
+	// Compare with upstream_seconds. Absent while too little is learned.
 	PredictedSeconds *float64 `protobuf:"fixed64,9,opt,name=predicted_seconds,json=predictedSeconds,proto3,oneof" json:"predicted_seconds,omitempty"`
-	// Prompt tokens that were expected not to be cached, to be compared with
+	// Prompt tokens that were expected not to be cached. Compare with
 	// prompt_tokens less cached_tokens of the reply.
 	PredictedUncachedTokens uint32 `protobuf:"varint,10,opt,name=predicted_uncached_tokens,json=predictedUncachedTokens,proto3" json:"predicted_uncached_tokens,omitempty"`
 	unknownFields           protoimpl.UnknownFields
@@ -919,7 +918,7 @@ func (x *PrefillStreamRequest) GetRequest() *PrefillRequest {
 	return nil
 }
 
-// PrefillStreamResponse is the end of one request of the stream.
+// PrefillStreamResponse is the outcome of one request of the stream.
 type PrefillStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The request_id of the request that ended.
@@ -1007,7 +1006,7 @@ type PrefillStreamResponse_Response struct {
 }
 
 type PrefillStreamResponse_Error struct {
-	// Why there is none.
+	// Why there is no answer.
 	Error *Error `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
 }
 
@@ -1015,13 +1014,13 @@ func (*PrefillStreamResponse_Response) isPrefillStreamResponse_Result() {}
 
 func (*PrefillStreamResponse_Error) isPrefillStreamResponse_Result() {}
 
-// Error is the end of a request that failed inside a stream; it has the fields
-// of google.rpc.Status.
+// Error is the error of one request of a stream. It has the fields of
+// google.rpc.Status.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A gRPC status code.
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	// What went wrong, for people. Never prompt text.
+	// What went wrong, for humans. Never prompt text.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// BadRequest, RetryInfo and such, as in the details of a gRPC status.
 	Details       []*anypb.Any `protobuf:"bytes,3,rep,name=details,proto3" json:"details,omitempty"`

@@ -33,27 +33,27 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // PrefillService reads prompts through SGLang: it collects requests into
-// batches, forwards each batch as one list and hands every caller its own
+// batches, sends each batch as one list and returns to every caller its own
 // answer.
 //
 // Errors of both methods:
 //
 //	INVALID_ARGUMENT    the request can't be served as it is; BadRequest details name the field.
 //	RESOURCE_EXHAUSTED  the queue is full; RetryInfo says when to try again.
-//	DEADLINE_EXCEEDED   the call's deadline came before its answer.
+//	DEADLINE_EXCEEDED   the call's deadline passed before its answer, or would have.
 //	UNAVAILABLE         SGLang is away, or the proxy is draining; RetryInfo says when to try again.
 //	CANCELLED           the caller gave up, or the work was aborted at SGLang.
 //	INTERNAL            SGLang answered something that can't be understood.
 //
 // The deadline is the call's own gRPC deadline (over REST: the Grpc-Timeout header).
 type PrefillServiceClient interface {
-	// Prefill reads one prompt and answers when SGLang has. The receipt of the
-	// reply is also sent as the trailer `paceline-receipt-bin`.
+	// Prefill reads one prompt and returns SGLang's answer. The trailer
+	// `paceline-receipt-bin` has the receipt of the reply, too.
 	Prefill(ctx context.Context, in *PrefillRequest, opts ...grpc.CallOption) (*PrefillResponse, error)
-	// PrefillStream reads many prompts over one call. Replies come as they
-	// finish, in any order, matched by request_id; a request that fails has its
-	// own error and ends nothing else. Flow control is the back-pressure: a
-	// client that does not read replies is not read from.
+	// PrefillStream reads many prompts over one call. Replies are sent as
+	// requests end, in any order, matched by request_id. A request that fails has
+	// its own error and ends no other. Flow control is the back-pressure: the
+	// proxy stops reading requests if the client does not read replies.
 	PrefillStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PrefillStreamRequest, PrefillStreamResponse], error)
 }
 
@@ -93,27 +93,27 @@ type PrefillService_PrefillStreamClient = grpc.BidiStreamingClient[PrefillStream
 // for forward compatibility.
 //
 // PrefillService reads prompts through SGLang: it collects requests into
-// batches, forwards each batch as one list and hands every caller its own
+// batches, sends each batch as one list and returns to every caller its own
 // answer.
 //
 // Errors of both methods:
 //
 //	INVALID_ARGUMENT    the request can't be served as it is; BadRequest details name the field.
 //	RESOURCE_EXHAUSTED  the queue is full; RetryInfo says when to try again.
-//	DEADLINE_EXCEEDED   the call's deadline came before its answer.
+//	DEADLINE_EXCEEDED   the call's deadline passed before its answer, or would have.
 //	UNAVAILABLE         SGLang is away, or the proxy is draining; RetryInfo says when to try again.
 //	CANCELLED           the caller gave up, or the work was aborted at SGLang.
 //	INTERNAL            SGLang answered something that can't be understood.
 //
 // The deadline is the call's own gRPC deadline (over REST: the Grpc-Timeout header).
 type PrefillServiceServer interface {
-	// Prefill reads one prompt and answers when SGLang has. The receipt of the
-	// reply is also sent as the trailer `paceline-receipt-bin`.
+	// Prefill reads one prompt and returns SGLang's answer. The trailer
+	// `paceline-receipt-bin` has the receipt of the reply, too.
 	Prefill(context.Context, *PrefillRequest) (*PrefillResponse, error)
-	// PrefillStream reads many prompts over one call. Replies come as they
-	// finish, in any order, matched by request_id; a request that fails has its
-	// own error and ends nothing else. Flow control is the back-pressure: a
-	// client that does not read replies is not read from.
+	// PrefillStream reads many prompts over one call. Replies are sent as
+	// requests end, in any order, matched by request_id. A request that fails has
+	// its own error and ends no other. Flow control is the back-pressure: the
+	// proxy stops reading requests if the client does not read replies.
 	PrefillStream(grpc.BidiStreamingServer[PrefillStreamRequest, PrefillStreamResponse]) error
 	mustEmbedUnimplementedPrefillServiceServer()
 }

@@ -1,5 +1,5 @@
-// Package servertest runs a whole proxy in front of a simulated SGLang, for tests of
-// what is told of it elsewhere.
+// Package servertest runs a whole proxy in front of a simulated SGLang, for tests of other
+// packages and of the deployment files.
 package servertest
 
 import (
@@ -16,19 +16,19 @@ import (
 	"paceline/sglang/sim"
 )
 
-// Proxy is a running one.
+// Proxy is a running proxy.
 type Proxy struct {
 	*server.Server
 	Client pb.PrefillServiceClient
 
-	// Stop ends it, once everything accepted is answered, and returns how. It is
-	// called at the end of the test, too.
+	// Stop drains and stops the proxy, and returns the error of Run. It is also called at
+	// the end of the test.
 	Stop func() error
 }
 
-// Start runs a simulated H100 at so many times its speed and a proxy in front of it,
-// with gRPC alone on a port of the system's choice but for what change says, and waits
-// until it is ready.
+// Start runs a simulated H100 at the given speed and a proxy in front of it, and waits until
+// it is ready. The proxy serves only gRPC, on a free port. change may change its
+// configuration.
 func Start(t testing.TB, speed float64, change func(*server.Config)) *Proxy {
 	t.Helper()
 	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")

@@ -1,5 +1,5 @@
-// Package otlptest has a collector that runs inside a test. It receives spans over OTLP
-// as a real one does, and returns them.
+// Package otlptest provides a collector for tests, which receives spans over OTLP and
+// returns them.
 package otlptest
 
 import (
@@ -33,7 +33,7 @@ type Collector struct {
 	// than 200 refuses the request. It must be set before the first request.
 	Answer func() int
 
-	mu     sync.Mutex // guards all below
+	mu     sync.Mutex // guards all fields below
 	spans  []Span
 	header http.Header // of the last request
 }

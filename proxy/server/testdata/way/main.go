@@ -1,5 +1,5 @@
-// Command way answers one Prefill and leaves the coverage counters of exactly that in
-// GOCOVERDIR. It is built with -cover, by TestTheWayOfAPromptIsShort.
+// Command way answers one Prefill and writes the coverage counters of exactly that call to
+// GOCOVERDIR. TestTheWayOfAPromptIsShort builds it with -cover.
 package main
 
 import (
@@ -23,8 +23,8 @@ func main() {
 	}
 }
 
-// run sends prompts through a proxy in front of the SGLang at url. The first has
-// everything made that is made once.
+// run sends prompts through a proxy in front of the SGLang at url. The first initializes
+// everything that is initialized once.
 func run(url, dir string) error {
 	cfg := server.DefaultConfig()
 	cfg.Upstream.URL, cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = url, "127.0.0.1:0", "", "", "127.0.0.1:0"
@@ -56,7 +56,7 @@ func run(url, dir string) error {
 		stop()
 		return err
 	}
-	time.Sleep(100 * time.Millisecond) // what the first left to do
+	time.Sleep(100 * time.Millisecond) // for work after the first answer
 	if err = coverage.ClearCounters(); err == nil {
 		err = prefill()
 	}
