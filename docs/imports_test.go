@@ -17,7 +17,8 @@ import (
 var layers = [][]string{
 	{"proto/paceline/v1", "tokenizer", "batcher/prefix", "batcher/tune"},
 	{"batcher", "sglang"},
-	{"sglang/sim", "proxy/telemetry"},
+	{"sglang/sim/dialect", "proxy/telemetry"},
+	{"sglang/sim"},
 	{"proxy/upstream"},
 	{"proxy/api", "proxy/compat"},
 	{"proxy/server"},

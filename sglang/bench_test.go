@@ -93,7 +93,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				if _, err := decodeResults([]byte(data), call.Requests); err != nil {
+				if _, err := call.decodeResults([]byte(data)); err != nil {
 					b.Fatal(err)
 				}
 			}

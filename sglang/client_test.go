@@ -401,7 +401,9 @@ func TestRIDsAreDistinctAndOfOneLength(t *testing.T) {
 func TestLogprobsAreReadAsAnswered(t *testing.T) {
 	body := `[{"text":"","output_ids":[],"meta_info":{"id":"aa","prompt_tokens":2,"input_token_logprobs":[[null,64,null],[-11.5,293,` +
 		`"x"]],"input_top_logprobs":[null,[[-1.5,3,null]]],"output_token_ids_logprobs":[null]}},` + element("bb", 1) + `]`
-	results, err := serve(t, answer(200, "application/json", body)).Generate(t.Context(), two())
+	call := two()
+	call.Requests[0].Logprobs = &LogprobOptions{TopK: 1}
+	results, err := serve(t, answer(200, "application/json", body)).Generate(t.Context(), call)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package sglang
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -23,7 +24,8 @@ func TestWhatSGLangAnswersIsReadWhole(t *testing.T) {
 	for _, keepRaw := range []bool{false, true} {
 		requests := two().Requests
 		requests[1].KeepRaw = keepRaw
-		results, err := decodeResults([]byte(" [ "+answered("bb")+" ,\n"+answered("aa")+" ] "), requests)
+		requests[0].Logprobs = new(LogprobOptions)
+		results, err := (&Call{Requests: requests}).decodeResults([]byte(" [ " + answered("bb") + " ,\n" + answered("aa") + " ] "))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +56,8 @@ func TestWhatIsOutOfTheOrdinaryIsRead(t *testing.T) {
 		`{"meta_info":{"id":"aa","prompt_tokens":7},"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
 	} {
 		requests := two().Requests[:1]
-		if results, err := decodeResults([]byte("["+element+"]"), requests); err != nil || results[0].Answer.Meta.PromptTokens != 7 {
+		results, err := (&Call{Requests: requests}).decodeResults([]byte("[" + element + "]"))
+		if err != nil || results[0].Answer.Meta.PromptTokens != 7 {
 			t.Errorf("%s: %+v, %v", element, results, err)
 		}
 	}
@@ -72,9 +75,65 @@ func TestWhatIsMalformedIsRefused(t *testing.T) {
 		`[{"x":nul}]`, `[{"x":[1,}]`, `[{"x":"\x"}]`, `[{},{},{}]`,
 	} {
 		for _, keepRaw := range []bool{false, true} {
-			if results, err := decodeResults([]byte(data), []Request{{KeepRaw: keepRaw}}); err == nil {
+			call := Call{Requests: []Request{{KeepRaw: keepRaw}}}
+			if results, err := call.decodeResults([]byte(data)); err == nil && results[0].Err == nil {
 				t.Errorf("%s was read as %+v", data, results)
 			}
+		}
+	}
+}
+
+// impossible are the insides of answers that can't be true of a prompt in a context of 100
+// tokens whose caller asked for one likeliest token and for one chosen.
+var impossible = []string{
+	`"prompt_tokens":-1`, `"prompt_tokens":101`, `"prompt_tokens":1e999`, `"prompt_tokens":9223372036854775808`, `"prompt_tokens":"5"`,
+	`"prompt_tokens":5,"cached_tokens":-1`, `"prompt_tokens":5,"cached_tokens":6`, `"prompt_tokens":5,"cached_tokens":9223372036854775807`,
+	`"completion_tokens":-1`, `"completion_tokens":101`, `"completion_tokens":-9223372036854775808`, `"completion_tokens":1.5`,
+	`"queue_time":1e999`, `"e2e_latency":-1e999`, `"finish_reason":7`,
+	`"prompt_tokens":1,"input_token_logprobs":[[-1,5,null],[-1,5,null]]`,
+	`"prompt_tokens":2,"input_token_logprobs":[[-1,5,null],[-1,5,null]],"input_top_logprobs":[[]]`,
+	`"prompt_tokens":2,"input_token_logprobs":[[-1,5,null]],"input_token_ids_logprobs":[[],[]]`,
+	`"prompt_tokens":2,"input_token_logprobs":[[-1,5,null]],"input_top_logprobs":[[[-1,5,null],[-1,6,null]]]`,
+	`"prompt_tokens":2,"input_token_logprobs":[[-1,5,null]],"input_token_ids_logprobs":[[[-1,5,null],[-1,6,null]]]`,
+	`"prompt_tokens":2,"input_token_logprobs":[[-1e999,5,null]]`, `"prompt_tokens":2,"input_token_logprobs":[[-1,-5,null]]`,
+	`"prompt_tokens":2,"input_token_logprobs":[[-1,2147483648,null]]`, `"prompt_tokens":2,"input_token_logprobs":[-1]`,
+	`"completion_tokens":1,"output_token_logprobs":[[-1,5,null],[-1,5,null],[-1,5,null]]`,
+	`"completion_tokens":0,"output_top_logprobs":[[],[]]`, `"completion_tokens":0,"output_token_ids_logprobs":[[[-1,99999999999,null]]]`,
+	`"completion_tokens":1},"output_ids":[-1],"x":{"y":1`, `"completion_tokens":1},"output_ids":[2147483648],"x":{"y":1`,
+	`"completion_tokens":1},"output_ids":[1e999],"x":{"y":1`,
+}
+
+func TestAnAnswerThatCantBeTrueFailsItsRequestAlone(t *testing.T) {
+	call := two()
+	call.Context = 100
+	call.Requests[0].Logprobs = &LogprobOptions{TopK: 1, TokenIDs: []int32{5}}
+	for _, inside := range impossible {
+		bad, good := `{"text":"","meta_info":{"id":"aa","finish_reason":{"type":"length"},`+inside+`}}`, element("bb", 100)
+		check := func(how string, results []Result, err error) {
+			var e *Error
+			if err != nil || len(results) != 2 || !errors.As(results[0].Err, &e) || e.Kind != KindProtocol ||
+				results[1].Err != nil || results[1].Answer.Meta.PromptTokens != 100 {
+				t.Errorf("%s %s: %+v, %v", how, inside, results, err)
+			} else if got := results[0].Answer; got.Meta.PromptTokens != 0 || got.OutputIDs != nil {
+				t.Errorf("%s %s: of the answer remains %+v", how, inside, got)
+			}
+		}
+		results, err := call.decodeResults([]byte("[" + bad + "," + good + "]"))
+		check("a list with", results, err)
+		results = make([]Result, 2)
+		s := stream{call: &call, open: 2, ended: make([]bool, 2), each: func(i int, r Result) { results[i] = r }}
+		err = s.read(strings.NewReader(streamed(indexed(0, bad), indexed(1, good), "[DONE]")))
+		check("a stream with", results, err)
+	}
+}
+
+// An unknown context still bounds what is believed.
+func TestAnAnswerOfMoreTokensThanAnyContextIsRefused(t *testing.T) {
+	call := Call{Requests: two().Requests[:1]}
+	for tokens, believed := range map[int]bool{maxContext: true, maxContext + 1: false} {
+		results, err := call.decodeResults([]byte("[" + element("aa", tokens) + "]"))
+		if err != nil || (results[0].Err == nil) != believed {
+			t.Errorf("%d: %+v, %v", tokens, results, err)
 		}
 	}
 }

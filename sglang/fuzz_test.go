@@ -13,13 +13,16 @@ func FuzzAnswerIsDecodedOrRefused(f *testing.F) {
 	f.Add([]byte(`[{"meta_info":{"id":"bb","finish_reason":{"type":"abort","status_code":"503"}}},null]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		requests := two().Requests
-		results, err := decodeResults(data, requests)
+		results, err := (&Call{Requests: requests}).decodeResults(data)
 		if (err == nil) != (len(results) == len(requests)) {
 			t.Errorf("%d results with error %v", len(results), err)
 		}
 		for i, r := range results {
 			if r.Err == nil && r.Answer.Meta.ID != requests[i].RID {
 				t.Errorf("request %d got the answer of %q", i, r.Answer.Meta.ID)
+			}
+			if m := r.Answer.Meta; m.CachedTokens < 0 || m.CachedTokens > m.PromptTokens || m.PromptTokens > maxContext || m.CompletionTokens < 0 {
+				t.Errorf("counts %+v", m)
 			}
 		}
 	})
@@ -30,9 +33,9 @@ func FuzzStreamIsDecodedOrRefused(f *testing.F) {
 	f.Add([]byte(streamed(`{"error":{"message":"m","code":400},"index":1}`, `{"error":{"code":"x"}}`)))
 	f.Add([]byte("data:{}\n\ndata: null\r\n: x\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		requests := two().Requests
+		call := two()
 		got := map[int]Result{}
-		s := stream{requests: requests, open: 2, ended: make([]bool, 2), each: func(i int, r Result) {
+		s := stream{call: &call, open: 2, ended: make([]bool, 2), each: func(i int, r Result) {
 			if _, twice := got[i]; twice {
 				t.Errorf("request %d is answered twice", i)
 			}
@@ -42,7 +45,7 @@ func FuzzStreamIsDecodedOrRefused(f *testing.F) {
 			t.Errorf("%d results and no error", len(got))
 		}
 		for i, r := range got {
-			if r.Err == nil && r.Answer.Meta.ID != requests[i].RID {
+			if r.Err == nil && r.Answer.Meta.ID != call.Requests[i].RID {
 				t.Errorf("request %d got the answer of %q", i, r.Answer.Meta.ID)
 			}
 		}

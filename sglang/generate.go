@@ -1,10 +1,14 @@
 package sglang
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"slices"
@@ -20,7 +24,13 @@ type Call struct {
 	Requests []Request // at least one; all with Text, or all with InputIDs
 	Priority *int32    // higher first; nil leaves it to the server
 	LoRA     string    // adapter; "" means the base model
+
+	// Context is how many tokens the server's context holds. An answer that counts more is
+	// refused. 0 means unknown: then it is 16 Mi, more than any model's.
+	Context int
 }
+
+const maxContext = 16 << 20
 
 // Request is one prompt of a list.
 type Request struct {
@@ -91,13 +101,15 @@ func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	if err := wantType(jsonType, generateWhere, header); err != nil {
 		return nil, err
 	}
-	return decodeResults(data, call.Requests)
+	return call.decodeResults(data)
 }
 
 // item is one element of the answer to a list: an answer, or (Rust server) an error.
 type item struct {
 	Answer
 	Error *itemError `json:"error"`
+
+	malformed bool // not of the expected form: nothing else is set
 }
 
 type itemError struct {
@@ -105,46 +117,66 @@ type itemError struct {
 	Code    jsontext.Value `json:"code"`
 }
 
-// decodeResults reads the answer to a list. The elements are in the order of the requests.
-// If the order differs, the rid that each element names decides.
-func decodeResults(data []byte, requests []Request) ([]Result, error) {
-	items, err := decodeItems(data, requests)
+// decodeResults reads the answer to a list. The elements come in the order of the
+// requests. Each names its rid, and if the order differs the rid decides.
+func (call *Call) decodeResults(data []byte) ([]Result, error) {
+	keepRaw := slices.ContainsFunc(call.Requests, func(r Request) bool { return r.KeepRaw })
+	items, err := decodeItems(data, call.Requests, keepRaw)
 	if err != nil {
 		return nil, protocolError(generateWhere, "the answer is not the expected list")
 	}
-	if len(items) != len(requests) {
-		return nil, protocolError(generateWhere, fmt.Sprintf("the answer holds %d elements for %d requests", len(items), len(requests)))
+	if len(items) != len(call.Requests) {
+		return nil, protocolError(generateWhere, fmt.Sprintf("the answer holds other than %d elements for as many requests", len(call.Requests)))
 	}
-	places, err := placesOf(items, requests)
+	places, err := placesOf(items, call.Requests)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]Result, len(requests))
+	results := make([]Result, len(items))
 	for i := range items {
-		results[places[i]] = items[i].result()
+		results[places[i]] = items[i].result(call, places[i])
 	}
 	return results, nil
 }
 
-func decodeItems(data []byte, requests []Request) ([]item, error) {
-	items := make([]item, 0, len(requests))
-	if !slices.ContainsFunc(requests, func(r Request) bool { return r.KeepRaw }) {
-		return items, json.Unmarshal(data, &items, tolerant)
+// decodeItems reads as many elements as there are requests, and at most one more. With apart,
+// an element that is not of the expected form fails alone.
+func decodeItems(data []byte, requests []Request, apart bool) ([]item, error) {
+	items := make([]item, 0, len(requests)+1)
+	d := jsontext.NewDecoder(bytes.NewBuffer(data), tolerant)
+	if begin, err := d.ReadToken(); err != nil || begin.Kind() != '[' {
+		return nil, cmp.Or(err, errNoList)
 	}
-	var raw []jsontext.Value
-	if err := json.Unmarshal(data, &raw, tolerant); err != nil {
-		return nil, err
-	}
-	for _, element := range raw {
+	for d.PeekKind() != ']' {
+		if len(items) > len(requests) {
+			return items, nil
+		}
 		var it item
-		if err := json.Unmarshal(element, &it, tolerant); err != nil {
+		if !apart {
+			if err := json.UnmarshalDecode(d, &it); err != nil {
+				return decodeItems(data, requests, true)
+			}
+			items = append(items, it)
+			continue
+		}
+		element, err := d.ReadValue()
+		if err != nil {
 			return nil, err
 		}
-		it.Raw = element
+		if json.Unmarshal(element, &it, tolerant) != nil {
+			it = item{malformed: true}
+		}
+		it.Raw = element.Clone()
 		items = append(items, it)
+	}
+	_, _ = d.ReadToken() // the end of the list
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, errNoList
 	}
 	return items, nil
 }
+
+var errNoList = errors.New("not a list")
 
 // placesOf returns the index of the request of each element. A failed element names no rid
 // and belongs to the request at its own index.
@@ -153,7 +185,7 @@ func placesOf(items []item, requests []Request) ([]int, error) {
 	inOrder := true
 	for i, it := range items {
 		places[i] = i
-		inOrder = inOrder && (it.Error != nil || it.Meta.ID == requests[i].RID)
+		inOrder = inOrder && (it.Error != nil || it.malformed || it.Meta.ID == requests[i].RID)
 	}
 	if inOrder {
 		return places, nil
@@ -173,14 +205,55 @@ func placesOf(items []item, requests []Request) ([]int, error) {
 	return places, nil
 }
 
-func (it *item) result() Result {
+// result is what an element means for the call's request i. Nothing is used of an answer
+// that can't be true.
+func (it *item) result(call *Call, i int) Result {
 	if it.Error != nil {
 		return Result{Err: it.Error.err()}
+	}
+	if problem := it.problem(&call.Requests[i], cmp.Or(call.Context, maxContext)); problem != "" {
+		return Result{Err: protocolError(generateWhere, "an answer "+problem)}
 	}
 	if f := it.Meta.FinishReason; f != nil && f.Type == "abort" {
 		return Result{Answer: it.Answer, Err: abortError(f)}
 	}
 	return Result{Answer: it.Answer}
+}
+
+// problem says what can't be true of the answer to a request, or is "".
+func (it *item) problem(r *Request, context int) string {
+	m := &it.Meta
+	o := cmp.Or(r.Logprobs, new(LogprobOptions))
+	switch {
+	case it.malformed:
+		return "is not of the expected form"
+	case m.PromptTokens < 0 || m.PromptTokens > context:
+		return fmt.Sprintf("counts %d prompt_tokens, expected 0 to %d", m.PromptTokens, context)
+	case m.CachedTokens < 0 || m.CachedTokens > m.PromptTokens:
+		return fmt.Sprintf("counts %d cached_tokens, expected 0 to its %d prompt_tokens", m.CachedTokens, m.PromptTokens)
+	case m.CompletionTokens < 0 || m.CompletionTokens > context:
+		return fmt.Sprintf("counts %d completion_tokens, expected 0 to %d", m.CompletionTokens, context)
+	case len(it.OutputIDs) > context || len(it.OutputIDs) > 0 && slices.Min(it.OutputIDs) < 0:
+		return "holds output_ids that are none"
+	case !logprobsFit(m.PromptTokens, o, m.InputTokenLogprobs, m.InputTopLogprobs, m.InputIDsLogprobs),
+		len(m.InputTopLogprobs) > 0 && len(m.InputTopLogprobs) != len(m.InputTokenLogprobs),
+		len(m.InputIDsLogprobs) > 0 && len(m.InputIDsLogprobs) != len(m.InputTokenLogprobs),
+		// At 0 new tokens SGLang answers what could follow.
+		!logprobsFit(m.CompletionTokens+1, o, m.OutputTokenLogprobs, m.OutputTopLogprobs, m.OutputIDsLogprobs):
+		return "holds log probabilities that were not asked for"
+	}
+	return ""
+}
+
+// logprobsFit reports whether lists of log probabilities have at most n places, each with
+// no more tokens than were asked for, and real ids.
+func logprobsFit(n int, o *LogprobOptions, tokens []TokenLogprob, top, chosen [][]TokenLogprob) bool {
+	bad := func(t TokenLogprob) bool { return t.ID < 0 || t.ID > math.MaxInt32 }
+	wrong := func(longest int) func(row []TokenLogprob) bool {
+		return func(row []TokenLogprob) bool { return len(row) > longest || slices.ContainsFunc(row, bad) }
+	}
+	return !wrong(n)(tokens) && len(top) <= n && len(chosen) <= n &&
+		!slices.ContainsFunc(top, wrong(o.TopK)) && !slices.ContainsFunc(chosen, wrong(len(o.TokenIDs)))
 }
 
 // check refuses, with KindRejected, what makes SGLang 0.5.23 crash (an empty prompt or list

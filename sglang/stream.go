@@ -34,7 +34,7 @@ func (c *Client) GenerateEach(ctx context.Context, call Call, each func(i int, r
 	if err := wantType(eventType, generateWhere, res.Header); err != nil {
 		return err
 	}
-	s := stream{requests: call.Requests, open: len(call.Requests), ended: make([]bool, len(call.Requests)), each: each}
+	s := stream{call: &call, open: len(call.Requests), ended: make([]bool, len(call.Requests)), each: each}
 	err = s.read(io.LimitReader(res.Body, c.limit+1))
 	var understood *Error
 	switch {
@@ -48,11 +48,11 @@ func (c *Client) GenerateEach(ctx context.Context, call Call, each func(i int, r
 
 // stream reads the events of one call.
 type stream struct {
-	requests []Request
-	ended    []bool // by request
-	open     int    // requests that have not ended
-	bytes    int64  // read
-	each     func(i int, r Result)
+	call  *Call
+	ended []bool // by request
+	open  int    // requests that have not ended
+	bytes int64  // read
+	each  func(i int, r Result)
 }
 
 // read reads to the end mark. Its errors are *Error, or the reader's own.
@@ -73,7 +73,7 @@ func (s *stream) read(r io.Reader) error {
 		case !is: // a blank line, a comment, or another field
 		case string(data) == "[DONE]":
 			if s.open > 0 {
-				return protocolError(generateWhere, fmt.Sprintf("the stream ended without the answers to %d of %d requests", s.open, len(s.requests)))
+				return protocolError(generateWhere, fmt.Sprintf("the stream ended without the answers to %d of %d requests", s.open, len(s.ended)))
 			}
 			return nil
 		default:
@@ -87,33 +87,39 @@ func (s *stream) read(r io.Reader) error {
 // event handles one event: the answer so far to the request at index, or its error. An
 // error without an index is the error of the whole call.
 func (s *stream) event(data []byte) error {
-	var e struct {
-		item
+	type place struct {
 		Index *int `json:"index"`
 	}
+	var e struct {
+		item
+		place
+	}
 	if json.Unmarshal(data, &e, tolerant) != nil {
-		return protocolError(generateWhere, "the stream holds an event that is not the expected JSON")
+		e.item = item{malformed: true}
+		if json.Unmarshal(data, &e.place, tolerant) != nil || e.Index == nil {
+			return protocolError(generateWhere, "the stream holds an event that is not the expected JSON")
+		}
 	}
 	if e.Error != nil && e.Index == nil {
 		err := e.Error.err()
 		err.Item = itemNamed(err.Message)
 		return err
 	}
-	if e.Error == nil && e.Meta.FinishReason == nil {
+	if e.Error == nil && e.Meta.FinishReason == nil && !e.malformed {
 		return nil // the last event of a request holds the whole answer
 	}
 	i := -1
 	switch {
-	case e.Index != nil && *e.Index >= 0 && *e.Index < len(s.requests):
+	case e.Index != nil && *e.Index >= 0 && *e.Index < len(s.ended):
 		i = *e.Index
-	case e.Index == nil && len(s.requests) == 1:
+	case e.Index == nil && len(s.ended) == 1:
 		i = 0
 	}
-	if i < 0 || s.ended[i] || e.Error == nil && e.Meta.ID != s.requests[i].RID {
+	if i < 0 || s.ended[i] || e.Error == nil && !e.malformed && e.Meta.ID != s.call.Requests[i].RID {
 		return protocolError(generateWhere, "the stream holds an event that belongs to none of the requests still open")
 	}
 	s.ended[i] = true
 	s.open--
-	s.each(i, e.result())
+	s.each(i, e.result(s.call, i))
 	return nil
 }

@@ -101,7 +101,7 @@ type ServerInfo struct {
 	Device             string         `json:"device"`
 	Dtype              string         `json:"dtype"`
 	SchedulePolicy     string         `json:"schedule_policy"`
-	MaxReqInputLen     int            `json:"max_req_input_len"`    // max tokens of a prompt
+	MaxReqInputLen     int            `json:"max_req_input_len"`    // tokens of a prompt that is refused: one more than the max
 	MaxTotalNumTokens  int            `json:"max_total_num_tokens"` // capacity of the KV cache, tokens
 	ChunkedPrefillSize int            `json:"chunked_prefill_size"` // tokens in one forward
 	MaxPrefillTokens   int            `json:"max_prefill_tokens"`

@@ -10,5 +10,6 @@
 //
 // Text takes four steps. Added tokens such as <|im_end|> are cut out; the rest is brought to
 // normal form C (nfc.go) and cut into pieces (split.go); each piece is merged from its bytes
-// (bpe.go). Read tokenizer.go first; file.go reads the file.
+// (bpe.go; trie.go finds whole tokens in long ones). The time grows with the length of the
+// text alone, whatever it is made of. Read tokenizer.go first; file.go reads the file.
 package tokenizer

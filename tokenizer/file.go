@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -157,23 +159,48 @@ func build(f *file) (*Tokenizer, error) {
 	if err := t.addMerges(f.Model); err != nil {
 		return nil, err
 	}
+	var added []string
 	for _, a := range f.Added {
-		t.added = append(t.added, addedToken{a.ID, a.Content})
+		added = append(added, a.Content)
 		if t.start = f.Added[0].Content[0]; a.Content[0] != t.start {
 			return nil, fmt.Errorf("added_tokens: %q: expected it to begin as the others do, with %q", a.Content, t.start)
 		}
 	}
-	// A piece that is the text of a token usually merges to that token, but the order
-	// of merges may lead to others.
-	t.pieces = make(map[string]uint32, len(f.Model.Vocab))
-	var s scratch
-	var ids []int32
-	for _, id := range f.Model.Vocab {
-		if ids = t.merge(ids[:0], texts[id], &s); len(ids) == 1 && uint32(ids[0]) == id {
-			t.pieces[texts[id]] = id
+	if t.added, err = newTrie(added); err != nil {
+		return nil, err
+	}
+	for _, a := range f.Added {
+		t.added.add(a.Content, a.ID)
+	}
+	return t, t.addPieces(f.Model, texts)
+}
+
+// addPieces finds the tokens that their own text merges to, and puts them into the trie.
+// Others are never made: the order of merges leads elsewhere.
+func (t *Tokenizer) addPieces(m model, texts []string) error {
+	t.pieces = make(map[string]uint32, len(m.Vocab))
+	for _, id := range t.byteIDs {
+		t.pieces[texts[id]] = id
+	}
+	for rank, pair := range m.Merges {
+		left, right := texts[m.Vocab[pair[0]]], texts[m.Vocab[pair[1]]]
+		l, ok1 := t.pieces[left]
+		r, ok2 := t.pieces[right]
+		if ok1 && ok2 && t.apart(l, r, uint32(rank)) {
+			t.pieces[left+right] = m.Vocab[pair[0]+pair[1]]
 		}
 	}
-	return t, nil
+	var err error
+	if t.trie, err = newTrie(slices.Collect(maps.Keys(t.pieces))); err != nil {
+		return err
+	}
+	for text, id := range t.pieces {
+		t.trie.add(text, id)
+	}
+	for text, id := range t.pieces {
+		t.made[id].prefix = t.trie.longest(text[:len(text)-1])
+	}
+	return nil
 }
 
 // texts returns the bytes of each token, by id; "" for unused ids.
@@ -214,21 +241,27 @@ func (f *file) texts() ([]string, error) {
 }
 
 func (t *Tokenizer) addMerges(m model) error {
-	t.pairs.merges = make(map[uint64]merged, len(m.Merges))
+	t.pairs = newPairs(len(m.Merges))
+	t.made = make([]made, len(t.ends))
+	ready := make([]bool, len(t.ends)) // a byte, or made by a merge so far
+	for _, id := range t.byteIDs {
+		ready[id] = true
+	}
 	for rank, pair := range m.Merges {
 		left, ok1 := m.Vocab[pair[0]]
 		right, ok2 := m.Vocab[pair[1]]
-		made, ok3 := m.Vocab[pair[0]+pair[1]]
+		id, ok3 := m.Vocab[pair[0]+pair[1]]
 		if !ok1 || !ok2 || !ok3 {
 			return fmt.Errorf("model.merges[%d]: a token of it is not in model.vocab", rank)
 		}
-		key := pairKey(left, right)
-		if same, twice := t.pairs.merges[key]; twice {
+		if same := t.pairs.find(left, right); same.rank != never {
 			return fmt.Errorf("model.merges[%d]: the same as merges[%d]", rank, same.rank)
 		}
-		t.pairs.merges[key] = merged{uint32(rank), made}
-		word, bit := filterBit(key)
-		t.pairs.filter[word] |= bit
+		if !ready[left] || !ready[right] || ready[id] {
+			return fmt.Errorf("model.merges[%d]: expected parts that are made before, and a token that is not", rank)
+		}
+		ready[id], t.made[id] = true, made{left: left, right: right, rank: uint32(rank) + 1}
+		t.pairs.add(left, right, merged{uint32(rank), id})
 	}
 	for a, left := range t.byteIDs {
 		for b, right := range t.byteIDs {

@@ -6,26 +6,22 @@ import (
 	"unicode/utf8"
 )
 
-// Tokenizer is one vocabulary. It is immutable and safe for concurrent use, and keeps no
-// text that it encodes. Qwen's takes about 15 MiB.
+// Tokenizer is one vocabulary. It never changes, keeps nothing of what it encodes, and is
+// safe for concurrent use. Qwen's takes about 25 MiB.
 type Tokenizer struct {
-	text    string   // of all tokens, concatenated
-	ends    []uint32 // end of each id's text, which begins at the end of id-1
-	added   []addedToken
-	start   byte // first byte of all added tokens
+	text    string   // of all tokens, one after the other
+	ends    []uint32 // where each id's text ends; it begins where that of id-1 ends
+	added   *trie    // of tokens that are found in text as they stand
+	start   byte     // first byte of all added tokens
 	byteIDs [256]uint32
 	pieces  map[string]uint32 // ids of the pieces that merge to one token, as most do
 	pairs   pairs
+	made    []made    // by id
+	trie    *trie     // of pieces
 	scratch sync.Pool // *scratch
 }
 
-// addedToken is a token that is found verbatim in a text.
-type addedToken struct {
-	id   uint32
-	text string
-}
-
-// Size returns one more than the largest id. A model may know more ids than its tokenizer
+// Size is one more than the largest id. A model may know more ids than its tokenizer
 // makes.
 func (t *Tokenizer) Size() int { return len(t.ends) }
 
@@ -47,34 +43,28 @@ func (t *Tokenizer) appendEncode(dst []int32, text string) []int32 {
 	}
 	defer t.scratch.Put(s)
 	for text != "" {
-		at, token := t.findAdded(text)
+		at, id := t.findAdded(text)
 		dst = t.appendPlain(dst, text[:at], s)
-		if token == nil {
+		if id == never {
 			break
 		}
-		dst = append(dst, int32(token.id))
-		text = text[at+len(token.text):]
+		dst = append(dst, int32(id))
+		text = text[at+t.size(id):]
 	}
 	return dst
 }
 
-// findAdded finds the first added token in a text, the longest if several begin there. If
-// there is none, at is the length of the text.
-func (t *Tokenizer) findAdded(text string) (at int, found *addedToken) {
+// findAdded finds the first added token in a text, the longest if several begin there.
+// If there is none, at is the text's length and id is never.
+func (t *Tokenizer) findAdded(text string) (at int, id uint32) {
 	for {
 		next := strings.IndexByte(text[at:], t.start)
 		if next < 0 {
-			return len(text), nil
+			return len(text), never
 		}
 		at += next
-		for i := range t.added {
-			a := &t.added[i]
-			if strings.HasPrefix(text[at:], a.text) && (found == nil || len(a.text) > len(found.text)) {
-				found = a
-			}
-		}
-		if found != nil {
-			return at, found
+		if id = t.added.longest(text[at:]); id != never {
+			return at, id
 		}
 		at++
 	}
@@ -85,7 +75,9 @@ func (t *Tokenizer) appendPlain(dst []int32, text string, s *scratch) []int32 {
 	text = normal(text)
 	for text != "" {
 		n := pieceLen(text)
-		if id, ok := t.pieces[text[:n]]; ok {
+		if n == 1 {
+			dst = append(dst, int32(t.byteIDs[text[0]]))
+		} else if id, ok := t.pieces[text[:n]]; ok {
 			dst = append(dst, int32(id))
 		} else {
 			dst = t.merge(dst, text[:n], s)
@@ -95,7 +87,10 @@ func (t *Tokenizer) appendPlain(dst []int32, text string, s *scratch) []int32 {
 	return dst
 }
 
-// token returns the text of an id.
+// size is the length of an id's text, bytes.
+func (t *Tokenizer) size(id uint32) int { return len(t.token(id)) }
+
+// token is the text of an id.
 func (t *Tokenizer) token(id uint32) string {
 	begin := uint32(0)
 	if id > 0 {

@@ -2,6 +2,8 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"math/bits"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -122,8 +124,14 @@ func TestFilesOfOtherTokenizersAreRefused(t *testing.T) {
 		"a missing byte":  {func(f map[string]any) { delete(f["model"].(map[string]any)["vocab"].(map[string]int), "A") }, "byte 0x41"},
 		"an unknown pair": {func(f map[string]any) { f["model"].(map[string]any)["merges"] = []string{"x y"} }, "model.merges[0]"},
 		"a pair twice":    {func(f map[string]any) { f["model"].(map[string]any)["merges"] = []string{"d e", "d e"} }, "the same as merges[0]"},
-		"no pair":         {func(f map[string]any) { f["model"].(map[string]any)["merges"] = []string{"de"} }, "model.merges"},
-		"a huge id":       {func(f map[string]any) { f["model"].(map[string]any)["vocab"].(map[string]int)["A"] = 1 << 30 }, "model.vocab"},
+		"a token made twice": {func(f map[string]any) {
+			m := f["model"].(map[string]any)
+			m["vocab"].(map[string]int)["def"] = 900
+			m["merges"] = []string{"d e", "e f", "de f", "d ef"}
+		}, "model.merges[3]"},
+		"a part made later": {func(f map[string]any) { f["model"].(map[string]any)["merges"] = []string{"de f", "d e"} }, "model.merges[0]"},
+		"no pair":           {func(f map[string]any) { f["model"].(map[string]any)["merges"] = []string{"de"} }, "model.merges"},
+		"a huge id":         {func(f map[string]any) { f["model"].(map[string]any)["vocab"].(map[string]int)["A"] = 1 << 30 }, "model.vocab"},
 		"stripping": {func(f map[string]any) {
 			f["added_tokens"] = []any{map[string]any{"id": 300, "content": "<s>", "lstrip": true}}
 		}, "lstrip"},
@@ -159,8 +167,8 @@ func TestEncodingKeepsNothingAndAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzRoundTrip checks that the text of the ids of a text is its normal form, except for
-// added tokens, and that both ways of merging agree.
+// FuzzRoundTrip: the text of a text's ids is its normal form, added tokens apart;
+// and all ways of merging agree.
 func FuzzRoundTrip(f *testing.F) {
 	for _, s := range append(edges(), strings.Repeat("e\u0301\u0323", 40), strings.Repeat("ab", 50)) {
 		f.Add(s)
@@ -177,14 +185,108 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		for rest := got; rest != ""; {
 			n := pieceLen(rest)
-			short, long := tok.merge(nil, rest[:min(n, maxShort)], new(scratch)), tok.mergeLong(nil, rest[:min(n, maxShort)], new(scratch))
-			if n > 1 && !slices.Equal(short, long) {
-				t.Fatalf("%q: %v by looking, %v by heap", rest[:n], short, long)
-			}
+			agree(t, tok, rest[:n])
 			rest = rest[n:]
 		}
 	})
 }
+
+// mergePlainly merges a piece as BPE is defined: the pair of the lowest rank, the leftmost
+// among equals, until none merges.
+func mergePlainly(tok *Tokenizer, piece string) []int32 {
+	var ids []int32
+	for i := range len(piece) {
+		ids = append(ids, int32(tok.byteIDs[piece[i]]))
+	}
+	for {
+		best, at := merged{rank: never}, 0
+		for i := range len(ids) - 1 {
+			if m := tok.pairs.find(uint32(ids[i]), uint32(ids[i+1])); m.rank < best.rank {
+				best, at = m, i
+			}
+		}
+		if best.rank == never {
+			return ids
+		}
+		ids = slices.Delete(ids, at+1, at+2)
+		ids[at] = int32(best.id)
+	}
+}
+
+// agree checks both ways of merging a piece.
+func agree(t *testing.T, tok *Tokenizer, piece string) {
+	t.Helper()
+	want := mergePlainly(tok, piece)
+	if got := tok.merge(nil, piece, new(scratch)); !slices.Equal(got, want) {
+		t.Fatalf("%q: merge gives %v, want %v", piece, got, want)
+	}
+	if got := tok.mergeLong([]int32{7}, piece, new(scratch)); !slices.Equal(got[1:], want) {
+		t.Fatalf("%q: mergeLong gives %v, want %v", piece, got[1:], want)
+	}
+}
+
+// Merges of few letters make pairs that depend on what stands far away.
+func TestBothWaysOfMergingAreThatOfTheDefinition(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for range 300 {
+		merges, vocab := []string{}, []string{"a", "b", "c"}
+		for len(merges) < 40 {
+			left, right := vocab[rng.IntN(len(vocab))], vocab[rng.IntN(len(vocab))]
+			if !slices.Contains(vocab, left+right) {
+				vocab, merges = append(vocab, left+right), append(merges, left+" "+right)
+			}
+		}
+		tok, err := parse(smallFile(func(f map[string]any) {
+			m := f["model"].(map[string]any)
+			m["merges"] = merges
+			for i, token := range vocab[3:] {
+				m["vocab"].(map[string]int)[token] = 1000 + i
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 40 {
+			piece := make([]byte, 1+rng.IntN(200))
+			for i := range piece {
+				piece[i] = "aaabc"[rng.IntN(5)]
+			}
+			agree(t, tok, string(piece))
+		}
+	}
+	if qwenPath() != "" {
+		for _, piece := range longPieces() {
+			agree(t, qwen(t), piece[:min(len(piece), 400)])
+		}
+	}
+}
+
+// steps is how many tokens mergeLong places for a piece, those that it takes back too.
+func steps(tok *Tokenizer, piece string) int {
+	s := new(scratch)
+	n := len(tok.mergeLong(nil, piece, s))
+	for _, word := range s.dead {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+func TestTwiceTheTextIsTwiceTheWork(t *testing.T) {
+	tok := small(t)
+	if qwenPath() != "" {
+		tok = qwen(t)
+	}
+	for _, unit := range hostileUnits {
+		const n = 100_000
+		once, twice := steps(tok, strings.Repeat(unit, n)), steps(tok, strings.Repeat(unit, 2*n))
+		if once > n*len(unit)+100 || twice > 2*once+100 {
+			t.Errorf("%q: %d steps, %d for twice the text", unit, once, twice)
+		}
+	}
+}
+
+// hostileUnits make long pieces when they are repeated.
+var hostileUnits = []string{"a", "z", " ", "\t", "\n", "=", "-", "中", "好", "😀", "é", "ab", "abcdefghij", "中好", " \n"}
 
 // normalApart is the normal form of what stands between added tokens.
 func normalApart(tok *Tokenizer, text string) string {
@@ -198,11 +300,11 @@ func normalApart(tok *Tokenizer, text string) string {
 			plain = normalUnbounded(plain)
 		}
 		b.WriteString(plain)
-		if found == nil {
+		if found == never {
 			break
 		}
-		b.WriteString(found.text)
-		text = text[at+len(found.text):]
+		b.WriteString(tok.token(found))
+		text = text[at+len(tok.token(found)):]
 	}
 	return b.String()
 }
@@ -227,6 +329,10 @@ func TestMarksInARowAreNotParted(t *testing.T) {
 	}
 }
 
+func repeated(unit string) func() []string {
+	return func() []string { return []string{strings.Repeat(unit, 8<<20/len(unit))} }
+}
+
 // BenchmarkEncode is bytes a second on one core.
 func BenchmarkEncode(b *testing.B) {
 	tok := qwen(b)
@@ -236,8 +342,22 @@ func BenchmarkEncode(b *testing.B) {
 	}{
 		{"statements", func() []string { return statements(b) }},
 		{"trajectories", func() []string { return stringsOf(b, sharedData(b, "r2egym_trajectories_15.jsonl")) }},
-		{"letters", func() []string { return []string{strings.Repeat("a", 1<<16)} }},
 		{"no words", longPieces},
+		{"8 MiB of a letter", repeated("a")},
+		{"8 MiB of a rare letter", repeated("ʒ")},
+		{"8 MiB of spaces", repeated(" ")},
+		{"8 MiB of digits", repeated("7")},
+		{"8 MiB of CJK", repeated("中")},
+		{"8 MiB of newlines", repeated("\n")},
+		{"8 MiB of emoji", repeated("😀")},
+		{"8 MiB of a sign", repeated("-")},
+		{"8 MiB of random letters", func() []string {
+			rng, text := rand.New(rand.NewPCG(9, 10)), make([]byte, 8<<20)
+			for i := range text {
+				text[i] = byte('a' + rng.IntN(26))
+			}
+			return []string{string(text)}
+		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			texts := c.texts()

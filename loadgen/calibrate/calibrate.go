@@ -96,7 +96,7 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 	random := rand.New(rand.NewPCG(o.Seed, 0)) //nolint:gosec // no secret
 	r := &runner{client: c, info: info, random: random, maxTokens: o.Tokens}
 	if n := info.MaxReqInputLen; n > 0 {
-		r.maxTokens = min(o.Tokens, n)
+		r.maxTokens = min(o.Tokens, n-1) // a prompt of n tokens is refused
 	}
 	shapes := r.shapes(o.Repeats)
 	if err := c.FlushCache(ctx, accountTimeout); err != nil {

@@ -134,7 +134,7 @@ func TestStatusTellsWhatIsKnown(t *testing.T) {
 	}
 	u := s.GetUpstream()
 	if s.GetVersion() != "v9" || !s.GetReady() || s.GetDraining() || s.GetStartTime().AsTime().IsZero() ||
-		u.GetModel() != "tiny" || !u.GetSimulated() || u.GetVocabSize() != fakeVocabulary || u.GetMaxPromptTokens() != 100 ||
+		u.GetModel() != "tiny" || !u.GetSimulated() || u.GetVocabSize() != fakeVocabulary || u.GetMaxPromptTokens() != 100-1 ||
 		u.GetVersion() != "0.5.23" || u.GetDevice() != "cpu" || u.GetError() != "" || u.LoadSeconds != nil {
 		t.Errorf("got %v", s)
 	}

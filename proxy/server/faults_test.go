@@ -96,6 +96,75 @@ func TestFaultsUnderLoadCostOnlyTheirOwnCallers(t *testing.T) {
 	}
 }
 
+// impossible are answers to one prompt that can't be true, by meta_info. The last makes
+// the whole list no JSON.
+var impossible = map[string]string{
+	"negative prompt_tokens":      `"prompt_tokens":-5,"cached_tokens":-7`,
+	"prompt beyond the context":   `"prompt_tokens":4294967297`,
+	"negative cached_tokens":      `"prompt_tokens":2,"cached_tokens":-1`,
+	"more cached than prompt":     `"prompt_tokens":2,"cached_tokens":9223372036854775807`,
+	"negative completion_tokens":  `"prompt_tokens":2,"completion_tokens":-1`,
+	"huge completion_tokens":      `"prompt_tokens":2,"completion_tokens":9223372036854775807`,
+	"an infinity":                 `"prompt_tokens":2,"queue_time":1e999`,
+	"log probabilities of others": `"prompt_tokens":1,"input_token_logprobs":[[-1,5,null],[-1,5,null]]`,
+	"a token id beyond 32 bits":   `"prompt_tokens":2},"output_ids":[4294967297],"x":{`,
+	"not a number":                `"prompt_tokens":NaN`,
+}
+
+func TestAnAnswerThatCantBeTrueCostsItsOwnCallerAlone(t *testing.T) {
+	for name, inside := range impossible {
+		for _, streamed := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " streamed ", streamed), func(t *testing.T) {
+				t.Parallel()
+				f := newFake(t)
+				f.fault = func(w http.ResponseWriter, _ *http.Request, c fakeCall) bool {
+					answers := make([]string, len(c.RID))
+					for i, one := range c.results() {
+						data, _ := json.Marshal(one)
+						answers[i] = string(data)
+						if c.Text[i] == "spoilt prompt" {
+							answers[i] = fmt.Sprintf(`{"text":"","output_ids":[],"meta_info":{"id":%q,"finish_reason":{"type":"length"},%s}}`, c.RID[i], inside)
+						}
+						if c.Stream {
+							answers[i] = fmt.Sprintf("data: %s,\"index\":%d}\n\n", strings.TrimSuffix(answers[i], "}"), i)
+						}
+					}
+					if c.Stream {
+						w.Header().Set("Content-Type", "text/event-stream")
+						fmt.Fprint(w, strings.Join(answers, ""), "data: [DONE]\n\n")
+						return true
+					}
+					w.Header().Set("Content-Type", "application/json")
+					fmt.Fprintf(w, "[%s]", strings.Join(answers, ","))
+					return true
+				}
+				r := start(t, f, func(c *Config) {
+					c.Settings.BatchSize, c.Settings.MaxWait, c.Upstream.StreamAnswers = 4, time.Minute, streamed
+				})
+				var ends []<-chan outcome
+				for i := range 4 {
+					text := strings.Repeat("word ", i+1)
+					if i == 2 {
+						text = "spoilt prompt"
+					}
+					ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: text}))
+				}
+				for i, end := range ends {
+					switch o := <-end; {
+					case i == 2 && (status.Code(o.err) != codes.Internal || !strings.Contains(o.err.Error(), "can't be understood")):
+						t.Errorf("the spoilt answer: %v, %v", o.reply, o.err)
+					case i != 2 && (o.err != nil || o.reply.PromptTokens != uint32(i+1)):
+						t.Errorf("neighbour %d: %v, %v", i, o.reply, o.err)
+					}
+				}
+				if code, _ := ask(t, "GET", r.url("/metrics"), ""); code == 0 {
+					t.Error("the proxy is gone")
+				}
+			})
+		}
+	}
+}
+
 // load sends requests that recognize their own answers.
 type load struct {
 	*running

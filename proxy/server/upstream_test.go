@@ -67,7 +67,7 @@ func TestALostCallMakesTheProxyAskWhatIsServedNow(t *testing.T) {
 func TestThePromptLimitFollowsFromTheCacheWhereNoOtherIsTold(t *testing.T) {
 	f := newFake(t)
 	f.setInfo("max_req_input_len", 0)
-	if l := start(t, f, nil).up.Snapshot().Limits; l.MaxPromptTokens != 5000-6 {
+	if l := start(t, f, nil).up.Snapshot().Limits; l.MaxPromptTokens != 5000-7 {
 		t.Errorf("%+v", l)
 	}
 }

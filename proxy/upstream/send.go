@@ -53,6 +53,9 @@ func (a *attempt) call(members []int) error {
 	a.facts.Calls++
 	first := a.batch.Value(members[0])
 	call := sglang.Call{Requests: make([]sglang.Request, len(members)), Priority: first.Priority, LoRA: first.LoRA}
+	if n := a.current.Load().Limits.MaxPromptTokens; n > 0 {
+		call.Context = n + contextReserve
+	}
 	rids := make([]string, a.batch.Size)
 	for k, i := range members {
 		a.calls[i]++
@@ -339,7 +342,8 @@ func faultOf(err error) fault {
 		return lasting
 	case e.Kind == sglang.KindRejected && strings.Contains(e.Message, duplicateID):
 		return passing
-	case e.Kind == sglang.KindRejected, e.Kind == sglang.KindTooLong:
+	case e.Kind == sglang.KindRejected, e.Kind == sglang.KindTooLong,
+		e.Kind == sglang.KindProtocol && e.Status == http.StatusOK: // one prompt may have spoilt the whole answer
 		return itemsFault
 	case e.Kind == sglang.KindServer, e.Kind == sglang.KindBusy, e.Kind == sglang.KindUnreachable, e.Kind == sglang.KindAborted:
 		return passing

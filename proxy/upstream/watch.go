@@ -195,7 +195,8 @@ func (u *Upstream) absence(err error) error {
 // learnLimits finds the limits of the served model. None is needed to serve text, so a limit
 // that can't be found is unknown, and no error.
 func (u *Upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) Limits {
-	l := Limits{VocabSize: u.cfg.VocabSize, MaxPromptTokens: info.MaxReqInputLen}
+	// SGLang refuses a prompt of max_req_input_len tokens itself: see contextReserve.
+	l := Limits{VocabSize: u.cfg.VocabSize, MaxPromptTokens: max(0, info.MaxReqInputLen-1)}
 	if l.VocabSize == 0 {
 		l.VocabSize = sglang.VocabSize(info)
 	}
@@ -208,9 +209,11 @@ func (u *Upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) Limi
 	return l
 }
 
-// contextReserve is the number of tokens of the context that SGLang reserves: it accepted
-// 2,042 of 2,048 (sglang 0.5.23).
-const contextReserve = 6
+// contextReserve is how many tokens of its context, or of its KV cache if that is
+// smaller, SGLang keeps for itself. Measured on sglang 0.5.23, for 0, 1 and 2 new tokens:
+// with a context of 2,048, max_req_input_len is 2,042, a prompt of 2,041 tokens is accepted
+// and one of 2,042 refused; with a KV cache of 1,024 tokens these are 1,018, 1,017 and 1,018.
+const contextReserve = 7
 
 // contextLimit returns the max tokens of a prompt by the context length in /v1/models, or 0.
 func (u *Upstream) contextLimit(ctx context.Context) int {

@@ -10,9 +10,12 @@
 // (see tokens.go).
 //
 // It never pretends to be real: /server_info names the profile and its origin. Inputs that
-// crash a real server (an empty prompt, ids outside the vocabulary) crash this one too: all
-// calls under way are dropped, and the cache is lost. It then serves again at once, while a
-// real server has to be restarted. Stats counts the crashes and keeps its other counters.
+// stop a real server stop this one too: an empty prompt, ids outside the vocabulary, numbers
+// that overflow, more log probabilities than there are tokens (deadly in crash_test.go has
+// all). 0.5.23 itself refuses ids in logit_bias and token_ids_logprob; this one stops, so
+// that no test relies on it. Every call under way is dropped and the cache is lost. It serves
+// again at once, where a real one has to be started again. Stats counts these crashes and
+// keeps its other counters.
 //
 // It does not simulate several answers to a prompt (n above 1 is refused), a streamed event
 // for each token (there is one for each prompt), the cost of generation for prefill, cache
@@ -20,5 +23,6 @@
 //
 // Read profile.go first, then server.go, scheduler.go and radix.go. generate.go and
 // sampling.go read a call, refusal.go knows how one is refused, reply.go answers,
-// endpoints.go has the other routes.
+// endpoints.go has the other routes. Package dialect translates
+// OpenAI's and Vertex's paths.
 package sim

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"paceline/sglang"
+	"paceline/sglang/sim/dialect"
 )
 
 // version is the simulated version of SGLang.
@@ -40,7 +41,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, sglang.ServerInfo{
 		Version: version, Status: "ready", ModelPath: "simulated", ServedModelName: p.Model, Device: p.Device,
 		Dtype: "bfloat16", SchedulePolicy: "fcfs",
-		MaxReqInputLen: p.maxPromptTokens(), MaxTotalNumTokens: p.KVCacheTokens,
+		MaxReqInputLen: p.maxReqInputLen(), MaxTotalNumTokens: p.KVCacheTokens,
 		ChunkedPrefillSize: p.ChunkedPrefillSize, MaxPrefillTokens: p.maxPrefillTokens(), MaxRunningRequests: p.MaxRunningRequests,
 		StartupTime: &sglang.StartupTime{LoadWeight: p.LoadSeconds},
 		Simulator:   &sglang.SimulatorInfo{Profile: p.Name, Origin: p.Origin, Speed: s.clock.speed, VocabSize: p.VocabSize},
@@ -55,6 +56,12 @@ func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
 			"root": s.profile.Model, "parent": nil, "max_model_len": s.profile.ContextLength,
 		}},
 	})
+}
+
+// embeddings refuses all, as a server of a model that generates does.
+func (s *Server) embeddings(w http.ResponseWriter, _ *http.Request) {
+	s.refuse(w, meaning("This model does not appear to be an embedding model by default. "+
+		"Please add `--is-embedding` when launching the server or try another model."), &call{dialect: dialect.All()[0]})
 }
 
 func (s *Server) loads(w http.ResponseWriter, _ *http.Request) {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
 	"paceline/sglang"
+	"paceline/sglang/sim/dialect"
 )
 
 // generateBody is the part of a /generate body that the simulator knows. It ignores other
@@ -24,6 +26,7 @@ type generateBody struct {
 	IDLogprobs   json.RawMessage `json:"token_ids_logprob"`
 	CacheSalt    json.RawMessage `json:"cache_salt"`
 	LoRA         json.RawMessage `json:"lora_path"`
+	Overrides    json.RawMessage `json:"positional_embed_overrides"`
 	Stream       bool            `json:"stream"`
 }
 
@@ -33,6 +36,8 @@ type call struct {
 	list    bool // sent as a list, so answered as a list
 	text    bool // the prompts are texts, which are tokenized one by one
 	stream  bool
+	deadly  bool             // it would stop a real server
+	dialect *dialect.Dialect // nil for /generate itself
 }
 
 // prompt is one prompt of a call.
@@ -49,6 +54,23 @@ type prompt struct {
 	refusal      string // of this prompt alone, by the scheduler; "" for none
 }
 
+// readCall reads a body in a dialect, as parseCall does.
+func readCall(body []byte, d *dialect.Dialect, p Profile) (c *call, err error) {
+	if d != nil {
+		body, err = d.Native(body)
+	}
+	switch {
+	case errors.Is(err, dialect.ErrNoPrompt):
+		c, err = new(call), meaning("%v", err)
+	case err != nil:
+		c, err = new(call), undecodable(err)
+	default:
+		c, err = parseCall(body, p)
+	}
+	c.dialect = d
+	return c, err
+}
+
 // parseCall reads a /generate body. Its errors are *refusal. With an error it returns the
 // call as far as it was read: whether it asks for a stream decides how to answer the error.
 func parseCall(body []byte, p Profile) (*call, error) {
@@ -63,10 +85,10 @@ func parseCall(body []byte, p Profile) (*call, error) {
 	if err := c.readRIDs(b.RID); err != nil {
 		return c, err
 	}
-	if err := c.readSampling(b.Sampling); err != nil {
+	if err := c.readSampling(b.Sampling, p.VocabSize); err != nil {
 		return c, err
 	}
-	return c, c.readOptions(b)
+	return c, c.readOptions(b, p.VocabSize)
 }
 
 func (c *call) readPrompts(b generateBody, p Profile) error {
@@ -249,7 +271,7 @@ func (c *call) readRIDs(value any) error {
 	return nil
 }
 
-func (c *call) readSampling(raw json.RawMessage) error {
+func (c *call) readSampling(raw json.RawMessage, vocab int) error {
 	params := []json.RawMessage{raw}
 	perItem := len(raw) > 0 && raw[0] == '['
 	if perItem {
@@ -259,11 +281,11 @@ func (c *call) readSampling(raw json.RawMessage) error {
 	}
 	newTokens := make([]int, len(params))
 	for i := range params {
-		n, err := newTokensOf(params[i])
+		n, deadly, err := samplingOf(params[i], vocab)
 		if err != nil {
 			return err
 		}
-		newTokens[i] = n
+		newTokens[i], c.deadly = n, c.deadly || deadly
 	}
 	for i := range c.prompts {
 		c.prompts[i].newTokens = newTokens[0]
@@ -277,21 +299,22 @@ func (c *call) readSampling(raw json.RawMessage) error {
 // maxTopLogprobs bounds the log probabilities that a long prompt makes the simulator write.
 const maxTopLogprobs = 128
 
-func (c *call) readOptions(b generateBody) error {
+func (c *call) readOptions(b generateBody, vocab int) error {
 	logprob, err1 := perPrompt(c, "return_logprob", b.Logprob, false)
 	start, err2 := perPrompt(c, "logprob_start_len", b.LogprobStart, -1)
 	top, err3 := perPrompt(c, "top_logprobs_num", b.TopLogprobs, 0)
 	salt, err4 := perPrompt(c, "cache_salt", b.CacheSalt, "")
 	lora, err5 := perPrompt(c, "lora_path", b.LoRA, "")
-	ids, err6 := perPrompt[[]int32](c, "token_ids_logprob", b.IDLogprobs, nil)
+	ids, err6 := perPrompt[[]int64](c, "token_ids_logprob", b.IDLogprobs, nil)
 	if err := cmp.Or(err1, err2, err3, err4, err5, err6); err != nil {
 		return err
 	}
 	for i := range c.prompts {
 		p := &c.prompts[i]
-		p.logprob, p.logprobStart, p.topLogprobs, p.idLogprobs = logprob[i], start[i], top[i], ids[i]
+		p.logprob, p.logprobStart, p.topLogprobs, p.idLogprobs = logprob[i], start[i], top[i], narrow(ids[i])
 		p.space = salt[i] + "\x00" + lora[i]
-		if p.topLogprobs > maxTopLogprobs {
+		c.deadly = c.deadly || present(b.Overrides) || p.logprob && (p.topLogprobs > vocab || unknown(p.idLogprobs, vocab))
+		if p.logprob && p.topLogprobs > maxTopLogprobs && !c.deadly {
 			return meaning("top_logprobs_num=%d: this is a simulator, and it makes up no more than %d.", p.topLogprobs, maxTopLogprobs)
 		}
 		if p.logprob && p.logprobStart > len(p.tokens) {
@@ -326,31 +349,35 @@ func perPrompt[T any](c *call, field string, raw json.RawMessage, absent T) ([]T
 
 func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
-// check refuses prompts that SGLang refuses for their length, and reports whether an input
-// would crash a real server.
-func (c *call) check(p Profile) (deadly bool, err error) {
+func unknown(ids []int32, vocab int) bool {
+	return slices.ContainsFunc(ids, func(id int32) bool { return id < 0 || int(id) >= vocab })
+}
+
+// check refuses what SGLang refuses for its length, and finds whether a prompt would stop a
+// real server.
+func (c *call) check(p Profile) error {
 	for i := range c.prompts {
 		one := &c.prompts[i]
 		n := len(one.tokens)
-		deadly = deadly || n == 0 || slices.ContainsFunc(one.tokens, func(id int32) bool { return id < 0 || int(id) >= p.VocabSize })
+		c.deadly = c.deadly || n == 0 || unknown(one.tokens, p.VocabSize)
 		switch {
 		case n >= p.ContextLength:
-			return false, meaning("The input (%d tokens) is longer than the model's context length (%d tokens).", n, p.ContextLength)
+			return meaning("The input (%d tokens) is longer than the model's context length (%d tokens).", n, p.ContextLength)
 		case n+one.newTokens > p.ContextLength:
-			return false, meaning("Requested token count exceeds the model's maximum context length of %d tokens. "+
+			return meaning("Requested token count exceeds the model's maximum context length of %d tokens. "+
 				"You requested a total of %d tokens: %d tokens from the input messages and %d tokens for the completion. "+
 				"Please reduce the number of tokens in the input messages or the completion to fit within the limit.",
 				p.ContextLength, n+one.newTokens, n, one.newTokens)
-		case n > p.maxPromptTokens():
+		case n >= p.maxReqInputLen():
 			problem := fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). "+
-				"Use a shorter input or enable --allow-auto-truncate.", n, p.maxPromptTokens())
+				"Use a shorter input or enable --allow-auto-truncate.", n, p.maxReqInputLen())
 			if !c.stream {
-				return false, meaning("%s", problem)
+				return meaning("%s", problem)
 			}
 			// The scheduler refuses it: it computes one token in its place, without
 			// effect on its neighbours in the stream.
 			one.refusal, one.tokens, one.newTokens, one.logprob = problem, []int32{0}, 1, false
 		}
 	}
-	return deadly, nil
+	return nil
 }

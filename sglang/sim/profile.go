@@ -137,6 +137,6 @@ func (p Profile) maxPrefillTokens() int { return cmp.Or(p.MaxPrefillTokens, 1638
 // forwardTokens returns the max tokens that one forward computes.
 func (p Profile) forwardTokens() int { return min(p.ChunkedPrefillSize, p.maxPrefillTokens()) }
 
-// maxPromptTokens returns the max tokens of an accepted prompt. SGLang reserves six
-// positions of the context (measured: 2042 of 2048).
-func (p Profile) maxPromptTokens() int { return min(p.ContextLength, p.KVCacheTokens) - 6 }
+// maxReqInputLen is the length of the shortest prompt that is refused: SGLang keeps seven
+// positions of the context back (measured: of 2048, it says 2042 and takes 2041).
+func (p Profile) maxReqInputLen() int { return min(p.ContextLength, p.KVCacheTokens) - 6 }

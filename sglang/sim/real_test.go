@@ -154,7 +154,7 @@ func properties() []property {
 			}
 		}},
 		{"one prompt over the server's length fails a streamed list alone, over the model's whole", func(t *testing.T, s *server) {
-			for over, alone := range map[int]bool{1: true, 6: false} {
+			for over, alone := range map[int]bool{0: true, 5: true, 6: false} {
 				var refused *sglang.Error
 				got := make([]sglang.Result, 2)
 				err := s.GenerateEach(t.Context(), sglang.Call{Requests: []sglang.Request{
@@ -203,10 +203,18 @@ func properties() []property {
 		{"one prompt too long fails its list with 400", func(t *testing.T, s *server) {
 			var refused *sglang.Error
 			_, err := s.Generate(t.Context(), sglang.Call{Requests: []sglang.Request{
-				{RID: sglang.NewRID(), InputIDs: ids(10, 0, 7)}, {RID: sglang.NewRID(), InputIDs: make([]int32, s.info.MaxReqInputLen+1)},
+				{RID: sglang.NewRID(), InputIDs: ids(10, 0, 7)}, {RID: sglang.NewRID(), InputIDs: make([]int32, s.info.MaxReqInputLen)},
 			}})
 			if !errors.As(err, &refused) || refused.Kind != sglang.KindRejected || refused.Status != 400 {
 				t.Errorf("got %v", err)
+			}
+		}},
+		{"the longest prompt has a token less than max_req_input_len", func(t *testing.T, s *server) {
+			for newTokens := range 2 {
+				longest := s.send(t, sglang.Request{InputIDs: ids(s.info.MaxReqInputLen-1, 0, 7), MaxNewTokens: newTokens})
+				if m := longest[0].Answer.Meta; longest[0].Err != nil || m.PromptTokens != s.info.MaxReqInputLen-1 || m.CompletionTokens != newTokens {
+					t.Errorf("%d new tokens: %+v", newTokens, longest[0])
+				}
 			}
 		}},
 		{"an unknown rid is aborted with 200", func(t *testing.T, s *server) {

@@ -18,6 +18,17 @@ type refusal struct {
 // Error implements error.
 func (r *refusal) Error() string { return string(r.body) }
 
+// message is what a meaning says; other shapes have no message to carry.
+func (r *refusal) message() string {
+	var shape struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	_ = json.Unmarshal(r.body, &shape)
+	return shape.Error.Message
+}
+
 // meaning refuses a well-formed call for what it asks.
 func meaning(format string, args ...any) *refusal {
 	return badRequest(map[string]any{"error": map[string]any{"message": fmt.Sprintf(format, args...)}})

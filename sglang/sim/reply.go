@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -18,11 +17,14 @@ func (s *Server) answer(w http.ResponseWriter, c *call, jobs []*job) {
 		dropIfDead(j)
 		answers[i] = s.reply(j)
 	}
-	if c.list {
+	switch {
+	case c.dialect != nil && len(answers) > 0:
+		writeJSON(w, http.StatusOK, c.dialect.Answer(s.profile.Model, answers))
+	case c.list:
 		writeJSON(w, http.StatusOK, answers)
-		return
+	default:
+		writeJSON(w, http.StatusOK, answers[0])
 	}
-	writeJSON(w, http.StatusOK, answers[0])
 }
 
 // dropIfDead drops the connection of a job that ended with the server.
@@ -54,7 +56,11 @@ func (s *Server) stream(w http.ResponseWriter, c *call, jobs []*job) {
 		if c.list {
 			e.Index = &i
 		}
-		_, _ = fmt.Fprintf(w, "data: %s\n\n", marshal(e))
+		var said any = e
+		if c.dialect != nil {
+			said = c.dialect.Event(s.profile.Model, i, e.Answer)
+		}
+		_, _ = fmt.Fprintf(w, "data: %s\n\n", marshal(said))
 		_ = flusher.Flush() // an error means that the client has gone, and its prompts will be aborted
 	}
 	_, _ = fmt.Fprint(w, "data: [DONE]\n\n")
@@ -62,15 +68,9 @@ func (s *Server) stream(w http.ResponseWriter, c *call, jobs []*job) {
 
 // streamError reports an error in a stream, with status 200 as SGLang does.
 func streamError(w http.ResponseWriter, ref *refusal) {
-	var shape struct {
-		Error struct {
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	_ = json.Unmarshal(ref.body, &shape) // other shapes have no message
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	_, _ = fmt.Fprintf(w, "data: %s\n\ndata: [DONE]\n\n", marshal(map[string]any{"error": map[string]any{
-		"message": shape.Error.Message, "type": "invalid_request_error", "code": ref.status, "retryable": false,
+		"message": ref.message(), "type": "invalid_request_error", "code": ref.status, "retryable": false,
 	}}))
 }
 
@@ -87,6 +87,10 @@ func (s *Server) refuse(w http.ResponseWriter, err error, c *call) {
 		_, _ = w.Write(ref.body)
 	case c.stream:
 		streamError(w, ref)
+	case c.dialect != nil && c.dialect.OpenAI:
+		writeJSON(w, ref.status, map[string]any{
+			"object": "error", "message": ref.message(), "type": "BadRequestError", "param": nil, "code": ref.status,
+		})
 	default:
 		writeRaw(w, ref.status, ref.body)
 	}

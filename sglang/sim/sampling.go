@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,32 +24,59 @@ var samplingFields = []struct{ name, kind string }{
 // defaultNewTokens is SGLang's default of max_new_tokens.
 const defaultNewTokens = 128
 
-// newTokensOf validates one sampling_params and returns its max_new_tokens. The simulated
-// model ignores the rest.
-func newTokensOf(raw json.RawMessage) (int, error) {
+// samplingOf validates one sampling_params. It returns its max_new_tokens, and whether it
+// would stop a real server. The simulated model ignores the rest.
+func samplingOf(raw json.RawMessage, vocab int) (newTokens int, deadly bool, err error) {
 	if !present(raw) {
-		return defaultNewTokens, nil
+		return defaultNewTokens, false, nil
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(raw, &fields) != nil {
-		return 0, contract("invalid type: %s, expected struct SamplingParams", unexpected(raw))
+		return 0, false, contract("invalid type: %s, expected struct SamplingParams", unexpected(raw))
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) { // so that the error is always the same
 		if err := checkSampling(name, fields[name]); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 	}
 	if n, given := integer(fields["n"]); given && n != 1 {
-		return 0, meaning("n=%d: this is a simulator, and it answers a prompt once.", n)
+		return 0, false, meaning("n=%d: this is a simulator, and it answers a prompt once.", n)
 	}
 	n, given := integer(fields["max_new_tokens"])
 	switch {
 	case !given:
-		return defaultNewTokens, nil
+		n = defaultNewTokens
 	case n < 0:
-		return 0, meaning("max_new_tokens must be at least 0, got %d.", n)
+		return 0, false, meaning("max_new_tokens must be at least 0, got %d.", n)
 	}
-	return n, nil
+	return n, n > 0 && deadlySampling(fields, vocab), nil
+}
+
+// deadlySampling reports whether generating would stop a real server. SGLang divides biases by
+// the temperature in float32, and for min_new_tokens writes at the places stop_token_ids of a
+// tensor that is one longer than the vocabulary. It checks the ids of biases itself.
+func deadlySampling(fields map[string]json.RawMessage, vocab int) bool {
+	var bias map[json.Number]json.Number
+	var stop []json.Number
+	_, _ = json.Unmarshal(fields["logit_bias"], &bias), json.Unmarshal(fields["stop_token_ids"], &stop) // of another type: none
+	temperature, err := strconv.ParseFloat(string(fields["temperature"]), 64)
+	if err != nil || temperature < 1e-6 { // SGLang takes the likeliest then, and divides by 1
+		temperature = 1
+	}
+	for id, number := range bias {
+		value, _ := number.Float64() // infinite where it is too large
+		if value/temperature > math.MaxFloat32 || outside(id, vocab) {
+			return true
+		}
+	}
+	least, _ := integer(fields["min_new_tokens"])
+	return least > 0 && slices.ContainsFunc(stop, func(id json.Number) bool { return outside(id, vocab+1) })
+}
+
+// outside reports whether an id is outside the vocabulary.
+func outside(id json.Number, vocab int) bool {
+	n, err := strconv.ParseUint(string(id), 10, 64)
+	return id != "" && (err != nil || n >= uint64(vocab))
 }
 
 func checkSampling(name string, raw json.RawMessage) error {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"paceline/sglang/sim/dialect"
 )
 
 // Options are the options of a Server.
@@ -63,7 +65,8 @@ func (s *Server) routes() {
 		methods []string
 		handle  http.HandlerFunc
 	}{
-		{[]string{"/generate"}, []string{"PUT", "POST"}, s.generate},
+		{[]string{"/generate"}, []string{"PUT", "POST"}, s.generate(nil)},
+		{[]string{"/v1/embeddings"}, []string{"POST"}, s.embeddings},
 		{[]string{"/flush_cache"}, []string{"GET", "POST"}, s.flush},
 		{[]string{"/abort_request"}, []string{"POST"}, s.abort},
 		{[]string{"/ready", "/ping"}, read, func(http.ResponseWriter, *http.Request) {}},
@@ -83,6 +86,9 @@ func (s *Server) routes() {
 				writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
 			})
 		}
+	}
+	for _, d := range dialect.All() {
+		s.mux.HandleFunc("POST "+d.Path, s.generate(d))
 	}
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "SGLang is running")
@@ -136,30 +142,37 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// generate answers /generate.
-func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
+// generate answers /generate, or a path that says the same in a dialect.
+func (s *Server) generate(d *dialect.Dialect) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, d) }
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialect) {
 	arrived := time.Now()
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		return // the client has gone
 	}
-	c, err := parseCall(body, s.profile)
-	deadly := false
+	c, err := readCall(body, d, s.profile)
+	spent := s.profile.CallSeconds
 	if err == nil {
-		deadly, err = c.check(s.profile)
+		err = c.check(s.profile)
+		for _, p := range c.prompts { // text is tokenized before its length is known
+			spent += float64(p.bytes) * s.profile.TokenizeSecondsPerByte
+		}
 	}
-	if err == nil && !deadly {
+	if err == nil && !c.deadly {
 		err = s.reserve(c)
 	}
-	if err != nil || deadly { // the call ends at the front end, where it queues like any other
-		ends := s.front.reserve(arrived, s.clock.real(s.profile.CallSeconds))
+	if err != nil || c.deadly { // the call goes no further than the front end, where it queues like any other
+		ends := s.front.reserve(arrived, s.clock.real(spent))
 		sleepUntil(ends[0], r.Context().Done())
 	}
 	switch {
 	case err != nil:
 		s.refuse(w, err, c)
 		return
-	case deadly: // a real server ends; this one restarts at once
+	case c.deadly: // a real server ends; this one restarts at once
 		s.front.restart()
 		s.scheduler.crash()
 		panic(http.ErrAbortHandler) // the connection drops, as when the process dies

@@ -514,7 +514,7 @@ func FuzzGenerateBody(f *testing.F) {
 			}
 			return
 		}
-		if deadly, err := c.check(p); deadly || err != nil {
+		if err := c.check(p); c.deadly || err != nil {
 			return
 		}
 		for i := range c.prompts {
