@@ -48,11 +48,14 @@ type Release struct {
 type Batch[Q, R any] struct {
 	Release
 
+	// Gone yields each member whose callers have all gone before an answer: what is done
+	// for it may stop.
+	Gone chan int
+
 	owner   *Batcher[Q, R]
 	ctx     context.Context
 	cancel  context.CancelFunc
 	members []member[Q, R]
-	gone    chan int // has room for all members: see Gone
 
 	// Guarded by owner.mu.
 	live     int // items whose caller still waits
@@ -126,10 +129,6 @@ func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].leader.Value }
 // Context returns a context that ends when the last caller of member i has gone. It has
 // the values of the first caller's context, such as its trace.
 func (b *Batch[Q, R]) Context(i int) context.Context { return b.members[i].ctx }
-
-// Gone returns a channel of the members whose callers have all gone before an answer. The
-// Sender may stop work for them.
-func (b *Batch[Q, R]) Gone() <-chan int { return b.gone }
 
 // Requests returns the contexts of all items of member i that have not ended.
 func (b *Batch[Q, R]) Requests(i int) []context.Context {
@@ -254,7 +253,7 @@ func (b *Batch[Q, R]) abandon(p *pending[Q, R], err error) {
 	m.items = slices.Delete(m.items, i, i+1)
 	b.finish(p, err)
 	if len(m.items) == 0 {
-		b.gone <- p.receipt.Position
+		b.Gone <- p.receipt.Position
 		if m.leave != nil {
 			m.leave()
 		}

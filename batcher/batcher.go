@@ -159,15 +159,17 @@ func (b *Batcher[Q, R]) refusal(p *pending[Q, R]) error {
 		return &FullError{"queue_bytes", b.settings.QueueBytes}
 	case b.breaker.open(p.accepted):
 		return &PausedError{b.breaker.openUntil.Sub(p.accepted)}
+	case !p.deadline.IsZero():
+		return b.late(p, p.accepted)
 	}
-	return b.late(p, p.accepted)
+	return nil
 }
 
-// late returns a *LateError if an item would miss its deadline even in a batch of its
-// own, or nil. It requires mu.
+// late returns a *LateError if an item would miss its deadline, which it has, even in a
+// batch of its own; else nil. It requires mu.
 func (b *Batcher[Q, R]) late(p *pending[Q, R], now time.Time) error {
 	cost := b.meter.Cost
-	if p.deadline.IsZero() || !cost.Ready() {
+	if !cost.Ready() {
 		return nil
 	}
 	left := p.deadline.Sub(now)

@@ -55,7 +55,7 @@ func (b *Batcher[Q, R]) Close() {
 	b.mu.Lock()
 	b.closed = true
 	for b.queue.count > 0 {
-		b.fail(b.queue.lanes[0].oldest().items[0], ErrClosed)
+		b.fail(b.queue.lanes[0].prompts.Front().Value.(*prompt[Q, R]).items[0], ErrClosed)
 		b.stats.Failed++
 	}
 	b.timer.Stop()

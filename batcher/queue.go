@@ -159,9 +159,6 @@ func (l *lane[Q, R]) count(p *prompt[Q, R], n int) {
 	}
 }
 
-// oldest returns the prompt that was accepted first.
-func (l *lane[Q, R]) oldest() *prompt[Q, R] { return l.prompts.Front().Value.(*prompt[Q, R]) }
-
 // open returns the number of prompts that are not held for another's prefix.
 func (l *lane[Q, R]) open() (n int) {
 	for _, g := range l.groups {
@@ -186,7 +183,7 @@ func (l *lane[Q, R]) neediest() *group {
 // else the next in the walk through the prefixes of the neediest caller.
 func (l *lane[Q, R]) next(fifo bool, urgent time.Time) *prompt[Q, R] {
 	if fifo {
-		return l.oldest()
+		return l.prompts.Front().Value.(*prompt[Q, R])
 	}
 	if len(l.urgent) > 0 && !l.urgent[0].items[0].deadline.After(urgent) {
 		return l.urgent[0]

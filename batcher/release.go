@@ -69,7 +69,7 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 		return b.view
 	}
 	for _, l := range b.queue.lanes {
-		since := l.oldest().since
+		since := l.prompts.Front().Value.(*prompt[Q, R]).since
 		v := laneView{
 			count: l.prompts.Len(), open: l.open(), tokens: l.tokens, bytes: l.bytes,
 			oldest: since, since: since, priority: l.priority,
@@ -108,7 +108,7 @@ func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.
 		return // all of them were too late
 	}
 	b.batches++
-	batch.ID, batch.Size, batch.gone = b.batches, n, make(chan int, n)
+	batch.ID, batch.Size, batch.Gone = b.batches, n, make(chan int, n)
 	batch.ctx, batch.cancel = context.WithCancel(context.Background())
 	batch.used = tune.Account{Prompts: n, Released: now, Clean: true}
 	batch.used.Predicted, batch.Predicted = b.meter.Sent(n, uncached, len(b.inFlight), now)
@@ -147,10 +147,12 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 			break
 		}
 		it := p.items[0] // the leader
-		if err := b.late(it, now); err != nil {
-			b.fail(it, err)
-			b.stats.Cancelled++
-			continue
+		if !it.deadline.IsZero() {
+			if err := b.late(it, now); err != nil {
+				b.fail(it, err)
+				b.stats.Cancelled++
+				continue
+			}
 		}
 		if !d.fifo && b.crowded(b.model.Room(&p.entry), first) {
 			batch.Reason, l.crowded = ReasonBudget, true

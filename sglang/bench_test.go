@@ -57,7 +57,7 @@ func BenchmarkEncode(b *testing.B) {
 		b.Run(name+"/here", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				body := newBody()
+				body := bodies.Get().(*body)
 				if err := body.encode(call, false); err != nil {
 					b.Fatal(err)
 				}

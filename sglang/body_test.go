@@ -61,7 +61,7 @@ func TestAnAnswerThatComesEarlyLeavesItsBodyAlone(t *testing.T) {
 	}
 	defer c.CloseIdle()
 	for range 20 {
-		b := newBody()
+		b := bodies.Get().(*body)
 		b.data = append(b.data, strings.Repeat("x", 1<<20)...)
 		if _, _, err := c.exchangeBody(t.Context(), http.MethodPost, "/", b); err == nil {
 			t.Fatal("no error")

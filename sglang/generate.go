@@ -89,7 +89,7 @@ const (
 // means that SGLang refused an item without naming it. KindRejected with status 0 means
 // that nothing was sent; the message names the item by index.
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
-	b := newBody()
+	b := bodies.Get().(*body)
 	defer b.release()
 	if err := b.encode(call, false); err != nil {
 		return nil, err
@@ -235,6 +235,8 @@ func (it *item) problem(r *Request, context int) string {
 		return fmt.Sprintf("counts %d completion_tokens, expected 0 to %d", m.CompletionTokens, context)
 	case len(it.OutputIDs) > context || len(it.OutputIDs) > 0 && slices.Min(it.OutputIDs) < 0:
 		return "holds output_ids that are none"
+	case m.InputTokenLogprobs == nil && m.InputTopLogprobs == nil && m.InputIDsLogprobs == nil &&
+		m.OutputTokenLogprobs == nil && m.OutputTopLogprobs == nil && m.OutputIDsLogprobs == nil: // as mostly
 	case !logprobsFit(m.PromptTokens, o, m.InputTokenLogprobs, m.InputTopLogprobs, m.InputIDsLogprobs),
 		len(m.InputTopLogprobs) > 0 && len(m.InputTopLogprobs) != len(m.InputTokenLogprobs),
 		len(m.InputIDsLogprobs) > 0 && len(m.InputIDsLogprobs) != len(m.InputTokenLogprobs),

@@ -58,9 +58,6 @@ var bodies = sync.Pool{New: func() any { return new(body) }}
 // maxKeptBody is the max bytes of a body that is kept for reuse.
 const maxKeptBody = 4 << 20
 
-// newBody returns a body without data.
-func newBody() *body { return bodies.Get().(*body) }
-
 // release gives the body back for reuse after its call has ended. net/http may still read
 // it, if the answer came early or the call was cancelled. Then release leaves it to the
 // garbage collector.

@@ -388,7 +388,7 @@ func (a *attempt) watchCallers(rids []string) (stop func()) {
 		defer close(done)
 		for {
 			select {
-			case i := <-a.batch.Gone():
+			case i := <-a.batch.Gone:
 				if rid := rids[i]; rid != "" {
 					rids[i] = ""
 					a.aborts.Go(func() { a.abort(rid) })
