@@ -147,7 +147,8 @@ func TestExemplarsLeadToTraces(t *testing.T) {
 	}
 	await(t, "call and batch were measured", func() bool {
 		text := r.metricsText(openMetrics)
-		return strings.Contains(text, "rpc_server_call_duration_seconds_bucket") && strings.Contains(text, "paceline_batch_duration_seconds_count 1")
+		return strings.Contains(text, "rpc_server_call_duration_seconds_bucket") &&
+			strings.Contains(text, "paceline_batch_duration_seconds_count 1")
 	})
 	text := r.metricsText(openMetrics)
 	if !strings.HasSuffix(text, "# EOF\n") {
