@@ -205,57 +205,53 @@ func placesOf(items []item, requests []Request) ([]int, error) {
 	return places, nil
 }
 
-// result is what an element means for the call's request i. Nothing is used of an answer
-// that can't be true.
+// result returns what an element means for request i of the call. It uses nothing of an
+// answer that can't be true.
 func (it *item) result(call *Call, i int) Result {
-	if it.Error != nil {
-		return Result{Err: it.Error.err()}
-	}
-	if problem := it.problem(&call.Requests[i], cmp.Or(call.Context, maxContext)); problem != "" {
-		return Result{Err: protocolError(generateWhere, "an answer "+problem)}
-	}
-	if f := it.Meta.FinishReason; f != nil && f.Type == "abort" {
-		return Result{Answer: it.Answer, Err: abortError(f)}
-	}
-	return Result{Answer: it.Answer}
-}
-
-// problem says what can't be true of the answer to a request, or is "".
-func (it *item) problem(r *Request, context int) string {
-	m := &it.Meta
-	o := cmp.Or(r.Logprobs, new(LogprobOptions))
+	m, context, problem := &it.Meta, cmp.Or(call.Context, maxContext), ""
+	scores := len(m.InputTokenLogprobs) + len(m.InputTopLogprobs) + len(m.InputIDsLogprobs) +
+		len(m.OutputTokenLogprobs) + len(m.OutputTopLogprobs) + len(m.OutputIDsLogprobs)
 	switch {
+	case it.Error != nil:
+		return Result{Err: it.Error.err()}
 	case it.malformed:
-		return "is not of the expected form"
+		problem = "is not of the expected form"
 	case m.PromptTokens < 0 || m.PromptTokens > context:
-		return fmt.Sprintf("counts %d prompt_tokens, expected 0 to %d", m.PromptTokens, context)
+		problem = fmt.Sprintf("counts %d prompt_tokens, expected 0 to %d", m.PromptTokens, context)
 	case m.CachedTokens < 0 || m.CachedTokens > m.PromptTokens:
-		return fmt.Sprintf("counts %d cached_tokens, expected 0 to its %d prompt_tokens", m.CachedTokens, m.PromptTokens)
+		problem = fmt.Sprintf("counts %d cached_tokens, expected 0 to its %d prompt_tokens", m.CachedTokens, m.PromptTokens)
 	case m.CompletionTokens < 0 || m.CompletionTokens > context:
-		return fmt.Sprintf("counts %d completion_tokens, expected 0 to %d", m.CompletionTokens, context)
+		problem = fmt.Sprintf("counts %d completion_tokens, expected 0 to %d", m.CompletionTokens, context)
 	case len(it.OutputIDs) > context || len(it.OutputIDs) > 0 && slices.Min(it.OutputIDs) < 0:
-		return "holds output_ids that are none"
-	case m.InputTokenLogprobs == nil && m.InputTopLogprobs == nil && m.InputIDsLogprobs == nil &&
-		m.OutputTokenLogprobs == nil && m.OutputTopLogprobs == nil && m.OutputIDsLogprobs == nil: // as mostly
-	case !logprobsFit(m.PromptTokens, o, m.InputTokenLogprobs, m.InputTopLogprobs, m.InputIDsLogprobs),
-		len(m.InputTopLogprobs) > 0 && len(m.InputTopLogprobs) != len(m.InputTokenLogprobs),
-		len(m.InputIDsLogprobs) > 0 && len(m.InputIDsLogprobs) != len(m.InputTokenLogprobs),
-		// At 0 new tokens SGLang answers what could follow.
-		!logprobsFit(m.CompletionTokens+1, o, m.OutputTokenLogprobs, m.OutputTopLogprobs, m.OutputIDsLogprobs):
-		return "holds log probabilities that were not asked for"
+		problem = "holds output_ids that are none"
+	case scores > 0 && !m.scoresFit(call.Requests[i].Logprobs):
+		problem = "holds log probabilities that were not asked for"
+	case m.FinishReason != nil && m.FinishReason.Type == "abort":
+		return Result{Answer: it.Answer, Err: abortError(m.FinishReason)}
+	default:
+		return Result{Answer: it.Answer}
 	}
-	return ""
+	return Result{Err: protocolError(generateWhere, "an answer "+problem)}
 }
 
-// logprobsFit reports whether lists of log probabilities have at most n places, each with
-// no more tokens than were asked for, and real ids.
-func logprobsFit(n int, o *LogprobOptions, tokens []TokenLogprob, top, chosen [][]TokenLogprob) bool {
-	bad := func(t TokenLogprob) bool { return t.ID < 0 || t.ID > math.MaxInt32 }
-	wrong := func(longest int) func(row []TokenLogprob) bool {
-		return func(row []TokenLogprob) bool { return len(row) > longest || slices.ContainsFunc(row, bad) }
+// scoresFit reports whether the lists of log probabilities have no more places than there are
+// tokens, no more tokens at a place than were asked for, and possible ids.
+func (m *MetaInfo) scoresFit(o *LogprobOptions) bool {
+	if o == nil {
+		o = new(LogprobOptions)
 	}
-	return !wrong(n)(tokens) && len(top) <= n && len(chosen) <= n &&
-		!slices.ContainsFunc(top, wrong(o.TopK)) && !slices.ContainsFunc(chosen, wrong(len(o.TokenIDs)))
+	wrong := func(maxTokens int) func(row []TokenLogprob) bool {
+		return func(row []TokenLogprob) bool {
+			return len(row) > maxTokens || slices.ContainsFunc(row, func(t TokenLogprob) bool { return t.ID < 0 || t.ID > math.MaxInt32 })
+		}
+	}
+	in, out := m.PromptTokens, m.CompletionTokens+1 // at 0 new tokens SGLang answers what could follow
+	return !wrong(in)(m.InputTokenLogprobs) && !wrong(out)(m.OutputTokenLogprobs) &&
+		(len(m.InputTopLogprobs) == 0 || len(m.InputTopLogprobs) == len(m.InputTokenLogprobs)) &&
+		(len(m.InputIDsLogprobs) == 0 || len(m.InputIDsLogprobs) == len(m.InputTokenLogprobs)) &&
+		len(m.OutputTopLogprobs) <= out && len(m.OutputIDsLogprobs) <= out &&
+		!slices.ContainsFunc(slices.Concat(m.InputTopLogprobs, m.OutputTopLogprobs), wrong(o.TopK)) &&
+		!slices.ContainsFunc(slices.Concat(m.InputIDsLogprobs, m.OutputIDsLogprobs), wrong(len(o.TokenIDs)))
 }
 
 // check refuses, with KindRejected, what makes SGLang 0.5.23 crash (an empty prompt or list

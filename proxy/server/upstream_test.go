@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,6 +70,27 @@ func TestThePromptLimitFollowsFromTheCacheWhereNoOtherIsTold(t *testing.T) {
 	f.setInfo("max_req_input_len", 0)
 	if l := start(t, f, nil).up.Snapshot().Limits; l.MaxPromptTokens != 5000-7 {
 		t.Errorf("%+v", l)
+	}
+}
+
+// What SGLang says of itself is an input too.
+func TestAbsurdLimitsDoNoHarm(t *testing.T) {
+	for _, n := range []int{math.MinInt64, -1, math.MaxInt64} {
+		f := newFake(t)
+		for _, field := range []string{"max_req_input_len", "max_total_num_tokens", "chunked_prefill_size", "max_running_requests"} {
+			f.setInfo(field, n)
+		}
+		f.setInfo("simulator", map[string]any{"vocab_size": n})
+		r := start(t, f, nil)
+		for range 3 {
+			reply, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "a b c"})
+			if err != nil || reply.GetPromptTokens() != 3 {
+				t.Errorf("%d: %v, %v", n, reply, err)
+			}
+		}
+		if l := r.up.Snapshot().Limits; l.MaxPromptTokens < 0 || l.VocabSize < 0 {
+			t.Errorf("%d: %+v", n, l)
+		}
 	}
 }
 

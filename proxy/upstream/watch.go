@@ -150,7 +150,7 @@ func (u *Upstream) check(ctx context.Context, suspected bool) *Snapshot {
 func (u *Upstream) learnCache(info *sglang.ServerInfo) {
 	u.Queue.Forget()
 	u.Queue.SetServer(batcher.Server{
-		CacheTokens: max(0, info.MaxTotalNumTokens), ForwardTokens: max(0, info.ChunkedPrefillSize), // -1 turns chunking off
+		CacheTokens: plausible(info.MaxTotalNumTokens), ForwardTokens: plausible(info.ChunkedPrefillSize), // -1 turns chunking off
 	})
 }
 
@@ -196,18 +196,22 @@ func (u *Upstream) absence(err error) error {
 // that can't be found is unknown, and no error.
 func (u *Upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) Limits {
 	// SGLang refuses a prompt of max_req_input_len tokens itself: see contextReserve.
-	l := Limits{VocabSize: u.cfg.VocabSize, MaxPromptTokens: max(0, info.MaxReqInputLen-1)}
+	l := Limits{VocabSize: u.cfg.VocabSize, MaxPromptTokens: plausible(info.MaxReqInputLen - 1)}
 	if l.VocabSize == 0 {
-		l.VocabSize = sglang.VocabSize(info)
+		l.VocabSize = plausible(sglang.VocabSize(info))
 	}
 	if l.MaxPromptTokens == 0 {
 		l.MaxPromptTokens = u.contextLimit(ctx)
-		if pool := info.MaxTotalNumTokens - contextReserve; pool > 0 && (l.MaxPromptTokens == 0 || pool < l.MaxPromptTokens) {
+		if pool := plausible(info.MaxTotalNumTokens - contextReserve); pool > 0 && (l.MaxPromptTokens == 0 || pool < l.MaxPromptTokens) {
 			l.MaxPromptTokens = pool
 		}
 	}
 	return l
 }
+
+// plausible returns a number that SGLang tells of itself, from 0 to 2^30: sums with it can't
+// overflow.
+func plausible(n int) int { return min(max(0, n), 1<<30) }
 
 // contextReserve is how many tokens of its context, or of its KV cache if that is
 // smaller, SGLang keeps for itself. Measured on sglang 0.5.23, for 0, 1 and 2 new tokens:
@@ -221,7 +225,7 @@ func (u *Upstream) contextLimit(ctx context.Context) int {
 	if err != nil || len(models) == 0 {
 		return 0
 	}
-	return max(0, models[0].MaxModelLen-contextReserve)
+	return plausible(models[0].MaxModelLen - contextReserve)
 }
 
 // logChange logs the first check and each change between ready and not ready.
