@@ -120,7 +120,7 @@ func messageOf(body []byte) string {
 		Detail  jsontext.Value `json:"detail"`
 	}
 	if json.Unmarshal(body, &shape, tolerant) != nil {
-		if jsontext.Value(body).IsValid() {
+		if jsontext.Value(body).IsValid(tolerant) {
 			return "" // a document of an unknown shape may hold prompt text
 		}
 		return string(body)

@@ -236,7 +236,7 @@ func common(a, b Prefix) int {
 }
 
 // segment returns the child of above that continues p at block start. It makes or splits
-// a segment if p needs one.
+// a segment if p needs one. It returns nil if the name of the block collides with another.
 func (m *Model) segment(p Prefix, start int, above *segment) *segment {
 	s := m.segments[p[start]]
 	if s == nil {
@@ -244,6 +244,9 @@ func (m *Model) segment(p Prefix, start int, above *segment) *segment {
 		s = &segment{names: slices.Clone(p[start:]), start: start, parent: above}
 		m.segments[p[start]] = s
 		return s
+	}
+	if s.start != start || s.parent != above {
+		return nil
 	}
 	if n := common(s.names, p[start:]); n < len(s.names) {
 		return m.split(s, n)

@@ -65,7 +65,12 @@ func (g *Group) Open() int { return g.root.open }
 func (g *Group) Add(e *Entry) {
 	n := &g.root
 	for at := 0; at < len(e.Prefix); at = n.segment.end() {
-		n = g.child(n, g.model.segment(e.Prefix, at, n.segment))
+		s := g.model.segment(e.Prefix, at, n.segment)
+		if s == nil {
+			e.Prefix = e.Prefix[:at] // a collision: the rest has no name
+			break
+		}
+		n = g.child(n, s)
 	}
 	e.group, e.node, e.place = g, n, n.entries.PushBack(e)
 	grown := 0 // blocks of new nodes, which are the last of the path

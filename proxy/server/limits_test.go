@@ -139,3 +139,15 @@ func TestConnectionsThatGrowOldFailNoCall(t *testing.T) {
 		}
 	}
 }
+
+// It had been taken for an outage of SGLang: 503, and what is cached there was forgotten.
+func TestABodyTooLargeToPassOnIsTheClientsFault(t *testing.T) {
+	r := start(t, newFake(t), func(c *Config) { c.MaxMessageBytes = 64 << 10 })
+	got := r.http(http.MethodPost, r.HTTPAddr()+"/tokenize", `{"prompt":"`+strings.Repeat("x", 1<<20)+`"}`)
+	if got.code != http.StatusRequestEntityTooLarge || got.header.Get("Retry-After") != "" {
+		t.Errorf("status %d, Retry-After %q: %s", got.code, got.header.Get("Retry-After"), got.body)
+	}
+	if strings.Contains(r.log.String(), "could not be passed on") {
+		t.Errorf("SGLang was suspected:\n%s", r.log)
+	}
+}

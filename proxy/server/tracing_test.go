@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -377,5 +378,34 @@ func TestTheLogNamesTheTrace(t *testing.T) {
 	batches := named(tr.all(r), "batch.dispatch")
 	if len(batches) != 1 || !strings.Contains(r.log.String(), "trace_id="+batches[0].TraceID) {
 		t.Errorf("%s%s", r.log.String(), describe(batches))
+	}
+}
+
+func TestAnAbortHasTheTraceOfItsRequest(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	defer close(f.hold)
+	parents := make(chan string, 10)
+	f.mu.Lock()
+	h := f.server.Handler
+	f.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/abort_request" {
+			parents <- r.Header.Get("traceparent")
+		}
+		h.ServeHTTP(w, r)
+	})
+	f.mu.Unlock()
+	r := start(t, f, func(c *Config) {
+		c.TracerProvider = sdktrace.NewTracerProvider()
+		c.Settings.MaxWait = 0
+	})
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(r.context(), "traceparent", "00-"+id+"-b7ad6b7169203331-01"))
+	end := r.send(ctx, &pb.PrefillRequest{Text: "go away"})
+	<-f.entered
+	cancel()
+	<-end
+	if p := <-parents; !strings.Contains(p, id) {
+		t.Errorf("the abort has traceparent %q", p)
 	}
 }

@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -43,12 +45,23 @@ func (u *Upstream) passFailed(w http.ResponseWriter, r *http.Request, err error)
 	if r.Context().Err() != nil {
 		return // the client has gone
 	}
+	if large := new(http.MaxBytesError); errors.As(err, &large) { // the client's fault, and not SGLang's
+		writeError(w, http.StatusRequestEntityTooLarge, map[string]any{
+			"error": map[string]any{"message": fmt.Sprintf("the body is larger than %d bytes", large.Limit)},
+		})
+		return
+	}
 	u.suspect()
 	u.log.WarnContext(r.Context(), "a request could not be passed on", "path", r.URL.Path, "error", err)
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Retry-After", "2")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_ = json.NewEncoder(w).Encode(map[string]any{ // an error means that the client has gone
+	writeError(w, http.StatusServiceUnavailable, map[string]any{
 		"object": "error", "message": "SGLang can't be reached", "type": "503", "param": nil, "code": http.StatusServiceUnavailable,
 	})
+}
+
+// writeError answers in one of SGLang's forms.
+func writeError(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
 }

@@ -62,6 +62,7 @@ func (u *Upstream) awaitReturn(ctx context.Context) (away, back bool) {
 // only periodic work of the proxy: SGLang can't notify the proxy when it starts or stops.
 func (u *Upstream) Watch(ctx context.Context) iter.Seq[*Snapshot] {
 	return func(yield func(*Snapshot) bool) {
+		defer u.client.CloseIdle() // Close may have come before the last check
 		suspected := false
 		for failures := 0; ; {
 			now := u.check(ctx, suspected)
