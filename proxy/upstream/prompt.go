@@ -180,6 +180,7 @@ func appendOptions(b []byte, p *Prompt, key string) []byte {
 		}
 	}
 	number(-1)
+	text(string(r.Sampling.Raw)) // SGLang checks all of it, also where nothing is sampled, and refuses a list with one wrong value
 	if r.MaxNewTokens == 0 {
 		return b // sampling has no effect
 	}

@@ -53,7 +53,9 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 		"another bias": func(p *Prompt) {
 			p.Request.MaxNewTokens, p.Request.Sampling.LogitBias = 1, map[int32]float32{3: 2}
 		},
-		"text and salt that run together": func(p *Prompt) { p.Request.Text, p.Request.CacheSalt = "b", "a" },
+		"raw sampling that SGLang refuses": func(p *Prompt) { p.Request.Sampling.Raw = []byte(`{"max_new_tokens":0,"top_p":0}`) },
+		"raw sampling":                     func(p *Prompt) { p.Request.Sampling.Raw = []byte(`{"max_new_tokens":0}`) },
+		"text and salt that run together":  func(p *Prompt) { p.Request.Text, p.Request.CacheSalt = "b", "a" },
 	}
 	seen := map[string]string{mergeKeyText(n, new(base())): "the first"}
 	for name, change := range different {
