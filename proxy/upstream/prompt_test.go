@@ -138,7 +138,7 @@ func BenchmarkMergeKey(b *testing.B) {
 }
 
 // greedyAlike change nothing for a greedy token: prompts that differ in them alone may
-// share an answer. With Raw nothing is merged.
+// share an answer. With Raw and a new token nothing is merged.
 var greedyAlike = []string{"Temperature", "TopP", "MinP", "TopK", "Seed", "Raw"}
 
 func TestEverySamplingParameterTellsGreedyPromptsApart(t *testing.T) {

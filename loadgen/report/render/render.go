@@ -2,8 +2,9 @@
 // in English and Chinese.
 //
 // The words are in en.tmpl and zh.tmpl, which have sections of the same names. layout.tmpl has the
-// order of the sections. To add a column to a table, add its head and its cell in en.tmpl and zh.tmpl
-// ("ranking" is the main table); a new figure is a field of figures.Cell. The tests check that both
+// order of the sections and the terminal's rows. To add a column to the main table, add its heads
+// and its cells in en.tmpl and zh.tmpl ("ranking", "terminal ranking") and in layout.tmpl
+// ("terminal row"), for rows with runs and without; a new figure is a field of figures.Cell. The tests check that both
 // languages fill every section alike.
 //
 // Read render.go (what is written) first, then words.go (what templates call), blocks.go (text to
