@@ -154,7 +154,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 				continue
 			}
 		}
-		if !d.fifo && b.crowded(b.model.Room(&p.entry), first) {
+		if !d.fifo && b.crowded(&p.entry, first) {
 			batch.Reason, l.crowded = ReasonBudget, true
 			break
 		}
@@ -175,14 +175,14 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 // share a prefix.
 const cacheShare = 0.8
 
-// crowded reports whether a prompt that needs room blocks of the server's cache would
-// evict blocks that others in flight and their followers need. A prompt alone always
-// goes. It requires mu.
-func (b *Batcher[Q, R]) crowded(room int, first bool) bool {
-	if room == 0 || b.server.CacheTokens == 0 || len(b.inFlight) == 0 && first {
+// crowded reports whether a prompt would evict blocks of the server's cache that others in
+// flight and their followers need. A prompt alone always goes. It requires mu.
+func (b *Batcher[Q, R]) crowded(e *prefix.Entry, first bool) bool {
+	if b.server.CacheTokens == 0 || len(b.inFlight) == 0 && first {
 		return false
 	}
-	return float64((b.model.Reserved()+room)*prefix.BlockTokens) > cacheShare*float64(b.server.CacheTokens)
+	room := b.model.Room(e)
+	return room > 0 && float64((b.model.Reserved()+room)*prefix.BlockTokens) > cacheShare*float64(b.server.CacheTokens)
 }
 
 // wakeUp sets the timer for t, or for the end of the breaker's pause. A zero t needs no

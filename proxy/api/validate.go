@@ -31,10 +31,10 @@ func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, erro
 		p.Request.InputIDs = ids // an empty list counts as absent
 	}
 	if o := req.GetLogprobs(); o != nil {
-		if err := validateLogprobs(o, len(p.Request.InputIDs), l); err != nil {
+		p.Request.Logprobs = logprobOptions(o)
+		if err := validateLogprobs(o, p, l); err != nil {
 			return nil, err
 		}
-		p.Request.Logprobs = logprobOptions(o)
 	}
 	if s := req.GetSamplingParams(); s != nil {
 		if err := validateSampling(s, l); err != nil {
@@ -78,17 +78,17 @@ func validateNames(req *pb.PrefillRequest) error {
 	return nil
 }
 
-// validateLogprobs checks the options for a prompt of the given number of token ids; 0
-// means a text.
-func validateLogprobs(o *pb.LogprobOptions, ids int, l upstream.Limits) error {
+// validateLogprobs checks the options of a prompt. The start in a text is checked once its
+// tokens are counted.
+func validateLogprobs(o *pb.LogprobOptions, p *upstream.Prompt, l upstream.Limits) error {
 	limit := uint32(l.MaxTopLogprobs())
 	switch {
 	case o.GetTopK() > limit:
 		return upstream.WrongField("logprobs.top_k", "must be at most %d, got %d", limit, o.GetTopK())
 	case o.GetPromptStart() > math.MaxInt32:
 		return upstream.WrongField("logprobs.prompt_start", "must be at most %d, got %d", math.MaxInt32, o.GetPromptStart())
-	case ids > 0:
-		if err := upstream.CheckStart(logprobOptions(o), ids); err != nil {
+	case len(p.Request.InputIDs) > 0:
+		if err := upstream.CheckStart(p.Request.Logprobs, len(p.Request.InputIDs)); err != nil {
 			return err
 		}
 	}

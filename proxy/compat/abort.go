@@ -39,9 +39,7 @@ func (c *generateCalls) reserve(ctx context.Context, rids []string) (release fun
 	}
 	contexts = make([]context.Context, len(rids))
 	var taken []string
-	release = func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
+	free := func() {
 		for _, rid := range taken {
 			c.live[rid](nil)
 			delete(c.live, rid)
@@ -53,16 +51,18 @@ func (c *generateCalls) reserve(ctx context.Context, rids []string) (release fun
 			continue
 		}
 		if _, there := c.live[rid]; there {
-			c.mu.Unlock()
-			release()
-			c.mu.Lock()
+			free()
 			return nil, nil, upstream.WrongField("rid", "must be unique among the requests that are not answered yet")
 		}
 		each, abort := context.WithCancelCause(ctx)
 		contexts[i], c.live[rid] = each, abort
 		taken = append(taken, rid)
 	}
-	return release, contexts, nil
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		free()
+	}, contexts, nil
 }
 
 // abort ends the prompt with the given rid, if there is one.
@@ -91,7 +91,7 @@ func (h *Handler) abortRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	case (req.AbortAll || req.RID == "") && !h.passAdmin:
 		// SGLang aborts every rid that begins with the given one: an empty rid, all.
-		writeError(w, http.StatusForbidden, "rid: must not be empty; abort_all would end other callers' requests too, and is refused here")
+		upstream.WriteError(w, http.StatusForbidden, "rid: must not be empty; abort_all would end other callers' requests too, and is refused here")
 		return
 	}
 	h.calls.abort(req.RID)

@@ -18,7 +18,7 @@ import (
 // readBody reads the body of a request, which must be JSON.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		writeError(w, http.StatusUnsupportedMediaType, "Content-Encoding: must be absent, got "+strconv.Quote(encoding))
+		upstream.WriteError(w, http.StatusUnsupportedMediaType, "Content-Encoding: must be absent, got "+strconv.Quote(encoding))
 		return nil, false
 	}
 	buffer := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(0, r.ContentLength), trustedLength)))
@@ -26,12 +26,26 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		writeError(w, http.StatusRequestEntityTooLarge, "the body is larger than "+strconv.FormatInt(large.Limit, 10)+" bytes")
+		upstream.WriteTooLarge(w, large)
 		return nil, false
 	case err != nil:
 		return nil, false // the client has gone
 	}
 	return buffer.Bytes(), true
+}
+
+// readObject reads the body of a request, which must be a JSON object. If ok is false, the
+// request is answered.
+func (h *Handler) readObject(w http.ResponseWriter, r *http.Request) (body []byte, fields map[string]json.RawMessage, ok bool) {
+	if body, ok = h.readBody(w, r); !ok {
+		return nil, nil, false
+	}
+	fields, err := objectOf(body)
+	if err != nil {
+		h.refuse(w, r, err)
+		return nil, nil, false
+	}
+	return body, fields, true
 }
 
 // trustedLength is the max bytes of an announced length that are allocated before they
@@ -106,7 +120,7 @@ func bodyProblem(err error) string {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "is not JSON: it ends too early"
 	case errors.Is(err, errMoreBody):
-		return "is not JSON: something follows its end"
+		return "is not JSON: " + errMoreBody.Error()
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("is not JSON: byte %d is unexpected", syntax.ByteOffset+1)
 	}

@@ -1,7 +1,6 @@
 package compat
 
 import (
-	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
@@ -25,23 +24,13 @@ func writeFailure(w http.ResponseWriter, err error) {
 	if after := upstream.RetryAfter(st); after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
-	code := httpCode(st)
-	if code == http.StatusServiceUnavailable {
-		writeJSON(w, code, map[string]any{"object": "error", "message": st.Message(), "type": strconv.Itoa(code), "param": nil, "code": code})
-		return
-	}
-	writeError(w, code, st.Message())
-}
-
-// writeError answers as SGLang's /generate does.
-func writeError(w http.ResponseWriter, code int, message string) {
-	writeJSON(w, code, map[string]any{"error": map[string]any{"message": message}})
+	upstream.WriteError(w, httpCode(st), st.Message())
 }
 
 // WriteUnauthorized answers a request without a known key, as SGLang does.
 func WriteUnauthorized(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", "Bearer")
-	writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "Unauthorized"})
+	upstream.WriteJSON(w, http.StatusUnauthorized, map[string]any{"error": "Unauthorized"})
 }
 
 func httpCode(st *status.Status) int {
@@ -56,10 +45,4 @@ func httpCode(st *status.Status) int {
 		return 499 // the client has gone
 	}
 	return http.StatusInternalServerError
-}
-
-func writeJSON(w http.ResponseWriter, code int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -19,13 +18,8 @@ import (
 
 // generate answers POST /generate.
 func (h *Handler) generate(w http.ResponseWriter, r *http.Request) {
-	body, ok := h.readBody(w, r)
+	body, fields, ok := h.readObject(w, r)
 	if !ok {
-		return
-	}
-	fields, err := objectOf(body)
-	if err != nil {
-		h.refuse(w, r, err)
 		return
 	}
 	call := parseGenerate(fields)
@@ -90,17 +84,10 @@ func firstCause(errs []error) error {
 	return cancelled
 }
 
-// hostOf returns the host of an address.
-func hostOf(hostport string) string {
-	if host, _, err := net.SplitHostPort(hostport); err == nil {
-		return host
-	}
-	return strings.Trim(hostport, "[]")
-}
-
 // one answers prompt i of a call as SGLang would.
 func (h *Handler) one(ctx context.Context, r *http.Request, call *generateCall, i int) ([]byte, error) {
-	o := h.up.Submit(ctx, hostOf(r.RemoteAddr), func(l upstream.Limits) (*upstream.Prompt, error) { return call.check(i, l) })
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // net/http wrote it
+	o := h.up.Submit(ctx, host, func(l upstream.Limits) (*upstream.Prompt, error) { return call.check(i, l) })
 	switch {
 	case errors.Is(context.Cause(ctx), errAborted):
 		return abortedAnswer(call.rids[i])

@@ -70,18 +70,11 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {
 	case isAdmin(path) && !h.passAdmin:
-		writeError(w, http.StatusForbidden, path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
+		upstream.WriteError(w, http.StatusForbidden, path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
 	case (r.Method == http.MethodPost || r.Method == http.MethodPut) && !slices.Contains(uncheckedPaths, path) && !isAdmin(path):
-		body, ok := h.readBody(w, r)
-		if !ok {
-			return
+		if body, fields, ok := h.readObject(w, r); ok {
+			h.passChecked(w, r, body, fields)
 		}
-		fields, err := objectOf(body)
-		if err != nil {
-			h.refuse(w, r, err)
-			return
-		}
-		h.passChecked(w, r, body, fields)
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, h.maxBytes)
 		h.up.Pass(w, r)

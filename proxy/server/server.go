@@ -241,9 +241,7 @@ func (s *Server) MetricsAddr() string { return s.page.addr() }
 
 // Pending returns the number of accepted requests that are not answered. It may be called
 // at any time.
-func (s *Server) Pending() int {
-	return s.up.Pending()
-}
+func (s *Server) Pending() int { return s.up.Queue.Pending() }
 
 // Run serves until ctx ends, then drains: health says NOT_SERVING, new requests are
 // refused, and every accepted request is answered. It returns within Config.DrainTimeout

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 
 	"paceline/sglang"
 )
@@ -46,21 +47,31 @@ func (u *Upstream) passFailed(w http.ResponseWriter, r *http.Request, err error)
 		return // the client has gone
 	}
 	if large := new(http.MaxBytesError); errors.As(err, &large) { // the client's fault, and not SGLang's
-		writeError(w, http.StatusRequestEntityTooLarge, map[string]any{
-			"error": map[string]any{"message": fmt.Sprintf("the body is larger than %d bytes", large.Limit)},
-		})
+		WriteTooLarge(w, large)
 		return
 	}
 	u.suspect()
 	u.log.WarnContext(r.Context(), "a request could not be passed on", "path", r.URL.Path, "error", err)
 	w.Header().Set("Retry-After", "2")
-	writeError(w, http.StatusServiceUnavailable, map[string]any{
-		"object": "error", "message": "SGLang can't be reached", "type": "503", "param": nil, "code": http.StatusServiceUnavailable,
-	})
+	WriteError(w, http.StatusServiceUnavailable, "SGLang can't be reached")
 }
 
-// writeError answers in one of SGLang's forms.
-func writeError(w http.ResponseWriter, code int, v any) {
+// WriteError answers with an error as SGLang does, whose 503 has a form of its own.
+func WriteError(w http.ResponseWriter, code int, message string) {
+	if code == http.StatusServiceUnavailable {
+		WriteJSON(w, code, map[string]any{"object": "error", "message": message, "type": strconv.Itoa(code), "param": nil, "code": code})
+		return
+	}
+	WriteJSON(w, code, map[string]any{"error": map[string]any{"message": message}})
+}
+
+// WriteTooLarge answers a request whose body exceeds the limit.
+func WriteTooLarge(w http.ResponseWriter, err *http.MaxBytesError) {
+	WriteError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", err.Limit))
+}
+
+// WriteJSON answers with a value as JSON.
+func WriteJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone

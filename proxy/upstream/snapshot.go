@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"paceline/sglang"
+	"paceline/tokenizer"
 )
 
 // Snapshot is what is known of SGLang at one moment. It is immutable. While SGLang is away,
@@ -15,7 +16,7 @@ type Snapshot struct {
 	Limits Limits
 	Texts  string // how texts are sent, and why, for humans
 
-	encoder encoder
+	tokenizer *tokenizer.Tokenizer // of texts; nil: they are sent as texts
 
 	// generation counts the models that were seen. A prompt prepared for one must not be
 	// sent to the next.

@@ -46,8 +46,8 @@ func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome
 
 // SubmitFunc is Submit without waiting. It calls done exactly once, with a function that
 // returns the outcome: before SubmitFunc returns if the prompt is refused, otherwise on the
-// goroutine that ends the prompt. done must neither block nor call the queue. outcome may
-// be called once, on any goroutine.
+// goroutine that ends the prompt. done must not block. outcome may be called
+// once, on any goroutine.
 func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, done func(outcome func() Outcome)) {
 	s := u.begin(ctx)
 	item, err := s.item(ctx, host, parse)
@@ -97,8 +97,8 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 		return item, err
 	}
 	p.generation = s.snapshot.generation
-	if s.snapshot.encoder.ids != nil && p.Request.Text != "" {
-		if err := s.snapshot.encoder.apply(p, s.snapshot.Limits); err != nil {
+	if t := s.snapshot.tokenizer; t != nil && p.Request.Text != "" {
+		if err := encode(t, p, s.snapshot.Limits); err != nil {
 			return item, err
 		}
 	}

@@ -32,12 +32,6 @@ type tokenizers struct {
 	modified time.Time
 }
 
-// encoder says how texts are sent.
-type encoder struct {
-	ids *tokenizer.Tokenizer // nil: as texts
-	why string               // for humans
-}
-
 // open loads the configured file, so that a wrong file is an error at the start.
 func (t *tokenizers) open() error {
 	if t.config == TokenizerAuto || t.config == TokenizerNone || t.config == "" {
@@ -64,30 +58,34 @@ func (t *tokenizers) load(path string) (*tokenizer.Tokenizer, error) {
 	return loaded, nil
 }
 
-// choose decides how to send texts to a server: as ids, if its own /tokenize makes the same
-// ids of a sample. It logs the fallback to texts, which costs SGLang work.
-func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.ServerInfo) encoder {
+// noModelFolder says why texts are sent where TokenizerAuto finds no file.
+const noModelFolder = "as texts: SGLang's model folder can't be read from here, and -tokenizer names no file"
+
+// choose decides how to send texts to a server: as ids of the returned tokenizer, if the
+// server's own /tokenize makes the same ids of a sample, and else as texts (nil). why is for
+// humans. It logs the fallback to texts, which costs SGLang work.
+func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.ServerInfo) (ids *tokenizer.Tokenizer, why string) {
 	path := t.config
 	switch {
 	case path == TokenizerNone || path == "":
-		return encoder{nil, "as texts: no tokenizer is configured"}
+		return nil, "as texts: no tokenizer is configured"
 	case path == TokenizerAuto && !filepath.IsAbs(info.ModelPath):
-		return encoder{nil, "as texts: SGLang's model folder can't be read from here, and -tokenizer names no file"}
+		return nil, noModelFolder
 	case path == TokenizerAuto:
 		path = filepath.Join(info.ModelPath, "tokenizer.json")
 	}
 	loaded, err := t.load(path)
 	if errors.Is(err, os.ErrNotExist) && t.config == TokenizerAuto {
-		return encoder{nil, "as texts: SGLang's model folder can't be read from here, and -tokenizer names no file"}
+		return nil, noModelFolder
 	}
 	if err == nil {
 		err = agrees(ctx, c, loaded)
 	}
 	if err != nil {
 		t.log.Warn("prompts are sent as texts, which SGLang tokenizes one by one", "tokenizer", path, "error", err)
-		return encoder{nil, "as texts: " + err.Error()}
+		return nil, "as texts: " + err.Error()
 	}
-	return encoder{loaded, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path)}
+	return loaded, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path)
 }
 
 // sample is a text that different tokenizers tokenize differently: it has every rule of the
@@ -110,9 +108,9 @@ func agrees(ctx context.Context, c *sglang.Client, t *tokenizer.Tokenizer) error
 	return nil
 }
 
-// apply turns the text of a prompt into ids. The error is a *FieldError.
-func (e encoder) apply(p *Prompt, l Limits) error {
-	ids := e.ids.Encode(p.Request.Text)
+// encode turns the text of a prompt into ids. The error is a *FieldError.
+func encode(t *tokenizer.Tokenizer, p *Prompt, l Limits) error {
+	ids := t.Encode(p.Request.Text)
 	p.Request.Text, p.Request.InputIDs, p.encoded = "", ids, true
 	if l.MaxPromptTokens > 0 && len(ids) > l.MaxPromptTokens {
 		return WrongField("text", "must have at most %d tokens, got %d", l.MaxPromptTokens, len(ids))

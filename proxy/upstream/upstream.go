@@ -86,11 +86,6 @@ func (u *Upstream) Flush(ctx context.Context, timeout time.Duration) error {
 	return err
 }
 
-// Pending returns the number of accepted requests that have not ended.
-func (u *Upstream) Pending() int {
-	return u.Queue.Pending()
-}
-
 // Close ends all requests and returns when no goroutine is left but that of Watch, which
 // ends with its context.
 func (u *Upstream) Close() {

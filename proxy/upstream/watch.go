@@ -171,10 +171,9 @@ func (u *Upstream) ask(ctx context.Context, learn bool, s *Snapshot) error {
 	}
 	s.Info, s.Model = info, cmp.Or(info.ServedModelName, info.ModelPath)
 	s.Limits = u.learnLimits(ctx, info)
-	s.encoder = u.tokenizers.choose(ctx, u.client, info)
-	s.Texts = s.encoder.why
-	if s.Limits.VocabSize == 0 && s.encoder.ids != nil {
-		s.Limits.VocabSize = s.encoder.ids.Size()
+	s.tokenizer, s.Texts = u.tokenizers.choose(ctx, u.client, info)
+	if s.Limits.VocabSize == 0 && s.tokenizer != nil {
+		s.Limits.VocabSize = s.tokenizer.Size()
 	}
 	return nil
 }
@@ -210,7 +209,7 @@ func (u *Upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) Limi
 	return l
 }
 
-// plausible returns a number that SGLang tells of itself, from 0 to 2^30: sums with it can't
+// plausible limits a number of SGLang's to 0 to 2^30, so that sums of such numbers can't
 // overflow.
 func plausible(n int) int { return min(max(0, n), 1<<30) }
 
