@@ -81,7 +81,7 @@ func (o *options) flags() *flag.FlagSet {
 // the environment.
 var fileOnly = []string{
 	"batch-tokens", "batch-bytes", "batch-forwards", "merge-identical", "prefix-blocks", "max-age", "retries", "breaker-failures",
-	"pass-admin", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports", "trace-detail",
+	"pass-admin", "allow-fields", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports", "trace-detail",
 }
 
 func (o *options) upstreamFlags(f *flag.FlagSet) {
@@ -116,6 +116,8 @@ func (o *options) listenerFlags(f *flag.FlagSet) {
 		"how long new requests are accepted after health says NOT_SERVING, for balancers that notice it late")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "max time from SIGTERM to the end")
 	f.BoolVar(&c.PassAdmin, "pass-admin", c.PassAdmin, "pass SGLang's administrative paths on, for all clients of -http")
+	f.Var((*wordList)(&c.AllowFields), "allow-fields",
+		"`fields` of SGLang's requests, separated by commas, that are refused otherwise because they can end SGLang")
 	f.DurationVar(&c.MaxConnectionAge, "max-connection-age", c.MaxConnectionAge,
 		"max age of a gRPC connection, after which the client connects again and finds new proxies; 0 sets no bound")
 	f.IntVar(&c.MaxMessageBytes, "max-message-bytes", c.MaxMessageBytes, "max bytes of a request")
@@ -215,4 +217,16 @@ func version() string {
 		}
 	}
 	return info.Main.Version
+}
+
+// wordList is a flag's value of words separated by commas.
+type wordList []string
+
+// String implements flag.Value.
+func (l *wordList) String() string { return strings.Join(*l, ",") }
+
+// Set implements flag.Value.
+func (l *wordList) Set(text string) error {
+	*l = strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' })
+	return nil
 }

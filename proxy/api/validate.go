@@ -59,7 +59,13 @@ func validatePrompt(req *pb.PrefillRequest, l upstream.Limits) error {
 	case l.MaxPromptTokens > 0 && len(ids) > l.MaxPromptTokens:
 		return upstream.WrongField("token_ids", "must hold at most %d tokens, got %d", l.MaxPromptTokens, len(ids))
 	}
-	return l.CheckIDs("token_ids", ids)
+	if text == "" {
+		return l.CheckIDs("token_ids", ids)
+	}
+	if most := l.MaxTextBytes(); most > 0 && len(text) > most {
+		return upstream.WrongField("text", "must have at most %d tokens, and %d bytes are more than that", l.MaxPromptTokens, len(text))
+	}
+	return nil
 }
 
 func validateNames(req *pb.PrefillRequest) error {
@@ -118,8 +124,8 @@ func validateBias(bias map[int32]float32, l upstream.Limits) error {
 		switch {
 		case id < 0 || int(id) >= l.VocabSize:
 			return upstream.WrongField(field, "%d is outside the vocabulary [0, %d)", id, l.VocabSize)
-		case !within(value, -math.MaxFloat32, math.MaxFloat32):
-			return upstream.WrongField(field, "must be a finite number, got %v", value)
+		case !within(value, -upstream.MaxLogitBias, upstream.MaxLogitBias):
+			return upstream.WrongField(field, "must be a finite number from -%v to %[1]v, got %[2]v", upstream.MaxLogitBias, value)
 		}
 	}
 	return nil

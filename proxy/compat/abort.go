@@ -81,19 +81,18 @@ func (h *Handler) abortRequest(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	var req struct {
-		RID      string `json:"rid"`
-		AbortAll bool   `json:"abort_all"`
-	}
-	switch err := json.Unmarshal(body, &req); {
-	case err != nil:
-		writeFailure(w, upstream.WrongField("body", "must be an object with a rid"))
+	fields, err := h.check(h.snapshot(), "/abort_request", body)
+	if err != nil {
+		h.refuse(w, r, err)
 		return
-	case (req.AbortAll || req.RID == "") && !h.passAdmin:
-		// SGLang aborts every rid that begins with the given one: an empty rid, all.
+	}
+	rid, _ := readText(fields["rid"])
+	all, _ := read[bool](fields["abort_all"])
+	if (all || rid == "") && !h.passAdmin {
+		// An empty rid is the beginning of every rid, and would end everybody's.
 		upstream.WriteError(w, http.StatusForbidden, "rid: must not be empty; abort_all would end other callers' requests too, and is refused here")
 		return
 	}
-	h.calls.abort(req.RID)
+	h.calls.abort(rid)
 	h.forward(w, r, body)
 }

@@ -18,14 +18,26 @@ import (
 
 // generate answers POST /generate.
 func (h *Handler) generate(w http.ResponseWriter, r *http.Request) {
-	body, fields, ok := h.readObject(w, r)
+	body, ok := h.readBody(w, r)
 	if !ok {
+		return
+	}
+	snapshot := h.snapshot()
+	fields, err := h.check(snapshot, "/generate", body)
+	if err != nil {
+		h.refuse(w, r, err)
 		return
 	}
 	call := parseGenerate(fields)
 	if call == nil {
-		h.passChecked(w, r, body, fields)
+		h.forward(w, r, body)
 		return
+	}
+	call.limits = snapshot.Limits
+	call.read = func(l upstream.Limits) (map[string]json.RawMessage, error) {
+		b := h.bounds("/generate", snapshot)
+		b.Limits = l
+		return readObject(body, "generate", b)
 	}
 	h.batch(w, r, call)
 }

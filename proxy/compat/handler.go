@@ -2,47 +2,61 @@ package compat
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"paceline/proxy/telemetry"
 	"paceline/proxy/upstream"
+	"paceline/sglang"
 )
 
-// Paths of SGLang 0.5.23 that are passed on, besides those under /v1/. All others are
-// refused: they administer the server (weights, cache, profile, sessions) or are unknown. A
-// path that a later version adds may do anything.
-var (
-	passedPaths = []string{
-		"/", "/ready", "/ping", "/health", "/health_generate", "/metrics",
-		"/model_info", "/get_model_info", "/server_info", "/get_server_info",
-		"/tokenize", "/detokenize", "/generate", "/encode", "/classify", "/parse_function_call", "/separate_reasoning",
-		"/api/chat", "/api/generate", "/api/tags", "/api/show", "/invocations", "/vertex_generate",
-	}
-	// uncheckedPaths take texts that the model does not read.
-	uncheckedPaths = []string{
-		"/tokenize", "/v1/tokenize", "/detokenize", "/v1/detokenize", "/parse_function_call", "/separate_reasoning", "/v1/audio/transcriptions",
-	}
-)
+// getPaths are the paths of SGLang 0.5.23 without a body that are passed on, besides those
+// under /v1/. The paths with a body are in paths. All others are refused: they administer
+// the server (weights, cache, profile, sessions) or are unknown. A path that a later version
+// adds may do anything.
+var getPaths = []string{
+	"/", "/ready", "/ping", "/health", "/health_generate", "/metrics",
+	"/model_info", "/get_model_info", "/server_info", "/get_server_info", "/api/tags",
+}
+
+// Options are the settings of a Handler.
+type Options struct {
+	MaxBytes  int64    // max bytes of a body
+	PassAdmin bool     // pass administrative paths on
+	Allow     []string // fields that are refused otherwise, and unknown paths under /v1/
+	Log       *slog.Logger
+}
 
 // Handler answers SGLang's own HTTP interface. It is safe for concurrent use.
 type Handler struct {
 	up        *upstream.Upstream
-	metrics   *telemetry.Metrics // nil: none
+	snapshot  func() *upstream.Snapshot // what is known of SGLang now
+	metrics   *telemetry.Metrics        // nil: none
 	maxBytes  int64
 	passAdmin bool
+	allowed   map[string]bool
+	log       *slog.Logger
+	foreign   atomic.Pointer[foreignFields]
 
 	mux   *http.ServeMux
 	calls generateCalls
 }
 
-// New returns a handler in front of up that reads bodies of at most maxBytes. With passAdmin
-// it passes administrative paths on too. metrics may be nil.
-func New(up *upstream.Upstream, metrics *telemetry.Metrics, maxBytes int64, passAdmin bool) *Handler {
-	h := &Handler{up: up, metrics: metrics, maxBytes: maxBytes, passAdmin: passAdmin, mux: http.NewServeMux()}
+// New returns a handler in front of up. metrics may be nil.
+func New(up *upstream.Upstream, metrics *telemetry.Metrics, o Options) *Handler {
+	h := &Handler{
+		up: up, snapshot: up.Snapshot, metrics: metrics, maxBytes: o.MaxBytes, passAdmin: o.PassAdmin,
+		allowed: map[string]bool{}, log: o.Log, mux: http.NewServeMux(),
+	}
+	for _, name := range o.Allow {
+		h.allowed[name] = true
+	}
 	h.mux.HandleFunc("POST /generate", h.generate)
 	h.mux.HandleFunc("PUT /generate", h.generate)
 	h.mux.HandleFunc("POST /abort_request", h.abortRequest)
@@ -56,45 +70,131 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.Serv
 // Route returns the name of a path in span names and labels. The number of names is
 // bounded.
 func Route(path string) string {
+	_, known := paths[path]
 	switch {
-	case path == "/abort_request", path == "/v1/completions", path == "/v1/chat/completions", slices.Contains(passedPaths, path):
-		return path
-	case strings.HasPrefix(path, "/v1/"):
+	case strings.HasPrefix(path, "/v1/") && path != "/v1/completions" && path != "/v1/chat/completions":
 		return "/v1/*"
+	case known, slices.Contains(getPaths, path):
+		return path
 	}
 	return "/*"
 }
 
-// pass passes a request on. If it may hold a prompt, it is checked before.
+// pass passes a request on, once its body has been checked by the table.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
-	switch {
-	case isAdmin(path) && !h.passAdmin:
+	switch asks := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions; {
+	case isAdmin(path, asks) && !h.allowed[path] && !h.passAdmin:
 		upstream.WriteError(w, http.StatusForbidden, path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
-	case (r.Method == http.MethodPost || r.Method == http.MethodPut) && !slices.Contains(uncheckedPaths, path) && !isAdmin(path):
-		if body, fields, ok := h.readObject(w, r); ok {
-			h.passChecked(w, r, body, fields)
-		}
-	default:
+	case asks, isAdmin(path, asks) && !h.allowed[path]:
 		r.Body = http.MaxBytesReader(w, r.Body, h.maxBytes)
 		h.up.Pass(w, r)
+	default:
+		body, ok := h.readBody(w, r)
+		if !ok {
+			return
+		}
+		var err error
+		if path == formPath {
+			err = checkForm(r.Header, body)
+		} else {
+			_, err = h.check(h.snapshot(), path, body)
+		}
+		if err != nil {
+			h.refuse(w, r, err)
+			return
+		}
+		h.forward(w, r, body)
 	}
 }
 
-// isAdmin reports whether a path administers SGLang or is unknown.
-func isAdmin(path string) bool {
-	// SGLang could read a path that is not clean as another path.
-	clean := !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.Contains(path, "\\")
-	return !clean || !slices.Contains(passedPaths, path) && !strings.HasPrefix(path, "/v1/")
+// isAdmin says whether a path administers SGLang, or is not known. A path is one to
+// ask at, or one with a body.
+func isAdmin(path string, asks bool) bool {
+	// A path that is not clean could be another one to SGLang than it is here.
+	if strings.Contains(path, "//") || strings.Contains(path, "/.") || strings.Contains(path, "\\") {
+		return true
+	}
+	if slices.Contains(getPaths, path) || path == formPath || asks && strings.HasPrefix(path, "/v1/") {
+		return false
+	}
+	return objectAt(path) == ""
 }
 
-// passChecked passes a body on, unless the shield refuses it.
-func (h *Handler) passChecked(w http.ResponseWriter, r *http.Request, body []byte, fields map[string]json.RawMessage) {
-	if err := shield(fields, h.up.Snapshot().Limits); err != nil {
-		h.refuse(w, r, err)
-		return
+// objectAt is the name of the object that a path takes; empty for none.
+func objectAt(path string) string {
+	if name, known := paths[path]; known {
+		return name
 	}
-	h.forward(w, r, body)
+	for parent, name := range paths {
+		if strings.HasSuffix(parent, "/") && strings.HasPrefix(path, parent) {
+			return name
+		}
+	}
+	return ""
+}
+
+// check reads a body by the table and what is known of SGLang, and returns its outer fields.
+func (h *Handler) check(s *upstream.Snapshot, path string, body []byte) (map[string]json.RawMessage, error) {
+	name := cmp.Or(objectAt(path), "anything")
+	if len(body) == 0 && name == "anything" {
+		return nil, nil
+	}
+	fields, err := readObject(body, name, h.bounds(path, s))
+	if err != nil && s.Limits.VocabSize == 0 && !s.Asked {
+		return nil, upstream.NotReady(s.Reason) // what is wrong may be only that nothing is known yet
+	}
+	return fields, err
+}
+
+func (h *Handler) bounds(path string, s *upstream.Snapshot) bounds {
+	return bounds{
+		Limits: s.Limits, elements: h.up.Queue.Settings().QueueRequests, allowed: h.allowed, foreign: h.foreignFields(s).of[path],
+	}
+}
+
+// foreignFields are the fields that an SGLang knows and the table does not, by path.
+type foreignFields struct {
+	known *sglang.RequestFields
+	of    map[string]map[string]bool
+}
+
+// foreignFields returns those of the SGLang that is there. They are refused: a later
+// version may do anything with them. It logs them once.
+func (h *Handler) foreignFields(s *upstream.Snapshot) *foreignFields {
+	last := h.foreign.Load()
+	switch {
+	case last != nil && last.known == s.Fields:
+		return last
+	case s.Fields == nil && !s.Ready: // it has not been asked yet
+		return &foreignFields{}
+	}
+	f := &foreignFields{known: s.Fields, of: map[string]map[string]bool{}}
+	var names []string
+	if s.Fields != nil {
+		for path, fields := range *s.Fields {
+			o := objects[objectAt(path)]
+			if o == nil {
+				continue
+			}
+			f.of[path] = map[string]bool{}
+			for _, name := range fields {
+				if _, known := o.fields[name]; !known && len(o.fields) > 0 {
+					f.of[path][name] = true
+					names = append(names, path+" "+name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	switch {
+	case !h.foreign.CompareAndSwap(last, f): // logged by another
+	case s.Fields == nil:
+		h.log.Warn("SGLang's /openapi.json can't be had: fields that this proxy does not know are passed on unchecked")
+	case len(names) > 0:
+		h.log.Warn("SGLang knows fields that this proxy does not, and that are refused unless allow_fields names them", "fields", names)
+	}
+	return f
 }
 
 // forward passes a request on after its body was read.

@@ -16,6 +16,9 @@ type generateCall struct {
 	text    bool              // prompts came as texts
 	prompts []upstream.Prompt // without rids of ours
 	rids    []string          // the client's; "" for none
+
+	limits upstream.Limits // that the body was read by
+	read   func(upstream.Limits) (map[string]json.RawMessage, error)
 }
 
 // Fields and sampling parameters of a call that can be batched: those that were seen to
@@ -79,19 +82,38 @@ func (c *generateCall) readPrompts(fields map[string]json.RawMessage) bool {
 		}
 		return ok
 	}
-	if bytes.Contains(ids, []byte("null")) { // encoding/json reads it as 0
-		return false
+	flat, nested := readIDs(ids)
+	if c.list = nested != nil; !c.list {
+		nested = [][]int32{flat}
 	}
-	if one, ok := read[[]int32](ids); ok {
-		c.prompts = []upstream.Prompt{{Request: sglang.Request{InputIDs: one}}}
-		return true
-	}
-	c.list = true
-	each, ok := read[[][]int32](ids)
-	for _, one := range each {
+	for _, one := range nested {
 		c.prompts = append(c.prompts, upstream.Prompt{Request: sglang.Request{InputIDs: one}})
 	}
-	return ok
+	return len(nested[0]) > 0
+}
+
+// readIDs decodes a list of token ids, or a list of such lists, that the reader has
+// checked. Of the two it returns the one that raw is; nested is not empty then.
+func readIDs(raw json.RawMessage) (flat []int32, nested [][]int32) {
+	depth, number := 0, int32(-1) // of the number that is being read; -1 for none
+	for _, c := range raw {
+		if c >= '0' && c <= '9' {
+			number = max(number, 0)*10 + int32(c-'0')
+			continue
+		}
+		if number >= 0 {
+			flat, number = append(flat, number), -1
+		}
+		switch c {
+		case '[':
+			depth++
+		case ']':
+			if depth--; depth == 1 {
+				flat, nested = nil, append(nested, flat)
+			}
+		}
+	}
+	return flat, nested
 }
 
 // each calls set for every prompt with its value of a field, which is a list of values or
@@ -189,6 +211,14 @@ func (c *generateCall) readNames(fields map[string]json.RawMessage) bool {
 		(isNull(fields["priority"]) || bytes.TrimSpace(fields["priority"])[0] != '[') // SGLang takes one priority for a call
 }
 
+// readText decodes a string.
+func readText(raw json.RawMessage) (string, bool) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", false
+	}
+	return unquote(raw), true
+}
+
 // readRIDs reads the rid of each prompt. One rid for a list becomes rid_0, rid_1 and so on,
 // as with SGLang.
 func (c *generateCall) readRIDs(fields map[string]json.RawMessage) bool {
@@ -218,47 +248,22 @@ func (c *generateCall) readRIDs(fields map[string]json.RawMessage) bool {
 	return true
 }
 
-// check returns prompt i, checked against the limits of the server. The error is a
+// check returns prompt i, checked against the current limits of the server. The error is a
 // *upstream.FieldError with the client's field names.
 func (c *generateCall) check(i int, l upstream.Limits) (*upstream.Prompt, error) {
 	p := &c.prompts[i]
-	return p, c.checkFields(i, p, l)
-}
-
-func (c *generateCall) checkFields(i int, p *upstream.Prompt, l upstream.Limits) error {
-	name := func(field string) string {
-		if c.list {
-			return field + "[" + strconv.Itoa(i) + "]"
+	if l != c.limits {
+		if _, err := c.read(l); err != nil {
+			return nil, err
 		}
-		return field
 	}
-	r := &p.Request
-	switch {
-	case c.text && r.Text == "":
-		return upstream.WrongField(name("text"), "must not be empty")
-	case !c.text && len(r.InputIDs) == 0:
-		return upstream.WrongField(name("input_ids"), "must not be empty")
-	case !c.text && l.MaxPromptTokens > 0 && len(r.InputIDs) > l.MaxPromptTokens:
-		return upstream.WrongField(name("input_ids"), "must hold at most %d tokens, got %d", l.MaxPromptTokens, len(r.InputIDs))
+	o := p.Request.Logprobs
+	if o != nil && o.PromptStart != nil && !c.text && *o.PromptStart > len(p.Request.InputIDs) {
+		name := "logprob_start_len"
+		if c.list {
+			name += "[" + strconv.Itoa(i) + "]"
+		}
+		return nil, upstream.WrongField(name, "must be at most the prompt's %d tokens, got %d", len(p.Request.InputIDs), *o.PromptStart)
 	}
-	if err := l.CheckIDs(name("input_ids"), r.InputIDs); err != nil {
-		return err
-	}
-	if err := checkSamplingBias(name("sampling_params"), r.Sampling.Raw, l); err != nil {
-		return err
-	}
-	o := r.Logprobs
-	if o == nil {
-		return nil
-	}
-	limit := l.MaxTopLogprobs()
-	switch {
-	case o.TopK < 0 || o.TopK > limit:
-		return upstream.WrongField(name("top_logprobs_num"), "must be from 0 to %d, got %d", limit, o.TopK)
-	case o.PromptStart != nil && *o.PromptStart < 0:
-		return upstream.WrongField(name("logprob_start_len"), "must be at least 0, or -1 for none of the prompt's, got %d", *o.PromptStart)
-	case o.PromptStart != nil && !c.text && *o.PromptStart > len(r.InputIDs):
-		return upstream.WrongField(name("logprob_start_len"), "must be at most the prompt's %d tokens, got %d", len(r.InputIDs), *o.PromptStart)
-	}
-	return l.CheckIDs(name("token_ids_logprob"), o.TokenIDs)
+	return p, nil
 }

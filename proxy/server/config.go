@@ -54,6 +54,11 @@ type Config struct {
 	// refusing them.
 	PassAdmin bool
 
+	// AllowFields are fields of SGLang's requests that the HTTP interface refuses
+	// otherwise, because SGLang does not check them and they can end it, and paths under
+	// /v1/ that the proxy does not know.
+	AllowFields []string
+
 	// DrainDelay is how long new requests are accepted after health says NOT_SERVING, in
 	// a drain and at the end, for balancers and resolvers that notice it late. gRPC
 	// clients need no delay at the end: their connections tell them to leave (GOAWAY),

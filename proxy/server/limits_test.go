@@ -41,7 +41,7 @@ func TestDeeplyNestedJSONIsRefused(t *testing.T) {
 		"/v1/chat/completions": "body: must not be nested deeper than 64",
 		"/v1/prefill":          "",
 	} {
-		reply := r.http(http.MethodPost, r.HTTPAddr()+path, `{"text": "a", "sampling_params": {"x": `+deep+`}}`)
+		reply := r.http(http.MethodPost, r.HTTPAddr()+path, `{"text": "a", "x": {"x": `+deep+`}}`)
 		if reply.code != http.StatusBadRequest || !strings.Contains(reply.body, want) {
 			t.Errorf("%s: %d %.200s", path, reply.code, reply.body)
 		}

@@ -75,7 +75,7 @@ func TestRealSGLangLivesThroughWhatWouldEndIt(t *testing.T) {
 	}
 }
 
-// What the fake server shows of the shield holds with no SGLang at hand.
+// What the fake server shows of the table holds with no SGLang at hand.
 func TestWhatEndsSGLangIsNeverSent(t *testing.T) {
 	path, tok := bytesTokenizer(t, t.TempDir())
 	f := newFake(t)

@@ -134,8 +134,9 @@ func (s *Server) openREST() (*port, error) {
 	// connection.
 	behind := s.grpcServer(gate{keys: s.keys, metrics: s.metrics})
 	pb.RegisterPrefillServiceServer(behind, s.service)
-	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(
-		compat.New(s.up, s.metrics, int64(s.cfg.MaxMessageBytes), s.cfg.PassAdmin))
+	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, compat.Options{
+		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log,
+	}))
 	p.serveHTTP(restHandler(g, sglang, s.cfg.MaxMessageBytes, s.readiness), g, behind)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {

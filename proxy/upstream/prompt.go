@@ -73,7 +73,8 @@ func (p *Prompt) key() string {
 // Bounds of a request that hold for every model.
 const (
 	MaxTopLogprobs = 1024
-	MaxJSONDepth   = 64 // the deepest real requests, chats with tools, have some ten levels
+	MaxLogitBias   = 1e9 // stays finite in float32 when SGLang divides by its least temperature, 1e-6
+	MaxJSONDepth   = 64  // tools in a chat request, the deepest that clients send, have some ten levels
 )
 
 // FieldError names the wrong field of a request and the expected value. It never has prompt
@@ -106,7 +107,15 @@ func (l Limits) CheckIDs(field string, ids []int32) error {
 	return WrongField(field+"["+strconv.Itoa(i)+"]", "%d is outside the vocabulary [0, %d)", ids[i], l.VocabSize)
 }
 
-// MaxTopLogprobs returns the max number of likeliest tokens of a request.
+// maxBytesPerToken is more bytes of text than any token stands for in the vocabularies
+// that are known: the longest ones are runs of 128 spaces or signs.
+const maxBytesPerToken = 256
+
+// MaxTextBytes is more bytes than a text has that the context can hold: a longer one
+// is refused before anybody tokenizes it. 0 means unknown.
+func (l Limits) MaxTextBytes() int { return l.MaxPromptTokens * maxBytesPerToken }
+
+// MaxTopLogprobs is how many of the likeliest tokens may be asked for.
 func (l Limits) MaxTopLogprobs() int {
 	if l.VocabSize > 0 {
 		return min(MaxTopLogprobs, l.VocabSize)

@@ -18,6 +18,10 @@ type Snapshot struct {
 
 	tokenizer *tokenizer.Tokenizer // of texts; nil: they are sent as texts
 
+	// Fields are the fields that SGLang's paths take. It is nil while SGLang has not told
+	// them, and does not change until SGLang's version does.
+	Fields *sglang.RequestFields
+
 	// generation counts the models that were seen. A prompt prepared for one must not be
 	// sent to the next.
 	generation int

@@ -30,7 +30,10 @@ type notReadyError struct{ reason string }
 
 func (e *notReadyError) Error() string { return e.reason }
 
-// rateError refuses a prompt of a caller that exceeds its rate.
+// NotReady refuses a request because SGLang is away, for that reason.
+func NotReady(reason string) error { return &notReadyError{reason} }
+
+// rateError refuses a prompt of a caller that sent more than its rate.
 type rateError struct{ wait time.Duration }
 
 func (e *rateError) Error() string { return "the key's rate of requests is used up" }

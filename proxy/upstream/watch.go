@@ -169,6 +169,12 @@ func (u *Upstream) ask(ctx context.Context, learn bool, s *Snapshot) error {
 	if err != nil {
 		return u.absence(err)
 	}
+	if s.Fields == nil || info.Version != s.Info.Version {
+		s.Fields = nil
+		if fields, err := u.client.RequestFields(ctx); err == nil {
+			s.Fields = &fields
+		}
+	}
 	s.Info, s.Model = info, cmp.Or(info.ServedModelName, info.ModelPath)
 	s.Limits = u.learnLimits(ctx, info)
 	s.tokenizer, s.Texts = u.tokenizers.choose(ctx, u.client, info)
