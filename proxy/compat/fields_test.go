@@ -2,6 +2,7 @@ package compat
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,9 +12,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"paceline/batcher"
 	"paceline/proxy/upstream"
@@ -372,4 +375,119 @@ func TestAFieldThatOnlySGLangKnowsIsRefusedAndLoggedOnce(t *testing.T) {
 	if w.Code != 200 || strings.Count(log.String(), "openapi.json can't be had") != 1 {
 		t.Errorf("%d %s, log %s", w.Code, w.Body, &log)
 	}
+}
+
+// extremes are values at the bounds of what a rule allows.
+func extremes(r rule) []string {
+	var values []string
+	if n := r.number; n != nil && !n.id && !n.top {
+		for _, v := range []float64{n.min, n.max} {
+			format := byte('g')
+			if n.whole {
+				format = 'f'
+			}
+			values = append(values, strconv.FormatFloat(v, format, -1, 64))
+		}
+	}
+	if n := r.number; n != nil && (n.id || n.top) {
+		values = append(values, "0", "1000") // each model has as many
+	}
+	if t := r.text; t != nil && t.json == "" {
+		values = append(values, `"a"`, `"\u0000"`)
+		if t.max > 0 {
+			values = append(values, quoted(strings.Repeat("a", t.max)))
+		}
+		if t.grammar {
+			values = append(values, `"a{4096}"`, `"("`, `"root ::= \"a\""`)
+		}
+	}
+	if r.boolean {
+		values = append(values, `true`, `false`)
+	}
+	if l := r.list; l != nil {
+		for _, one := range extremes(l.of) {
+			values = append(values, "["+one+"]", "["+one+","+one+"]")
+		}
+		if l.min == 0 {
+			values = append(values, "[]")
+		}
+	}
+	if r.object != "" {
+		values = append(values, "{}")
+		for name, f := range objects[r.object].fields {
+			if s := sample(f); s != "" && !f.gated {
+				values = append(values, `{`+quoted(name)+`:`+s+`}`)
+			}
+		}
+		if objects[r.object].tokenKeys {
+			values = append(values, `{"0":1e9}`, `{"1000":-1e9}`)
+		}
+	}
+	return values
+}
+
+func TestRealSGLangLivesThroughTheExtremesOfEachField(t *testing.T) {
+	url := os.Getenv("PACELINE_TEST_SGLANG")
+	if url == "" {
+		t.Skip("PACELINE_TEST_SGLANG names no server")
+	}
+	c, err := sglang.NewClient(url, sglang.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseIdle()
+	cfg := upstream.DefaultConfig()
+	cfg.URL = url
+	up, err := upstream.New(cfg, batcher.DefaultSettings(), nil, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer up.Close()
+	info, err := c.ServerInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := New(up, nil, Options{MaxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
+	limits := upstream.Limits{VocabSize: 151936, MaxPromptTokens: info.MaxReqInputLen}
+	h.snapshot = func() *upstream.Snapshot { return &upstream.Snapshot{Asked: true, Ready: true, Limits: limits} }
+
+	neighbour := sglang.Request{RID: sglang.NewRID(), InputIDs: []int32{5, 6, 7}, MaxNewTokens: 1}
+	codes := map[int]int{}
+	try := func(path, body string) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // some ask for thousands of tokens
+		defer cancel()
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		codes[w.Code]++
+		neighbour.RID = sglang.NewRID()
+		ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := c.Generate(ctx, sglang.Call{Requests: []sglang.Request{neighbour}}); err != nil {
+			t.Fatalf("SGLang is gone after %s %.300s: %v", path, body, err)
+		}
+	}
+	native := `"max_new_tokens":1,"temperature":0`
+	for _, at := range []struct{ path, before, after, object, set string }{
+		{"/generate", `{"text":"a","sampling_params":{` + native + `},`, `}`, "generate", "text input_ids sampling_params"},
+		{"/generate", `{"text":"a","sampling_params":{"temperature":0.5,`, `}}`, "sampling", "temperature max_new_tokens"},
+		{"/v1/completions", `{"model":"tiny","prompt":"a","max_tokens":1,`, `}`, "completion", "model prompt max_tokens"},
+		{"/v1/chat/completions", `{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":1,`, `}`, "chat", "model messages max_tokens"},
+		{"/v1/chat/completions", `{"model":"tiny","max_tokens":1,"messages":[{"role":"user","content":"a"},{"role":"user",`, `}]}`, "message", "role"},
+		{"/vertex_generate", `{"instances":[{"text":"a"}],"parameters":{"sampling_params":{` + native + `},`, `}}`, "vertex_parameters", "text input_ids sampling_params"},
+		{"/v1/score", `{"query":"a","items":["b","c"],"label_token_ids":[1,2],`, `}`, "score", "query items label_token_ids"},
+		{"/tokenize", `{"prompt":"a",`, `}`, "tokenize", "prompt"},
+	} {
+		fields := objects[at.object].fields
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			if slices.Contains(strings.Fields(at.set), name) || fields[name].gated {
+				continue
+			}
+			for _, value := range extremes(fields[name]) {
+				try(at.path, at.before+quoted(name)+":"+value+at.after)
+			}
+		}
+	}
+	t.Logf("answers by status code: %v", codes)
 }
