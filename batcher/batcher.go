@@ -24,6 +24,7 @@ type Batcher[Q, R any] struct {
 	queue    queue[Q, R]
 	callers  callers
 	model    *prefix.Model
+	passing  admissions
 	breaker  breaker
 	meter    tune.Meter
 	auto     tune.Auto
@@ -50,6 +51,7 @@ func New[Q, R any](sender Sender[Q, R], s Settings) (*Batcher[Q, R], error) {
 		model: prefix.NewModel(s.PrefixBlocks), inFlight: make(map[*Batch[Q, R]]struct{}),
 	}
 	b.queue = newQueue[Q, R](b.model)
+	b.passing = admissions{waiting: b.model.NewGroup(), all: make(map[*admission]struct{})}
 	b.timer = time.AfterFunc(time.Hour, b.wake)
 	b.timer.Stop() // nothing is due yet
 	return b, nil
@@ -282,6 +284,8 @@ func (b *Batcher[Q, R]) Stats() Stats {
 	for _, l := range b.queue.lanes {
 		s.Held += l.prompts.Len() - l.open()
 	}
+	s.Passing = b.passing.stats
+	s.Passing.Waiting = len(b.passing.all)
 	s.InFlight = len(b.inFlight)
 	s.Callers = len(b.callers.byName)
 	s.CachedBlocks = b.model.Cached()

@@ -58,6 +58,7 @@ func (b *Batcher[Q, R]) Close() {
 		b.fail(b.queue.lanes[0].prompts.Front().Value.(*prompt[Q, R]).items[0], ErrClosed)
 		b.stats.Failed++
 	}
+	b.closeWaiting()
 	b.timer.Stop()
 	for batch := range b.inFlight {
 		batch.cancel()

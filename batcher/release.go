@@ -12,6 +12,7 @@ import (
 // release starts the batches that are due by the policy, and sets the timer for the next.
 // It ends a drain that has nothing left to wait for. It requires mu.
 func (b *Batcher[Q, R]) release(now time.Time) {
+	b.admitWaiting()
 	for b.queue.count > 0 {
 		s := b.effective()
 		free := b.breaker.slots(s.MaxInFlight, now) - len(b.inFlight)

@@ -22,6 +22,8 @@ type Stats struct {
 	Splits    uint64 // batches, or parts of one, sent again in parts because of a bad member
 	Retries   uint64 // calls repeated because the server failed them
 
+	Passing AdmitStats // requests of Admit, which are in none of the counts above
+
 	Releases [NumReasons]Released // batches released so far, by reason
 
 	Cost        tune.Cost // as learned

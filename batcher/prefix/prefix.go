@@ -151,6 +151,24 @@ func (m *Model) Known(p Prefix) (blocks int) {
 	return blocks
 }
 
+// Computing returns how many blocks of p, after those that Known counts, are being computed
+// for prompts in flight.
+func (m *Model) Computing(p Prefix) int {
+	known := m.Known(p)
+	at := known
+	for at < len(p) {
+		s := m.segments[p[at]]
+		if s == nil || s.inFlight == 0 || s.start != at {
+			break
+		}
+		n := common(s.names, p[at:])
+		if at += n; n < len(s.names) {
+			break
+		}
+	}
+	return at - known
+}
+
 // Send takes a prompt out of its group. The prompt now leads those that share its first
 // new block. They are held until Finish.
 func (m *Model) Send(e *Entry) InFlight {
@@ -178,6 +196,25 @@ func (m *Model) Send(e *Entry) InFlight {
 	return f
 }
 
+// Followed reports whether other prompts wait for this one.
+func (f *InFlight) Followed() bool { return f.leads && len(f.last.at(f.known).nodes) > 0 }
+
+// Unlead makes a prompt in flight one that no other waits for.
+func (m *Model) Unlead(f *InFlight) (freed bool) {
+	if !f.leads {
+		return false
+	}
+	f.leads = false
+	first := f.last.at(f.known)
+	if first.computing--; first.computing > 0 {
+		return false
+	}
+	for _, n := range first.nodes {
+		n.free()
+	}
+	return len(first.nodes) > 0
+}
+
 // Answer learns from the answer to a prompt. cached is the number of leading blocks that
 // the server found in its cache. All blocks of the prompt are cached now. Answer must
 // come before Finish.
@@ -199,15 +236,7 @@ func (m *Model) Answer(f *InFlight, cached int) {
 // followers. A second call does nothing.
 func (m *Model) Finish(f *InFlight) (freed bool) {
 	m.reserved -= f.reserved
-	if f.leads {
-		first := f.last.at(f.known)
-		if first.computing--; first.computing == 0 {
-			freed = len(first.nodes) > 0
-			for _, n := range first.nodes {
-				n.free()
-			}
-		}
-	}
+	freed = m.Unlead(f)
 	for s := f.last; s != nil; {
 		above := s.parent
 		s.inFlight--

@@ -117,6 +117,16 @@ func (g *Group) Remove(e *Entry) {
 	}
 }
 
+// Held reports whether the entry waits for a prompt in flight.
+func (e *Entry) Held() bool {
+	for n := e.node; n != nil; n = n.parent {
+		if n.held {
+			return true
+		}
+	}
+	return false
+}
+
 // Next returns the next entry of the walk, or nil if all are held.
 func (g *Group) Next() *Entry {
 	var from *node // the deepest node on the way up that leads to an open entry
