@@ -41,15 +41,16 @@ type Grant struct {
 	// Prefilled: others share its new prefix, and it is silent.
 	Prefill bool
 
-	end func(prefilled bool)
+	end func(prefilled bool, u Usage)
 }
 
-// Prefilled says that the server has computed the prompt: the followers go. Calls after
-// the first do nothing.
-func (g *Grant) Prefilled() { g.end(true) }
+// Prefilled says that the server has computed the prompt: the followers go. The server's
+// counts correct the model of its cache; without prompt tokens they are unknown. Calls
+// after the first do nothing.
+func (g *Grant) Prefilled(u Usage) { g.end(true, u) }
 
 // Done ends the grant. If the prompt was not prefilled, a follower leads the others.
-func (g *Grant) Done() { g.end(false) }
+func (g *Grant) Done() { g.end(false, Usage{}) }
 
 // minShared is the min length, in blocks, of a new prefix that a request waits for. On an
 // H100 SGLang computes 256 tokens in the time of an empty forward.
@@ -93,7 +94,7 @@ type admission struct {
 func (b *Batcher[Q, R]) Admit(ctx context.Context, p Passing) (*Grant, error) {
 	a := &admission{Passing: p, ready: make(chan struct{})}
 	a.entry = prefix.Entry{Prefix: p.Prefix, Value: a}
-	a.grant.end = func(prefilled bool) { b.endPassing(a, prefilled) }
+	a.grant.end = func(prefilled bool, u Usage) { b.endPassing(a, prefilled, u) }
 	longest, err := b.arrive(a)
 	if err != nil || longest == 0 {
 		return &a.grant, err
@@ -205,19 +206,23 @@ func (b *Batcher[Q, R]) leave(a *admission) {
 		b.passing.waiting.Remove(&a.entry)
 		return
 	}
-	b.finishPassing(a, false) // granted meanwhile
+	b.finishPassing(a, false, Usage{}) // granted meanwhile
 }
 
-func (b *Batcher[Q, R]) endPassing(a *admission, prefilled bool) {
+func (b *Batcher[Q, R]) endPassing(a *admission, prefilled bool, u Usage) {
 	b.mu.Lock()
 	defer b.unlock()
-	b.finishPassing(a, prefilled)
+	b.finishPassing(a, prefilled, u)
 }
 
 // finishPassing frees the followers of a request. It requires mu.
-func (b *Batcher[Q, R]) finishPassing(a *admission, prefilled bool) {
+func (b *Batcher[Q, R]) finishPassing(a *admission, prefilled bool, u Usage) {
 	if prefilled {
-		b.model.Answer(&a.flight, math.MaxInt)
+		cached := math.MaxInt
+		if u.PromptTokens > 0 {
+			cached = cachedBlocks(u, float64(len(a.entry.Prefix)+1))
+		}
+		b.model.Answer(&a.flight, cached)
 	}
 	if b.model.Finish(&a.flight) {
 		b.release(time.Now())

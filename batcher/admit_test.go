@@ -50,7 +50,7 @@ func TestFollowersWaitUntilTheirLeaderIsPrefilled(t *testing.T) {
 					t.Errorf("follower: %+v, %v", g, err)
 				}
 				went.Add(1)
-				g.Prefilled()
+				g.Prefilled(Usage{})
 				g.Done()
 			})
 		}
@@ -62,7 +62,7 @@ func TestFollowersWaitUntilTheirLeaderIsPrefilled(t *testing.T) {
 		if went.Load() != 0 {
 			t.Errorf("%d went before their leader was prefilled", went.Load())
 		}
-		leader.Prefilled()
+		leader.Prefilled(Usage{})
 		wg.Wait()
 		leader.Done()
 		other.Done()
@@ -89,7 +89,7 @@ func TestALeaderThatFailsHandsOver(t *testing.T) {
 		if len(grants) != 1 {
 			t.Fatalf("%d followers went; one leads the other", len(grants))
 		}
-		(<-grants).Prefilled()
+		(<-grants).Prefilled(Usage{})
 		(<-grants).Done()
 	})
 }
@@ -142,7 +142,7 @@ func TestSilentRequestsArePrefilledOnceOthersFollow(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		second.Prefilled()
+		second.Prefilled(Usage{})
 		wg.Wait()
 		next, _ := b.Admit(t.Context(), Passing{Prefix: sharing(50, 51), Silent: true})
 		if !next.Prefill {
@@ -201,7 +201,7 @@ func TestEachAdmittedRequestEnds(t *testing.T) {
 				defer g.Done()
 				time.Sleep(rand.N(time.Second))
 				if i%7 != 0 {
-					g.Prefilled()
+					g.Prefilled(Usage{})
 				}
 				time.Sleep(rand.N(time.Second))
 			})

@@ -237,13 +237,17 @@ func (b *Batch[Q, R]) learn(m *member[Q, R], u Usage) {
 	b.answered++
 	b.used.Uncached += uncached
 	b.used.Tokens += float64(u.PromptTokens)
-	// One block more than the server counted is no contradiction: a block of text has
-	// no fixed number of tokens, and the server always computes the last token.
-	cached := 0
-	if u.CachedTokens > 0 {
-		cached = 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*float64(m.leader.Bytes)/prefix.BlockBytes)
+	b.owner.model.Answer(&m.inFlight, cachedBlocks(u, float64(m.leader.Bytes)/prefix.BlockBytes))
+}
+
+// cachedBlocks returns how many of a prompt's blocks the server had in its cache. One block
+// more than it counted is no contradiction: a block of text has no fixed number of tokens,
+// and the server always computes the last token.
+func cachedBlocks(u Usage, blocks float64) int {
+	if u.CachedTokens == 0 {
+		return 0
 	}
-	b.owner.model.Answer(&m.inFlight, cached)
+	return 1 + int(float64(u.CachedTokens)/float64(u.PromptTokens)*blocks)
 }
 
 // abandon ends an item whose caller has gone. It requires owner.mu.

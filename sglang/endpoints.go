@@ -52,15 +52,21 @@ func (c *Client) Loads(ctx context.Context) (sum Load, err error) {
 
 // Tokenize returns the token ids that the server computes for the text of a prompt.
 func (c *Client) Tokenize(ctx context.Context, text string) ([]int32, error) {
-	const path = "/tokenize"
 	body, err := json.Marshal(map[string]string{"prompt": text})
 	if err != nil {
 		return nil, err
 	}
+	return c.TokenizeChat(ctx, body)
+}
+
+// TokenizeChat returns the token ids of the prompt that the server makes of a chat. body is
+// that of a chat completion.
+func (c *Client) TokenizeChat(ctx context.Context, body []byte) ([]int32, error) {
+	const path = "/tokenize"
 	var answer struct {
 		Tokens []int32 `json:"tokens"`
 	}
-	err = c.callJSON(ctx, http.MethodPost, path, body, &answer)
+	err := c.callJSON(ctx, http.MethodPost, path, body, &answer)
 	if err == nil && answer.Tokens == nil {
 		err = notExpectedJSON(http.MethodPost + " " + path)
 	}

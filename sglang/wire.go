@@ -106,6 +106,8 @@ type ServerInfo struct {
 	ChunkedPrefillSize int            `json:"chunked_prefill_size"` // tokens in one forward
 	MaxPrefillTokens   int            `json:"max_prefill_tokens"`
 	MaxRunningRequests int            `json:"max_running_requests"`
+	DPSize             int            `json:"dp_size"`
+	DisableRadixCache  bool           `json:"disable_radix_cache"`
 	ContextLength      *int           `json:"context_length"` // null unless set at start
 	StartupTime        *StartupTime   `json:"startup_time"`
 	Simulator          *SimulatorInfo `json:"simulator"` // only our simulator sends it

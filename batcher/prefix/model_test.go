@@ -14,11 +14,15 @@ type blockwise struct {
 	answers     uint64
 }
 
-func (m *blockwise) learn(p Prefix, known int, answers uint64, cachedBlocks int) {
+func (m *blockwise) learn(p Prefix, known int, answers uint64, cachedBlocks, limit int) {
 	if cachedBlocks < known {
 		missing := p[cachedBlocks]
 		if at := slices.Index(m.oldestFirst, missing); at >= 0 && m.used[missing] <= answers {
+			emptied := len(m.oldestFirst) < limit
 			m.oldestFirst = m.oldestFirst[at+1:]
+			for emptied && len(m.oldestFirst) > 0 && m.used[m.oldestFirst[0]] <= answers {
+				m.oldestFirst = m.oldestFirst[1:]
+			}
 		}
 	}
 	m.answers++
@@ -148,7 +152,7 @@ func TestSegmentsBelieveWhatSingleBlocksWould(t *testing.T) {
 			cached := rapid.IntRange(0, len(s.p)).Draw(t, "cached")
 			m.Answer(&s.f, cached)
 			if len(s.p) > 0 {
-				want.learn(s.p, s.known, s.answers, cached)
+				want.learn(s.p, s.known, s.answers, cached, limit)
 				want.shrink(limit)
 			}
 			m.Finish(&s.f)

@@ -311,7 +311,10 @@ func (m *Model) tidy(s *segment) {
 
 // contradict corrects the model: the block of s that it had as cached after the given
 // number of answers was not cached. SGLang evicts the least recently used first, so
-// contradict drops s from that block on, and all segments that were used before s. A
+// contradict drops s from that block on, and all segments that were used before s. If the
+// cache can't be full of what the model knows, something else emptied it, such as a flush
+// or other clients, and all segments that were not used since are dropped: to believe too
+// little costs a short wait, to believe too much costs the same tokens again and again. A
 // segment that was used since is cached again and stays.
 func (m *Model) contradict(s *segment, block int, answers uint64) {
 	if s.recency == nil || s.used > answers {
@@ -320,7 +323,8 @@ func (m *Model) contradict(s *segment, block int, answers uint64) {
 	if block > s.start {
 		m.split(s, block-s.start)
 	}
-	for s.recency != nil {
+	emptied := m.cached < m.limit
+	for s.recency != nil || emptied && m.recent.Len() > 0 && m.oldest().used <= answers {
 		m.evict(m.oldest())
 	}
 }

@@ -30,7 +30,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request) {
 	}
 	call := parseGenerate(fields)
 	if call == nil {
-		h.forward(w, r, body)
+		h.forwardShared(w, r, snapshot, body, fields)
 		return
 	}
 	call.limits = snapshot.Limits

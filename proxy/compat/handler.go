@@ -95,16 +95,18 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		var err error
+		var fields map[string]json.RawMessage
+		s := h.snapshot()
 		if path == formPath {
 			err = checkForm(r.Header, body)
 		} else {
-			_, err = h.check(h.snapshot(), path, body)
+			fields, err = h.check(s, path, body)
 		}
 		if err != nil {
 			h.refuse(w, r, err)
 			return
 		}
-		h.forward(w, r, body)
+		h.forwardShared(w, r, s, body, fields)
 	}
 }
 

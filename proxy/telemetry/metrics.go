@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"paceline/batcher"
+	"paceline/batcher/prefix"
 )
 
 // Metrics holds the metrics of the metrics page, except the gauges of State. Their names are
@@ -31,6 +32,8 @@ type Metrics struct {
 	requests, refusals, batches                  *prometheus.CounterVec
 	queueWait, size, fill, duration, ofPredicted prometheus.Histogram
 	promptTokens, cachedTokens                   prometheus.Counter
+	held                                         *prometheus.HistogramVec
+	shared                                       *prometheus.CounterVec
 	merged, splits, retries                      prometheus.Counter
 }
 
@@ -145,6 +148,11 @@ func (m *Metrics) defineOwn(f factory) {
 		"Duration of a batch, divided by its predicted duration.", ratioBuckets)
 	m.promptTokens = f.counter("paceline_prompt_tokens_total", "Tokens of the prompts that SGLang answered, as SGLang counted them.")
 	m.cachedTokens = f.counter("paceline_cached_tokens_total", "Prompt tokens that SGLang had in its prefix cache.")
+	m.held = f.histograms("paceline_held_seconds", "How long a request that is passed on waited for the prefix that it shares with another.",
+		secondsBuckets, nil, "path", "role")
+	m.shared = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "paceline_shared_tokens_total", Help: "Prompt tokens that followers did not have to compute, because their leader had.",
+	}, []string{"path"})
 	m.splits = f.counter("paceline_isolation_splits_total", "Batches that were sent again in parts because of a bad prompt.")
 	m.retries = f.counter("paceline_retries_total", "Calls that were repeated because SGLang failed them.")
 }
@@ -236,6 +244,17 @@ func (m *Metrics) Ended(ctx context.Context, model string, began time.Time, e En
 func (m *Metrics) Waited(ctx context.Context, wait time.Duration) {
 	if m != nil {
 		observe(ctx, m.queueWait, wait.Seconds())
+	}
+}
+
+// Admitted records a request that is passed on once it was admitted.
+func (m *Metrics) Admitted(ctx context.Context, path string, g *batcher.Grant) {
+	if m == nil {
+		return
+	}
+	observe(ctx, m.held.WithLabelValues(path, g.Role.String()), g.Held.Seconds())
+	if g.Role == batcher.Follower {
+		m.shared.WithLabelValues(path).Add(float64(g.Shared * prefix.BlockTokens))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"paceline/batcher"
 )
 
 // page is what a client gets that accepts OpenMetrics.
@@ -35,6 +37,7 @@ func (m *Metrics) useAll(ctx context.Context) {
 	m.Released("full", 1, 1, 0)
 	m.BatchEnded(ctx, time.Second, time.Second, 2, 1)
 	m.Called(ctx, "model", time.Now(), 2, 1, "")
+	m.Admitted(ctx, "/generate", &batcher.Grant{Role: batcher.Follower})
 	m.Split()
 	m.Retried()
 }

@@ -1,0 +1,148 @@
+package compat
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"paceline/batcher"
+	"paceline/proxy/upstream"
+)
+
+// receiptHeader is in the answer to a request that was admitted: its role in the reading of
+// a new prefix, and how many seconds it was held.
+const receiptHeader = "Paceline-Receipt"
+
+// forwardShared passes a request on, unchanged, once the prefix that it shares with others
+// has been read. fields are the outer fields of its body.
+func (h *Handler) forwardShared(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage) {
+	p := promptOf(r.URL.Path, fields)
+	if p == nil {
+		h.forward(w, r, body)
+		return
+	}
+	p.Body, p.Bytes = body, len(body)
+	g, err := h.up.Admit(r.Context(), s, p)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	defer g.Done()
+	h.metrics.Admitted(r.Context(), Route(r.URL.Path), g)
+	w.Header().Set(receiptHeader, "role="+g.Role.String()+", held_seconds="+strconv.FormatFloat(g.Held.Seconds(), 'f', 4, 64))
+	if g.Prefill {
+		if err := h.up.Prefill(r.Context(), p); err != nil {
+			h.log.DebugContext(r.Context(), "a prompt could not be prefilled before its request", "path", r.URL.Path, "error", err)
+			g.Done() // another leads
+		} else {
+			g.Prefilled(batcher.Usage{})
+		}
+	}
+	h.forward(&prefillWatch{ResponseWriter: w, grant: g}, r, body)
+}
+
+// prefillWatch tells the grant when the first byte of an answer comes: the prompt has been
+// computed then.
+type prefillWatch struct {
+	http.ResponseWriter
+	grant *batcher.Grant
+	code  int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *prefillWatch) WriteHeader(code int) {
+	w.code = code
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Write implements http.ResponseWriter.
+func (w *prefillWatch) Write(b []byte) (int, error) {
+	if w.code == http.StatusOK {
+		w.grant.Prefilled(usageIn(b))
+		w.code = 0 // told once
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// usageIn finds SGLang's counts in an answer, or in the first event of a stream; zero if
+// they are not there.
+func usageIn(answer []byte) (u batcher.Usage) {
+	prompt, cached := countIn(answer, `"prompt_tokens":`), countIn(answer, `"cached_tokens":`)
+	if prompt > 0 && cached >= 0 && cached <= prompt {
+		u.PromptTokens, u.CachedTokens = prompt, cached
+	}
+	return u
+}
+
+// countIn returns the number after the last occurrence of a name, because generated text
+// comes before the counts; -1 for none.
+func countIn(answer []byte, name string) int {
+	i := bytes.LastIndex(answer, []byte(name))
+	if i < 0 {
+		return -1
+	}
+	rest := bytes.TrimLeft(answer[i+len(name):], " ")
+	end := bytes.IndexFunc(rest, func(c rune) bool { return c < '0' || c > '9' })
+	n, err := strconv.Atoi(string(rest[:max(end, 0)]))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// Unwrap serves http.ResponseController.
+func (w *prefillWatch) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// promptOf reads the prompt of a request that generates. It returns nil for a request
+// whose prompt is not a single one, or depends on what is not known here.
+func promptOf(path string, fields map[string]json.RawMessage) *upstream.Passed {
+	p := &upstream.Passed{}
+	var prompt json.RawMessage
+	switch path {
+	case "/generate":
+		if prompt = fields["text"]; isNull(prompt) {
+			prompt = fields["input_ids"]
+		}
+	case "/v1/completions":
+		prompt = fields["prompt"]
+	case "/v1/chat/completions":
+		if isNull(fields["messages"]) || !isNull(fields["input_ids"]) {
+			return nil
+		}
+		p.Chat = string(fields["tools"]) + string(fields["messages"])
+		for _, name := range []string{"model", "chat_template_kwargs", "reasoning_effort", "task"} {
+			p.Space += string(fields[name]) + "\x00"
+		}
+	default:
+		return nil
+	}
+	if p.Chat == "" {
+		text, isText := readText(prompt)
+		if p.Text = text; !isText {
+			flat, nested := readIDs(prompt)
+			if nested != nil || len(flat) == 0 || len(prompt) == 0 || prompt[0] != '[' {
+				return nil
+			}
+			p.IDs = flat
+		}
+	}
+	var known bool
+	if p.Salt, known = optionalText(fields["cache_salt"]); !known || p.Salt != "" && path != "/generate" {
+		return nil
+	}
+	if p.LoRA, known = optionalText(fields["lora_path"]); !known || !isNull(fields["extra_key"]) || !isNull(fields["image_data"]) {
+		return nil
+	}
+	stream, _ := read[bool](fields["stream"])
+	p.Silent = !stream
+	return p
+}
+
+// optionalText decodes a string that may be absent.
+func optionalText(raw json.RawMessage) (text string, ok bool) {
+	if isNull(raw) {
+		return "", true
+	}
+	return readText(raw)
+}
