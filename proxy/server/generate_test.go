@@ -21,10 +21,13 @@ import (
 )
 
 // simulated is a simulator that answers at once.
-func simulated(t *testing.T) (s *sim.Server, url string) {
+func simulated(t *testing.T) (s *sim.Server, url string) { return simulatedAt(t, 1e-7) }
+
+// simulatedAt starts a simulator that takes so many seconds a token.
+func simulatedAt(t *testing.T, tokenSeconds float64) (s *sim.Server, url string) {
 	t.Helper()
 	s, err := sim.New(sim.Options{Speed: 1, Profile: sim.Profile{
-		Name: "quick", Device: "none", Model: "none", Origin: "made up", TokenSeconds: 1e-7,
+		Name: "quick", Device: "none", Model: "none", Origin: "made up", TokenSeconds: tokenSeconds,
 		ChunkedPrefillSize: 4096, MaxRunningRequests: 64, KVCacheTokens: 100_000, ContextLength: 4096, VocabSize: 151_936,
 	}})
 	if err != nil {

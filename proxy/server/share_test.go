@@ -1,0 +1,134 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// generation is one path that generates, as a client asks it.
+type generation struct{ name, path, body string }
+
+// generations are the paths that are held for a shared prefix. The gaps are the prompt and
+// a token that is forced, so that an answer tells whose it is.
+func generations() []generation {
+	return []generation{
+		{"generate", "/generate", `{"text":"%[1]s","sampling_params":{"max_new_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}}`},
+		{"generate, streamed", "/generate", `{"text":"%[1]s","stream":true,"sampling_params":{"max_new_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}}`},
+		{"completions", "/v1/completions", `{"model":"m","prompt":"%[1]s","max_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}`},
+		{"completions, streamed", "/v1/completions", `{"model":"m","prompt":"%[1]s","max_tokens":3,"temperature":0,"stream":true,"logit_bias":{"%[2]d":100}}`},
+		{"chat", "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"%[1]s"}],"max_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}`},
+		{
+			"chat, streamed", "/v1/chat/completions",
+			`{"model":"m","messages":[{"role":"user","content":"%[1]s"}],"max_tokens":3,"temperature":0,"stream":true,"logit_bias":{"%[2]d":100}}`,
+		},
+	}
+}
+
+// answerOf asks and returns what the answer says, and its receipt.
+func answerOf(t *testing.T, url, body string) (answer, receipt string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	req.Header.Set("Content-Type", "application/json")
+	transport := &http.Transport{DisableKeepAlives: true}
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer res.Body.Close()
+	all, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("%s: %d %.300s %v", url, res.StatusCode, all, err)
+	}
+	var said []string
+	for _, m := range generated.FindAllStringSubmatch(string(all), -1) {
+		said = append(said, m[2])
+	}
+	return strings.Join(said, " | "), res.Header.Get("Paceline-Receipt")
+}
+
+// generated finds what an answer says.
+var generated = regexp.MustCompile(`"(text|content)":("[^"]*")`)
+
+// rollouts sends eight copies of each of three prompts at once, and returns the answers by
+// prompt and how many followed.
+func rollouts(t *testing.T, url string, g generation, salt int) (answers []string, followed int) {
+	answers = make([]string, 3)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for p := range answers {
+		words := rand.New(rand.NewPCG(uint64(salt), uint64(p)))
+		prompt := fmt.Sprint(p)
+		for range 400 {
+			prompt += fmt.Sprint(" ", words.IntN(1000))
+		}
+		for range 8 {
+			wg.Go(func() {
+				answer, receipt := answerOf(t, url+g.path, fmt.Sprintf(g.body, prompt, 500+10*salt+p))
+				mu.Lock()
+				defer mu.Unlock()
+				if strings.Contains(receipt, "role=follower") {
+					followed++
+				}
+				if answers[p] == "" {
+					answers[p] = answer
+				}
+				if answer != answers[p] {
+					t.Errorf("%s: copies got different answers:\n%.500s\n%.500s", g.name, answer, answers[p])
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return answers, followed
+}
+
+// shareOf checks that a real or simulated SGLang answers through the proxy as it does
+// straight, and that most copies waited for their leader.
+func shareOf(t *testing.T, r *running, straight string, gs []generation) {
+	for i, g := range gs {
+		got, followed := rollouts(t, r.url(""), g, i)
+		want, _ := rollouts(t, straight, g, i)
+		for p := range want {
+			if got[p] != want[p] {
+				t.Errorf("%s: through the proxy\n%.600s\nstraight\n%.600s", g.name, got[p], want[p])
+			}
+		}
+		if followed < 15 { // of 21; the first silent ones can't be waited for
+			t.Errorf("%s: %d followed", g.name, followed)
+		}
+	}
+}
+
+func TestRealSGLangReadsTheSharedPrefixOfRolloutsOnce(t *testing.T) {
+	r, c := realSGLang(t, nil)
+	if err := r.up.Flush(t.Context(), 0); err != nil {
+		t.Log(err)
+	}
+	shareOf(t, r, c.URL(), generations())
+}
+
+func TestTheSharedPrefixOfRolloutsIsReadOnce(t *testing.T) {
+	s, url := simulatedAt(t, 5e-5)
+	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, nil)
+	var gs []generation
+	for _, g := range generations() {
+		if g.name != "chat" { // the simulator has no templates, and tokenizes no chat
+			gs = append(gs, g)
+		}
+	}
+	shareOf(t, r, url, gs)
+	if n := s.Stats().Crashes; n > 0 {
+		t.Error(n)
+	}
+}
