@@ -14,9 +14,12 @@ import (
 )
 
 // Ready returns nil if the server says that it is ready. It costs no forward, unlike
-// /health.
+// /health. A server without /ready, before 0.5.20 or so, is ready when it tells its model.
 func (c *Client) Ready(ctx context.Context) error {
 	_, _, err := c.exchange(ctx, http.MethodGet, "/ready", nil)
+	if older := new(Error); errors.As(err, &older) && older.Status == http.StatusNotFound {
+		_, _, err = c.exchange(ctx, http.MethodGet, "/model_info", nil)
+	}
 	return err
 }
 
