@@ -133,8 +133,10 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	if !b.settings.PrefixOrder {
 		a.entry.Prefix = nil
 	}
-	fresh := len(a.entry.Prefix) - b.model.Known(a.entry.Prefix)
-	a.grant.Shared = b.model.Computing(a.entry.Prefix)
+	b.model.Doubt(time.Now())
+	trusted, computing := b.model.Computing(a.entry.Prefix)
+	fresh := len(a.entry.Prefix) - trusted
+	a.grant.Shared = computing
 	shares := a.grant.Shared >= minShared
 	if a.Silent && fresh >= minShared {
 		follows := 0.0

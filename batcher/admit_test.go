@@ -213,3 +213,24 @@ func TestEachAdmittedRequestEnds(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatWasBelievedForLongIsVerifiedByOneRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := passing(t)
+		first, _ := b.Admit(t.Context(), Passing{Prefix: sharing(1, 2)})
+		first.Prefilled(Usage{})
+		soon, _ := b.Admit(t.Context(), Passing{Prefix: sharing(1, 3)})
+		soon.Prefilled(Usage{})
+		if soon.Held != 0 {
+			t.Errorf("held though its prefix was just computed: %+v", soon)
+		}
+		time.Sleep(time.Minute) // somebody may have emptied the cache
+		leader, _ := b.Admit(t.Context(), Passing{Prefix: sharing(1, 4)})
+		go func() { time.Sleep(time.Second); leader.Prefilled(Usage{}) }()
+		follower, _ := b.Admit(t.Context(), Passing{Prefix: sharing(1, 5)})
+		if leader.Role != Leader || follower.Role != Follower || follower.Held != time.Second {
+			t.Errorf("%+v, %+v", leader, follower)
+		}
+		follower.Done()
+	})
+}

@@ -140,6 +140,7 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 		b.stats.Refused++
 		return err
 	}
+	b.model.Doubt(p.accepted)
 	b.stats.Accepted++
 	p.caller = b.callers.join(p.Caller, p.Weight)
 	if b.queue.push(p, b.settings.MergeIdentical) {

@@ -12,7 +12,9 @@ import (
 // release starts the batches that are due by the policy, and sets the timer for the next.
 // It ends a drain that has nothing left to wait for. It requires mu.
 func (b *Batcher[Q, R]) release(now time.Time) {
-	b.admitWaiting()
+	if len(b.passing.all) > 0 {
+		b.admitWaiting()
+	}
 	for b.queue.count > 0 {
 		s := b.effective()
 		free := b.breaker.slots(s.MaxInFlight, now) - len(b.inFlight)

@@ -21,6 +21,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sort"
+	"time"
 )
 
 // Prefix names the beginnings of a prompt: element i is a hash of its first i+1 blocks.
@@ -90,6 +91,8 @@ type Model struct {
 	cached   int                 // blocks in recent
 	limit    int                 // max blocks in recent
 	answers  uint64              // learned from so far
+	doubtful [2]uint64           // answers at the last step of Doubt but one, and at the last
+	doubted  time.Time           // when that was
 	reserved int                 // blocks of the cache that are set aside, see Room
 }
 
@@ -110,7 +113,7 @@ type segment struct {
 // without named blocks.
 type InFlight struct {
 	last     *segment // nil without named blocks, and once finished
-	known    int      // blocks that the model had as cached when it was sent
+	known    int      // blocks that the model had as cached beyond doubt when it was sent
 	answers  uint64   // Model.answers when it was sent
 	leads    bool     // others wait for its first new block
 	reserved int      // blocks that are set aside for it alone
@@ -137,10 +140,33 @@ func (m *Model) SetLimit(blocks int) {
 func (m *Model) Forget() { m.shrink(0) }
 
 // Known returns how many leading blocks of p the model has as cached.
-func (m *Model) Known(p Prefix) (blocks int) {
+func (m *Model) Known(p Prefix) (blocks int) { return m.knownSince(p, 0) }
+
+// doubtAfter is how long blocks are trusted without being used, at least; it is twice as
+// long at most. To believe wrongly costs their tokens once for each prompt, to doubt
+// wrongly one short wait.
+const doubtAfter = 5 * time.Second
+
+// Doubt puts in doubt the blocks that were not used lately: others may have emptied the
+// cache. Prompts that share doubtful blocks wait for one of them, as if the blocks were
+// new, and its answer ends the doubt. The caller calls Doubt often, with its clock.
+func (m *Model) Doubt(now time.Time) {
+	passed := now.Sub(m.doubted)
+	if passed <= doubtAfter {
+		return
+	}
+	m.doubted, m.doubtful = now, [2]uint64{m.doubtful[1], m.answers}
+	if passed > 2*doubtAfter {
+		m.doubtful[0] = m.answers
+	}
+}
+
+// knownSince returns how many leading blocks of p are cached, in segments used after the
+// given number of answers.
+func (m *Model) knownSince(p Prefix, answers uint64) (blocks int) {
 	for blocks < len(p) {
 		s := m.segments[p[blocks]]
-		if s == nil || s.recency == nil {
+		if s == nil || s.recency == nil || s.used <= answers && answers > 0 {
 			return blocks
 		}
 		n := common(s.names, p[blocks:])
@@ -151,11 +177,11 @@ func (m *Model) Known(p Prefix) (blocks int) {
 	return blocks
 }
 
-// Computing returns how many blocks of p, after those that Known counts, are being computed
-// for prompts in flight.
-func (m *Model) Computing(p Prefix) int {
-	known := m.Known(p)
-	at := known
+// Computing returns how many leading blocks of p are cached beyond doubt, and how many after
+// those are being computed for prompts in flight.
+func (m *Model) Computing(p Prefix) (trusted, computing int) {
+	trusted = m.knownSince(p, m.doubtful[0])
+	at := trusted
 	for at < len(p) {
 		s := m.segments[p[at]]
 		if s == nil || s.inFlight == 0 || s.start != at {
@@ -166,13 +192,13 @@ func (m *Model) Computing(p Prefix) int {
 			break
 		}
 	}
-	return at - known
+	return trusted, at - trusted
 }
 
 // Send takes a prompt out of its group. The prompt now leads those that share its first
 // new block. They are held until Finish.
 func (m *Model) Send(e *Entry) InFlight {
-	f := InFlight{last: e.node.segment, known: m.Known(e.Prefix), answers: m.answers}
+	f := InFlight{last: e.node.segment, known: m.knownSince(e.Prefix, m.doubtful[0]), answers: m.answers}
 	room := m.Room(e)
 	m.reserved += room
 	if e.node.all > 1 {
