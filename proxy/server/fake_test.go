@@ -22,20 +22,21 @@ type fakeSGLang struct {
 	aborted chan string   // receives each rid of /abort_request
 	hold    chan struct{} // where not nil, /generate answers only once it is closed
 
-	mu           sync.Mutex // guards all below
-	server       *http.Server
-	ended        chan struct{}
-	info         map[string]any
-	calls        []fakeCall
-	auth         []string                             // the Authorization of each request
-	cut          int                                  // calls whose connection was closed before their answer
-	refuse       func(c fakeCall) (int, string, bool) // status and body to answer instead
-	working      bool
-	look         func()                                                        // called at the beginning of each /generate
-	encode       func(text string) []int32                                     // what /tokenize answers; nil: 404
-	busyTokenize int                                                           // calls of /tokenize that are still answered with 503
-	fault        func(w http.ResponseWriter, r *http.Request, c fakeCall) bool // may answer a call itself
-	pace         func(i int) bool                                              // called before answer i of a streamed list; false cuts the stream
+	mu      sync.Mutex // guards all below
+	server  *http.Server
+	ended   chan struct{}
+	info    map[string]any
+	calls   []fakeCall
+	auth    []string                             // the Authorization of each request
+	cut     int                                  // calls whose connection was closed before their answer
+	refuse  func(c fakeCall) (int, string, bool) // status and body to answer instead
+	working bool
+	look    func()                                                        // called at the beginning of each /generate
+	encode  func(text string) []int32                                     // what /tokenize answers; nil: 404
+	fault   func(w http.ResponseWriter, r *http.Request, c fakeCall) bool // may answer a call itself
+	pace    func(i int) bool                                              // called before answer i of a streamed list; false cuts the stream
+
+	busyTokenize int // calls of /tokenize that are still answered with 503
 }
 
 type fakeCall struct {

@@ -84,7 +84,8 @@ const noModelFolder = "as texts: SGLang's model folder can't be read from here, 
 // choose decides how to send texts to a server: as ids of the returned tokenizer, if the
 // server's own /tokenize makes the same ids of a sample, and else as texts (nil). why is for
 // humans. It logs the fallback to texts, which costs SGLang work, and returns its error.
-func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.ServerInfo) (ids *tokenizer.Tokenizer, why string, err error) {
+func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.ServerInfo) (
+	ids *tokenizer.Tokenizer, why string, err error) {
 	path := t.config
 	switch {
 	case path == TokenizerNone || path == "":
@@ -102,7 +103,8 @@ func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.S
 		err = agrees(ctx, c, loaded)
 	}
 	if err != nil {
-		t.log.Warn("prompts are sent as texts, which SGLang tokenizes one by one", "tokenizer", path, "error", err, "asked_again", unanswered(err))
+		t.log.Warn("prompts are sent as texts, which SGLang tokenizes one by one",
+			"tokenizer", path, "error", err, "asked_again", unanswered(err))
 		return nil, "as texts: " + err.Error(), err
 	}
 	return loaded, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path), nil

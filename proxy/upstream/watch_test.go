@@ -165,7 +165,8 @@ func TestWhatIsKnownStaysWhileTheSameSGLangDoesNotAnswer(t *testing.T) {
 	defer u.Close()
 	first := u.check(t.Context(), true)
 	busy.Store(true)
-	if now := u.check(t.Context(), true); now.Limits != first.Limits || first.Limits.MaxPromptTokens != 100 || now.generation != first.generation {
+	now := u.check(t.Context(), true)
+	if now.Limits != first.Limits || first.Limits.MaxPromptTokens != 100 || now.generation != first.generation {
 		t.Errorf("%+v and then %+v", first, now)
 	}
 }
