@@ -199,14 +199,8 @@ func (h *Handler) foreignFields(s *upstream.Snapshot) *foreignFields {
 	return f
 }
 
-// forward passes a request on after its body was read, unless its caller exceeds its rate.
+// forward passes a request on after its body was read.
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, body []byte) {
-	if r.URL.Path != "/abort_request" { // an abort saves work
-		if err := upstream.Reserve(r.Context()); err != nil {
-			h.refuse(w, r, err)
-			return
-		}
-	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	r.TransferEncoding = nil
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
