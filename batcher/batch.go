@@ -175,8 +175,15 @@ func (b *Batch[Q, R]) Split() {
 	b.used.Clean = false
 }
 
-// Retry records that the server failed a call of this batch. attempt counts its calls
-// from 1. Retry pauses and then reports whether to repeat the call. It returns false if
+// Failed records a call that failed through the server's own fault. The breaker counts it.
+func (b *Batch[Q, R]) Failed() {
+	b.owner.mu.Lock()
+	defer b.owner.unlock()
+	b.owner.breaker.failed(b.owner.settings.BreakerFailures, time.Now())
+}
+
+// Retry asks to repeat a failed call of this batch. attempt counts its calls from 1.
+// Retry pauses and then reports whether to repeat the call. It returns false if
 // Settings.Retries or the budget of repeats is used up, if the breaker is open, or when
 // ctx ends.
 func (b *Batch[Q, R]) Retry(ctx context.Context, attempt int) bool {
@@ -196,7 +203,6 @@ func (b *Batch[Q, R]) mayRetry(attempt int) bool {
 	o.mu.Lock()
 	defer o.unlock()
 	b.used.Clean = false
-	o.breaker.failed(o.settings.BreakerFailures, now)
 	if attempt > o.settings.Retries || o.breaker.open(now) || !o.breaker.retry() {
 		return false
 	}

@@ -53,6 +53,7 @@ func law(t *rapid.T) {
 			case 1:
 				b.Answer(i, Result[int]{Err: faulty})
 			case 2:
+				b.Failed()
 				if b.Retry(ctx, 1) {
 					b.Succeeded()
 				}

@@ -55,6 +55,7 @@ func TestCodeOfOthersMayCallTheBatcher(t *testing.T) {
 			batch.Requests(0)
 			batch.Attach(1)
 			batch.Split()
+			batch.Failed()
 			batch.Retry(ctx, 1)
 			batch.Succeeded()
 			time.Sleep(10 * time.Millisecond)

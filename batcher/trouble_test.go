@@ -217,6 +217,7 @@ func (f *flaky) Send(ctx context.Context, b *Batch[int, int]) []Result[int] {
 			}
 			return nil
 		}
+		b.Failed()
 		if !b.Retry(ctx, attempt) {
 			return failed(b, errTrouble)
 		}

@@ -15,7 +15,7 @@ import (
 // those in its own row only where the row is one package. docs/architecture.md draws
 // them.
 var layers = [][]string{
-	{"proto/paceline/v1", "tokenizer", "batcher/prefix", "batcher/tune"},
+	{"proto/paceline/v1", "tokenizer", "batcher/prefix", "batcher/tune", "proxy/file"},
 	{"batcher", "sglang"},
 	{"sglang/sim/dialect", "proxy/telemetry"},
 	{"sglang/sim"},

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
 
 	"paceline/batcher"
+	"paceline/proxy/file"
 	"paceline/proxy/server"
 )
 
@@ -187,7 +187,7 @@ func readKey(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := file.ReadSoon(path)
 	if err != nil {
 		return "", err
 	}

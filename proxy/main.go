@@ -83,18 +83,11 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
 		return exitFailed
 	}
-	reload := func() {
+	read := func() (apply func()) {
 		next, err := parseOptions(args, environ, io.Discard)
-		if err == nil {
-			err = apply(proxy, o, next)
-		}
-		if err != nil {
-			o.config.Logger.Error("the settings could not be read again and stay as they were", "error", err)
-			return
-		}
-		o.set = next.set
+		return func() { o.reload(proxy, next, err) }
 	}
-	return serve(proxy, o.config.Logger, signals, reload)
+	return serve(proxy, o.config.Logger, signals, read)
 }
 
 // untilSignal returns a context that ends at the first signal. SIGHUP ends it too,
@@ -129,6 +122,18 @@ func startTracing(o *options) (*telemetry.Tracing, error) {
 	return tracing, nil
 }
 
+// reload puts settings in force that were read again, unless they have an error.
+func (o *options) reload(proxy *server.Server, next *options, err error) {
+	if err == nil {
+		err = apply(proxy, o, next)
+	}
+	if err != nil {
+		o.config.Logger.Error("the settings could not be read again and stay as they were", "error", err)
+		return
+	}
+	o.set = next.set
+}
+
 // apply changes the settings that differ from before and can change while the proxy
 // serves. It logs those that can't.
 func apply(proxy *server.Server, before, next *options) error {
@@ -153,11 +158,16 @@ func apply(proxy *server.Server, before, next *options) error {
 	return nil
 }
 
-func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, reload func()) int {
+// serve runs the proxy until it ends. At SIGHUP it calls read beside the signals, because a
+// file may hang, and then what read returns.
+func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, read func() (apply func())) int {
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
 	ended := make(chan error, 1)
 	go func() { ended <- proxy.Run(ctx) }()
+	settings := make(chan func(), 1)
+	readings := 0 // asked for and not ended; a signal during one asks for another
+	begin := func() { go func() { settings <- read() }() }
 	for {
 		select {
 		case err := <-ended:
@@ -167,9 +177,16 @@ func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, rel
 			}
 			log.Info("stopped")
 			return exitOK
+		case apply := <-settings:
+			apply()
+			if readings--; readings > 0 {
+				begin()
+			}
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				reload()
+				if readings = min(readings+1, 2); readings == 1 {
+					begin()
+				}
 				continue
 			}
 			if ctx.Err() != nil {

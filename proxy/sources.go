@@ -5,11 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"paceline/proxy/file"
 )
 
 // A setting has one name and takes its value from the first of four sources that has it:
@@ -117,7 +118,7 @@ func variableOf(name string) string {
 
 // readFile reads a YAML file of settings.
 func readFile(f *flag.FlagSet, path string) ([]value, error) {
-	data, err := os.ReadFile(path)
+	data, err := file.ReadSoon(path)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func appendCall(b []byte, call Call, stream bool) []byte {
 	b = append(b, `,"rid":`...)
 	b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendString(b, r.RID) })
 	b = append(b, `,"sampling_params":`...)
-	b = appendList(b, call.Requests, appendSampling)
+	b = appendList(b, call.Requests, AppendSampling)
 	if slices.ContainsFunc(call.Requests, func(r Request) bool { return r.Logprobs != nil }) {
 		b = call.appendLogprobs(b)
 	}
@@ -102,7 +102,8 @@ type samplingJSON struct {
 	LogitBias    map[int32]float32 `json:"logit_bias,omitempty"`
 }
 
-func appendSampling(b []byte, r *Request) []byte {
+// AppendSampling appends the sampling_params of a request, as they are sent.
+func AppendSampling(b []byte, r *Request) []byte {
 	s := r.Sampling
 	if s.Raw != nil {
 		return append(b, s.Raw...)

@@ -59,10 +59,9 @@ func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientCo
 // streamPath is the path of PrefillStream in the HTTP mapping.
 const streamPath = "/v1/prefill:stream"
 
-// Handler serves the gateway with bodies of at most maxBytes. It refuses requests that a
-// browser sends from another site, because the user may not know of them.
+// Handler serves the gateway with bodies of at most maxBytes.
 func (g *Gateway) Handler(maxBytes int) http.Handler {
-	limited := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, int64(maxBytes))
 		// PrefillStream replies while it reads. HTTP/1 must be asked for that; HTTP/2
 		// needs no asking and returns an error. Other paths don't ask: net/http would
@@ -72,7 +71,6 @@ func (g *Gateway) Handler(maxBytes int) http.Handler {
 		}
 		g.mux.ServeHTTP(w, r)
 	})
-	return http.NewCrossOriginProtection().Handler(limited)
 }
 
 // Close ends the calls that are left.

@@ -1,9 +1,11 @@
 package compat
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -12,8 +14,14 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// refuse answers a request that is wrong, before a prompt is made of it.
+// refuse answers a request that no prompt is made of, because it is wrong or its caller
+// exceeds its rate.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if fast := new(upstream.RateError); errors.As(err, &fast) {
+		h.metrics.Refused(r.Context(), telemetry.RefusedRate)
+		writeTooFast(w, r.URL.Path, upstream.ToStatus(err))
+		return
+	}
 	h.metrics.Refused(r.Context(), telemetry.RefusedInvalid)
 	writeFailure(w, err)
 }
@@ -21,10 +29,39 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // writeFailure answers with an error in one of SGLang's forms.
 func writeFailure(w http.ResponseWriter, err error) {
 	st := upstream.ToStatus(err)
+	if fast := new(upstream.RateError); errors.As(err, &fast) {
+		writeTooFast(w, "/generate", st)
+		return
+	}
+	retryAfter(w, st)
+	upstream.WriteError(w, httpCode(st), st.Message())
+}
+
+func retryAfter(w http.ResponseWriter, st *status.Status) {
 	if after := upstream.RetryAfter(st); after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
-	upstream.WriteError(w, httpCode(st), st.Message())
+}
+
+// writeTooFast answers a caller that exceeds its rate with 429, in the form that clients of
+// the path know. SGLang itself has no rates.
+func writeTooFast(w http.ResponseWriter, path string, st *status.Status) {
+	retryAfter(w, st)
+	message := st.Message()
+	switch {
+	case strings.HasPrefix(path, "/v1/messages"): // Anthropic's
+		upstream.WriteJSON(w, http.StatusTooManyRequests, map[string]any{
+			"type": "error", "error": map[string]any{"type": "rate_limit_error", "message": message},
+		})
+	case strings.HasPrefix(path, "/api/"): // Ollama's
+		upstream.WriteJSON(w, http.StatusTooManyRequests, map[string]any{"error": message})
+	case strings.HasPrefix(path, "/v1/"), path == "/invocations": // OpenAI's
+		upstream.WriteJSON(w, http.StatusTooManyRequests, map[string]any{
+			"error": map[string]any{"message": message, "type": "requests", "param": nil, "code": "rate_limit_exceeded"},
+		})
+	default:
+		upstream.WriteError(w, http.StatusTooManyRequests, message)
+	}
 }
 
 // WriteUnauthorized answers a request without a known key, as SGLang does.

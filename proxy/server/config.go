@@ -176,16 +176,17 @@ func (c Config) validateAddresses() error {
 			return &ConfigError{a.field, err.Error()}
 		}
 	}
-	if c.Admin != "" && !c.adminIsLocal() && c.TLSClientCA == "" && c.KeysFile == "" {
+	if c.Admin != "" && !isLocal(c.Admin) && c.TLSClientCA == "" && c.KeysFile == "" {
 		return &ConfigError{"admin", fmt.Sprintf(
 			"must be a loopback address (127.0.0.1:9090) without -tls-client-ca and -keys, got %q", c.Admin)}
 	}
 	return nil
 }
 
-// adminIsLocal reports whether Admin is on loopback, where it asks for no key.
-func (c Config) adminIsLocal() bool {
-	host, _, _ := net.SplitHostPort(c.Admin)
+// isLocal reports whether a host:port is on loopback. There the admin listener asks for no
+// key.
+func isLocal(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
 	return loopback(host)
 }
 

@@ -95,6 +95,21 @@ func TestTextsAreSentAsTheIDsThatSGLangWouldMake(t *testing.T) {
 	}
 }
 
+func TestTextsAreSentAsIDsOnceABusySGLangHasAnsweredHowItTokenizes(t *testing.T) {
+	t.Parallel() // the watch asks again after seconds
+	path, tok := bytesTokenizer(t, t.TempDir())
+	f := newFake(t)
+	f.encode, f.busyTokenize = tok.Encode, 1
+	r := start(t, f, func(c *Config) { c.Upstream.Tokenizer, c.Settings.MaxWait = path, 0 })
+	if sent := r.up.Snapshot().Texts; !strings.HasPrefix(sent, "as texts: SGLang's /tokenize could not be asked") {
+		t.Error(sent)
+	}
+	await(t, "it is asked again", func() bool { return strings.HasPrefix(r.up.Snapshot().Texts, "as token ids") })
+	if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "abc"}); err != nil || f.seen()[0].InputIDs == nil {
+		t.Errorf("%v, sent %+v", err, f.seen())
+	}
+}
+
 func TestTextsStayTextsWhereSGLangTokenizesOtherwise(t *testing.T) {
 	path, tok := bytesTokenizer(t, t.TempDir())
 	for name, encode := range map[string]func(string) []int32{

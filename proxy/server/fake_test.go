@@ -35,6 +35,8 @@ type fakeSGLang struct {
 	encode  func(text string) []int32                                     // what /tokenize answers; nil: 404
 	fault   func(w http.ResponseWriter, r *http.Request, c fakeCall) bool // may answer a call itself
 	pace    func(i int) bool                                              // called before answer i of a streamed list; false cuts the stream
+
+	busyTokenize int // calls of /tokenize that are still answered with 503
 }
 
 type fakeCall struct {
@@ -151,8 +153,13 @@ func (f *fakeSGLang) flush(w http.ResponseWriter, _ *http.Request) {
 
 func (f *fakeSGLang) tokenize(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
-	encode := f.encode
+	encode, busy := f.encode, f.busyTokenize > 0
+	f.busyTokenize--
 	f.mu.Unlock()
+	if busy {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	var body struct{ Prompt string }
 	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || encode == nil {
 		http.NotFound(w, r)

@@ -325,7 +325,7 @@ func TestAClientThatDoesNotReadHoldsUpNobodyElse(t *testing.T) {
 		lazy = append(lazy, c)
 		body := `{"text": "a"}`
 		for range 20 { // pipelined, and no answer is read
-			_, _ = io.WriteString(c, fmt.Sprintf("POST /v1/prefill HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			_, _ = io.WriteString(c, fmt.Sprintf("POST /v1/prefill HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 		}
 	}
 	l := load{running: r}

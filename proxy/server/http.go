@@ -19,6 +19,39 @@ const (
 	idleTimeout   = 2 * time.Minute
 )
 
+// notFromPages passes requests to h, but not those of a web page of another site.
+//
+// A page can make its user's browser ask us, and SGLang's own CORS headers would let it read
+// the answer. So a request with an Origin must be from the same host, a GET too. A page could
+// also point its own host name at loopback (DNS rebinding): a local listener, which is
+// protected only because it is on loopback, answers only under a loopback name. Clients that
+// are no browser send no Origin, and elsewhere than on loopback any name is right.
+func notFromPages(h http.Handler, local bool) http.Handler {
+	var protection http.CrossOriginProtection
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := r
+		if mode := r.Header.Get("Sec-Fetch-Mode"); r.Header.Get("Origin") != "" || mode != "" && mode != "navigate" {
+			asked = &http.Request{Method: http.MethodPost, Header: r.Header, Host: r.Host, URL: r.URL} // Check passes each GET
+		}
+		if err := protection.Check(asked); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		if local && r.Host != "" && !loopback(hostOf(r.Host)) { // a browser sends a Host
+			http.Error(w, "a listener on loopback answers only under a loopback name", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func hostOf(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.Trim(hostport, "[]")
+}
+
 // restHandler serves the data port over HTTP: health, REST through the gateway, and SGLang's
 // own interface on all other paths.
 func restHandler(g *api.Gateway, sglang http.Handler, maxBytes int, r *readiness) http.Handler {
@@ -28,7 +61,7 @@ func restHandler(g *api.Gateway, sglang http.Handler, maxBytes int, r *readiness
 	mux.Handle("/v1/prefill", rest)
 	mux.Handle("/v1/prefill:stream", rest)
 	mux.Handle("/", sglang)
-	return http.NewCrossOriginProtection().Handler(mux)
+	return mux
 }
 
 // handleHealth adds /healthz (the process answers) and /readyz (it accepts prompts).
@@ -65,27 +98,14 @@ func httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// adminHandler serves gRPC and REST on one port, told apart by content type.
-//
-// A local port is protected only because it is on loopback. A web page could point its own
-// host name at loopback (DNS rebinding), so REST is refused there under such a name. gRPC
-// needs no check, because a web page can't send it.
-func adminHandler(server *grpc.Server, rest http.Handler, local bool) http.Handler {
+// adminHandler serves gRPC and REST on one port, told apart by content type. A web page can't
+// send gRPC.
+func adminHandler(server *grpc.Server, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"):
+		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
 			server.ServeHTTP(w, r)
-		case local && !loopback(hostOf(r.Host)):
-			http.Error(w, "the admin port answers only under a loopback name", http.StatusForbidden)
-		default:
-			rest.ServeHTTP(w, r)
+			return
 		}
+		rest.ServeHTTP(w, r)
 	})
-}
-
-func hostOf(hostport string) string {
-	if host, _, err := net.SplitHostPort(hostport); err == nil {
-		return host
-	}
-	return strings.Trim(hostport, "[]")
 }

@@ -8,13 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"os"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/time/rate"
 
+	"paceline/proxy/file"
 	"paceline/proxy/upstream"
 )
 
@@ -39,72 +38,34 @@ const minKeyLength = 16
 // keyring holds the keys of a file, and reads it again when it changes. It is safe for
 // concurrent use. A nil keyring asks for no key.
 type keyring struct {
-	path string
-	log  *slog.Logger
+	followed
 
-	mu      sync.Mutex // guards all fields below
-	looked  time.Time
-	version fileVersion
-	keys    map[[sha256.Size]byte]*apiKey // by digest, so that the time of a lookup reveals no part of a key
+	keys atomic.Pointer[keysByDigest]
 }
+
+// keysByDigest has a digest of each key, so that the time of a lookup reveals no part of it.
+type keysByDigest map[[sha256.Size]byte]*apiKey
 
 // openKeys reads a keys file. It returns nil if path is empty.
 func openKeys(path string, log *slog.Logger) (*keyring, error) {
 	if path == "" {
 		return nil, nil
 	}
-	k := &keyring{path: path, log: log}
-	return k, k.read()
+	k := &keyring{followed: followed{paths: []string{path}, stays: "the previous keys stay", log: log}}
+	k.read = func() error { return k.readKeys(path) }
+	k.keys.Store(new(keysByDigest))
+	return k, k.open()
 }
-
-// fileVersion detects changes of a file.
-type fileVersion struct {
-	modified time.Time
-	size     int64
-}
-
-func versionOf(path string) (fileVersion, error) {
-	f, err := os.Stat(path)
-	if err != nil {
-		return fileVersion{}, err
-	}
-	return fileVersion{f.ModTime(), f.Size()}, nil
-}
-
-// lookAgain is the max time until a change of a file is noticed.
-const lookAgain = time.Second
 
 // find returns the entry of a key, or nil.
 func (k *keyring) find(key string) *apiKey {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now := time.Now(); now.Sub(k.looked) >= lookAgain {
-		k.looked = now
-		if v, err := versionOf(k.path); err != nil || v != k.version {
-			if err := k.readLocked(); err != nil {
-				k.log.Error("the keys file can't be read again: the previous keys stay", "error", err)
-				k.version = v // logged once
-			}
-		}
-	}
-	return k.keys[sha256.Sum256([]byte(key))]
+	k.look()
+	return (*k.keys.Load())[sha256.Sum256([]byte(key))]
 }
 
-func (k *keyring) read() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.looked = time.Now()
-	return k.readLocked()
-}
-
-// readLocked reads the file. A caller whose rate is unchanged keeps its used part of the
-// rate. It requires mu.
-func (k *keyring) readLocked() error {
-	v, err := versionOf(k.path)
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(k.path)
+// readKeys reads the file. A caller whose rate is unchanged keeps its used part of the rate.
+func (k *keyring) readKeys(path string) error {
+	data, err := file.Read(path)
 	if err != nil {
 		return err
 	}
@@ -112,18 +73,18 @@ func (k *keyring) readLocked() error {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&entries); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: not a list of keys (name, key, weight, requests_per_second, admin)", k.path) // err quotes the file
+		return fmt.Errorf("%s: not a list of keys (name, key, weight, requests_per_second, admin)", path) // err quotes the file
 	}
-	keys, err := keysOf(entries, k.keys)
+	keys, err := keysOf(entries, *k.keys.Load())
 	if err != nil {
-		return fmt.Errorf("%s: %w", k.path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	k.keys, k.version = keys, v
+	k.keys.Store(&keys)
 	return nil
 }
 
-func keysOf(entries []keyEntry, before map[[sha256.Size]byte]*apiKey) (map[[sha256.Size]byte]*apiKey, error) {
-	keys := make(map[[sha256.Size]byte]*apiKey, len(entries))
+func keysOf(entries []keyEntry, before keysByDigest) (keysByDigest, error) {
+	keys := make(keysByDigest, len(entries))
 	for i, e := range entries {
 		place := func(field, problem string) error { return fmt.Errorf("[%d].%s: %s", i, field, problem) }
 		digest := sha256.Sum256([]byte(e.Key))

@@ -136,6 +136,35 @@ func TestAKeysRateIsItsOwn(t *testing.T) {
 	}
 }
 
+// Requests that are passed on were not counted.
+func TestAKeysRateHoldsOnEveryPathInTheFormOfItsClients(t *testing.T) {
+	for path, c := range map[string]struct{ body, form string }{
+		"/generate":            {`{"text":"a","sampling_params":{"max_new_tokens":0}}`, `{"error":{"message":`},
+		"/generate?":           {`{"text":"a","sampling_params":{"max_new_tokens":5}}`, `{"error":{"message":`},
+		"/v1/completions":      {`{"model":"tiny","prompt":"a"}`, `"code":"rate_limit_exceeded"`},
+		"/v1/chat/completions": {`{"model":"tiny","messages":[{"role":"user","content":"a"}]}`, `"code":"rate_limit_exceeded"`},
+		"/v1/embeddings":       {`{"model":"tiny","input":"a"}`, `"code":"rate_limit_exceeded"`},
+		"/v1/messages":         {`{"model":"tiny","max_tokens":1,"messages":[{"role":"user","content":"a"}]}`, `"type":"rate_limit_error"`},
+		"/api/chat":            {`{"model":"tiny","messages":[{"role":"user","content":"a"}]}`, `{"error":"the key`},
+		"/v1/prefill":          {`{"text":"a"}`, `"code":8`},
+	} {
+		r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", nil)
+		header := []string{"Authorization", "Bearer " + agentKey}
+		if got := r.http("POST", r.HTTPAddr()+path, c.body, header...); got.code == http.StatusTooManyRequests {
+			t.Errorf("%s, the first: %+v", path, got)
+		}
+		got := r.http("POST", r.HTTPAddr()+path, c.body, header...)
+		if got.code != http.StatusTooManyRequests || !strings.Contains(got.body, c.form) || got.header.Get("Retry-After") == "" {
+			t.Errorf("%s, the second: %+v", path, got)
+		}
+		for _, free := range [][2]string{{"POST", "/abort_request"}, {"GET", "/model_info"}} {
+			if got := r.http(free[0], r.HTTPAddr()+free[1], `{"rid":"x"}`, header...); got.code == http.StatusTooManyRequests {
+				t.Errorf("%s: %+v", free, got)
+			}
+		}
+	}
+}
+
 func TestAChangedKeysFileIsFollowedAndABrokenOneIsNot(t *testing.T) {
 	r, _, path := keyed(t, "- {name: agents, key: "+agentKey+"}\n", nil)
 	call := func(key string) codes.Code {

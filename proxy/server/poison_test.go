@@ -80,6 +80,44 @@ func TestAPromptThatBreaksSGLangFailsAlone(t *testing.T) {
 	}
 }
 
+// A prompt that SGLang always answers with 500 says nothing about the prompts of others.
+func TestAPromptThatAlwaysGets500LeavesTheBreakerClosed(t *testing.T) {
+	f := newFake(t)
+	f.answering("breaks", http.StatusInternalServerError, "Internal Server Error")
+	r := start(t, f, func(c *Config) { c.Settings.MaxWait = 0 })
+	for range 3 * r.up.Queue.Settings().BreakerFailures {
+		if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "breaks"}); status.Code(err) != codes.Internal {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{Text: "good"}); err != nil {
+		t.Errorf("another's prompt: %v", err)
+	}
+}
+
+// A search that finds prompt after prompt guilty and none good has found a broken server.
+func TestAServerThatFailsEveryPromptOfABatchIsNotSearched(t *testing.T) {
+	f := newFake(t)
+	f.failing(http.StatusInternalServerError, "Internal Server Error")
+	r := start(t, f, func(c *Config) {
+		c.Settings.BatchSize, c.Settings.MaxWait, c.Settings.Retries, c.Settings.BreakerFailures = 64, time.Minute, 0, 2
+	})
+	for range 2 {
+		var ends []<-chan outcome
+		for i := range 64 {
+			ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: fmt.Sprint("prompt ", i)}))
+		}
+		for _, end := range ends {
+			if o := <-end; status.Code(o.err) != codes.Internal {
+				t.Error(o.err)
+			}
+		}
+	}
+	if calls := len(f.seen()); calls > 60 || !r.up.Queue.Stats().BreakerOpen {
+		t.Errorf("%d calls for 2 batches of 64, breaker open: %v", calls, r.up.Queue.Stats().BreakerOpen)
+	}
+}
+
 // Health and the batcher agree after any race of drains and undrains.
 func TestDrainAndUndrainAtOnceLeaveReadinessAndBatcherAgreed(t *testing.T) {
 	r := start(t, newFake(t), nil)

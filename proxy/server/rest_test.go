@@ -155,9 +155,40 @@ func TestAConnectionOutlivesABodyThatIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnotherSitesPageIsRefused(t *testing.T) {
+// A GET of such a page was answered, and SGLang's CORS headers let the page read it.
+func TestAnotherSitesPageIsRefusedOnEveryListener(t *testing.T) {
 	r := start(t, newFake(t), nil)
-	if got := r.post(`{"text": "a"}`, "Sec-Fetch-Site", "cross-site"); got.code != 403 {
-		t.Errorf("got %d", got.code)
+	for _, at := range []struct{ method, url string }{
+		{"POST", r.HTTPAddr() + "/v1/prefill"}, {"POST", r.HTTPAddr() + "/generate"}, {"GET", r.HTTPAddr() + "/server_info"},
+		{"OPTIONS", r.HTTPAddr() + "/generate"}, {"GET", r.HTTPAddr() + "/readyz"},
+		{"GET", r.AdminAddr() + "/v1/admin/status"}, {"POST", r.AdminAddr() + "/v1/admin:drain"}, {"GET", r.MetricsAddr() + "/metrics"},
+	} {
+		for _, sent := range [][]string{
+			{"Origin", "http://evil.example"}, {"Origin", "null"}, {"Origin", "http://127.0.0.1:1"},
+			{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, {"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors"},
+			{"Host", "evil.example"}, {"Host", "evil.example:8080"}, {"Host", "127.0.0.1.evil.example"},
+		} {
+			if got := r.http(at.method, at.url, `{"text": "a"}`, sent...); got.code != http.StatusForbidden {
+				t.Errorf("%v with %q: %d %s", at, sent, got.code, got.body)
+			}
+		}
+	}
+}
+
+func TestAClientThatIsNoForeignPageIsServed(t *testing.T) {
+	f := newFake(t)
+	local := start(t, f, nil)
+	open := start(t, f, func(c *Config) { c.HTTP = "0.0.0.0:0" })
+	_, port, _ := strings.Cut(open.HTTPAddr(), "]:")
+	for name, got := range map[string]httpReply{
+		"a loopback name":          local.http("GET", local.HTTPAddr()+"/server_info", "", "Host", "localhost:8080"),
+		"a loopback address":       local.http("GET", local.HTTPAddr()+"/server_info", "", "Host", "[::1]:8080"),
+		"a page of the same host":  local.http("GET", local.HTTPAddr()+"/server_info", "", "Origin", "http://"+local.HTTPAddr()),
+		"a link":                   local.http("GET", local.AdminAddr()+"/", "", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"),
+		"a service of Kubernetes'": open.http("GET", "127.0.0.1:"+port+"/server_info", "", "Host", "paceline.models.svc:8080"),
+	} {
+		if got.code != http.StatusOK {
+			t.Errorf("%s: %d %s", name, got.code, got.body)
+		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
@@ -137,7 +136,7 @@ func (s *Server) openREST() (*port, error) {
 	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, compat.Options{
 		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log,
 	}))
-	p.serveHTTP(restHandler(g, sglang, s.cfg.MaxMessageBytes, s.readiness), g, behind)
+	p.serveHTTP(notFromPages(restHandler(g, sglang, s.cfg.MaxMessageBytes, s.readiness), isLocal(s.cfg.HTTP)), g, behind)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
@@ -157,7 +156,8 @@ func (s *Server) openAdmin() (*port, error) {
 		return nil, errors.Join(fmt.Errorf("admin: %w", err), p.listener.Close())
 	}
 	open := gate{} // on loopback
-	if !s.cfg.adminIsLocal() {
+	local := isLocal(s.cfg.Admin)
+	if !local {
 		p.secure(s.certificates, "h2", "http/1.1")
 		if s.cfg.TLSClientCA == "" {
 			open = gate{keys: s.keys, admin: true}
@@ -168,7 +168,7 @@ func (s *Server) openAdmin() (*port, error) {
 	pb.RegisterAdminServiceServer(server, &adminService{
 		version: s.cfg.Version, started: time.Now(), up: s.up, settings: s.settings, readiness: s.readiness, delay: s.cfg.DrainDelay,
 	})
-	p.serveHTTP(adminHandler(server, withStatusPage(g.Handler(s.cfg.MaxMessageBytes)), s.cfg.adminIsLocal()), g, server)
+	p.serveHTTP(adminHandler(server, notFromPages(withStatusPage(g.Handler(s.cfg.MaxMessageBytes)), local)), g, server)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
@@ -183,7 +183,7 @@ func (s *Server) openMetrics() (*port, error) {
 		return nil, err
 	}
 	s.metrics.ShowState(s.state)
-	p.servePage(s.metricsHandler())
+	p.servePage(notFromPages(s.metricsHandler(), isLocal(s.cfg.Metrics)))
 	return p, nil
 }
 
@@ -278,8 +278,7 @@ func (s *Server) Run(ctx context.Context) error {
 // warnIfOpen warns of listeners that anybody on the network can use or eavesdrop on.
 func (s *Server) warnIfOpen() {
 	for _, l := range []struct{ flag, addr string }{{"listen", s.cfg.Listen}, {"http", s.cfg.HTTP}} {
-		host, _, _ := net.SplitHostPort(l.addr)
-		if l.addr == "" || loopback(host) {
+		if l.addr == "" || isLocal(l.addr) {
 			continue
 		}
 		if s.certificates == nil {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,15 @@ import (
 
 // Pass forwards a request to SGLang unchanged, and streams its answer back.
 func (u *Upstream) Pass(w http.ResponseWriter, r *http.Request) { u.through.ServeHTTP(w, r) }
+
+// Reserve counts a request that is passed on against the rate of its caller. The error is a
+// *RateError.
+func Reserve(ctx context.Context) error {
+	if c := callerOf(ctx, ""); c.Rate != nil {
+		return c.reserve()
+	}
+	return nil
+}
 
 // passThrough returns the handler of Pass. closeIdle closes its idle connections.
 func (u *Upstream) passThrough() (h http.Handler, closeIdle func()) {

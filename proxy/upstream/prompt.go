@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -189,15 +188,7 @@ func appendOptions(b []byte, p *Prompt, key string) []byte {
 		}
 	}
 	number(-1)
-	text(string(r.Sampling.Raw)) // SGLang checks all of it, also where nothing is sampled, and refuses a list with one wrong value
-	if r.MaxNewTokens == 0 {
-		return b // sampling has no effect
-	}
-	for _, token := range slices.Sorted(maps.Keys(r.Sampling.LogitBias)) {
-		number(int64(token))
-		number(int64(math.Float32bits(r.Sampling.LogitBias[token])))
-	}
-	return b
+	return sglang.AppendSampling(b, r) // all that SGLang sees: it checks all, also where nothing is sampled
 }
 
 func optional(v *int) int64 {

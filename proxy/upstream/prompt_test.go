@@ -3,7 +3,6 @@ package upstream
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"testing"
 
 	"paceline/batcher"
@@ -25,9 +24,8 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 	}
 	n := newMergeKeys()
 	same := map[string]func(*Prompt){
-		"another rid":                       func(*Prompt) {},
-		"sampling that has no effect at 0":  func(p *Prompt) { p.Request.Sampling.TopP = &hot },
-		"a temperature that has none there": func(p *Prompt) { p.Request.Sampling.Temperature = &hot },
+		"another rid":                func(*Prompt) {},
+		"greedy, which it is anyway": func(p *Prompt) { p.Request.Sampling.Temperature = &cold },
 	}
 	for name, change := range same {
 		p := base()
@@ -53,9 +51,11 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 		"another bias": func(p *Prompt) {
 			p.Request.MaxNewTokens, p.Request.Sampling.LogitBias = 1, map[int32]float32{3: 2}
 		},
-		"raw sampling that SGLang refuses": func(p *Prompt) { p.Request.Sampling.Raw = []byte(`{"max_new_tokens":0,"top_p":0}`) },
-		"raw sampling":                     func(p *Prompt) { p.Request.Sampling.Raw = []byte(`{"max_new_tokens":0}`) },
-		"text and salt that run together":  func(p *Prompt) { p.Request.Text, p.Request.CacheSalt = "b", "a" },
+		"sampling that has no effect at 0":  func(p *Prompt) { p.Request.Sampling.TopP = &hot },
+		"a temperature that has none there": func(p *Prompt) { p.Request.Sampling.Temperature = &hot },
+		"raw sampling that SGLang refuses":  func(p *Prompt) { p.Request.Sampling.Raw = []byte(`{"max_new_tokens":0,"top_p":0}`) },
+		"raw sampling":                      func(p *Prompt) { p.Request.Sampling.Raw = []byte(`{"max_new_tokens":0}`) },
+		"text and salt that run together":   func(p *Prompt) { p.Request.Text, p.Request.CacheSalt = "b", "a" },
 	}
 	seen := map[string]string{mergeKeyText(n, new(base())): "the first"}
 	for name, change := range different {
@@ -137,26 +137,25 @@ func BenchmarkMergeKey(b *testing.B) {
 	}
 }
 
-// greedyAlike change nothing for a greedy token: prompts that differ in them alone may
-// share an answer. With Raw and a new token nothing is merged.
-var greedyAlike = []string{"Temperature", "TopP", "MinP", "TopK", "Seed", "Raw"}
-
-func TestEverySamplingParameterTellsGreedyPromptsApart(t *testing.T) {
+func TestEverySamplingParameterTellsPromptsApart(t *testing.T) {
 	n := newMergeKeys()
-	plain := Prompt{Request: sglang.Request{Text: "a", MaxNewTokens: 1}}
+	plain := Prompt{Request: sglang.Request{Text: "a"}}
 	of := reflect.TypeFor[sglang.Sampling]()
 	for i := range of.NumField() {
 		name := of.Field(i).Name
-		if slices.Contains(greedyAlike, name) {
-			continue
-		}
 		p := plain
 		field := reflect.ValueOf(&p.Request.Sampling).Elem().Field(i)
 		switch field.Kind() {
 		case reflect.Map:
 			field.Set(reflect.ValueOf(map[int32]float32{3: 1}))
 		case reflect.Pointer:
-			field.Set(reflect.New(field.Type().Elem()))
+			value := reflect.New(field.Type().Elem())
+			if value.Elem().CanFloat() {
+				value.Elem().SetFloat(0.5) // 0 is the temperature that is sent anyway
+			}
+			field.Set(value)
+		case reflect.Slice:
+			field.SetBytes([]byte(`{"max_new_tokens":0}`))
 		default:
 			t.Fatalf("%s is of a kind that this test does not know", name)
 		}

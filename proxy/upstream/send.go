@@ -124,6 +124,8 @@ type attempt struct {
 	split  bool        // it was sent again in parts
 	spans  *batchTrace // nil: no request of the batch is sampled
 	facts  *BatchFacts
+
+	culprits int // members that failed alone with 500, since a call of the batch succeeded
 }
 
 // sendAll sends all members as one call, and isolates those that make it fail.
@@ -189,6 +191,7 @@ func (a *attempt) send(members []int) batcher.Outcome {
 			return batcher.Stop
 		}
 		if a.err == nil {
+			a.culprits = 0
 			a.batch.Succeeded()
 			return batcher.Good
 		}
@@ -208,11 +211,15 @@ func (a *attempt) send(members []int) batcher.Outcome {
 			try--
 			continue
 		}
+		culprit := mayBeItemsFault(a.err) && a.culprits < maxCulprits
+		if !culprit {
+			a.batch.Failed()
+		}
 		if a.batch.Retry(a.ctx, try) {
 			a.metrics.Retried()
 			continue
 		}
-		if mayBeItemsFault(a.err) {
+		if culprit {
 			return batcher.Bad
 		}
 		return batcher.Stop
@@ -302,7 +309,12 @@ func (a *attempt) deliver(i int, r sglang.Result) {
 }
 
 // blame ends a member with the error of the last call, which concerns it.
-func (a *attempt) blame(i int) { a.reject(i, a.err) }
+func (a *attempt) blame(i int) {
+	if mayBeItemsFault(a.err) {
+		a.culprits++
+	}
+	a.reject(i, a.err)
+}
 
 // reject ends a member with SGLang's error. If SGLang rejected it, the prompt is wrong.
 func (a *attempt) reject(i int, err error) {
@@ -366,8 +378,13 @@ func wasSent(err error) bool {
 	return errors.As(err, &e) && e.Sent
 }
 
+// maxCulprits is how many prompts of a batch may fail alone with 500, and none succeed,
+// before the fault is SGLang's: the search ends, and the breaker counts a failure.
+const maxCulprits = 3
+
 // mayBeItemsFault reports whether one of the prompts may cause a failure that remains after
-// repeats.
+// repeats. SGLang 0.5.23 answers 500 from its HTTP process, for one request: a broken
+// scheduler ends the server, and does not answer.
 func mayBeItemsFault(err error) bool {
 	var e *sglang.Error
 	return errors.As(err, &e) && e.Status == http.StatusInternalServerError

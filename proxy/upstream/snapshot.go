@@ -16,6 +16,9 @@ type Snapshot struct {
 	Limits Limits
 	Texts  string // how texts are sent, and why, for humans
 
+	unanswered int // times in a row that SGLang did not answer something of the above
+	pause      int // checks until it is asked again
+
 	tokenizer *tokenizer.Tokenizer // of texts; nil: they are sent as texts
 
 	// Fields are the fields that SGLang's paths take. It is nil while SGLang has not told

@@ -33,10 +33,11 @@ func (e *notReadyError) Error() string { return e.reason }
 // NotReady refuses a request because SGLang is away, for that reason.
 func NotReady(reason string) error { return &notReadyError{reason} }
 
-// rateError refuses a prompt of a caller that sent more than its rate.
-type rateError struct{ wait time.Duration }
+// RateError refuses a prompt of a caller that sent more than its rate.
+type RateError struct{ wait time.Duration }
 
-func (e *rateError) Error() string { return "the key's rate of requests is used up" }
+// Error implements error.
+func (e *RateError) Error() string { return "the key's rate of requests is used up" }
 
 // ToStatus maps an error to a gRPC status, and nil to nil. It is the only place that does.
 // An unknown error becomes INTERNAL without its text, which might hold prompt text.
@@ -57,7 +58,7 @@ func toStatus(err error) (st *status.Status, refused string) {
 		paused   *batcher.PausedError
 		late     *batcher.LateError
 		notReady *notReadyError
-		tooFast  *rateError
+		tooFast  *RateError
 		upstream *sglang.Error
 	)
 	switch {

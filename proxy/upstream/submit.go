@@ -152,7 +152,7 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 type Caller struct {
 	Name   string
 	Weight float64       // 0 means 1
-	Rate   *rate.Limiter // of prompts; nil sets no bound
+	Rate   *rate.Limiter // of prompts, and of requests that are passed on; nil sets no bound
 }
 
 type callerContext struct{}
@@ -170,12 +170,12 @@ func callerOf(ctx context.Context, host string) Caller {
 	return Caller{Name: host}
 }
 
-// reserve counts one prompt against the caller's rate. The error is a *rateError.
+// reserve counts one prompt or request against the caller's rate. The error is a *RateError.
 func (c Caller) reserve() error {
 	r := c.Rate.Reserve()
 	if wait := r.Delay(); wait > 0 {
 		r.Cancel()
-		return &rateError{wait}
+		return &RateError{wait}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"paceline/proxy/file"
 	"paceline/sglang"
 	"paceline/tokenizer"
 )
@@ -27,6 +28,8 @@ type tokenizers struct {
 	config string // Config.Tokenizer
 	log    *slog.Logger
 
+	reading file.Reading // of the model's files; it alone uses the fields below
+
 	loaded   *tokenizer.Tokenizer
 	path     string // of loaded
 	modified time.Time
@@ -37,8 +40,25 @@ func (t *tokenizers) open() error {
 	if t.config == TokenizerAuto || t.config == TokenizerNone || t.config == "" {
 		return nil
 	}
-	_, err := t.load(t.config)
+	_, err := t.loadSoon(t.config, loadPatience)
 	return err
+}
+
+// loadPatience is how long a start waits for a tokenizer. A cold network disk reads its 11 MB
+// by then.
+const loadPatience = 15 * time.Second
+
+// errReading is the error of a file of the model whose reading has not ended.
+var errReading = errors.New("could not be read in time")
+
+// loadSoon is load, with an error once patience has passed.
+func (t *tokenizers) loadSoon(path string, patience time.Duration) (*tokenizer.Tokenizer, error) {
+	var loaded *tokenizer.Tokenizer
+	var err error
+	if !t.reading.Do(patience, func() { loaded, err = t.load(path) }) {
+		return nil, fmt.Errorf("%s: %w", path, errReading)
+	}
+	return loaded, err
 }
 
 func (t *tokenizers) load(path string) (*tokenizer.Tokenizer, error) {
@@ -63,29 +83,31 @@ const noModelFolder = "as texts: SGLang's model folder can't be read from here, 
 
 // choose decides how to send texts to a server: as ids of the returned tokenizer, if the
 // server's own /tokenize makes the same ids of a sample, and else as texts (nil). why is for
-// humans. It logs the fallback to texts, which costs SGLang work.
-func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.ServerInfo) (ids *tokenizer.Tokenizer, why string) {
+// humans. It logs the fallback to texts, which costs SGLang work, and returns its error.
+func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.ServerInfo) (
+	ids *tokenizer.Tokenizer, why string, err error) {
 	path := t.config
 	switch {
 	case path == TokenizerNone || path == "":
-		return nil, "as texts: no tokenizer is configured"
+		return nil, "as texts: no tokenizer is configured", nil
 	case path == TokenizerAuto && !filepath.IsAbs(info.ModelPath):
-		return nil, noModelFolder
+		return nil, noModelFolder, nil
 	case path == TokenizerAuto:
 		path = filepath.Join(info.ModelPath, "tokenizer.json")
 	}
-	loaded, err := t.load(path)
+	loaded, err := t.loadSoon(path, checkTimeout)
 	if errors.Is(err, os.ErrNotExist) && t.config == TokenizerAuto {
-		return nil, noModelFolder
+		return nil, noModelFolder, nil
 	}
 	if err == nil {
 		err = agrees(ctx, c, loaded)
 	}
 	if err != nil {
-		t.log.Warn("prompts are sent as texts, which SGLang tokenizes one by one", "tokenizer", path, "error", err)
-		return nil, "as texts: " + err.Error()
+		t.log.Warn("prompts are sent as texts, which SGLang tokenizes one by one",
+			"tokenizer", path, "error", err, "asked_again", unanswered(err))
+		return nil, "as texts: " + err.Error(), err
 	}
-	return loaded, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path)
+	return loaded, "as token ids: SGLang's /tokenize agrees with " + filepath.Base(path), nil
 }
 
 // sample is a text that different tokenizers tokenize differently: it has every rule of the

@@ -18,7 +18,7 @@ const (
 	firstRetry    = 100 * time.Millisecond // after the first failure, doubled up to awayInterval
 	awayInterval  = time.Second            // short, compared with loading a model
 	thereInterval = 5 * time.Second        // failing calls report a loss earlier, see suspect
-	checkTimeout  = 5 * time.Second        // of one check; a server that can't read a flag in this time is not ready
+	checkTimeout  = 5 * time.Second        // of one question; a server that can't read a flag in this time is not ready
 )
 
 // notAsked is the reason before the first check.
@@ -113,19 +113,19 @@ func (u *Upstream) pause(ctx context.Context, wait time.Duration, listen bool) (
 }
 
 // check asks SGLang once and publishes the result. If SGLang may have been away, check also
-// asks what it serves, because that may be another model now. The result has no meaning
-// once ctx has ended.
+// asks what it serves, because that may be another model now. It asks again what was not
+// answered the last time. The result has no meaning once ctx has ended.
 func (u *Upstream) check(ctx context.Context, suspected bool) *Snapshot {
 	before := u.current.Load()
 	next := *before
-	learn := suspected || !before.Ready
-	if learn {
+	away := suspected || !before.Ready // it may have been
+	if away {
 		select {
 		case <-u.suspicion: // this check answers it; another check would forget the cache again
 		default:
 		}
 	}
-	err := u.ask(ctx, learn, &next)
+	err := u.ask(ctx, away, &next)
 	if ctx.Err() != nil {
 		return before
 	}
@@ -139,7 +139,7 @@ func (u *Upstream) check(ctx context.Context, suspected bool) *Snapshot {
 	if next.served() != before.served() {
 		next.generation++
 	}
-	if learn && next.Ready {
+	if away && next.Ready {
 		u.learnCache(&next.Info)
 	}
 	u.current.Store(&next)
@@ -155,33 +155,78 @@ func (u *Upstream) learnCache(info *sglang.ServerInfo) {
 	})
 }
 
-// ask asks whether SGLang is ready and, with learn, what it is.
-func (u *Upstream) ask(ctx context.Context, learn bool, s *Snapshot) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+// ask asks whether SGLang is ready and, if it may have been away, what it is. It asks again
+// what was not answered, after longer and longer pauses.
+func (u *Upstream) ask(ctx context.Context, away bool, s *Snapshot) error {
+	asking, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	if err := u.client.Ready(ctx); err != nil {
+	if err := u.client.Ready(asking); err != nil {
 		return u.absence(err)
 	}
-	if !learn {
+	switch {
+	case away:
+		info, err := u.client.ServerInfo(asking)
+		if err != nil {
+			return u.absence(err)
+		}
+		if info.Version != s.Info.Version || info.ServedModelName != s.Info.ServedModelName || info.ModelPath != s.Info.ModelPath {
+			s.Fields, s.Limits, s.tokenizer = nil, Limits{}, nil
+		}
+		s.Info, s.Model, s.unanswered = info, cmp.Or(info.ServedModelName, info.ModelPath), 0
+	case s.pause > 0:
+		s.pause--
+		return nil
+	case s.unanswered == 0:
 		return nil
 	}
-	info, err := u.client.ServerInfo(ctx)
-	if err != nil {
-		return u.absence(err)
+	all := true
+	for _, learn := range []func(context.Context, *Snapshot) error{u.learnFields, u.learnLimits, u.learnTokenizer} {
+		asking, cancel := context.WithTimeout(ctx, checkTimeout) // of its own: one slow answer hides no other
+		all = !unanswered(learn(asking, s)) && all
+		cancel()
 	}
-	if s.Fields == nil || info.Version != s.Info.Version {
-		s.Fields = nil
-		if fields, err := u.client.RequestFields(ctx); err == nil {
-			s.Fields = &fields
-		}
+	if s.pause, s.unanswered = 1<<s.unanswered-1, min(s.unanswered+1, maxUnanswered); all {
+		s.pause, s.unanswered = 0, 0
 	}
-	s.Info, s.Model = info, cmp.Or(info.ServedModelName, info.ModelPath)
-	s.Limits = u.learnLimits(ctx, info)
-	s.tokenizer, s.Texts = u.tokenizers.choose(ctx, u.client, info)
+	return nil
+}
+
+// maxUnanswered bounds the pause until SGLang is asked again to 2^6 checks, some 5 minutes.
+const maxUnanswered = 6
+
+// unanswered reports whether an error says only that SGLang, or a file of its model, can't
+// answer now.
+func unanswered(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errReading) {
+		return true
+	}
+	var e *sglang.Error
+	return errors.As(err, &e) && (e.Kind == sglang.KindUnreachable || e.Kind == sglang.KindBusy || e.Kind == sglang.KindServer)
+}
+
+// learnFields finds the names of the fields that SGLang's paths take.
+func (u *Upstream) learnFields(ctx context.Context, s *Snapshot) error {
+	if s.Fields != nil {
+		return nil
+	}
+	fields, err := u.client.RequestFields(ctx)
+	if err == nil {
+		s.Fields = &fields
+	}
+	return err
+}
+
+// learnTokenizer finds out how texts are sent. A tokenizer that was right before stays while
+// SGLang does not answer.
+func (u *Upstream) learnTokenizer(ctx context.Context, s *Snapshot) error {
+	found, why, err := u.tokenizers.choose(ctx, u.client, s.Info)
+	if s.tokenizer == nil || !unanswered(err) {
+		s.tokenizer, s.Texts = found, why
+	}
 	if s.Limits.VocabSize == 0 && s.tokenizer != nil {
 		s.Limits.VocabSize = s.tokenizer.Size()
 	}
-	return nil
+	return err
 }
 
 // absence returns the reason, for humans, why SGLang does not count as ready.
@@ -199,20 +244,32 @@ func (u *Upstream) absence(err error) error {
 }
 
 // learnLimits finds the limits of the served model. None is needed to serve text, so a limit
-// that can't be found is unknown, and no error.
-func (u *Upstream) learnLimits(ctx context.Context, info sglang.ServerInfo) Limits {
+// that can't be found is unknown, and no error. One that was known before stays while SGLang
+// does not answer.
+func (u *Upstream) learnLimits(ctx context.Context, s *Snapshot) (err error) {
+	before, info := s.Limits, s.Info
 	// SGLang refuses a prompt of max_req_input_len tokens itself: see contextReserve.
 	l := Limits{VocabSize: u.cfg.VocabSize, MaxPromptTokens: plausible(info.MaxReqInputLen - 1)}
 	if l.VocabSize == 0 {
-		l.VocabSize = plausible(sglang.VocabSize(info))
-	}
-	if l.MaxPromptTokens == 0 {
-		l.MaxPromptTokens = u.contextLimit(ctx)
-		if pool := plausible(info.MaxTotalNumTokens - contextReserve); pool > 0 && (l.MaxPromptTokens == 0 || pool < l.MaxPromptTokens) {
-			l.MaxPromptTokens = pool
+		var size int
+		if u.tokenizers.reading.Do(checkTimeout, func() { size = sglang.VocabSize(info) }) {
+			l.VocabSize = plausible(size)
+		} else {
+			l.VocabSize, err = before.VocabSize, errReading
 		}
 	}
-	return l
+	if l.MaxPromptTokens == 0 {
+		length, asked := u.contextLimit(ctx)
+		l.MaxPromptTokens, err = length, errors.Join(err, asked)
+		if pool := plausible(info.MaxTotalNumTokens - contextReserve); pool > 0 && (length == 0 || pool < length) {
+			l.MaxPromptTokens = pool
+		}
+		if unanswered(asked) && before.MaxPromptTokens > 0 {
+			l.MaxPromptTokens = before.MaxPromptTokens
+		}
+	}
+	s.Limits = l
+	return err
 }
 
 // plausible limits a number of SGLang's to 0 to 2^30, so that sums of such numbers can't
@@ -226,12 +283,12 @@ func plausible(n int) int { return min(max(0, n), 1<<30) }
 const contextReserve = 7
 
 // contextLimit returns the max tokens of a prompt by the context length in /v1/models, or 0.
-func (u *Upstream) contextLimit(ctx context.Context) int {
+func (u *Upstream) contextLimit(ctx context.Context) (int, error) {
 	models, err := u.client.Models(ctx)
 	if err != nil || len(models) == 0 {
-		return 0
+		return 0, err
 	}
-	return plausible(models[0].MaxModelLen - contextReserve)
+	return plausible(models[0].MaxModelLen - contextReserve), nil
 }
 
 // logChange logs the first check and each change between ready and not ready.

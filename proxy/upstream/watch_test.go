@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"paceline/batcher"
+	"paceline/sglang"
 )
 
 // An old suspicion made the proxy ask again what is served, and forget what had been cached
@@ -87,4 +90,103 @@ func TestTheWatchLeavesNoConnectionAtItsEnd(t *testing.T) {
 	cancel()
 	<-done
 	await(func() bool { return open.Load() == 0 })
+}
+
+// A server that did not answer once, at its start, was taken for one that has no /tokenize
+// and no limits, for as long as it stayed up.
+func TestWhatSGLangDidNotAnswerIsAskedAgainUntilItIsKnown(t *testing.T) {
+	var asked atomic.Int64
+	later := func(body string) http.HandlerFunc { // a moment after it is ready
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if asked.Add(1) <= 4 { // /v1/models and /openapi.json, twice
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(body))
+		}
+	}
+	infos := 0
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /server_info", func(w http.ResponseWriter, _ *http.Request) {
+		infos++
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"version": "0.5.23"}`))
+	})
+	mux.HandleFunc("GET /v1/models", later(`{"data": [{"max_model_len": 107}]}`))
+	mux.HandleFunc("GET /openapi.json", later(`{"paths": {}}`))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	cfg := DefaultConfig()
+	cfg.URL, cfg.Tokenizer = server.URL, TokenizerNone
+	u, err := New(cfg, batcher.DefaultSettings(), nil, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	for i := range 10 {
+		now := u.check(t.Context(), false)
+		known := now.Limits.MaxPromptTokens == 100 && now.Fields != nil
+		if !now.Ready || known != (i >= 3) { // asked at checks 0, 1 and, after a pause, 3
+			t.Errorf("check %d: %+v", i, now)
+		}
+	}
+	if n := asked.Load(); n != 6 || infos != 1 {
+		t.Errorf("asked %d questions, and %d times what it is", n, infos)
+	}
+}
+
+// A busy server lost its limits, and what waited was refused as for another model.
+func TestWhatIsKnownStaysWhileTheSameSGLangDoesNotAnswer(t *testing.T) {
+	var busy atomic.Bool
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
+	answer := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if busy.Load() && r.URL.Path != "/server_info" {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(body))
+		}
+	}
+	mux.HandleFunc("GET /server_info", answer(`{"version": "0.5.23"}`))
+	mux.HandleFunc("GET /v1/models", answer(`{"data": [{"max_model_len": 107}]}`))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	cfg := DefaultConfig()
+	cfg.URL, cfg.Tokenizer = server.URL, TokenizerNone
+	u, err := New(cfg, batcher.DefaultSettings(), nil, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	first := u.check(t.Context(), true)
+	busy.Store(true)
+	now := u.check(t.Context(), true)
+	if now.Limits != first.Limits || first.Limits.MaxPromptTokens != 100 || now.generation != first.generation {
+		t.Errorf("%+v and then %+v", first, now)
+	}
+}
+
+func TestOnlyWhatMayBeAnsweredLaterIsAskedAgain(t *testing.T) {
+	for err, want := range map[error]bool{
+		context.DeadlineExceeded:                              true,
+		fmt.Errorf("tokenizer.json: %w", errReading):          true,
+		&sglang.Error{Kind: sglang.KindUnreachable}:           true,
+		&sglang.Error{Kind: sglang.KindBusy, Status: 503}:     true,
+		&sglang.Error{Kind: sglang.KindServer, Status: 500}:   true,
+		&sglang.Error{Kind: sglang.KindProtocol, Status: 404}: false,
+		&sglang.Error{Kind: sglang.KindAuth, Status: 401}:     false,
+		errors.New("the tokenizer is not SGLang's"):           false,
+	} {
+		if unanswered(err) != want {
+			t.Errorf("%v: %v", err, !want)
+		}
+	}
+	if unanswered(nil) {
+		t.Error("no error")
+	}
 }

@@ -1,0 +1,37 @@
+//go:build unix
+
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"syscall"
+	"testing"
+)
+
+// The reading of a file that hangs kept SIGTERM from being seen.
+func TestSIGTERMEndsAProxyWhoseConfigurationHangs(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	path := writeConfig(t, "batch_size: 2\n")
+	p := startProcess(t, s.URL, "-config", path)
+	p.line("listening")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.signals <- syscall.SIGHUP
+	p.signals <- syscall.SIGHUP
+	p.signals <- syscall.SIGTERM
+	if code := p.wait(); code != exitOK {
+		t.Error(code)
+	}
+	w, err := os.OpenFile(path, os.O_RDWR, 0) // ends the reading
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+}
