@@ -72,7 +72,7 @@ func (a rows) join(leader, rest []byte, _ map[string]json.RawMessage) ([]byte, b
 
 // sum adds two counts, or the counts of two objects.
 func sum(a, b json.RawMessage) (json.RawMessage, bool) {
-	if bytes.Equal(a, b) && isNull(a) {
+	if bytes.Equal(a, b) && (isNull(a) || string(a) == "{}") {
 		return b, true
 	}
 	x, err := strconv.ParseInt(string(a), 10, 64)
@@ -82,7 +82,7 @@ func sum(a, b json.RawMessage) (json.RawMessage, bool) {
 	}
 	before, ok := elements(a)
 	after, ok2 := elements(b)
-	if !ok || !ok2 || len(before) != len(after) {
+	if !ok || !ok2 || len(before) != len(after) || len(after) == 0 {
 		return nil, false
 	}
 	for i, e := range after {

@@ -25,6 +25,8 @@ func TestAnswersAreJoinedAsSGLangWroteThem(t *testing.T) {
 			`{"scores":[2],"usage":{"prompt_tokens_details":{"cached_tokens":9}}}`,
 			`{"scores":[1,2],"usage":{"prompt_tokens_details":{"cached_tokens":9}}}`, 2,
 		},
+		"empty usage":          {score, `{}`, `{"scores":[1],"usage":{}}`, `{"scores":[2],"usage":{}}`, `{"scores":[1,2],"usage":{}}`, 2},
+		"usage in a list":      {score, `{}`, `{"scores":[1],"usage":[ ]}`, `{"scores":[2],"usage":[]}`, "", 2},
 		"usage of one part":    {score, `{}`, `{"scores":[1],"usage":{"a":null}}`, `{"scores":[2],"usage":{"a":1}}`, "", 2},
 		"no usage in one part": {score, `{}`, `{"scores":[1]}`, `{"scores":[2],"usage":{"a":1}}`, "", 2},
 		"rows of one part":     {score, `{}`, `{"scores":[1],"token_logprobs":null}`, `{"scores":[2],"token_logprobs":[3]}`, "", 2},

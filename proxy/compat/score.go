@@ -77,10 +77,12 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 		return done
 	}
 	joined, ok := sc.answer.join(first.Body, others.Body, fields)
-	if ok {
-		others.AnswerWith(w, joined)
+	if !ok {
+		h.markOdd(odd)
+		return false
 	}
-	return ok
+	others.AnswerWith(w, joined)
+	return true
 }
 
 // lead sends the part that computes what the items share. Who admits requests by their
@@ -102,10 +104,7 @@ func (h *Handler) part(
 	case reply.Status != http.StatusOK:
 		return nil, false
 	case !sc.answer.has(reply.Body, n):
-		if _, known := h.odd.LoadOrStore(odd, true); !known {
-			h.log.Warn("SGLang's answer has a shape that can't be joined: requests of this path are sent whole from now on",
-				"path", odd.path, "model", odd.model)
-		}
+		h.markOdd(odd)
 		return nil, false
 	}
 	return reply, false
@@ -113,6 +112,14 @@ func (h *Handler) part(
 
 // oddity is a path that a model answers in an unexpected shape.
 type oddity struct{ path, model string }
+
+// markOdd makes all further requests of a path go whole.
+func (h *Handler) markOdd(o oddity) {
+	if _, known := h.odd.LoadOrStore(o, true); !known {
+		h.log.Warn("SGLang's answer has a shape that can't be joined: requests of this path are sent whole from now on",
+			"path", o.path, "model", o.model)
+	}
+}
 
 // split returns the bodies of both parts of a request, and how many items it has: 0 if it
 // must go whole.
