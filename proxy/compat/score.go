@@ -68,13 +68,13 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 	if n == 0 {
 		return false
 	}
-	first, done := h.part(w, r, odd, sc, 1, func() *upstream.Reply { return h.lead(r, leader) })
+	first, answered := h.part(w, r, odd, sc, 1, h.lead(r, leader))
 	if first == nil {
-		return done
+		return answered
 	}
-	others, done := h.part(w, r, odd, sc, n-1, func() *upstream.Reply { return h.up.Call(r, rest) })
+	others, answered := h.part(w, r, odd, sc, n-1, h.up.Call(r, rest))
 	if others == nil {
-		return done
+		return answered
 	}
 	joined, ok := sc.answer.join(first.Body, others.Body, fields)
 	if !ok {
@@ -89,12 +89,11 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 // prefix wraps this call.
 func (h *Handler) lead(r *http.Request, part []byte) *upstream.Reply { return h.up.Call(r, part) }
 
-// part returns the reply to a part with n items, or nil. Then answered says whether the
-// request is answered or its client has gone.
+// part returns the reply to a part with n items if it can be joined, or nil. Then answered
+// says whether the request is answered or its client has gone.
 func (h *Handler) part(
-	w http.ResponseWriter, r *http.Request, odd oddity, sc *scoring, n int, send func() *upstream.Reply,
+	w http.ResponseWriter, r *http.Request, odd oddity, sc *scoring, n int, reply *upstream.Reply,
 ) (_ *upstream.Reply, answered bool) {
-	reply := send()
 	switch {
 	case r.Context().Err() != nil:
 		return nil, true
