@@ -105,7 +105,7 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case err != nil:
 			h.refuse(w, r, err)
-		case !h.score(w, r, s, fields):
+		case !h.score(w, r, s, body, fields):
 			h.forwardShared(w, r, s, body, fields)
 		}
 	}

@@ -7,13 +7,15 @@ import (
 	"net/http"
 	"slices"
 
+	"paceline/batcher"
 	"paceline/batcher/prefix"
 	"paceline/proxy/upstream"
 )
 
 // SGLang makes one prompt of each item of a scoring request, and computes what they share
 // once per prompt if it is new. So score sends the first item alone, and then the others,
-// which find their beginning cached.
+// which find their beginning cached. Requests of other callers with the same beginning wait
+// for the first item, too.
 
 // scoring says how the requests of one path are split.
 type scoring struct {
@@ -21,7 +23,7 @@ type scoring struct {
 	items   string   // the field with the items: a list, or an object of them by name
 	perItem string   // a list field that may have a list for each item
 	dropped string   // left out of the parts
-	whole   []string // fields with which a request goes whole, unless they are null, false or empty
+	whole   []string // fields with which the items share nothing, unless they are null, false or empty
 	fits    func(shared json.RawMessage, items []element) bool
 	answer  answerShape
 }
@@ -53,12 +55,14 @@ var scorings = map[string]*scoring{
 // a second call.
 const minSharedBlocks = 4
 
-// score answers a scoring request in two parts. It returns false, and has not answered, if
-// the request must go whole: that can't pay, an answer has an unexpected shape, or a part is
+// score answers a scoring request, if its items share enough. A request whose shared
+// beginning is new goes in two parts, and those of other callers wait for the first part. All
+// others go whole. It returns false, and has not answered, if the request is to be passed on
+// like any other: its items share too little, an answer has an unexpected shape, or a part is
 // refused, which leaves it to SGLang to name the client's own fields.
-func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, fields map[string]json.RawMessage) bool {
+func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage) bool {
 	sc, odd := scorings[r.URL.Path], oddity{r.URL.Path, s.Model}
-	if sc == nil || s.Info.DisableRadixCache || s.Info.EnableMIS {
+	if sc == nil || !s.Shares() || s.Info.EnableMIS {
 		return false
 	}
 	if _, known := h.odd.Load(odd); known {
@@ -68,10 +72,22 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 	if n == 0 {
 		return false
 	}
-	first, answered := h.part(w, r, odd, sc, 1, h.lead(r, leader))
+	p := sc.prompt(r.URL.Path, fields, len(body))
+	g, err := h.admit(w, r, s, p)
+	if err != nil {
+		h.refuse(w, r, err)
+		return true
+	}
+	defer g.Done()
+	if n == 1 || g.Role == batcher.Alone || g.Role == batcher.Follower && p.Blocks-g.Shared < minSharedBlocks { // it is cached by now
+		h.forward(&prefillWatch{ResponseWriter: w, grant: g}, r, body)
+		return true
+	}
+	first, answered := h.part(w, r, odd, sc, 1, h.up.Call(r, leader))
 	if first == nil {
 		return answered
 	}
+	g.Prefilled(batcher.Usage{})
 	others, answered := h.part(w, r, odd, sc, n-1, h.up.Call(r, rest))
 	if others == nil {
 		return answered
@@ -85,9 +101,20 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 	return true
 }
 
-// lead sends the part that computes what the items share. Who admits requests by their
-// prefix wraps this call.
-func (h *Handler) lead(r *http.Request, part []byte) *upstream.Reply { return h.up.Call(r, part) }
+// prompt returns what all prompts of a request begin with.
+func (sc *scoring) prompt(path string, fields map[string]json.RawMessage, bytes int) *upstream.Passed {
+	p := &upstream.Passed{Bytes: bytes}
+	if path != "/v1/score" { // SGLang's own words, or those of its template, stand before what is shared
+		p.Chat = string(fields[sc.shared])
+		p.Space = path + "\x00" + string(fields["instruct"]) + "\x00" + string(fields["chat_template_kwargs"])
+		return p
+	}
+	var isText bool
+	if p.Text, isText = readText(fields[sc.shared]); !isText {
+		p.IDs, _ = readIDs(fields[sc.shared])
+	}
+	return p
+}
 
 // part returns the reply to a part with n items if it can be joined, or nil. Then answered
 // says whether the request is answered or its client has gone.
@@ -120,17 +147,20 @@ func (h *Handler) markOdd(o oddity) {
 	}
 }
 
-// split returns the bodies of both parts of a request, and how many items it has: 0 if it
-// must go whole.
+// split returns how many items a request has, 0 if they share too little, and the bodies of
+// both parts if there are 2 items or more.
 func (sc *scoring) split(fields map[string]json.RawMessage) (leader, rest []byte, n int) {
 	items, ok := elements(fields[sc.items])
-	if !ok || len(items) < 2 || sharedBlocks(fields[sc.shared]) < minSharedBlocks || !sc.fits(fields[sc.shared], items) {
+	if !ok || len(items) == 0 || sharedBlocks(fields[sc.shared]) < minSharedBlocks || !sc.fits(fields[sc.shared], items) {
 		return nil, nil, 0
 	}
 	for _, name := range sc.whole {
 		if !isNull(fields[name]) && !slices.Contains([]string{"false", "[]"}, string(fields[name])) {
 			return nil, nil, 0
 		}
+	}
+	if len(items) == 1 {
+		return nil, nil, 1
 	}
 	parts := [2]map[string]json.RawMessage{maps.Clone(fields), maps.Clone(fields)}
 	cut := func(name string, all []element) {

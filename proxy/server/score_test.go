@@ -62,33 +62,35 @@ func (c *counted) proxy(t *testing.T) *running {
 // state is a text of about n tokens.
 func state(name string, n int) string { return name + strings.Repeat(" the cat sat", n/3) }
 
-// scoringBodies are bodies that are split, by path.
+// scoringBodies are bodies that are split, by path: each has a state of its own.
 func scoringBodies() map[string][]string {
-	long, ids := state("state", 400), strings.Repeat("17,", 299)+"18"
-	input, _ := json.Marshal(map[string]any{"turns": strings.Split(long, " ")})
+	n := 0
+	next := func() string { n++; return state(fmt.Sprint("state ", n), 400) }
+	ids := strings.Repeat("17,", 299) + "18"
+	input, _ := json.Marshal(map[string]any{"turns": strings.Split(next(), " ")})
 	return map[string][]string{
 		"/v1/score": {
-			fmt.Sprintf(`{"query":%q,"items":[" a"," a b c"," a b"],"label_token_ids":[5,700],"apply_softmax":true,"temperature":0.5}`, long),
+			fmt.Sprintf(`{"query":%q,"items":[" a"," a b c"," a b"],"label_token_ids":[5,700],"apply_softmax":true,"temperature":0.5}`, next()),
 			fmt.Sprintf(`{"query":%q,"items":[" \u00e9"," a b c"," a b"],"label_token_ids":[[5],[6,7],[8]],
-				"return_token_logprobs":true,"model":"m"}`, long),
+				"return_token_logprobs":true,"model":"m"}`, next()),
 			fmt.Sprintf(`{"query":[%s],"items":[[1,2],[3,4,5]],"label_token_ids":[5,700]}`, ids),
-			fmt.Sprintf(`{"query":%q,"items":[" a"," a"],"label_token_ids":[5,700],"item_first":false}`, long),
+			fmt.Sprintf(`{"query":%q,"items":[" a"," a"],"label_token_ids":[5,700],"item_first":false}`, next()),
 		},
 		"/v1/rerank": {
-			fmt.Sprintf(`{"query":%q,"documents":["a","a b","c d e","f g h i","k"]}`, long),
-			fmt.Sprintf(`{"query":%q,"documents":["a","a b","c d e","f g h i","k"],"top_n":2,"return_documents":false}`, long),
-			fmt.Sprintf(`{"query":%q,"documents":["a","b"],"top_n":9}`, long),
+			fmt.Sprintf(`{"query":%q,"documents":["a","a b","c d e","f g h i","k"]}`, next()),
+			fmt.Sprintf(`{"query":%q,"documents":["a","a b","c d e","f g h i","k"],"top_n":2,"return_documents":false}`, next()),
+			fmt.Sprintf(`{"query":%q,"documents":["a","b"],"top_n":9}`, next()),
 		},
 		"/v1/decisions": {
 			fmt.Sprintf(`{"input":%q,"questions":[{"id":"z","type":"yes_no","question":"is it?"},
 				{"id":"b","type":"score","question":"how?","levels":["x","y","z"]},
-				{"id":"a","type":"choice","question":"which?","options":[{"name":"p"},{"name":"q"}]}],"images":[]}`, long),
+				{"id":"a","type":"choice","question":"which?","options":[{"name":"p"},{"name":"q"}]}],"images":[]}`, next()),
 			fmt.Sprintf(`{"input":%s,"questions":[{"id":"z","type":"yes_no","question":"is it?"},
 				{"id":"y","type":"yes_no","question":"or is it?"}]}`, input),
 		},
 		"/v1/systemone": {
 			fmt.Sprintf(`{"model":"tiny","state":%q,"questions":{"z":{"type":"noul","instructions":"is it?"},
-				"b":{"type":"score","criteria":["x","y","z"]},"a":{"type":"choice","criteria":{"p":null,"q":"quite"}}}}`, long),
+				"b":{"type":"score","criteria":["x","y","z"]},"a":{"type":"choice","criteria":{"p":null,"q":"quite"}}}}`, next()),
 		},
 	}
 }
@@ -106,6 +108,12 @@ func TestScoringIsAnsweredInTwoPartsAsSGLangDoes(t *testing.T) {
 			}
 			if n := len(s.reset()); n != 2 {
 				t.Errorf("%s: %d calls, want 2: %.80s", path, n, body)
+			}
+			if _, again := ask(t, http.MethodPost, "http://"+r.HTTPAddr()+path, body); again != want {
+				t.Errorf("%s, again: %s\nwant %s", path, again, want)
+			}
+			if n := len(s.reset()); n != 1 {
+				t.Errorf("%s: %d calls for a state that is cached, want 1: %.80s", path, n, body)
 			}
 		}
 	}
@@ -191,17 +199,85 @@ func TestScoringReadsASharedStateOnce(t *testing.T) {
 	}
 }
 
+func TestScoringOfOtherCallersWaitsForTheFirstItem(t *testing.T) {
+	const callers, items = 8, 4
+	s := newCounted(t)
+	entered, going := make(chan struct{}), make(chan struct{})
+	s.answer = func(_ http.ResponseWriter, _ *http.Request, n int) bool {
+		if n == 1 {
+			close(entered)
+			<-going
+		}
+		return false
+	}
+	r := s.proxy(t)
+	shared := state("state", 900)
+	var all sync.WaitGroup
+	for caller := range callers {
+		var texts []string
+		for k := range items {
+			texts = append(texts, fmt.Sprintf(`" caller %d item %d"`, caller, k))
+		}
+		all.Go(func() {
+			body := fmt.Sprintf(`{"query":%q,"items":[%s],"label_token_ids":[5]}`, shared, strings.Join(texts, ","))
+			if code, answer := ask(t, http.MethodPost, "http://"+r.HTTPAddr()+"/v1/score", body); code != http.StatusOK {
+				t.Errorf("%d %s", code, answer)
+			}
+		})
+		if caller == 0 {
+			<-entered
+		}
+	}
+	await(t, "all others wait", func() bool { return r.up.Queue.Stats().Passing.Waiting == callers-1 })
+	close(going)
+	all.Wait()
+	if n, computed := len(s.reset()), s.Stats().UncachedTokens; n != callers+1 || computed > 900+callers*items*12 {
+		t.Errorf("%d calls and %d tokens computed, want %d calls", n, computed, callers+1)
+	}
+}
+
+func TestAScoringRequestThatWaitedSplitsWhatIsItsOwn(t *testing.T) {
+	s := newCounted(t)
+	entered, going := make(chan struct{}), make(chan struct{})
+	s.answer = func(_ http.ResponseWriter, _ *http.Request, n int) bool {
+		if n == 1 {
+			close(entered)
+			<-going
+		}
+		return false
+	}
+	r := s.proxy(t)
+	var all sync.WaitGroup
+	for i := range 2 {
+		all.Go(func() {
+			query := state("state", 400) + state(fmt.Sprint(" of ", i), 600)
+			body := fmt.Sprintf(`{"query":%q,"items":[" a"," b"," c"],"label_token_ids":[5]}`, query)
+			if code, answer := ask(t, http.MethodPost, "http://"+r.HTTPAddr()+"/v1/score", body); code != http.StatusOK {
+				t.Errorf("%d %s", code, answer)
+			}
+		})
+		if i == 0 {
+			<-entered
+		}
+	}
+	await(t, "the second waits", func() bool { return r.up.Queue.Stats().Passing.Waiting == 1 })
+	close(going)
+	all.Wait()
+	if n, computed := len(s.reset()), s.Stats().UncachedTokens; n != 4 || computed > 1700 {
+		t.Errorf("%d calls and %d tokens computed, want 4 calls and about 1,600 tokens", n, computed)
+	}
+}
+
 func TestAScoringPartThatIsRefusedLeavesTheErrorToSGLang(t *testing.T) {
 	s := newCounted(t)
 	r := s.proxy(t)
-	long := state("state", 400)
 	for name, c := range map[string]struct {
 		body  string
 		calls int
 	}{
-		"the first":  {fmt.Sprintf(`{"query":%q,"items":[" a"," b"],"label_token_ids":[[5,5],[6]]}`, long), 2},
-		"the others": {fmt.Sprintf(`{"query":%q,"items":[" a"," b"," c"],"label_token_ids":[[5],[6],[7,7]]}`, long), 3},
-		"too long":   {fmt.Sprintf(`{"query":%q,"items":[" a",%q],"label_token_ids":[5]}`, long, state(" more", 3800)), 3},
+		"the first":  {fmt.Sprintf(`{"query":%q,"items":[" a"," b"],"label_token_ids":[[5,5],[6]]}`, state("one", 400)), 2},
+		"the others": {fmt.Sprintf(`{"query":%q,"items":[" a"," b"," c"],"label_token_ids":[[5],[6],[7,7]]}`, state("two", 400)), 3},
+		"too long":   {fmt.Sprintf(`{"query":%q,"items":[" a",%q],"label_token_ids":[5]}`, state("three", 400), state(" more", 3800)), 3},
 	} {
 		wantCode, want := ask(t, http.MethodPost, s.url+"/v1/score", c.body)
 		s.reset()
