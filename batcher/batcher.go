@@ -190,7 +190,7 @@ func (b *Batcher[Q, R]) uncached(p *pending[Q, R]) float64 {
 	if len(p.Prefix) == 0 || p.Bytes == 0 {
 		return tokens * b.meter.UncachedShare()
 	}
-	return tokens * (1 - float64(b.model.Known(p.Prefix)*prefix.BlockBytes)/float64(p.Bytes))
+	return tokens * (1 - float64(b.model.Known(p.Prefix, false)*prefix.BlockBytes)/float64(p.Bytes))
 }
 
 // abandon ends an item whose context has ended, unless it has already ended. If it is in

@@ -108,6 +108,7 @@ type ServerInfo struct {
 	MaxRunningRequests int            `json:"max_running_requests"`
 	DPSize             int            `json:"dp_size"`
 	DisableRadixCache  bool           `json:"disable_radix_cache"`
+	EnableMIS          bool           `json:"enable_mis"`     // /v1/score puts all items in one prompt
 	ContextLength      *int           `json:"context_length"` // null unless set at start
 	StartupTime        *StartupTime   `json:"startup_time"`
 	Simulator          *SimulatorInfo `json:"simulator"` // only our simulator sends it

@@ -140,7 +140,7 @@ func TestSegmentsBelieveWhatSingleBlocksWould(t *testing.T) {
 			groups   = map[string]*Group{}
 		)
 		send := func(e *Entry) {
-			known := m.Known(e.Prefix)
+			known := m.Known(e.Prefix, false)
 			if want := want.known(e.Prefix); known != want {
 				t.Fatalf("%d blocks of one that waited are known, want %d", known, want)
 			}
@@ -159,7 +159,7 @@ func TestSegmentsBelieveWhatSingleBlocksWould(t *testing.T) {
 		}
 		check := func() {
 			p := draw(t, 12)
-			if got, want := m.Known(p), want.known(p); got != want {
+			if got, want := m.Known(p, false), want.known(p); got != want {
 				t.Fatalf("%d blocks are known, want %d", got, want)
 			}
 			if m.Cached() != len(want.oldestFirst) {

@@ -139,9 +139,6 @@ func (m *Model) SetLimit(blocks int) {
 // Forget drops all cached blocks, after a flush or a restart.
 func (m *Model) Forget() { m.shrink(0) }
 
-// Known returns how many leading blocks of p the model has as cached.
-func (m *Model) Known(p Prefix) (blocks int) { return m.knownSince(p, 0) }
-
 // doubtAfter is how long blocks are trusted without being used, at least; it is twice as
 // long at most. To believe wrongly costs their tokens once for each prompt, to doubt
 // wrongly one short wait.
@@ -161,12 +158,16 @@ func (m *Model) Doubt(now time.Time) {
 	}
 }
 
-// knownSince returns how many leading blocks of p are cached, in segments used after the
-// given number of answers.
-func (m *Model) knownSince(p Prefix, answers uint64) (blocks int) {
+// Known returns how many leading blocks of p the model has as cached, or has so beyond
+// doubt.
+func (m *Model) Known(p Prefix, beyondDoubt bool) (blocks int) {
+	doubtful := uint64(0)
+	if beyondDoubt {
+		doubtful = m.doubtful[0]
+	}
 	for blocks < len(p) {
 		s := m.segments[p[blocks]]
-		if s == nil || s.recency == nil || s.used <= answers && answers > 0 {
+		if s == nil || s.recency == nil || s.used <= doubtful {
 			return blocks
 		}
 		n := common(s.names, p[blocks:])
@@ -180,7 +181,7 @@ func (m *Model) knownSince(p Prefix, answers uint64) (blocks int) {
 // Computing returns how many leading blocks of p are cached beyond doubt, and how many after
 // those are being computed for prompts in flight.
 func (m *Model) Computing(p Prefix) (trusted, computing int) {
-	trusted = m.knownSince(p, m.doubtful[0])
+	trusted = m.Known(p, true)
 	at := trusted
 	for at < len(p) {
 		s := m.segments[p[at]]
@@ -198,7 +199,7 @@ func (m *Model) Computing(p Prefix) (trusted, computing int) {
 // Send takes a prompt out of its group. The prompt now leads those that share its first
 // new block. They are held until Finish.
 func (m *Model) Send(e *Entry) InFlight {
-	f := InFlight{last: e.node.segment, known: m.knownSince(e.Prefix, m.doubtful[0]), answers: m.answers}
+	f := InFlight{last: e.node.segment, known: m.Known(e.Prefix, true), answers: m.answers}
 	room := m.Room(e)
 	m.reserved += room
 	if e.node.all > 1 {

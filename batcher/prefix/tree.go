@@ -160,7 +160,7 @@ func (m *Model) Room(e *Entry) int {
 	if e.node.segment == nil {
 		return 0 // too short to have a name
 	}
-	return len(e.Prefix) - m.knownSince(e.Prefix, 0) + e.node.size - len(e.node.segment.names)
+	return len(e.Prefix) - m.Known(e.Prefix, false) + e.node.size - len(e.node.segment.names)
 }
 
 // attach makes n the node of its group for s.

@@ -1,14 +1,13 @@
 package compat
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"paceline/proxy/telemetry"
@@ -46,6 +45,7 @@ type Handler struct {
 
 	mux   *http.ServeMux
 	calls generateCalls
+	odd   sync.Map // oddity: what answered in another shape than the table of scoring has
 }
 
 // New returns a handler in front of up. metrics may be nil.
@@ -102,11 +102,12 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 		} else {
 			fields, err = h.check(s, path, body)
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			h.refuse(w, r, err)
-			return
+		case !h.score(w, r, s, body, fields):
+			h.forwardShared(w, r, s, body, fields)
 		}
-		h.forwardShared(w, r, s, body, fields)
 	}
 }
 
@@ -201,8 +202,6 @@ func (h *Handler) foreignFields(s *upstream.Snapshot) *foreignFields {
 
 // forward passes a request on after its body was read.
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, body []byte) {
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	r.TransferEncoding = nil
-	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	upstream.SetBody(r, body)
 	h.up.Pass(w, r)
 }

@@ -28,14 +28,12 @@ func (h *Handler) forwardShared(w http.ResponseWriter, r *http.Request, s *upstr
 		return
 	}
 	p.Body, p.Bytes = body, len(body)
-	g, err := h.up.Admit(r.Context(), s, p)
+	g, err := h.admit(w, r, s, p)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
 	defer g.Done()
-	h.metrics.Admitted(r.Context(), Route(r.URL.Path), g)
-	w.Header().Set(receiptHeader, "role="+g.Role.String()+", held_seconds="+strconv.FormatFloat(g.Held.Seconds(), 'f', 4, 64))
 	if g.Prefill {
 		if err := h.up.Prefill(r.Context(), p); err != nil {
 			h.log.DebugContext(r.Context(), "a prompt could not be prefilled before its request", "path", r.URL.Path, "error", err)
@@ -45,6 +43,17 @@ func (h *Handler) forwardShared(w http.ResponseWriter, r *http.Request, s *upstr
 		}
 	}
 	h.forward(&prefillWatch{ResponseWriter: w, grant: g}, r, body)
+}
+
+// admit waits until SGLang should see a request, and says so in the header of the answer.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, p *upstream.Passed) (*batcher.Grant, error) {
+	g, err := h.up.Admit(r.Context(), s, p)
+	if err != nil {
+		return nil, err
+	}
+	h.metrics.Admitted(r.Context(), Route(r.URL.Path), g)
+	w.Header().Set(receiptHeader, "role="+g.Role.String()+", held_seconds="+strconv.FormatFloat(g.Held.Seconds(), 'f', 4, 64))
+	return g, nil
 }
 
 // prefillWatch tells the grant when the first byte of an answer comes: the prompt has been

@@ -24,13 +24,15 @@ type Passed struct {
 	Bytes  int  // of the request
 	Silent bool // it does not stream
 	Body   []byte
+
+	Blocks int // of the prefix; Admit sets it
 }
 
 // Admit waits until SGLang should see a request: see batcher.Admit.
 func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.Grant, error) {
 	q := batcher.Passing{Bytes: p.Bytes, Silent: p.Silent}
 	switch space := p.LoRA + "\x00" + p.Salt + p.Space; {
-	case !s.shares():
+	case !s.Shares():
 	case p.Text != "" && s.tokenizer != nil:
 		p.IDs, p.Text = s.tokenizer.Encode(p.Text), ""
 		q.Prefix = prefix.OfTokens(p.IDs, space)
@@ -41,12 +43,13 @@ func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.
 	default:
 		q.Prefix = prefix.OfText(p.Chat, "chat "+space)
 	}
+	p.Blocks = len(q.Prefix)
 	return u.Queue.Admit(ctx, q)
 }
 
-// shares reports whether a prompt of this SGLang finds what it computed for another:
+// Shares reports whether a prompt of this SGLang finds what it computed for another:
 // replicas that SGLang chooses from have a cache each.
-func (s *Snapshot) shares() bool { return !s.Info.DisableRadixCache && s.Info.DPSize <= 1 }
+func (s *Snapshot) Shares() bool { return !s.Info.DisableRadixCache && s.Info.DPSize <= 1 }
 
 // Prefill makes SGLang compute the prompt of a request, without new tokens.
 func (u *Upstream) Prefill(ctx context.Context, p *Passed) error {

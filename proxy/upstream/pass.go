@@ -1,11 +1,14 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -24,6 +27,78 @@ func Reserve(ctx context.Context) error {
 		return c.reserve()
 	}
 	return nil
+}
+
+// Reply is SGLang's whole answer to one request. Its Status is 0 if the client has gone, or
+// if the answer is longer than maxReply.
+type Reply struct {
+	Status int
+	Body   []byte
+
+	header http.Header
+	over   bool
+}
+
+// maxReply is the max bytes of an answer that Call keeps.
+const maxReply = 64 << 20
+
+// Call sends a request as Pass does, with another body, and returns the answer. If SGLang
+// does not answer, the reply is the error that Pass would write.
+func (u *Upstream) Call(r *http.Request, body []byte) (reply *Reply) {
+	reply = &Reply{header: http.Header{}}
+	r = r.Clone(r.Context())
+	SetBody(r, body)
+	defer func() {
+		switch v := recover(); {
+		case v == http.ErrAbortHandler: //nolint:errorlint // ReverseProxy panics with it if an answer is cut short
+			reply = &Reply{header: http.Header{}}
+			u.passFailed(reply, r, errCutShort)
+		case v != nil:
+			panic(v)
+		case reply.over:
+			reply.Status = 0
+		}
+	}()
+	u.through.ServeHTTP(reply, r)
+	return reply
+}
+
+var errCutShort = errors.New("the answer was cut short")
+
+// SetBody replaces the body of a request that was read.
+func SetBody(r *http.Request, body []byte) {
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	r.TransferEncoding = nil
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+}
+
+// Answer answers a request with the reply.
+func (r *Reply) Answer(w http.ResponseWriter) { r.AnswerWith(w, r.Body) }
+
+// AnswerWith answers a request with the reply and another body.
+func (r *Reply) AnswerWith(w http.ResponseWriter, body []byte) {
+	maps.Copy(w.Header(), r.header)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(r.Status)
+	_, _ = w.Write(body) // an error means that the client has gone
+}
+
+// Header implements http.ResponseWriter.
+func (r *Reply) Header() http.Header { return r.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (r *Reply) WriteHeader(code int) {
+	if code >= http.StatusOK { // others come before the answer
+		r.Status = code
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (r *Reply) Write(p []byte) (int, error) {
+	if r.over = r.over || len(r.Body)+len(p) > maxReply; !r.over {
+		r.Body = append(r.Body, p...)
+	}
+	return len(p), nil
 }
 
 // passThrough returns the handler of Pass. closeIdle closes its idle connections.

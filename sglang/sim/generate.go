@@ -59,8 +59,9 @@ func readCall(body []byte, d *dialect.Dialect, p Profile) (c *call, err error) {
 	if d != nil {
 		body, err = d.Native(body)
 	}
+	var refused dialect.Refusal
 	switch {
-	case errors.Is(err, dialect.ErrNoPrompt):
+	case errors.As(err, &refused):
 		c, err = new(call), meaning("%v", err)
 	case err != nil:
 		c, err = new(call), undecodable(err)

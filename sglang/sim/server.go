@@ -90,6 +90,9 @@ func (s *Server) routes() {
 	for _, d := range dialect.All() {
 		s.mux.HandleFunc("POST "+d.Path, s.generate(d))
 	}
+	for _, path := range dialect.ScoringPaths() {
+		s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, dialect.Scoring(path)) })
+	}
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "SGLang is running")
 	})

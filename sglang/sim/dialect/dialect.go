@@ -1,12 +1,12 @@
 // Package dialect translates SGLang's other generating paths to /generate and its answers
 // back, as far as prefill needs it: /v1/completions, /v1/chat/completions and
 // /vertex_generate. Of log probabilities it passes the request on and leaves out the answer.
+// scoring.go has the paths that score.
 package dialect
 
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +23,8 @@ type Dialect struct {
 	native        func(body fields) error // makes the body one of /generate
 	object, event string                  // what an answer and an event of it are called
 	text, delta   string                  // where their choices have the text
+
+	answer func(model string, all []sglang.Answer) any // if not nil, makes the answer
 }
 
 // fields are those of a JSON object.
@@ -31,16 +33,19 @@ type fields = map[string]json.RawMessage
 // All returns the dialects.
 func All() []*Dialect {
 	return []*Dialect{
-		{"/v1/completions", true, completions, "text_completion", "text_completion", "text", "text"},
-		{"/v1/chat/completions", true, chat, "chat.completion", "chat.completion.chunk", "message", "delta"},
+		{"/v1/completions", true, completions, "text_completion", "text_completion", "text", "text", nil},
+		{"/v1/chat/completions", true, chat, "chat.completion", "chat.completion.chunk", "message", "delta", nil},
 		{Path: "/vertex_generate", native: vertex},
 	}
 }
 
-// ErrNoPrompt is the error of a completion whose prompt is "" or [].
-var ErrNoPrompt = errors.New("Prompt cannot be empty") //nolint:staticcheck // SGLang's own words
+// Refusal is the error of a call that is refused for what it means, in SGLang's own words.
+type Refusal string
 
-// Native returns the body of the same call of /generate. Its errors are ErrNoPrompt or
+// Error implements error.
+func (r Refusal) Error() string { return string(r) }
+
+// Native returns the body of the same call of /generate. Its errors are a Refusal or
 // encoding/json's.
 func (d *Dialect) Native(body []byte) ([]byte, error) {
 	var b fields
@@ -84,7 +89,7 @@ func completions(b fields) error {
 	prompt := string(b["prompt"])
 	switch {
 	case prompt == `""` || prompt == "[]":
-		return ErrNoPrompt
+		return Refusal("Prompt cannot be empty")
 	case strings.Contains(prompt, `"`):
 		b["text"] = b["prompt"]
 	default:
@@ -151,7 +156,10 @@ func marshal(v any) json.RawMessage {
 
 // Answer is an answer in the dialect.
 func (d *Dialect) Answer(model string, all []sglang.Answer) any {
-	if !d.OpenAI {
+	switch {
+	case d.answer != nil:
+		return d.answer(model, all)
+	case !d.OpenAI:
 		return map[string]any{"predictions": all}
 	}
 	return d.say(model, d.object, d.text, 0, all)
