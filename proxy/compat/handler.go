@@ -102,12 +102,11 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 		} else {
 			fields, err = h.check(s, path, body)
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			h.refuse(w, r, err)
-		case !h.score(w, r, s, body, fields):
-			h.forwardShared(w, r, s, body, fields)
+			return
 		}
+		h.forwardShared(w, r, s, body, fields)
 	}
 }
 

@@ -22,6 +22,9 @@ func (h *Handler) forwardShared(w http.ResponseWriter, r *http.Request, s *upstr
 		h.refuse(w, r, err)
 		return
 	}
+	if h.score(w, r, s, body, fields) {
+		return
+	}
 	p := promptOf(r.URL.Path, fields)
 	if p == nil {
 		h.forward(w, r, body)
