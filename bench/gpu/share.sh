@@ -11,5 +11,5 @@ trap 'kill $!' EXIT
 for _ in $(seq 100); do curl -sf -o /dev/null http://127.0.0.1:7090/readyz && break; sleep 0.2; done
 python3 "$scripts/generate.py" "$sglang" 32 http://127.0.0.1:7080 | tee "$out.generate.jsonl"
 python3 "$here/unrelated.py" "$sglang" http://127.0.0.1:7080 | tee "$out.unrelated.jsonl"
-[ -z "${SCORE-}" ] || timeout 280 python3 "$scripts/score.py" "$sglang" http://127.0.0.1:7080 | tee "$out.score.jsonl"
+[ -z "${SCORE-}" ] || timeout 300 python3 "$scripts/score.py" "$sglang" http://127.0.0.1:7080 | tee "$out.score.jsonl"
 curl -s http://127.0.0.1:7090/metrics | grep -E '^paceline_(held_seconds_(sum|count)|shared)' >"$out.metrics.txt" || true

@@ -90,7 +90,8 @@ func (h *Handler) abortRequest(w http.ResponseWriter, r *http.Request) {
 	all, _ := read[bool](fields["abort_all"])
 	if (all || rid == "") && !h.passAdmin {
 		// An empty rid is the beginning of every rid, and would end everybody's.
-		upstream.WriteError(w, http.StatusForbidden, "rid: must not be empty; abort_all would end other callers' requests too, and is refused here")
+		upstream.WriteError(w, http.StatusForbidden,
+			"rid: must not be empty; abort_all would end other callers' requests too, and is refused here")
 		return
 	}
 	h.calls.abort(rid)

@@ -23,7 +23,8 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 	}
 	for name := range r.Header {
 		if strings.HasPrefix(name, "X-Override-") && !h.allowed[strings.ToLower(name)] { // SGLang's, for what a body says
-			upstream.WriteError(w, http.StatusBadRequest, name+": is refused: it changes the request that is checked (the setting allow_fields lets it pass)")
+			upstream.WriteError(w, http.StatusBadRequest,
+				name+": is refused: it changes the request that is checked (the setting allow_fields lets it pass)")
 			return nil, false
 		}
 	}

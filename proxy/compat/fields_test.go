@@ -473,9 +473,18 @@ func TestRealSGLangLivesThroughTheExtremesOfEachField(t *testing.T) {
 		{"/generate", `{"text":"a","sampling_params":{` + native + `},`, `}`, "generate", "text input_ids sampling_params"},
 		{"/generate", `{"text":"a","sampling_params":{"temperature":0.5,`, `}}`, "sampling", "temperature max_new_tokens"},
 		{"/v1/completions", `{"model":"tiny","prompt":"a","max_tokens":1,`, `}`, "completion", "model prompt max_tokens"},
-		{"/v1/chat/completions", `{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":1,`, `}`, "chat", "model messages max_tokens"},
-		{"/v1/chat/completions", `{"model":"tiny","max_tokens":1,"messages":[{"role":"user","content":"a"},{"role":"user",`, `}]}`, "message", "role"},
-		{"/vertex_generate", `{"instances":[{"text":"a"}],"parameters":{"sampling_params":{` + native + `},`, `}}`, "vertex_parameters", "text input_ids sampling_params"},
+		{
+			"/v1/chat/completions", `{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":1,`,
+			`}`, "chat", "model messages max_tokens",
+		},
+		{
+			"/v1/chat/completions", `{"model":"tiny","max_tokens":1,"messages":[{"role":"user","content":"a"},{"role":"user",`,
+			`}]}`, "message", "role",
+		},
+		{
+			"/vertex_generate", `{"instances":[{"text":"a"}],"parameters":{"sampling_params":{` + native + `},`,
+			`}}`, "vertex_parameters", "text input_ids sampling_params",
+		},
 		{"/v1/score", `{"query":"a","items":["b","c"],"label_token_ids":[1,2],`, `}`, "score", "query items label_token_ids"},
 		{"/tokenize", `{"prompt":"a",`, `}`, "tokenize", "prompt"},
 	} {

@@ -85,7 +85,8 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch asks := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions; {
 	case isAdmin(path, asks) && !h.allowed[path] && !h.passAdmin:
-		upstream.WriteError(w, http.StatusForbidden, path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
+		upstream.WriteError(w, http.StatusForbidden,
+			path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
 	case asks, isAdmin(path, asks) && !h.allowed[path]:
 		r.Body = http.MaxBytesReader(w, r.Body, h.maxBytes)
 		h.up.Pass(w, r)

@@ -17,7 +17,9 @@ const receiptHeader = "Paceline-Receipt"
 // forwardShared passes a request on, unchanged, once the prefix that it shares with others
 // has been read, or refuses it if its caller exceeds its rate. fields are the outer fields of
 // its body.
-func (h *Handler) forwardShared(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage) {
+func (h *Handler) forwardShared(
+	w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage,
+) {
 	if err := upstream.Reserve(r.Context()); err != nil {
 		h.refuse(w, r, err)
 		return

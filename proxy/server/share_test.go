@@ -19,10 +19,19 @@ type generation struct{ name, path, body string }
 func generations() []generation {
 	return []generation{
 		{"generate", "/generate", `{"text":"%[1]s","sampling_params":{"max_new_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}}`},
-		{"generate, streamed", "/generate", `{"text":"%[1]s","stream":true,"sampling_params":{"max_new_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}}`},
+		{
+			"generate, streamed", "/generate",
+			`{"text":"%[1]s","stream":true,"sampling_params":{"max_new_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}}`,
+		},
 		{"completions", "/v1/completions", `{"model":"m","prompt":"%[1]s","max_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}`},
-		{"completions, streamed", "/v1/completions", `{"model":"m","prompt":"%[1]s","max_tokens":3,"temperature":0,"stream":true,"logit_bias":{"%[2]d":100}}`},
-		{"chat", "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"%[1]s"}],"max_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}`},
+		{
+			"completions, streamed", "/v1/completions",
+			`{"model":"m","prompt":"%[1]s","max_tokens":3,"temperature":0,"stream":true,"logit_bias":{"%[2]d":100}}`,
+		},
+		{
+			"chat", "/v1/chat/completions",
+			`{"model":"m","messages":[{"role":"user","content":"%[1]s"}],"max_tokens":3,"temperature":0,"logit_bias":{"%[2]d":100}}`,
+		},
 		{
 			"chat, streamed", "/v1/chat/completions",
 			`{"model":"m","messages":[{"role":"user","content":"%[1]s"}],"max_tokens":3,"temperature":0,"stream":true,"logit_bias":{"%[2]d":100}}`,
