@@ -119,15 +119,8 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	b.mu.Lock()
 	defer b.unlock()
 	s := &b.passing
-	switch {
-	case b.closed:
-		return 0, ErrClosed
-	case b.draining:
-		return 0, ErrDraining
-	case b.queue.count+len(s.all) >= b.settings.QueueRequests:
-		return 0, &FullError{"queue_requests", int64(b.settings.QueueRequests)}
-	case b.queue.bytes+s.bytes+int64(a.Bytes) > b.settings.QueueBytes:
-		return 0, &FullError{"queue_bytes", b.settings.QueueBytes}
+	if err := b.refusal(1, int64(a.Bytes)); err != nil {
+		return 0, err
 	}
 	s.stats.Admitted++
 	if !b.settings.PrefixOrder {

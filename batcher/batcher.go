@@ -136,7 +136,15 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	if !b.settings.PrefixOrder {
 		p.Prefix = nil
 	}
-	if err := b.refusal(p); err != nil {
+	err := b.refusal(1, int64(p.Bytes))
+	switch {
+	case err != nil:
+	case b.breaker.open(p.accepted):
+		err = &PausedError{b.breaker.openUntil.Sub(p.accepted)}
+	case !p.deadline.IsZero():
+		err = b.late(p, p.accepted)
+	}
+	if err != nil {
 		b.stats.Refused++
 		return err
 	}
@@ -149,23 +157,28 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	return nil
 }
 
-// refusal returns why an item can't be accepted now, or nil. It requires mu.
-func (b *Batcher[Q, R]) refusal(p *pending[Q, R]) error {
+// refusal returns why n items of so many bytes can't be accepted now, or nil. It requires
+// mu.
+func (b *Batcher[Q, R]) refusal(n int, bytes int64) error {
 	switch {
 	case b.closed:
 		return ErrClosed
 	case b.draining:
 		return ErrDraining
-	case b.queue.count >= b.settings.QueueRequests:
+	case b.queue.count+len(b.passing.all)+n > b.settings.QueueRequests:
 		return &FullError{"queue_requests", int64(b.settings.QueueRequests)}
-	case b.queue.bytes+int64(p.Bytes) > b.settings.QueueBytes:
+	case b.queue.bytes+b.passing.bytes+bytes > b.settings.QueueBytes:
 		return &FullError{"queue_bytes", b.settings.QueueBytes}
-	case b.breaker.open(p.accepted):
-		return &PausedError{b.breaker.openUntil.Sub(p.accepted)}
-	case !p.deadline.IsZero():
-		return b.late(p, p.accepted)
 	}
 	return nil
+}
+
+// Room returns nil if the queue has room for n items of so many bytes together, and else the
+// error that Submit would return. It reserves nothing: another may take the room.
+func (b *Batcher[Q, R]) Room(n int, bytes int64) error {
+	b.mu.Lock()
+	defer b.unlock()
+	return b.refusal(n, bytes)
 }
 
 // late returns a *LateError if an item would miss its deadline, which it has, even in a
