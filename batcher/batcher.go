@@ -33,6 +33,7 @@ type Batcher[Q, R any] struct {
 	stats    Stats            // counters; Stats() fills in the rest
 	batches  uint64           // released so far
 	ordered  int              // prompts released since the last that went in order of arrival
+	reserved int64            // bytes of Reserve
 	draining bool
 	closed   bool
 	settled  chan struct{} // closed at the end of a drain; nil if none is under way
@@ -167,7 +168,7 @@ func (b *Batcher[Q, R]) refusal(n int, bytes int64) error {
 		return ErrDraining
 	case b.queue.count+len(b.passing.all)+n > b.settings.QueueRequests:
 		return &FullError{"queue_requests", int64(b.settings.QueueRequests)}
-	case b.queue.bytes+b.passing.bytes+bytes > b.settings.QueueBytes:
+	case b.queue.bytes+bytes > b.settings.QueueBytes:
 		return &FullError{"queue_bytes", b.settings.QueueBytes}
 	}
 	return nil
@@ -179,6 +180,19 @@ func (b *Batcher[Q, R]) Room(n int, bytes int64) error {
 	b.mu.Lock()
 	defer b.unlock()
 	return b.refusal(n, bytes)
+}
+
+// Reserve counts bytes against QueueBytes that a request takes outside the queue: while it is
+// being read, or its caller sends it. A negative number undoes it. The error is a *FullError
+// if the bound is exceeded; the bytes are counted all the same. Submit does not count them.
+func (b *Batcher[Q, R]) Reserve(bytes int64) error {
+	b.mu.Lock()
+	defer b.unlock()
+	b.reserved += bytes
+	if b.queue.bytes+b.reserved > b.settings.QueueBytes {
+		return &FullError{"queue_bytes", b.settings.QueueBytes}
+	}
+	return nil
 }
 
 // late returns a *LateError if an item would miss its deadline, which it has, even in a
@@ -294,7 +308,7 @@ func (b *Batcher[Q, R]) Stats() Stats {
 	b.mu.Lock()
 	defer b.unlock()
 	s := b.stats
-	s.Queued, s.QueuedBytes = b.queue.count, b.queue.bytes
+	s.Queued, s.QueuedBytes, s.ReservedBytes = b.queue.count, b.queue.bytes, b.reserved
 	for _, l := range b.queue.lanes {
 		s.Held += l.prompts.Len() - l.open()
 	}

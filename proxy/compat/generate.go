@@ -48,6 +48,7 @@ const receiptKey = "paceline"
 // batch answers a call through the batcher, which batches its prompts with those of all
 // other callers.
 func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCall) {
+	upstream.ReleaseBody(r.Body)
 	if call.list { // refused whole, before anything is made for each prompt
 		if err := h.up.Room(call.prompts); err != nil {
 			h.refuse(w, r, err)

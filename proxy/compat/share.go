@@ -30,7 +30,7 @@ func (h *Handler) forwardShared(w http.ResponseWriter, r *http.Request, s *upstr
 		h.forward(w, r, body)
 		return
 	}
-	p.Body, p.Bytes = body, len(body)
+	p.Body = body
 	g, err := h.admit(w, r, s, p)
 	if err != nil {
 		h.refuse(w, r, err)

@@ -1,6 +1,10 @@
 package server
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -61,4 +65,83 @@ func TestListsThatRaceForTheQueueGetAnswersOrItsRefusal(t *testing.T) {
 		})
 	}
 	lists.Wait()
+}
+
+// upload is a POST whose body arrives as the test writes it.
+type upload struct {
+	t    *testing.T
+	conn net.Conn
+}
+
+func (r *running) upload(path string) *upload {
+	conn, err := net.Dial("tcp", r.HTTPAddr())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	u := &upload{r.t, conn}
+	_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000000\r\n\r\n", path)
+	u.write(`{"text":"`)
+	return u
+}
+
+func (u *upload) write(s string) { _, _ = io.WriteString(u.conn, s) } // it may be refused meanwhile
+
+// refused wants the refusal of the queue's bytes.
+func (u *upload) refused() {
+	u.t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(u.conn), nil)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	body, _ := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if !strings.Contains(string(body), "queue_bytes is 262144") || res.Header.Get("Retry-After") != "1" ||
+		res.StatusCode != http.StatusServiceUnavailable && res.StatusCode != http.StatusTooManyRequests {
+		u.t.Errorf("%d %v %s", res.StatusCode, res.Header, body)
+	}
+}
+
+func (r *running) reserved() int64 { return r.up.Queue.Stats().ReservedBytes }
+
+func fewBytes(c *Config) { c.Settings.QueueBytes, c.Settings.MaxWait = 256<<10, 0 }
+
+func TestAnUnfinishedBodyIsRefusedOnceItExceedsTheQueuesBytes(t *testing.T) {
+	r := start(t, newFake(t), fewBytes)
+	for _, path := range []string{"/generate", "/v1/chat/completions", "/v1/prefill"} {
+		u := r.upload(path)
+		u.write(strings.Repeat("x", 320<<10))
+		u.refused()
+	}
+	await(t, "nothing is reserved", func() bool { return r.reserved() == 0 })
+}
+
+func TestTheLargestUnfinishedBodyMakesRoomForOthers(t *testing.T) {
+	r := start(t, newFake(t), fewBytes)
+	u := r.upload("/generate")
+	u.write(strings.Repeat("x", 200<<10))
+	await(t, "it is counted", func() bool { return r.reserved() >= 128<<10 })
+	for _, path := range []string{"/generate", "/v1/prefill"} {
+		body := `{"text":"a` + strings.Repeat(" ", 100<<10) + `",`
+		body += map[string]string{"/generate": `"sampling_params":{"max_new_tokens":0}}`, "/v1/prefill": `"max_new_tokens":0}`}[path]
+		if code, answer := ask(t, "POST", r.url(path), body); code == http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %.300s", path, code, answer)
+		}
+	}
+	u.refused()
+	await(t, "nothing is reserved", func() bool { return r.reserved() == 0 })
+}
+
+func TestMessagesOfARESTStreamAreCountedOnlyUntilTheyAreQueued(t *testing.T) {
+	r := start(t, newFake(t), fewBytes)
+	var body strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&body, `{"request":{"request_id":"%d","text":"a%s"}}`+"\n", i, strings.Repeat(" ", 50<<10))
+	}
+	code, answer := ask(t, "POST", r.url("/v1/prefill:stream"), body.String())
+	if n := strings.Count(answer, `"request_id"`); code != http.StatusOK || n < 20 {
+		t.Errorf("%d, %d replies: %.300s", code, n, answer)
+	}
+	await(t, "nothing is reserved", func() bool { return r.reserved() == 0 })
 }
