@@ -2,16 +2,26 @@ package server
 
 import (
 	"bufio"
+	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 )
 
 // listOfTexts is a call of /generate with n prompts.
@@ -145,3 +155,126 @@ func TestMessagesOfARESTStreamAreCountedOnlyUntilTheyAreQueued(t *testing.T) {
 	}
 	await(t, "nothing is reserved", func() bool { return r.reserved() == 0 })
 }
+
+// cutConn loses all that is written after so many bytes.
+type cutConn struct {
+	net.Conn
+	left atomic.Int64
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	if n := min(c.left.Load(), int64(len(p))); n > 0 {
+		c.left.Add(-n)
+		if _, err := c.Conn.Write(p[:n]); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// cut sends a message of which only so many bytes arrive, on a connection of its own.
+func (r *running) cut(bytes int64) <-chan error {
+	dial := func(context.Context, string) (net.Conn, error) {
+		conn, err := net.Dial("tcp", r.Addr())
+		c := &cutConn{Conn: conn}
+		c.left.Store(bytes)
+		return c, err
+	}
+	conn, err := grpc.NewClient("passthrough:///x", grpc.WithContextDialer(dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = conn.Close() })
+	ended := make(chan error, 1)
+	go func() {
+		_, err := pb.NewPrefillServiceClient(conn).Prefill(r.context(), &pb.PrefillRequest{Text: strings.Repeat("x", 4<<20)})
+		ended <- err
+	}()
+	return ended
+}
+
+func TestTheConnectionWithTheMostUnfinishedBytesIsClosedBeyondTheQueuesBytes(t *testing.T) {
+	r := start(t, newFake(t), func(c *Config) { c.Settings.QueueBytes, c.Settings.MaxWait = 1<<20, 0 })
+	small := r.cut(500 << 10)
+	await(t, "the first is counted", func() bool { return r.reserved() >= 400<<10 })
+	if err := <-r.cut(700 << 10); status.Code(err) != codes.Unavailable {
+		t.Errorf("the largest: %v", err)
+	}
+	await(t, "the largest is not counted", func() bool { n := r.reserved(); return n >= 400<<10 && n <= 500<<10 })
+	if o := <-r.send(r.context(), &pb.PrefillRequest{Text: "a"}); o.err != nil {
+		t.Error(o.err)
+	}
+	select {
+	case err := <-small:
+		t.Error("the smaller ended", err)
+	default:
+	}
+}
+
+func TestCompleteMessagesAreNotCounted(t *testing.T) {
+	r := start(t, newFake(t), func(c *Config) { c.Settings.QueueBytes, c.Settings.MaxWait = 1<<20, 0 })
+	large := strings.Repeat(" ", 600<<10)
+	s := r.stream(r.context())
+	for i := range 10 {
+		send(t, s, &pb.PrefillRequest{RequestId: fmt.Sprint(i), Text: large})
+		if _, err := s.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		if o := <-r.send(r.context(), &pb.PrefillRequest{Text: large}); status.Code(o.err) == codes.Unavailable {
+			t.Fatal(o.err)
+		}
+	}
+	await(t, "nothing is reserved", func() bool { return r.reserved() == 0 })
+}
+
+// frame returns a frame of HTTP/2.
+func frame(kind, flags byte, stream uint32, payload []byte) []byte {
+	n := len(payload)
+	b := []byte{byte(n >> 16), byte(n >> 8), byte(n), kind, flags}
+	return append(binary.BigEndian.AppendUint32(b, stream), payload...)
+}
+
+func TestUnfinishedMessagesAreFollowedByStreamWhateverTheReads(t *testing.T) {
+	const size = 1000
+	whole := append([]byte{0, 0, 0, size >> 8, size & 0xff}, make([]byte, size)...)
+	for read := range 40 {
+		var reserved int64
+		arrivals := upstream.NewArrivals(func(n int64) error { reserved += n; return nil })
+		client, server := net.Pipe()
+		l := messageListener{oneConn{server}, arrivals}
+		accepted, _ := l.Accept()
+		c := accepted.(*messageConn)
+		receive := func(want int, all ...[]byte) {
+			t.Helper()
+			data := slices.Concat(all...)
+			go func() { _, _ = client.Write(data) }()
+			for p, left := make([]byte, read+1), len(data); left > 0; {
+				n, err := c.Read(p[:min(len(p), left)])
+				if left -= n; err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.unfinished != want {
+				t.Errorf("%d unfinished, want %d", c.unfinished, want)
+			}
+		}
+		receive(0, []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(4, 0, 0, nil), frame(frameHeaders, 4, 1, make([]byte, 30)))
+		receive(3, frame(frameData, 0, 1, whole[:3]))
+		receive(500, frame(frameData, 0, 1, whole[3:500]))
+		receive(506, frame(frameHeaders, 4, 3, nil), frame(frameData, 0, 3, slices.Concat(whole, whole[:6])))
+		receive(6, frame(frameData, flagEndStream, 1, whole[500:]))
+		receive(0, frame(frameReset, 0, 3, make([]byte, 4)))
+		receive(7, frame(frameHeaders, 4, 5, nil), frame(frameData, 0, 5, whole[:7]))
+		go func() { _, _ = io.Copy(io.Discard, client) }()
+		_, _ = c.Write(frame(frameHeaders, 4|flagEndStream, 5, nil))
+		receive(0, frame(frameData, 0, 5, whole[7:100]))
+		_ = c.Close()
+		_ = client.Close()
+	}
+}
+
+// oneConn is a listener that accepts one connection.
+type oneConn struct{ net.Conn }
+
+func (o oneConn) Accept() (net.Conn, error) { return o.Conn, nil }
+func (o oneConn) Addr() net.Addr            { return o.LocalAddr() }
