@@ -47,7 +47,7 @@ func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientCo
 	g.conn = conn
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newJSONBody()),
-		runtime.WithMetadata(traceMetadata),
+		runtime.WithMetadata(ownMetadata),
 		runtime.WithErrorHandler(errorWithRetryAfter),
 	)
 	if err := register(context.Background(), g.mux, conn); err != nil {
@@ -76,9 +76,10 @@ func (g *Gateway) Handler(maxBytes int, arrivals *upstream.Arrivals) http.Handle
 // Close ends the calls that are left.
 func (g *Gateway) Close() error { return g.conn.Close() }
 
-// traceMetadata passes the caller's trace on, because grpc-gateway does not.
-func traceMetadata(_ context.Context, r *http.Request) metadata.MD {
-	md := metadata.MD{}
+// ownMetadata passes the caller's trace on, because grpc-gateway does not. It says that the
+// gateway receives replies of any size.
+func ownMetadata(_ context.Context, r *http.Request) metadata.MD {
+	md := metadata.Pairs(maxReceive, strconv.Itoa(math.MaxInt32))
 	for _, name := range []string{"traceparent", "tracestate", "baggage"} {
 		if values := r.Header.Values(name); len(values) > 0 {
 			md.Set(name, values...)
