@@ -11,7 +11,6 @@ import (
 // Passing is a request that its caller sends to the server itself, once it is admitted.
 type Passing struct {
 	Prefix prefix.Prefix // of its prompt; nil means unknown, and then it never waits
-	Bytes  int           // counted against QueueBytes while it waits
 
 	// Silent says that the server shows nothing of the request before its end, so the end
 	// of its prefill can't be seen.
@@ -64,7 +63,6 @@ const probeShare = 0.25
 type admissions struct {
 	waiting   *prefix.Group
 	all       map[*admission]struct{} // that wait
-	bytes     int64                   // of those
 	following float64                 // recent share of followers among silent requests
 	stats     AdmitStats
 }
@@ -119,15 +117,8 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	b.mu.Lock()
 	defer b.unlock()
 	s := &b.passing
-	switch {
-	case b.closed:
-		return 0, ErrClosed
-	case b.draining:
-		return 0, ErrDraining
-	case b.queue.count+len(s.all) >= b.settings.QueueRequests:
-		return 0, &FullError{"queue_requests", int64(b.settings.QueueRequests)}
-	case b.queue.bytes+s.bytes+int64(a.Bytes) > b.settings.QueueBytes:
-		return 0, &FullError{"queue_bytes", b.settings.QueueBytes}
+	if err := b.refusal(1, 0); err != nil {
+		return 0, err
 	}
 	s.stats.Admitted++
 	if !b.settings.PrefixOrder {
@@ -148,7 +139,6 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	s.waiting.Add(&a.entry)
 	if shares && a.entry.Held() && b.settings.MaxAge > 0 {
 		s.all[a] = struct{}{}
-		s.bytes += int64(a.Bytes)
 		return b.settings.MaxAge, nil
 	}
 	if fresh >= minShared {
@@ -176,16 +166,11 @@ func (b *Batcher[Q, R]) grant(a *admission, expected bool) {
 func (b *Batcher[Q, R]) admitWaiting() {
 	for e := b.passing.waiting.Next(); e != nil; e = b.passing.waiting.Next() {
 		a := e.Value.(*admission)
-		b.stopWaiting(a)
+		delete(b.passing.all, a)
 		a.grant.Role = Follower
 		b.passing.stats.SharedBlocks += uint64(a.grant.Shared)
 		b.grant(a, false)
 	}
-}
-
-func (b *Batcher[Q, R]) stopWaiting(a *admission) {
-	delete(b.passing.all, a)
-	b.passing.bytes -= int64(a.Bytes)
 }
 
 // overtake ends the wait of a request before its leader's prefill is over.
@@ -193,7 +178,7 @@ func (b *Batcher[Q, R]) overtake(a *admission) {
 	b.mu.Lock()
 	defer b.unlock()
 	if _, waits := b.passing.all[a]; waits {
-		b.stopWaiting(a)
+		delete(b.passing.all, a)
 		a.grant.Role = Overtook
 		b.grant(a, false)
 	}
@@ -204,7 +189,7 @@ func (b *Batcher[Q, R]) leave(a *admission) {
 	b.mu.Lock()
 	defer b.unlock()
 	if _, waits := b.passing.all[a]; waits {
-		b.stopWaiting(a)
+		delete(b.passing.all, a)
 		b.passing.waiting.Remove(&a.entry)
 		return
 	}
@@ -234,7 +219,7 @@ func (b *Batcher[Q, R]) finishPassing(a *admission, prefilled bool, u Usage) {
 // closeWaiting ends all waits with ErrClosed. It requires mu.
 func (b *Batcher[Q, R]) closeWaiting() {
 	for a := range b.passing.all {
-		b.stopWaiting(a)
+		delete(b.passing.all, a)
 		b.passing.waiting.Remove(&a.entry)
 		a.err = ErrClosed
 		close(a.ready)

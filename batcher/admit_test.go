@@ -113,11 +113,11 @@ func TestAFollowerThatGoesAwayLeavesNothing(t *testing.T) {
 		leader, _ := b.Admit(t.Context(), Passing{Prefix: sharing(1, 2)})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if g, err := b.Admit(ctx, Passing{Prefix: sharing(1, 3), Bytes: 5}); !errors.Is(err, context.DeadlineExceeded) {
+		if g, err := b.Admit(ctx, Passing{Prefix: sharing(1, 3)}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%+v, %v", g, err)
 		}
 		leader.Done()
-		if b.passing.bytes != 0 || b.passing.waiting.Len() != 0 || len(b.passing.all) != 0 {
+		if b.passing.waiting.Len() != 0 || len(b.passing.all) != 0 {
 			t.Errorf("%+v", b.passing)
 		}
 	})
@@ -190,7 +190,7 @@ func TestEachAdmittedRequestEnds(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), rand.N(20*time.Second))
 				defer cancel()
 				began := time.Now()
-				g, err := b.Admit(ctx, Passing{Prefix: sharing(i%5, i%40), Bytes: 1, Silent: i%3 == 0})
+				g, err := b.Admit(ctx, Passing{Prefix: sharing(i%5, i%40), Silent: i%3 == 0})
 				if time.Since(began) > b.Settings().MaxAge {
 					t.Error("waited too long")
 				}
@@ -208,7 +208,7 @@ func TestEachAdmittedRequestEnds(t *testing.T) {
 		}
 		wg.Wait()
 		b.Forget()
-		if ended.Load() != n || len(b.passing.all) != 0 || b.passing.bytes != 0 || b.model.Reserved() != 0 {
+		if ended.Load() != n || len(b.passing.all) != 0 || b.model.Reserved() != 0 {
 			t.Errorf("%d ended; %+v", ended.Load(), b.passing)
 		}
 	})

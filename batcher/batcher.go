@@ -33,6 +33,7 @@ type Batcher[Q, R any] struct {
 	stats    Stats            // counters; Stats() fills in the rest
 	batches  uint64           // released so far
 	ordered  int              // prompts released since the last that went in order of arrival
+	reserved int64            // bytes of Reserve
 	draining bool
 	closed   bool
 	settled  chan struct{} // closed at the end of a drain; nil if none is under way
@@ -136,7 +137,15 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	if !b.settings.PrefixOrder {
 		p.Prefix = nil
 	}
-	if err := b.refusal(p); err != nil {
+	err := b.refusal(1, int64(p.Bytes))
+	switch {
+	case err != nil:
+	case b.breaker.open(p.accepted):
+		err = &PausedError{b.breaker.openUntil.Sub(p.accepted)}
+	case !p.deadline.IsZero():
+		err = b.late(p, p.accepted)
+	}
+	if err != nil {
 		b.stats.Refused++
 		return err
 	}
@@ -149,21 +158,39 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	return nil
 }
 
-// refusal returns why an item can't be accepted now, or nil. It requires mu.
-func (b *Batcher[Q, R]) refusal(p *pending[Q, R]) error {
+// refusal returns why n items of so many bytes can't be accepted now, or nil. It requires
+// mu.
+func (b *Batcher[Q, R]) refusal(n int, bytes int64) error {
 	switch {
 	case b.closed:
 		return ErrClosed
 	case b.draining:
 		return ErrDraining
-	case b.queue.count >= b.settings.QueueRequests:
+	case b.queue.count+len(b.passing.all)+n > b.settings.QueueRequests:
 		return &FullError{"queue_requests", int64(b.settings.QueueRequests)}
-	case b.queue.bytes+int64(p.Bytes) > b.settings.QueueBytes:
+	case b.queue.bytes+bytes > b.settings.QueueBytes:
 		return &FullError{"queue_bytes", b.settings.QueueBytes}
-	case b.breaker.open(p.accepted):
-		return &PausedError{b.breaker.openUntil.Sub(p.accepted)}
-	case !p.deadline.IsZero():
-		return b.late(p, p.accepted)
+	}
+	return nil
+}
+
+// Room returns nil if the queue has room for n items of so many bytes together, and else the
+// error that Submit would return. It reserves nothing: another may take the room.
+func (b *Batcher[Q, R]) Room(n int, bytes int64) error {
+	b.mu.Lock()
+	defer b.unlock()
+	return b.refusal(n, bytes)
+}
+
+// Reserve counts bytes against QueueBytes that a request takes outside the queue: while it is
+// being read, or its caller sends it. A negative number undoes it. The error is a *FullError
+// if the bound is exceeded; the bytes are counted all the same. Submit does not count them.
+func (b *Batcher[Q, R]) Reserve(bytes int64) error {
+	b.mu.Lock()
+	defer b.unlock()
+	b.reserved += bytes
+	if b.queue.bytes+b.reserved > b.settings.QueueBytes {
+		return &FullError{"queue_bytes", b.settings.QueueBytes}
 	}
 	return nil
 }
@@ -281,7 +308,7 @@ func (b *Batcher[Q, R]) Stats() Stats {
 	b.mu.Lock()
 	defer b.unlock()
 	s := b.stats
-	s.Queued, s.QueuedBytes = b.queue.count, b.queue.bytes
+	s.Queued, s.QueuedBytes, s.ReservedBytes = b.queue.count, b.queue.bytes, b.reserved
 	for _, l := range b.queue.lanes {
 		s.Held += l.prompts.Len() - l.open()
 	}

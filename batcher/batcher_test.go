@@ -219,6 +219,28 @@ func TestRequestsOfDifferentKeysNeverShareABatch(t *testing.T) {
 	})
 }
 
+func TestRoomIsForAllItemsTogetherOrForNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := settings(1, time.Minute, 1)
+		s.QueueRequests, s.QueueBytes = 3, 25
+		b := newBatcher(t, &upstream{takes: time.Second}, s)
+		running, waiting := submit(t.Context(), b, 0), submit(t.Context(), b, 1)
+		synctest.Wait()
+		for _, c := range []struct {
+			n     int
+			bytes int64
+			bound string
+		}{{2, 15, ""}, {3, 3, "queue_requests"}, {2, 16, "queue_bytes"}} {
+			var full *FullError
+			if err := b.Room(c.n, c.bytes); err != nil != (c.bound != "") || errors.As(err, &full) && full.Bound != c.bound {
+				t.Errorf("%+v: %v", c, err)
+			}
+		}
+		<-running
+		<-waiting
+	})
+}
+
 func TestQueueBoundsRefuseAtOnceAndLoseNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := settings(1, time.Minute, 1)

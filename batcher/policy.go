@@ -94,6 +94,8 @@ func decide(lanes []laneView, s *Settings, m *moment) decision {
 // due returns the reason to release the lane now, or ReasonNone and when to decide
 // again.
 func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
+	// spent estimates the part that the open prompts have of the sum over all.
+	spent := func(sum, budget int64) bool { return budget > 0 && sum*int64(l.open)/int64(l.count) >= budget }
 	switch {
 	case l.open == 0:
 		return ReasonNone, time.Time{}
@@ -101,7 +103,7 @@ func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 		return ReasonUnbatched, time.Time{}
 	case l.open >= s.BatchSize:
 		return ReasonFull, time.Time{}
-	case spent(l.tokens, l.open, l.count, s.BatchTokens), spent(l.bytes, l.open, l.count, s.BatchBytes):
+	case spent(l.tokens, s.BatchTokens), spent(l.bytes, s.BatchBytes):
 		return ReasonBudget, time.Time{}
 	case m.draining:
 		return ReasonDrain, time.Time{}
@@ -115,12 +117,6 @@ func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 		return ReasonWait, time.Time{}
 	}
 	return ReasonNone, earlier(at, l.last)
-}
-
-// spent reports whether the open prompts reach a budget. It estimates their part of the
-// sum over all count prompts.
-func spent(sum int64, open, count int, budget int64) bool {
-	return budget > 0 && sum*int64(open)/int64(count) >= budget
 }
 
 // before reports whether lane a goes before lane b.

@@ -7,6 +7,7 @@ import "paceline/batcher/tune"
 type Stats struct {
 	Queued           int   // requests waiting
 	QueuedBytes      int64 // prompt bytes waiting
+	ReservedBytes    int64 // of Reserve
 	Held             int   // waiting prompts that are held for the answer to another, to share its tokens
 	InFlight         int   // batches sent and not returned
 	InFlightRequests int   // requests in them whose caller still waits

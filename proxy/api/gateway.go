@@ -47,7 +47,7 @@ func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientCo
 	g.conn = conn
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newJSONBody()),
-		runtime.WithMetadata(traceMetadata),
+		runtime.WithMetadata(ownMetadata),
 		runtime.WithErrorHandler(errorWithRetryAfter),
 	)
 	if err := register(context.Background(), g.mux, conn); err != nil {
@@ -59,10 +59,10 @@ func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientCo
 // streamPath is the path of PrefillStream in the HTTP mapping.
 const streamPath = "/v1/prefill:stream"
 
-// Handler serves the gateway with bodies of at most maxBytes.
-func (g *Gateway) Handler(maxBytes int) http.Handler {
+// Handler serves the gateway with bodies of at most maxBytes, which arrivals counts.
+func (g *Gateway) Handler(maxBytes int, arrivals *upstream.Arrivals) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, int64(maxBytes))
+		arrivals.Body(w, r, int64(maxBytes))
 		// PrefillStream replies while it reads. HTTP/1 must be asked for that; HTTP/2
 		// needs no asking and returns an error. Other paths don't ask: net/http would
 		// close their connection if a part of the body is left unread.
@@ -76,9 +76,10 @@ func (g *Gateway) Handler(maxBytes int) http.Handler {
 // Close ends the calls that are left.
 func (g *Gateway) Close() error { return g.conn.Close() }
 
-// traceMetadata passes the caller's trace on, because grpc-gateway does not.
-func traceMetadata(_ context.Context, r *http.Request) metadata.MD {
-	md := metadata.MD{}
+// ownMetadata passes the caller's trace on, because grpc-gateway does not. It says that the
+// gateway receives replies of any size.
+func ownMetadata(_ context.Context, r *http.Request) metadata.MD {
+	md := metadata.Pairs(maxReceive, strconv.Itoa(math.MaxInt32))
 	for _, name := range []string{"traceparent", "tracestate", "baggage"} {
 		if values := r.Header.Values(name); len(values) > 0 {
 			md.Set(name, values...)
@@ -87,9 +88,13 @@ func traceMetadata(_ context.Context, r *http.Request) metadata.MD {
 	return md
 }
 
-// errorWithRetryAfter adds the header Retry-After to an error with RetryInfo.
+// errorWithRetryAfter adds the header Retry-After to an error with RetryInfo. The error of a
+// body that the queue has no room for is the queue's, not that of the decoder.
 func errorWithRetryAfter(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler,
 	w http.ResponseWriter, r *http.Request, err error) {
+	if body, ok := r.Body.(*upstream.Body); ok && body.Refused() != nil {
+		err = upstream.ToStatus(body.Refused()).Err()
+	}
 	if after := upstream.RetryAfter(status.Convert(err)); after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/upstream"
 )
 
 // spy is a PrefillService that keeps the metadata of a call.
@@ -39,7 +40,7 @@ func TestACallersTraceGoesThroughREST(t *testing.T) {
 	req.Header.Set("Traceparent", "00-1-2-01")
 	req.Header.Set("Tracestate", "a=b")
 	w := httptest.NewRecorder()
-	g.Handler(1000).ServeHTTP(w, req)
+	g.Handler(1000, upstream.NewArrivals(func(int64) error { return nil })).ServeHTTP(w, req)
 	if w.Code != 200 || !slices.Equal(s.metadata.Get("traceparent"), []string{"00-1-2-01"}) ||
 		!slices.Equal(s.metadata.Get("tracestate"), []string{"a=b"}) {
 		t.Errorf("%d %s: %v", w.Code, w.Body, s.metadata)

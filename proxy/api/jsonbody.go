@@ -37,7 +37,13 @@ func (j *jsonBody) Unmarshal(data []byte, v any) error {
 // NewDecoder implements runtime.Marshaler.
 func (j *jsonBody) NewDecoder(r io.Reader) runtime.Decoder {
 	d := j.JSONPb.NewDecoder(r)
-	return runtime.DecoderFunc(func(v any) error { return bodyError(d.Decode(v)) })
+	return runtime.DecoderFunc(func(v any) error {
+		err := d.Decode(v)
+		if err == nil {
+			upstream.ReleaseBody(r) // a message of a stream is on its way to the queue
+		}
+		return bodyError(err)
+	})
 }
 
 var (

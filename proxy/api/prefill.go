@@ -109,9 +109,11 @@ func reply(req *pb.PrefillRequest, a *upstream.Answer, receipt *pb.Receipt) *pb.
 		PromptTokens:     uint32(m.PromptTokens),
 		CachedTokens:     uint32(m.CachedTokens),
 		CompletionTokens: uint32(m.CompletionTokens),
-		FinishReason:     finishReason(m.FinishReason),
 		FirstToken:       firstToken(a.Answer),
 		Receipt:          receipt,
+	}
+	if m.FinishReason != nil {
+		r.FinishReason = finishReasons[m.FinishReason.Type]
 	}
 	if r.RequestId == "" {
 		r.RequestId = m.ID
@@ -125,17 +127,9 @@ func reply(req *pb.PrefillRequest, a *upstream.Answer, receipt *pb.Receipt) *pb.
 	return r
 }
 
-func finishReason(f *sglang.FinishReason) pb.FinishReason {
-	if f == nil {
-		return pb.FinishReason_FINISH_REASON_UNSPECIFIED
-	}
-	switch f.Type {
-	case "length":
-		return pb.FinishReason_FINISH_REASON_LENGTH
-	case "stop":
-		return pb.FinishReason_FINISH_REASON_STOP
-	}
-	return pb.FinishReason_FINISH_REASON_UNSPECIFIED
+// finishReasons are the reasons of the contract by SGLang's names.
+var finishReasons = map[string]pb.FinishReason{
+	"length": pb.FinishReason_FINISH_REASON_LENGTH, "stop": pb.FinishReason_FINISH_REASON_STOP,
 }
 
 // firstToken returns the generated token, or nil. Its text is the whole text.

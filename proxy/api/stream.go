@@ -1,12 +1,17 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"io"
+	"strconv"
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
@@ -30,8 +35,8 @@ func (s *Service) PrefillStream(stream prefillStream) error {
 		return err
 	}
 	c := &conversation{
-		Service: s, stream: stream, waiting: map[string]struct{}{}, window: make(chan struct{}, streamWindow),
-		some: make(chan struct{}, 1),
+		Service: s, stream: stream, maxReply: maxReply(stream.Context()),
+		waiting: map[string]struct{}{}, window: make(chan struct{}, streamWindow), some: make(chan struct{}, 1),
 	}
 	over := make(chan struct{})
 	defer close(over)
@@ -48,10 +53,27 @@ func (s *Service) PrefillStream(stream prefillStream) error {
 	return err
 }
 
+// maxReceive is the metadata with the max bytes of a message that the client receives.
+const maxReceive = "paceline-max-receive-bytes"
+
+// maxReply returns the max bytes of a reply to the client of a call. Most clients receive
+// 4 MiB if they do not ask for more.
+func maxReply(ctx context.Context) int {
+	if said := metadata.ValueFromIncomingContext(ctx, maxReceive); len(said) > 0 {
+		if n, err := strconv.Atoi(said[0]); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 4 << 20
+}
+
 // conversation is the state of one stream.
 type conversation struct {
 	*Service
 	stream prefillStream
+
+	maxReply int // bytes that the client receives
+
 	window chan struct{} // one slot for each request being handled
 
 	mu      sync.Mutex
@@ -181,6 +203,11 @@ func (c *conversation) send(id string, r *pb.PrefillResponse, failed *status.Sta
 	} else {
 		p := failed.Proto()
 		end.Result = &pb.PrefillStreamResponse_Error{Error: &pb.Error{Code: p.GetCode(), Message: p.GetMessage(), Details: p.GetDetails()}}
+	}
+	if size := proto.Size(end); size > c.maxReply && failed == nil {
+		c.send(id, nil, status.Newf(codes.ResourceExhausted, "the reply has %d bytes, and the client receives at most %d: raise its limit "+
+			"(grpc.MaxCallRecvMsgSize or grpc.max_receive_message_length) and say it in the metadata %s", size, c.maxReply, maxReceive))
+		return
 	}
 	c.sending.Lock()
 	defer c.sending.Unlock()

@@ -22,8 +22,17 @@ func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, erro
 	if err := validatePrompt(req, l); err != nil {
 		return nil, err
 	}
-	if err := validateNames(req); err != nil {
-		return nil, err
+	for _, f := range []struct {
+		name, value string
+		limit       int
+	}{
+		{"request_id", req.GetRequestId(), maxRequestIDBytes},
+		{"cache_salt", req.GetCacheSalt(), maxNameBytes},
+		{"lora", req.GetLora(), maxNameBytes},
+	} {
+		if len(f.value) > f.limit {
+			return nil, upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.limit, len(f.value))
+		}
 	}
 	p := &upstream.Prompt{Priority: req.Priority, LoRA: req.GetLora()}
 	p.Request = sglang.Request{Text: req.GetText(), MaxNewTokens: int(req.GetMaxNewTokens()), CacheSalt: req.GetCacheSalt()}
@@ -64,22 +73,6 @@ func validatePrompt(req *pb.PrefillRequest, l upstream.Limits) error {
 	}
 	if most := l.MaxTextBytes(); most > 0 && len(text) > most {
 		return upstream.WrongField("text", "must have at most %d tokens, and %d bytes are more than that", l.MaxPromptTokens, len(text))
-	}
-	return nil
-}
-
-func validateNames(req *pb.PrefillRequest) error {
-	for _, f := range []struct {
-		name, value string
-		limit       int
-	}{
-		{"request_id", req.GetRequestId(), maxRequestIDBytes},
-		{"cache_salt", req.GetCacheSalt(), maxNameBytes},
-		{"lora", req.GetLora(), maxNameBytes},
-	} {
-		if len(f.value) > f.limit {
-			return upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.limit, len(f.value))
-		}
 	}
 	return nil
 }

@@ -29,9 +29,13 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 		}
 	}
 	buffer := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(0, r.ContentLength), trustedLength)))
-	_, err := buffer.ReadFrom(http.MaxBytesReader(w, r.Body, h.maxBytes))
+	in := h.up.Arrivals.Body(w, r, h.maxBytes)
+	_, err := buffer.ReadFrom(in)
 	var large *http.MaxBytesError
 	switch {
+	case in.Refused() != nil:
+		h.refuse(w, r, in.Refused())
+		return nil, false
 	case errors.As(err, &large):
 		upstream.WriteTooLarge(w, large)
 		return nil, false

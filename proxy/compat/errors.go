@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"net/http"
@@ -14,15 +15,13 @@ import (
 	"paceline/proxy/upstream"
 )
 
-// refuse answers a request that no prompt is made of, because it is wrong or its caller
-// exceeds its rate.
+// refuse answers a request that no prompt is made of.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	h.metrics.Refused(r.Context(), cmp.Or(upstream.Refused(err), telemetry.RefusedInvalid))
 	if fast := new(upstream.RateError); errors.As(err, &fast) {
-		h.metrics.Refused(r.Context(), telemetry.RefusedRate)
 		writeTooFast(w, r.URL.Path, upstream.ToStatus(err))
 		return
 	}
-	h.metrics.Refused(r.Context(), telemetry.RefusedInvalid)
 	writeFailure(w, err)
 }
 

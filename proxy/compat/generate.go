@@ -48,8 +48,15 @@ const receiptKey = "paceline"
 // batch answers a call through the batcher, which batches its prompts with those of all
 // other callers.
 func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCall) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
+	upstream.ReleaseBody(r.Body)
+	if call.list { // refused whole, before anything is made for each prompt
+		if err := h.up.Room(call.prompts); err != nil {
+			h.refuse(w, r, err)
+			return
+		}
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
 	release, contexts, err := h.calls.reserve(ctx, call.rids)
 	if err != nil {
 		h.refuse(w, r, err)
@@ -57,18 +64,17 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCa
 	}
 	defer release()
 	answers := make([][]byte, len(call.prompts))
-	errs := make([]error, len(call.prompts))
 	var wg sync.WaitGroup
 	for i := range call.prompts {
 		wg.Go(func() {
-			answers[i], errs[i] = h.one(contexts[i], r, call, i)
-			if errs[i] != nil {
-				cancel() // one bad prompt fails its list, as with SGLang
+			var err error
+			if answers[i], err = h.one(contexts[i], r, call, i); err != nil {
+				cancel(err) // the first bad prompt fails its list, as with SGLang
 			}
 		})
 	}
 	wg.Wait()
-	if err := firstCause(errs); err != nil {
+	if err := context.Cause(ctx); err != nil {
 		writeFailure(w, err)
 		return
 	}
@@ -79,21 +85,6 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCa
 	}
 	body := append([]byte{'['}, bytes.Join(answers, []byte{','})...)
 	_, _ = w.Write(append(body, ']'))
-}
-
-// firstCause returns the first error that is not the cancellation of the others.
-func firstCause(errs []error) error {
-	var cancelled error
-	for _, err := range errs {
-		switch {
-		case err == nil:
-		case errors.Is(err, context.Canceled):
-			cancelled = err
-		default:
-			return err
-		}
-	}
-	return cancelled
 }
 
 // one answers prompt i of a call as SGLang would.

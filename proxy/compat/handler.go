@@ -153,6 +153,7 @@ func (h *Handler) check(s *upstream.Snapshot, path string, body []byte) (map[str
 func (h *Handler) bounds(path string, s *upstream.Snapshot) bounds {
 	return bounds{
 		Limits: s.Limits, elements: h.up.Queue.Settings().QueueRequests, allowed: h.allowed, foreign: h.foreignFields(s).of[path],
+		queued: path == "/generate",
 	}
 }
 

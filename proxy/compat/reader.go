@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"paceline/batcher"
 	"paceline/proxy/upstream"
 )
 
@@ -23,12 +24,13 @@ type bounds struct {
 	elements int             // of a list: no longer one could be queued
 	allowed  map[string]bool // fields that are refused otherwise
 	foreign  map[string]bool // outer fields of the path that SGLang knows and the table does not
+	queued   bool            // the elements of text and input_ids are prompts for the queue
 }
 
 // reader reads JSON once, by the table, and refuses what Go and Python could read as two
 // different values: names that come twice or differ only in case, numbers too large for
 // either, text that is not UTF-8, half a surrogate pair. It allocates nothing for each
-// element. Its errors are *upstream.FieldError and never quote text.
+// element. Its errors are *upstream.FieldError and never quote text, or *batcher.FullError.
 type reader struct {
 	bounds
 	d       *jsontext.Decoder
@@ -268,7 +270,7 @@ func (r *reader) list(f *listRule) error {
 			return nil
 		}
 		if n == r.most(f, kind) {
-			return upstream.WrongField(parentOf(r.path(), n), "must hold at most %d %s", n, countedOf(kind))
+			return r.tooMany(n, kind)
 		}
 		if err := r.value(&f.of); err != nil {
 			return err
@@ -284,6 +286,15 @@ func (r *reader) list(f *listRule) error {
 			return r.wrong("must have %s, as the elements before it", one)
 		}
 	}
+}
+
+// tooMany refuses the element after the n that a list may have.
+func (r *reader) tooMany(n int, kind jsontext.Kind) error {
+	field := parentOf(r.path(), n)
+	if r.queued && kind != '0' && (field == "text" || field == "input_ids") {
+		return &batcher.FullError{Bound: "queue_requests", Limit: int64(n)}
+	}
+	return upstream.WrongField(field, "must hold at most %d %s", n, countedOf(kind))
 }
 
 func isBool(k jsontext.Kind) bool { return k == 't' || k == 'f' }

@@ -72,7 +72,7 @@ func TestWhatEndedSGLangIsRefused(t *testing.T) {
 		{"/generate", `{"text":"a","positional_embed_overrides":[[1]]}`, "positional_embed_overrides: is refused"},
 		{"/generate", `{"input_ids":[5,-1],"sampling_params":{"max_new_tokens":0}}`, "input_ids[1]: -1 is outside"},
 		{"/generate", `{"text":"` + strings.Repeat("a", 100_000) + `"}`, "text: must have at most 100 tokens"},
-		{"/generate", `{"text":[` + strings.Repeat(`"a",`, 500) + `"a"]}`, "text: must hold at most 50 elements"},
+		{"/v1/embeddings", `{"input":[` + strings.Repeat(`"a",`, 500) + `"a"]}`, "input: must hold at most 50 elements"},
 		{"/v1/completions", `{"prompt":[` + strings.Repeat("1,", 100_000) + `1]}`, "prompt: must hold at most 100 tokens"},
 		{"/abort_request", `{"rid":"x","abort_all":true,"Abort_All":false}`, "Abort_All: must be written abort_all"},
 		{"/abort_request", `{"rid":"","RID":"x"}`, "RID: must be written rid"},

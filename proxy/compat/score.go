@@ -72,7 +72,7 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 	if n == 0 {
 		return false
 	}
-	p := sc.prompt(r.URL.Path, fields, len(body))
+	p := sc.prompt(r.URL.Path, fields)
 	g, err := h.admit(w, r, s, p)
 	if err != nil {
 		h.refuse(w, r, err)
@@ -102,8 +102,8 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 }
 
 // prompt returns what all prompts of a request begin with.
-func (sc *scoring) prompt(path string, fields map[string]json.RawMessage, bytes int) *upstream.Passed {
-	p := &upstream.Passed{Bytes: bytes}
+func (sc *scoring) prompt(path string, fields map[string]json.RawMessage) *upstream.Passed {
+	p := &upstream.Passed{}
 	if path != "/v1/score" { // SGLang's own words, or those of its template, stand before what is shared
 		p.Chat = string(fields[sc.shared])
 		p.Space = path + "\x00" + string(fields["instruct"]) + "\x00" + string(fields["chat_template_kwargs"])

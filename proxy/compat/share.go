@@ -32,7 +32,7 @@ func (h *Handler) forwardShared(
 		h.forward(w, r, body)
 		return
 	}
-	p.Body, p.Bytes = body, len(body)
+	p.Body = body
 	g, err := h.admit(w, r, s, p)
 	if err != nil {
 		h.refuse(w, r, err)

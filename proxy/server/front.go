@@ -2,8 +2,12 @@ package server
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -181,4 +185,158 @@ func (g gate) handler(h http.Handler) http.Handler {
 		r.Header.Del("Authorization")
 		h.ServeHTTP(w, r)
 	})
+}
+
+// messageListener bounds the bytes of unfinished gRPC messages on its connections.
+type messageListener struct {
+	net.Listener
+	arrivals *upstream.Arrivals
+}
+
+// keepConnection is the number of unfinished bytes below which a connection is never closed:
+// the queue itself refuses a prompt of up to some 60,000 ids.
+const keepConnection = 256 << 10
+
+// countStep is the number of bytes that are counted at once.
+const countStep = 64 << 10
+
+// Accept implements net.Listener.
+func (l messageListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &messageConn{Conn: conn, messages: map[uint32]message{}}
+	c.arrival = l.arrivals.New(keepConnection, func() { _ = conn.Close() })
+	c.in.have, c.in.left, c.in.header[3] = frameHeader, prefaceLength, 0xff // the preface is like a frame of an unknown type
+	return c, nil
+}
+
+// Of HTTP/2 and gRPC.
+const (
+	prefaceLength, frameHeader, messagePrefix = 24, 9, 5
+
+	frameData, frameHeaders, frameReset = 0, 1, 3
+	flagEndStream, flagPadded           = 1, 8
+)
+
+// messageConn is a connection that counts the bytes of its gRPC messages that are not
+// complete. grpc-go lets a client send all of a message of the max size before it tells
+// anybody. So messageConn follows the frames in both directions, and the length before each
+// message.
+type messageConn struct {
+	net.Conn
+	arrival *upstream.Arrival
+	in, out frames
+
+	mu         sync.Mutex         // guards all below
+	messages   map[uint32]message // that arrive, by stream
+	unfinished int                // bytes in messages
+	counted    int                // of those
+}
+
+// message is the part of a message that has arrived on a stream.
+type message struct {
+	prefix        [messagePrefix]byte // compressed flag and length
+	arrived, left int                 // bytes; left is known once the prefix has arrived
+}
+
+// frames follows the frames of one direction.
+type frames struct {
+	header     [frameHeader]byte
+	have, left int // bytes of the header, and bytes of the frame to come
+}
+
+// each calls on for the parts of frames in b.
+func (f *frames) each(b []byte, on func(kind, flags byte, stream uint32, part []byte, last bool)) {
+	for len(b) > 0 {
+		if f.have < frameHeader {
+			n := copy(f.header[f.have:], b)
+			f.have, b = f.have+n, b[n:]
+			if f.have < frameHeader {
+				return
+			}
+			f.left = int(f.header[0])<<16 | int(f.header[1])<<8 | int(f.header[2])
+		}
+		n := min(f.left, len(b))
+		f.left -= n
+		on(f.header[3], f.header[4], binary.BigEndian.Uint32(f.header[5:])&^(1<<31), b[:n], f.left == 0)
+		if b = b[n:]; f.left == 0 {
+			f.have = 0
+		}
+	}
+}
+
+var errPadded = errors.New("padded DATA frames are refused: no gRPC client sends them")
+
+// Read implements net.Conn.
+func (c *messageConn) Read(p []byte) (n int, err error) {
+	n, err = c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in.each(p[:n], func(kind, flags byte, stream uint32, part []byte, last bool) {
+		m, open := c.messages[stream]
+		switch {
+		case kind == frameHeaders && flags&flagEndStream == 0:
+			c.messages[stream] = m
+		case kind == frameReset, kind == frameHeaders, kind == frameData && last && flags&flagEndStream != 0:
+			c.unfinished -= m.arrived
+			delete(c.messages, stream)
+		case kind == frameData && flags&flagPadded != 0:
+			err = errPadded
+		case kind == frameData && open:
+			before := m.arrived
+			m.add(part)
+			c.messages[stream] = m
+			c.unfinished += m.arrived - before
+		}
+	})
+	if c.unfinished/countStep != c.counted/countStep {
+		c.count()
+	}
+	return n, err
+}
+
+// add reads the next part of a stream's messages.
+func (m *message) add(part []byte) {
+	for len(part) > 0 {
+		n := 0
+		if m.arrived < messagePrefix {
+			n = copy(m.prefix[m.arrived:], part)
+			m.left = int(binary.BigEndian.Uint32(m.prefix[1:]))
+		} else {
+			n = min(m.left, len(part))
+			m.left -= n
+		}
+		m.arrived, part = m.arrived+n, part[n:]
+		if m.arrived >= messagePrefix && m.left == 0 {
+			*m = message{}
+		}
+	}
+}
+
+// Write implements net.Conn. A stream that the server ends is not read any more.
+func (c *messageConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	c.out.each(p, func(kind, flags byte, stream uint32, _ []byte, _ bool) {
+		if kind == frameReset || kind == frameHeaders && flags&flagEndStream != 0 {
+			c.unfinished -= c.messages[stream].arrived
+			delete(c.messages, stream)
+		}
+	})
+	c.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+// count tells the arrivals how many bytes are unfinished. It requires mu.
+func (c *messageConn) count() {
+	if c.arrival.Add(int64(c.unfinished-c.counted)) == nil {
+		c.counted = c.unfinished
+	}
+}
+
+// Close implements net.Conn.
+func (c *messageConn) Close() error {
+	c.arrival.Close()
+	return c.Conn.Close()
 }

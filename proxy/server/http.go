@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-
-	"paceline/proxy/api"
 )
 
 // Limits of HTTP connections. Bodies have no time limit: a drain or a long prompt may take
@@ -54,10 +52,9 @@ func hostOf(hostport string) string {
 
 // restHandler serves the data port over HTTP: health, REST through the gateway, and SGLang's
 // own interface on all other paths.
-func restHandler(g *api.Gateway, sglang http.Handler, maxBytes int, r *readiness) http.Handler {
+func restHandler(rest, sglang http.Handler, r *readiness) http.Handler {
 	mux := http.NewServeMux()
 	handleHealth(mux, r)
-	rest := g.Handler(maxBytes)
 	mux.Handle("/v1/prefill", rest)
 	mux.Handle("/v1/prefill:stream", rest)
 	mux.Handle("/", sglang)

@@ -12,7 +12,7 @@ func (s *Server) state() telemetry.State {
 	st := telemetry.State{
 		Ready:            s.readiness.now().ready,
 		QueueRequests:    stats.Queued,
-		QueueBytes:       stats.QueuedBytes,
+		QueueBytes:       stats.QueuedBytes + stats.ReservedBytes,
 		QueueLimit:       settings.QueueRequests,
 		QueueByteLimit:   settings.QueueBytes,
 		Held:             stats.Held,

@@ -105,6 +105,7 @@ func (s *Server) openData() (*port, error) {
 		return nil, err
 	}
 	p.secure(s.certificates, "h2")
+	p.listener = messageListener{p.listener, s.up.Arrivals}
 	loads := &loadReports{up: s.up}
 	var options []grpc.ServerOption
 	if s.cfg.CallLoadReports {
@@ -136,7 +137,8 @@ func (s *Server) openREST() (*port, error) {
 	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, compat.Options{
 		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log,
 	}))
-	p.serveHTTP(notFromPages(restHandler(g, sglang, s.cfg.MaxMessageBytes, s.readiness), isLocal(s.cfg.HTTP)), g, behind)
+	rest := restHandler(g.Handler(s.cfg.MaxMessageBytes, s.up.Arrivals), sglang, s.readiness)
+	p.serveHTTP(notFromPages(rest, isLocal(s.cfg.HTTP)), g, behind)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
@@ -168,7 +170,7 @@ func (s *Server) openAdmin() (*port, error) {
 	pb.RegisterAdminServiceServer(server, &adminService{
 		version: s.cfg.Version, started: time.Now(), up: s.up, settings: s.settings, readiness: s.readiness, delay: s.cfg.DrainDelay,
 	})
-	p.serveHTTP(adminHandler(server, notFromPages(withStatusPage(g.Handler(s.cfg.MaxMessageBytes)), local)), g, server)
+	p.serveHTTP(adminHandler(server, notFromPages(withStatusPage(g.Handler(s.cfg.MaxMessageBytes, s.up.Arrivals)), local)), g, server)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)

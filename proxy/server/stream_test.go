@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	pb "paceline/proto/paceline/v1"
@@ -169,5 +173,47 @@ func TestTheEndOfTheProcessAnswersAStreamFirst(t *testing.T) {
 	}
 	if <-r.ended; r.err != nil {
 		t.Error(r.err)
+	}
+}
+
+func TestAReplyThatTheClientCanNotReceiveEndsItsRequestAlone(t *testing.T) {
+	f := newFake(t)
+	large := strings.Repeat("x", 5<<20)
+	f.fault = func(w http.ResponseWriter, _ *http.Request, c fakeCall) bool {
+		all := c.results()
+		for i := range all {
+			if c.Text[i] == "large" {
+				all[i]["text"] = large
+			}
+		}
+		f.answer(w, all)
+		return true
+	}
+	r := start(t, f, func(c *Config) { c.Settings.MaxWait, c.Upstream.StreamAnswers = 0, false })
+	ask := func(ctx context.Context, options ...grpc.CallOption) map[string]*pb.PrefillStreamResponse {
+		s, err := r.prefill.PrefillStream(ctx, options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"large", "small"} {
+			send(t, s, &pb.PrefillRequest{RequestId: text, Text: text, MaxNewTokens: 1})
+		}
+		if err := s.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		return hear(t, s)
+	}
+	replies := ask(r.context())
+	if e := replies["large"].GetError(); codes.Code(e.GetCode()) != codes.ResourceExhausted ||
+		!strings.Contains(e.GetMessage(), "grpc.MaxCallRecvMsgSize") || replies["small"].GetResponse() == nil {
+		t.Errorf("%v, %v", e, replies["small"])
+	}
+	ctx := metadata.AppendToOutgoingContext(r.context(), "paceline-max-receive-bytes", "8000000")
+	if replies := ask(ctx, grpc.MaxCallRecvMsgSize(8_000_000)); len(replies["large"].GetResponse().GetFirstToken().GetText()) != len(large) {
+		t.Error("a raised limit is not used")
+	}
+	reply := r.http(http.MethodPost, r.HTTPAddr()+"/v1/prefill:stream", `{"request":{"request_id":"large","text":"large","max_new_tokens":1}}`)
+	if !strings.Contains(reply.body, large) {
+		t.Errorf("over REST: %.300s", reply.body)
 	}
 }

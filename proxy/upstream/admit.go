@@ -21,7 +21,6 @@ type Passed struct {
 	Space  string // what else a cached beginning depends on: requests of different spaces share nothing
 	Salt   string // cache_salt
 	LoRA   string
-	Bytes  int  // of the request
 	Silent bool // it does not stream
 	Body   []byte
 
@@ -30,7 +29,7 @@ type Passed struct {
 
 // Admit waits until SGLang should see a request: see batcher.Admit.
 func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.Grant, error) {
-	q := batcher.Passing{Bytes: p.Bytes, Silent: p.Silent}
+	q := batcher.Passing{Silent: p.Silent}
 	switch space := p.LoRA + "\x00" + p.Salt + p.Space; {
 	case !s.Shares():
 	case p.Text != "" && s.tokenizer != nil:

@@ -10,7 +10,8 @@
 //
 // watch.go asks SGLang whether it is ready and what it serves. tokenizer.go turns texts into
 // token ids. trace.go records the spans of requests and batches. pass.go forwards requests
-// that are not batched. status.go is the only place that maps an error to a gRPC status.
+// that are not batched. arrivals.go bounds the bytes of requests that are not complete.
+// status.go is the only place that maps an error to a gRPC status.
 //
 // The package never logs, traces or returns prompt text. It sends only checked prompts.
 package upstream

@@ -49,6 +49,13 @@ func ToStatus(err error) *status.Status {
 	return st
 }
 
+// Refused returns the reason for the metrics why a prompt was never sent; "" if err is no
+// refusal.
+func Refused(err error) string {
+	_, refused := toStatus(err)
+	return refused
+}
+
 // toStatus is ToStatus, with the reason for the metrics if the prompt was never sent.
 func toStatus(err error) (st *status.Status, refused string) {
 	var (

@@ -64,6 +64,16 @@ func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, don
 	}
 }
 
+// Room returns the error with which Submit would refuse some of these prompts, because the
+// queue has no room for all of them; nil if it has.
+func (u *Upstream) Room(prompts []Prompt) error {
+	var bytes int64
+	for i := range prompts {
+		bytes += int64(len(prompts[i].Request.Text) + 4*len(prompts[i].Request.InputIDs))
+	}
+	return u.Queue.Room(len(prompts), bytes)
+}
+
 // submission is one request from its arrival to its end.
 type submission struct {
 	*Upstream

@@ -20,6 +20,9 @@ type Upstream struct {
 	// them. Settings, drain and statistics are methods of Queue.
 	Queue *batcher.Batcher[*Prompt, *Answer]
 
+	// Arrivals counts the requests that the queue does not hold.
+	Arrivals *Arrivals
+
 	cfg     Config
 	log     *slog.Logger
 	client  *sglang.Client
@@ -69,6 +72,7 @@ func New(cfg Config, batching batcher.Settings, tracer *telemetry.Tracer, metric
 	if u.Queue, err = batcher.New(sender{u}, batching); err != nil {
 		return nil, err
 	}
+	u.Arrivals = NewArrivals(u.Queue.Reserve)
 	u.through, u.closeIdle = u.passThrough()
 	return u, nil
 }

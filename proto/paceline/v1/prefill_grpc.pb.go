@@ -54,6 +54,12 @@ type PrefillServiceClient interface {
 	// requests end, in any order, matched by request_id. A request that fails has
 	// its own error and ends no other. Flow control is the back-pressure: the
 	// proxy stops reading requests if the client does not read replies.
+	//
+	// A reply above the client's receive limit would end the stream in the client.
+	// So a request whose reply is above 4 MiB, the default of most clients, ends
+	// with RESOURCE_EXHAUSTED. A client with a higher limit (in Go
+	// grpc.MaxCallRecvMsgSize, elsewhere grpc.max_receive_message_length) says so
+	// in the call's metadata: `paceline-max-receive-bytes`.
 	PrefillStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PrefillStreamRequest, PrefillStreamResponse], error)
 }
 
@@ -114,6 +120,12 @@ type PrefillServiceServer interface {
 	// requests end, in any order, matched by request_id. A request that fails has
 	// its own error and ends no other. Flow control is the back-pressure: the
 	// proxy stops reading requests if the client does not read replies.
+	//
+	// A reply above the client's receive limit would end the stream in the client.
+	// So a request whose reply is above 4 MiB, the default of most clients, ends
+	// with RESOURCE_EXHAUSTED. A client with a higher limit (in Go
+	// grpc.MaxCallRecvMsgSize, elsewhere grpc.max_receive_message_length) says so
+	// in the call's metadata: `paceline-max-receive-bytes`.
 	PrefillStream(grpc.BidiStreamingServer[PrefillStreamRequest, PrefillStreamResponse]) error
 	mustEmbedUnimplementedPrefillServiceServer()
 }
