@@ -129,7 +129,7 @@ func TestRealSGLangReadsTheSharedPrefixOfRolloutsOnce(t *testing.T) {
 }
 
 func TestTheSharedPrefixOfRolloutsIsReadOnce(t *testing.T) {
-	s, url := simulatedAt(t, 5e-5)
+	s, url := simulatedAt(t, 1e-4)
 	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, nil)
 	var gs []generation
 	for _, g := range generations() {
