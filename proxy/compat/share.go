@@ -139,11 +139,10 @@ func promptOf(path string, fields map[string]json.RawMessage) *upstream.Passed {
 	if p.Chat == "" {
 		text, isText := readText(prompt)
 		if p.Text = text; !isText {
-			flat, nested := readIDs(prompt)
-			if nested != nil || len(flat) == 0 || len(prompt) == 0 || prompt[0] != '[' {
+			if !isIDs(prompt) {
 				return nil
 			}
-			p.IDs = flat
+			p.IDs, _ = readIDs(prompt)
 		}
 	}
 	var known bool
