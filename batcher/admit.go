@@ -51,9 +51,9 @@ func (g *Grant) Prefilled(u Usage) { g.end(true, u) }
 // Done ends the grant. If the prompt was not prefilled, a follower leads the others.
 func (g *Grant) Done() { g.end(false, Usage{}) }
 
-// minShared is the min length, in blocks, of a new prefix that a request waits for. On an
-// H100 SGLang computes 256 tokens in the time of an empty forward.
-const minShared = 4
+// MinShared is the min length, in blocks, of a new prefix that is worth a wait or a second
+// call. On an H100 SGLang computes 256 tokens in the time of an empty forward.
+const MinShared = 4
 
 // probeShare is the share of followers among silent requests from which on a silent leader
 // is prefilled first: an additional forward, for one in four saved.
@@ -92,7 +92,11 @@ type admission struct {
 func (b *Batcher[Q, R]) Admit(ctx context.Context, p Passing) (*Grant, error) {
 	a := &admission{Passing: p, ready: make(chan struct{})}
 	a.entry = prefix.Entry{Prefix: p.Prefix, Value: a}
-	a.grant.end = func(prefilled bool, u Usage) { b.endPassing(a, prefilled, u) }
+	a.grant.end = func(prefilled bool, u Usage) {
+		b.mu.Lock()
+		defer b.unlock()
+		b.finishPassing(a, prefilled, u)
+	}
 	longest, err := b.arrive(a)
 	if err != nil || longest == 0 {
 		return &a.grant, err
@@ -103,9 +107,9 @@ func (b *Batcher[Q, R]) Admit(ctx context.Context, p Passing) (*Grant, error) {
 	select {
 	case <-a.ready:
 	case <-timer.C:
-		b.overtake(a)
+		b.stopWaiting(a, true)
 	case <-ctx.Done():
-		b.leave(a)
+		b.stopWaiting(a, false)
 		return nil, ctx.Err()
 	}
 	a.grant.Held = time.Since(arrived)
@@ -126,10 +130,9 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	}
 	b.model.Doubt(time.Now())
 	trusted, computing := b.model.Computing(a.entry.Prefix)
-	fresh := len(a.entry.Prefix) - trusted
 	a.grant.Shared = computing
-	shares := a.grant.Shared >= minShared
-	if a.Silent && fresh >= minShared {
+	isNew, shares := len(a.entry.Prefix)-trusted >= MinShared, computing >= MinShared
+	if a.Silent && isNew {
 		follows := 0.0
 		if shares {
 			follows = 1
@@ -141,10 +144,10 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 		s.all[a] = struct{}{}
 		return b.settings.MaxAge, nil
 	}
-	if fresh >= minShared {
+	if isNew {
 		a.grant.Role = Leader
 	}
-	b.grant(a, fresh >= minShared && (shares || s.following >= probeShare))
+	b.grant(a, isNew && (shares || s.following >= probeShare))
 	return 0, nil
 }
 
@@ -173,33 +176,22 @@ func (b *Batcher[Q, R]) admitWaiting() {
 	}
 }
 
-// overtake ends the wait of a request before its leader's prefill is over.
-func (b *Batcher[Q, R]) overtake(a *admission) {
+// stopWaiting ends the wait of a request before its leader's prefill is over: it overtakes
+// the leader, or its caller has gone. The wait may have ended meanwhile.
+func (b *Batcher[Q, R]) stopWaiting(a *admission, overtakes bool) {
 	b.mu.Lock()
 	defer b.unlock()
-	if _, waits := b.passing.all[a]; waits {
-		delete(b.passing.all, a)
+	_, waits := b.passing.all[a]
+	delete(b.passing.all, a)
+	switch {
+	case waits && overtakes:
 		a.grant.Role = Overtook
 		b.grant(a, false)
-	}
-}
-
-// leave ends the wait of a request whose caller has gone.
-func (b *Batcher[Q, R]) leave(a *admission) {
-	b.mu.Lock()
-	defer b.unlock()
-	if _, waits := b.passing.all[a]; waits {
-		delete(b.passing.all, a)
+	case waits:
 		b.passing.waiting.Remove(&a.entry)
-		return
+	case !overtakes:
+		b.finishPassing(a, false, Usage{})
 	}
-	b.finishPassing(a, false, Usage{}) // granted meanwhile
-}
-
-func (b *Batcher[Q, R]) endPassing(a *admission, prefilled bool, u Usage) {
-	b.mu.Lock()
-	defer b.unlock()
-	b.finishPassing(a, prefilled, u)
 }
 
 // finishPassing frees the followers of a request. It requires mu.

@@ -18,35 +18,25 @@ import (
 // refuse answers a request that no prompt is made of.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	h.metrics.Refused(r.Context(), cmp.Or(upstream.Refused(err), telemetry.RefusedInvalid))
-	if fast := new(upstream.RateError); errors.As(err, &fast) {
-		writeTooFast(w, r.URL.Path, upstream.ToStatus(err))
-		return
-	}
-	writeFailure(w, err)
+	writeFailure(w, r, err)
 }
 
 // writeFailure answers with an error in one of SGLang's forms.
-func writeFailure(w http.ResponseWriter, err error) {
+func writeFailure(w http.ResponseWriter, r *http.Request, err error) {
 	st := upstream.ToStatus(err)
-	if fast := new(upstream.RateError); errors.As(err, &fast) {
-		writeTooFast(w, "/generate", st)
-		return
-	}
-	retryAfter(w, st)
-	upstream.WriteError(w, httpCode(st), st.Message())
-}
-
-func retryAfter(w http.ResponseWriter, st *status.Status) {
 	if after := upstream.RetryAfter(st); after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
+	if fast := new(upstream.RateError); errors.As(err, &fast) {
+		writeTooFast(w, r.URL.Path, st.Message())
+		return
+	}
+	upstream.WriteError(w, httpCode(st), st.Message())
 }
 
 // writeTooFast answers a caller that exceeds its rate with 429, in the form that clients of
 // the path know. SGLang itself has no rates.
-func writeTooFast(w http.ResponseWriter, path string, st *status.Status) {
-	retryAfter(w, st)
-	message := st.Message()
+func writeTooFast(w http.ResponseWriter, path, message string) {
 	switch {
 	case strings.HasPrefix(path, "/v1/messages"): // Anthropic's
 		upstream.WriteJSON(w, http.StatusTooManyRequests, map[string]any{

@@ -75,7 +75,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, call *generateCa
 	}
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil {
-		writeFailure(w, err)
+		writeFailure(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -83,11 +83,12 @@ func Route(path string) string {
 // pass passes a request on, once its body has been checked by the table.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
-	switch asks := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions; {
-	case isAdmin(path, asks) && !h.allowed[path] && !h.passAdmin:
+	asks := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+	switch admin := isAdmin(path, asks) && !h.allowed[path]; {
+	case admin && !h.passAdmin:
 		upstream.WriteError(w, http.StatusForbidden,
 			path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
-	case asks, isAdmin(path, asks) && !h.allowed[path]:
+	case asks, admin:
 		r.Body = http.MaxBytesReader(w, r.Body, h.maxBytes)
 		h.up.Pass(w, r)
 	default:

@@ -41,8 +41,8 @@ type reader struct {
 	one     string                     // which of oneOf the last object had
 }
 
-// readObject reads a body that is to be the object of that name in the table, and
-// returns its fields.
+// readObject reads a body by the object of the given name in the table, and returns its
+// fields.
 func readObject(body []byte, name string, b bounds) (map[string]json.RawMessage, error) {
 	if err := checkEncoding(body); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func checkEncoding(body []byte) error {
 	return nil
 }
 
-// whole reads all of the JSON, which is to be an object.
+// whole reads all of the JSON. It must be one object.
 func (r *reader) whole(o *object) error {
 	if k := r.d.PeekKind(); k != '{' && k != 0 {
 		return r.wrongAll("must be a JSON object")

@@ -51,15 +51,11 @@ var scorings = map[string]*scoring{
 	},
 }
 
-// minSharedBlocks is the min length of what is shared: reading less once more costs less than
-// a second call.
-const minSharedBlocks = 4
-
 // score answers a scoring request, if its items share enough. A request whose shared
 // beginning is new goes in two parts, and those of other callers wait for the first part. All
-// others go whole. It returns false, and has not answered, if the request is to be passed on
-// like any other: its items share too little, an answer has an unexpected shape, or a part is
-// refused, which leaves it to SGLang to name the client's own fields.
+// others go whole. It returns false without an answer if the caller must pass the request on
+// like any other: its items share too little, an answer has an unexpected shape, or SGLang
+// refuses a part. Then SGLang's own error names the client's fields.
 func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage) bool {
 	sc, odd := scorings[r.URL.Path], oddity{r.URL.Path, s.Model}
 	if sc == nil || !s.Shares() || s.Info.EnableMIS {
@@ -68,7 +64,7 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 	if _, known := h.odd.Load(odd); known {
 		return false
 	}
-	leader, rest, n := sc.split(fields)
+	parts, n := sc.split(fields)
 	if n == 0 {
 		return false
 	}
@@ -79,16 +75,16 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 		return true
 	}
 	defer g.Done()
-	if n == 1 || g.Role == batcher.Alone || g.Role == batcher.Follower && p.Blocks-g.Shared < minSharedBlocks { // it is cached by now
+	if n == 1 || g.Role == batcher.Alone || g.Role == batcher.Follower && p.Blocks-g.Shared < batcher.MinShared { // it is cached by now
 		h.forward(&prefillWatch{ResponseWriter: w, grant: g}, r, body)
 		return true
 	}
-	first, answered := h.part(w, r, odd, sc, 1, h.up.Call(r, leader))
+	first, answered := h.part(w, r, odd, sc, 1, h.up.Call(r, writeBody(parts[0], sc.dropped)))
 	if first == nil {
 		return answered
 	}
 	g.Prefilled(batcher.Usage{})
-	others, answered := h.part(w, r, odd, sc, n-1, h.up.Call(r, rest))
+	others, answered := h.part(w, r, odd, sc, n-1, h.up.Call(r, writeBody(parts[1], sc.dropped)))
 	if others == nil {
 		return answered
 	}
@@ -110,8 +106,8 @@ func (sc *scoring) prompt(path string, fields map[string]json.RawMessage) *upstr
 		return p
 	}
 	var isText bool
-	if p.Text, isText = readText(fields[sc.shared]); !isText {
-		p.IDs, _ = readIDs(fields[sc.shared])
+	if p.Request.Text, isText = readText(fields[sc.shared]); !isText {
+		p.Request.InputIDs, _ = readIDs(fields[sc.shared])
 	}
 	return p
 }
@@ -147,33 +143,33 @@ func (h *Handler) markOdd(o oddity) {
 	}
 }
 
-// split returns how many items a request has, 0 if they share too little, and the bodies of
+// split returns how many items a request has, 0 if they share too little, and the fields of
 // both parts if there are 2 items or more.
-func (sc *scoring) split(fields map[string]json.RawMessage) (leader, rest []byte, n int) {
+func (sc *scoring) split(fields map[string]json.RawMessage) (parts [2]map[string]json.RawMessage, n int) {
 	items, ok := elements(fields[sc.items])
-	if !ok || len(items) == 0 || sharedBlocks(fields[sc.shared]) < minSharedBlocks || !sc.fits(fields[sc.shared], items) {
-		return nil, nil, 0
+	if !ok || len(items) == 0 || sharedBlocks(fields[sc.shared]) < batcher.MinShared || !sc.fits(fields[sc.shared], items) {
+		return parts, 0
 	}
 	for _, name := range sc.whole {
 		if !isNull(fields[name]) && !slices.Contains([]string{"false", "[]"}, string(fields[name])) {
-			return nil, nil, 0
+			return parts, 0
 		}
 	}
 	if len(items) == 1 {
-		return nil, nil, 1
+		return parts, 1
 	}
-	parts := [2]map[string]json.RawMessage{maps.Clone(fields), maps.Clone(fields)}
+	parts = [2]map[string]json.RawMessage{maps.Clone(fields), maps.Clone(fields)}
 	cut := func(name string, all []element) {
 		parts[0][name], parts[1][name] = write(all[:1]), write(all[1:])
 	}
 	cut(sc.items, items)
 	if each, ok := elements(fields[sc.perItem]); ok && len(each) > 0 && each[0].value[0] == '[' {
 		if len(each) != len(items) {
-			return nil, nil, 0
+			return parts, 0
 		}
 		cut(sc.perItem, each)
 	}
-	return writeBody(parts[0], sc.dropped), writeBody(parts[1], sc.dropped), len(items)
+	return parts, len(items)
 }
 
 // sharedBlocks is the length of what is shared, in blocks of the prefix cache model.

@@ -138,15 +138,15 @@ func promptOf(path string, fields map[string]json.RawMessage) *upstream.Passed {
 	}
 	if p.Chat == "" {
 		text, isText := readText(prompt)
-		if p.Text = text; !isText {
+		if p.Request.Text = text; !isText {
 			if !isIDs(prompt) {
 				return nil
 			}
-			p.IDs, _ = readIDs(prompt)
+			p.Request.InputIDs, _ = readIDs(prompt)
 		}
 	}
 	var known bool
-	if p.Salt, known = optionalText(fields["cache_salt"]); !known || p.Salt != "" && path != "/generate" {
+	if p.Request.CacheSalt, known = optionalText(fields["cache_salt"]); !known || p.Request.CacheSalt != "" && path != "/generate" {
 		return nil
 	}
 	if p.LoRA, known = optionalText(fields["lora_path"]); !known || !isNull(fields["extra_key"]) || !isNull(fields["image_data"]) {

@@ -14,7 +14,8 @@ func TestAListOfTextsIsNotTakenForTokenIDs(t *testing.T) {
 			}
 		}
 	}
-	if p := promptOf("/v1/completions", map[string]json.RawMessage{"prompt": json.RawMessage(`[ 5, 6 ]`)}); p == nil || len(p.IDs) != 2 {
+	p := promptOf("/v1/completions", map[string]json.RawMessage{"prompt": json.RawMessage(`[ 5, 6 ]`)})
+	if p == nil || len(p.Request.InputIDs) != 2 {
 		t.Errorf("ids: %+v", p)
 	}
 }

@@ -172,7 +172,7 @@ func (c *cutConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// cut sends a message of which only so many bytes arrive, on a connection of its own.
+// cut sends a message on its own connection. Only the given number of bytes arrives.
 func (r *running) cut(bytes int64) <-chan error {
 	dial := func(context.Context, string) (net.Conn, error) {
 		conn, err := net.Dial("tcp", r.Addr())

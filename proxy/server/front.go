@@ -197,9 +197,6 @@ type messageListener struct {
 // the queue itself refuses a prompt of up to some 60,000 ids.
 const keepConnection = 256 << 10
 
-// countStep is the number of bytes that are counted at once.
-const countStep = 64 << 10
-
 // Accept implements net.Listener.
 func (l messageListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
@@ -291,7 +288,7 @@ func (c *messageConn) Read(p []byte) (n int, err error) {
 			c.unfinished += m.arrived - before
 		}
 	})
-	if c.unfinished/countStep != c.counted/countStep {
+	if c.unfinished/upstream.ArrivalStep != c.counted/upstream.ArrivalStep {
 		c.count()
 	}
 	return n, err

@@ -199,17 +199,23 @@ func TestScoringReadsASharedStateOnce(t *testing.T) {
 	}
 }
 
-func TestScoringOfOtherCallersWaitsForTheFirstItem(t *testing.T) {
-	const callers, items = 8, 4
-	s := newCounted(t)
-	entered, going := make(chan struct{}), make(chan struct{})
-	s.answer = func(_ http.ResponseWriter, _ *http.Request, n int) bool {
+// stopFirst makes the first call of c close entered and then wait until going is closed.
+func (c *counted) stopFirst() (entered, going chan struct{}) {
+	entered, going = make(chan struct{}), make(chan struct{})
+	c.answer = func(_ http.ResponseWriter, _ *http.Request, n int) bool {
 		if n == 1 {
 			close(entered)
 			<-going
 		}
 		return false
 	}
+	return entered, going
+}
+
+func TestScoringOfOtherCallersWaitsForTheFirstItem(t *testing.T) {
+	const callers, items = 8, 4
+	s := newCounted(t)
+	entered, going := s.stopFirst()
 	r := s.proxy(t)
 	shared := state("state", 900)
 	var all sync.WaitGroup
@@ -238,14 +244,7 @@ func TestScoringOfOtherCallersWaitsForTheFirstItem(t *testing.T) {
 
 func TestAScoringRequestThatWaitedSplitsWhatIsItsOwn(t *testing.T) {
 	s := newCounted(t)
-	entered, going := make(chan struct{}), make(chan struct{})
-	s.answer = func(_ http.ResponseWriter, _ *http.Request, n int) bool {
-		if n == 1 {
-			close(entered)
-			<-going
-		}
-		return false
-	}
+	entered, going := s.stopFirst()
 	r := s.proxy(t)
 	var all sync.WaitGroup
 	for i := range 2 {

@@ -105,9 +105,9 @@ func (a *Arrival) complete() {
 	delete(a.all.unfinished, a)
 }
 
-// arrivalStep is the number of bytes that are counted at once. Fewer are counted only when
+// ArrivalStep is the number of bytes that are counted at once. Fewer are counted only when
 // all has arrived: they take less memory than the connection.
-const arrivalStep = 64 << 10
+const ArrivalStep = 64 << 10
 
 // Body is the body of an HTTP request, which counts what has arrived of it.
 type Body struct {
@@ -130,7 +130,7 @@ func (l *Arrivals) Body(w http.ResponseWriter, r *http.Request, maxBytes int64) 
 func (b *Body) Read(p []byte) (n int, err error) {
 	n, err = b.ReadCloser.Read(p)
 	b.new += int64(n)
-	if b.new < arrivalStep && err == nil {
+	if b.new < ArrivalStep && err == nil {
 		return n, nil
 	}
 	if full := b.arrival.Add(b.new); full != nil {

@@ -16,6 +16,19 @@ import (
 	"paceline/sglang"
 )
 
+// upstreamOf returns an Upstream of a server, which is closed at the end of the test.
+func upstreamOf(t *testing.T, url string) *Upstream {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.URL, cfg.Tokenizer = url, TokenizerNone
+	u, err := New(cfg, batcher.DefaultSettings(), nil, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.Close)
+	return u
+}
+
 // An old suspicion made the proxy ask again what is served, and forget what had been cached
 // meanwhile.
 func TestASuspicionOfBeforeSGLangCameBackIsAnsweredByItsReturn(t *testing.T) {
@@ -29,13 +42,7 @@ func TestASuspicionOfBeforeSGLangCameBackIsAnsweredByItsReturn(t *testing.T) {
 	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	cfg := DefaultConfig()
-	cfg.URL, cfg.Tokenizer = server.URL, TokenizerNone
-	u, err := New(cfg, batcher.DefaultSettings(), nil, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
+	u := upstreamOf(t, server.URL)
 	u.suspect()
 	if now := u.check(t.Context(), false); !now.Ready || asked.Load() != 1 || len(u.suspicion) != 0 {
 		t.Errorf("asked %d times, %d suspicions left, %+v", asked.Load(), len(u.suspicion), now)
@@ -61,12 +68,7 @@ func TestTheWatchLeavesNoConnectionAtItsEnd(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	cfg := DefaultConfig()
-	cfg.URL, cfg.Tokenizer = server.URL, TokenizerNone
-	u, err := New(cfg, batcher.DefaultSettings(), nil, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := upstreamOf(t, server.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -118,13 +120,7 @@ func TestWhatSGLangDidNotAnswerIsAskedAgainUntilItIsKnown(t *testing.T) {
 	mux.HandleFunc("GET /openapi.json", later(`{"paths": {}}`))
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	cfg := DefaultConfig()
-	cfg.URL, cfg.Tokenizer = server.URL, TokenizerNone
-	u, err := New(cfg, batcher.DefaultSettings(), nil, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
+	u := upstreamOf(t, server.URL)
 	for i := range 10 {
 		now := u.check(t.Context(), false)
 		known := now.Limits.MaxPromptTokens == 100 && now.Fields != nil
@@ -156,13 +152,7 @@ func TestWhatIsKnownStaysWhileTheSameSGLangDoesNotAnswer(t *testing.T) {
 	mux.HandleFunc("GET /v1/models", answer(`{"data": [{"max_model_len": 107}]}`))
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	cfg := DefaultConfig()
-	cfg.URL, cfg.Tokenizer = server.URL, TokenizerNone
-	u, err := New(cfg, batcher.DefaultSettings(), nil, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
+	u := upstreamOf(t, server.URL)
 	first := u.check(t.Context(), true)
 	busy.Store(true)
 	now := u.check(t.Context(), true)
