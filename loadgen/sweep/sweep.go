@@ -88,7 +88,7 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 			MaxInFlight: max(1, c.MaxInFlight), MaxWait: s.Plan.real(c.MaxWait),
 		}
 		if c.Mode == ModeAuto {
-			settings.BatchForwards = uint32(batcher.DefaultSettings().BatchForwards)
+			settings.ForwardsInFlight = uint32(batcher.DefaultSettings().ForwardsInFlight)
 		}
 		if err := s.Proxy.Apply(ctx, settings); err != nil {
 			return err
