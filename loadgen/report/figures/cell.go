@@ -19,7 +19,7 @@ type Cell struct {
 	Ranked bool         // the figures may be compared with other cells'
 	Marked bool         // the figures cover less than all prompts of all runs
 	Rank   int          // in the phase, from 1; equal cells share it; 0 if not ranked
-	Told   Verdict      // on the difference from the cell above
+	Told   Verdict      // on the difference from the first cell of the phase
 
 	Completed, Total int // prompts over every run
 
@@ -47,26 +47,26 @@ type Phase struct {
 	Findings    []Findings
 	Improvement Improvement
 	Recommended Recommendation
+
+	verdicts verdicts
 }
 
 // phases groups the runs by phase, cold before warm. It leaves out phases without runs.
 func phases(r report.Report) (all []Phase) {
 	for _, name := range []string{"cold", "warm"} {
 		runs := only(r.Runs, func(run report.Run) bool { return run.Phase == name })
-		if len(runs) == 0 {
-			continue
+		if len(runs) > 0 {
+			all = append(all, Phase{Name: name, Cells: newCells(runs)})
 		}
-		p := Phase{Name: name, Cells: rankCells(newCells(runs))}
-		if r.Config.Arrival != nil { // an open loop's throughput is what was offered, so it ranks nothing
+	}
+	for i := range all {
+		p := &all[i]
+		if r.Config.Arrival == nil {
+			p.verdicts = decide(p.Cells, func(run report.Run) float64 { return run.RequestThroughput }, len(all))
+			p.rank()
+		} else { // an open loop's throughput is what was offered, so it ranks nothing
+			p.verdicts = decide(p.Cells, func(run report.Run) float64 { return run.Due().LatencyFromIntended.Mean }, len(all))
 			slices.SortStableFunc(p.Cells, func(a, b Cell) int { return cmp.Or(unranked(a, b), byPlace(a, b)) })
-		}
-		for i := range p.Cells {
-			switch c := &p.Cells[i]; {
-			case r.Config.Arrival != nil:
-				c.Rank = 0
-			case i > 0 && c.Rank > 0:
-				c.Told = compare(p.Cells[i-1], *c)
-			}
 		}
 		p.Recommended = p.recommend(r.Config)
 		p.Improvement = p.improvement()
@@ -79,7 +79,6 @@ func phases(r report.Report) (all []Phase) {
 		} else {
 			p.Findings = []Findings{p.findings(r.Config)}
 		}
-		all = append(all, p)
 	}
 	return all
 }
@@ -144,6 +143,14 @@ func comparesWith(r report.Run, maxAnswered float64) bool {
 
 func (c Cell) throughputs() []float64 {
 	return each(c.Runs, func(r report.Run) float64 { return r.RequestThroughput })
+}
+
+// compared returns the throughputs of a ranked cell that are above 0.
+func (c Cell) compared() (above []float64) {
+	if c.Ranked {
+		above = slices.DeleteFunc(c.throughputs(), func(v float64) bool { return !(v > 0) })
+	}
+	return above
 }
 
 // Median returns the median of a figure over the cell's runs.

@@ -12,13 +12,12 @@ import (
 // Notes are what a reader of the figures must know about the data. Notes that always hold, or follow
 // from one field of the report, are only in the templates.
 type Notes struct {
-	Direct    bool // direct sends texts where the proxy sends token ids
-	Sequences bool // SGLang's #new-seq is known
-	WarmOnly  bool // only warm runs were asked for
-	FewRepeats,
-	Rounds bool // too few repeats to compare; enough repeats to compare within rounds
-	KeptRuns int     // measured before the sweep was last resumed
-	Early    []Early // settings whose repeats stopped early
+	Direct     bool    // direct sends texts where the proxy sends token ids
+	Sequences  bool    // SGLang's #new-seq is known
+	WarmOnly   bool    // only warm runs were asked for
+	FewRepeats bool    // too few repeats to compare
+	KeptRuns   int     // measured before the sweep was last resumed
+	Early      []Early // settings whose repeats stopped early
 
 	Failures     []Failure
 	Unsent       int    // prompts not sent, because the sweep was cut short
@@ -94,8 +93,7 @@ func (f Figures) notes() Notes {
 	}
 	for _, p := range f.Phases {
 		for _, c := range p.Cells {
-			n.FewRepeats = n.FewRepeats || c.Ranked && tooFew(c)
-			n.Rounds = n.Rounds || len(c.Runs) >= stats.MinPairs
+			n.FewRepeats = n.FewRepeats || c.Ranked && len(c.Runs) < stats.MinToCompare
 			if !c.Ranked || len(c.Runs) < len(c.All) {
 				n.Incomparable = append(n.Incomparable, c)
 			}

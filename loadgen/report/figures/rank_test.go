@@ -53,13 +53,13 @@ func TestSettingsThatCannotBeToldApartShareARank(t *testing.T) {
 	p := cold(
 		repeats("1", 20, 20.1, 20.2),
 		repeats("8", 10, 10.2, 10.4),
-		repeats("16", 10.1, 10.3, 9.9),
+		repeats("16", 10.1, 10.1, 10.1),
 	)
 	if got := ranks(p.Cells); got != "16:1 8:1 1:3 " {
 		t.Errorf("ranks %s", got)
 	}
 	if p.Cells[1].Told != Alike || p.Cells[2].Told != Differ || p.Cells[0].Told != "" {
-		t.Error("neighbours are told apart, or not, against the repeats")
+		t.Error("settings are told apart from the first, or not, against the repeats")
 	}
 }
 
@@ -71,39 +71,30 @@ func TestAMachineThatGetsSlowerHidesNoDifferenceOfARound(t *testing.T) {
 	if got := ranks(p.Cells); got != "8:1 1:2 " {
 		t.Errorf("ranks %s", got)
 	}
-	if v := compareSweeps(p.Cells[0], p.Cells[1]); v != Alike {
+	before, after := of(repeats("4", 11, 12.1, 14.3, 17.6, 22)), of(repeats("4", 10, 11, 13, 16, 20))
+	if v := Compare(before, after).Pairs[0].Told; v != Alike {
 		t.Errorf("in two sweeps, without rounds in common: %v", v)
 	}
 }
 
-// The fastest has varied so much that it is told apart from none: 2 is still faster than
-// 1 in every round.
-func TestASizeThatIsToldToBeSlowerIsNoLeader(t *testing.T) {
-	p := cold(
-		repeats("1", 11, 12.1, 14.3, 17.6, 22),
-		repeats("2", 10, 11, 13, 16, 20),
-		repeats("8", 9, 10, 12, 30, 35),
-	)
-	var sizes []int
-	for _, c := range leaders(p.sized()) {
-		sizes = append(sizes, c.BatchSize)
-	}
-	if !slices.Equal(sizes, []int{2, 8}) {
-		t.Errorf("leaders %v of ranks %s", sizes, ranks(p.Cells))
+func TestWhatIsCertainAndTooSmallToMatterIsNotToldApart(t *testing.T) {
+	p := cold(repeats("8", 10.15, 10.15, 10.15), repeats("16", 10, 10, 10))
+	if got := ranks(p.Cells); got != "16:1 8:1 " || p.Recommended.Take.BatchSize != 8 {
+		t.Errorf("ranks %s, take %s", got, p.Recommended.Take.Setting)
 	}
 }
 
-func TestSmallStepsDoNotChainIntoOneRank(t *testing.T) {
+// 8 is not told apart from 16, which alone is told apart from single calls: to take 8 would be to say
+// that batching gains nothing.
+func TestOfEqualSizesOneThatGainsIsTaken(t *testing.T) {
 	p := cold(
-		repeats("4", 10.0, 10.3, 10.6),
-		repeats("2", 10.5, 10.8, 11.1), // overlaps both
-		repeats("1", 11.0, 11.3, 11.6),
+		repeats("unbatched", 10.35, 10.36, 10.34),
+		repeats("8", 10.18, 10.17, 10.18),
+		repeats("16", 10.00, 10.01, 10.01),
 	)
-	if got := ranks(p.Cells); got != "4:1 2:1 1:3 " {
-		t.Errorf("ranks %s", got)
-	}
-	if got := p.Cells[2].Told; got != Alike {
-		t.Errorf("size 1 is told from 2: %s", got)
+	r := p.Recommended
+	if got := ranks(p.Cells); got != "16:1 8:1 unbatched:3 " || r.Choice != Apart || r.Take.BatchSize != 16 || r.Why != Gains {
+		t.Errorf("ranks %s, %s, take %s: %s", got, r.Choice, r.Take.Setting, r.Why)
 	}
 }
 
