@@ -78,7 +78,9 @@ func (f Figures) notes() Notes {
 			failures[cause] += k
 		}
 		n.Unsent += max(0, run.Total-run.Completed-run.Failed-run.Dropped())
-		n.check(run, f.Report)
+		if possible(run) {
+			n.check(run, f.Report)
+		}
 	}
 	if k := len(f.Resumed); k > 0 {
 		n.KeptRuns = len(only(f.Runs, func(run report.Run) bool { return run.StartedAt.Before(f.Resumed[k-1]) }))

@@ -119,13 +119,43 @@ func TestRunsThatWereCutShortAreLeftOutWhereCompleteOnesExist(t *testing.T) {
 	}
 }
 
-func TestARunWithFarFewerAnswersIsNotRanked(t *testing.T) {
+func TestASettingWhosePromptsFailIsNotRankedThoughAllFailAlike(t *testing.T) {
 	p := cold(
-		repeats("4", 10),
-		[]report.Run{ended("8", 1, 1, 300, 0)}, // 200 failed at once
+		[]report.Run{ended("4", 1, 10, 200, 0)}, // 300 failed
+		[]report.Run{ended("8", 1, 1, 200, 0)},
+		[]report.Run{ended("16", 1, 1, 494, 0)}, // 6 of 500 are more than 1 %
 	)
-	if got := ranks(p.Cells); got != "4:1 8:0 " {
-		t.Errorf("ranks %s", got)
+	if got := ranks(p.Cells); got != "16:0 8:0 4:0 " || p.Recommended.Choice != NoSize {
+		t.Errorf("ranks %s, %s", got, p.Recommended.Choice)
+	}
+}
+
+func TestDroppedPromptsLeaveASurvivorsLatencyUnrecommended(t *testing.T) {
+	dropping, fine := ended("8", 1, 1, 200, 300), ended("4", 1, 10, 500, 0)
+	dropping.Arrivals = &report.Arrivals{Dropped: 300, LatencyFromIntended: stats.Summary{Count: 200, Mean: 0.1}}
+	fine.Arrivals = &report.Arrivals{LatencyFromIntended: stats.Summary{Count: 500, Mean: 0.5}}
+	r := of([]report.Run{dropping, fine})
+	r.Config.Arrival = &report.Arrival{}
+	f := Of(r, Digest{})
+	if got := f.Phases[0].Recommended; got.Take.Setting != "4" || len(f.Failing) != 1 || f.Failing[0].Failing != 0.6 {
+		t.Errorf("take %s of %+v", got.Take.Setting, f.Failing)
+	}
+}
+
+func TestARunWithImpossibleCountsHasNoFigureAndItsSettingIsNoCandidate(t *testing.T) {
+	for name, spoil := range map[string]func(*report.Run){
+		"none":        func(r *report.Run) { r.PromptTokens = 0 },
+		"negative":    func(r *report.Run) { r.PromptTokens = -5 },
+		"more cached": func(r *report.Run) { r.CachedTokens = r.PromptTokens + 1 },
+		"as measured": func(r *report.Run) { r.ImpossibleCounts, r.ImpossibleCause = 1, "7 cached of 5 prompt tokens" },
+	} {
+		runs := append(repeats("4", 10, 10, 10), repeats("8", 5, 5, 5)...)
+		spoil(&runs[3])
+		f := Of(of(runs), Digest{})
+		p := f.Phases[0]
+		if got := ranks(p.Cells); got != "4:1 8:0 " || len(p.Cells[1].Runs) != 2 || len(f.Miscounted) != 1 || p.Recommended.Take.Setting != "4" {
+			t.Errorf("%s: ranks %s, %d runs, %d miscounted", name, got, len(p.Cells[1].Runs), len(f.Miscounted))
+		}
 	}
 }
 
@@ -177,7 +207,7 @@ func TestRanksFollowThroughputAndForgetTheOrderOfRuns(t *testing.T) {
 func TestRepeatsOfDifferentNumbersOfRequestsCompare(t *testing.T) {
 	few, many := ended("8", 1, 10, 500, 0), ended("8", 2, 10, 500, 0)
 	few.Total, few.Completed = 80, 80
-	many.Total, many.Completed, many.Failed = 100, 99, 1
+	many.Total, many.Completed, many.Failed = 200, 199, 1
 	if cells := newCells([]report.Run{few, many}); len(cells) != 1 || len(cells[0].Runs) != 2 {
 		t.Errorf("%+v", cells)
 	}
@@ -185,10 +215,10 @@ func TestRepeatsOfDifferentNumbersOfRequestsCompare(t *testing.T) {
 
 func TestDroppedRequestsEndARunAndDoNotFailIt(t *testing.T) {
 	r := ended("8", 1, 10, 490, 10)
-	if comparesWith(r, 1) {
-		t.Error("a run that was cut short compares")
+	if whole(r) {
+		t.Error("a run that was cut short is whole")
 	}
-	if r.Arrivals = (&report.Arrivals{Dropped: 10}); !comparesWith(r, 1) {
+	if r.Arrivals = (&report.Arrivals{Dropped: 10}); !whole(r) {
 		t.Errorf("%+v", r)
 	}
 }
