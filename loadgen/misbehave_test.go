@@ -117,7 +117,9 @@ func TestAServerThatMisbehavesIsNeverRecommended(t *testing.T) {
 	}{
 		"no prompt tokens": {
 			server: misbehaving{spoil: none}, status: exitImpossible, stderr: "can't be true: the server's token counts in 4 of 4 runs",
-			said: []string{"The server's token counts can't be true in cold", "(0 prompt tokens)", "4 *         –           –", "no batch size has a figure"},
+			said: []string{
+				"The server's token counts can't be true in cold", "(0 prompt tokens)", "4 *         –           –", "no batch size has a figure",
+			},
 		},
 		"more tokens than bytes": {
 			server: misbehaving{spoil: set("prompt_tokens", 30_000)}, status: exitImpossible, stderr: "30000 tokens of a prompt of",
@@ -145,7 +147,9 @@ func TestAServerThatMisbehavesIsNeverRecommended(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := t.TempDir()
-			args := []string{"-sglang", c.server.listen(t), "-n", "40", "-sizes", "1,4", "-auto=false", "-repeats", "1", "-phases", "cold", "-out", out}
+			args := []string{
+				"-sglang", c.server.listen(t), "-n", "40", "-sizes", "1,4", "-auto=false", "-repeats", "1", "-phases", "cold", "-out", out,
+			}
 			e := loadgen(t, append(args, c.flags...)...)
 			if e.status != c.status || !strings.Contains(e.stderr, c.stderr) {
 				t.Errorf("status %d, want %d: %s", e.status, c.status, e.stderr)

@@ -86,7 +86,8 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 	log.Info("report written", "runs", len(r.Runs), "failed_requests", failed, "partial", r.Partial)
 	switch {
 	case len(impossible) > 0:
-		return fmt.Errorf("%w: the server's token counts in %d of %d runs, the first: %s", errImpossible, len(impossible), len(r.Runs), impossible[0])
+		return fmt.Errorf("%w: the server's token counts in %d of %d runs, the first: %s",
+			errImpossible, len(impossible), len(r.Runs), impossible[0])
 	case failed > 0 && !r.Partial:
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
 	case dropped > 0 && !r.Partial:

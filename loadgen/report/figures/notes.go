@@ -94,12 +94,9 @@ func (f Figures) notes() Notes {
 		n.Failures = append(n.Failures, Failure{cause, failures[cause]})
 	}
 	for _, p := range f.Phases {
-		for _, c := range p.Cells {
-			n.FewRepeats = n.FewRepeats || c.Ranked && len(c.Runs) < stats.MinToCompare
-			if !c.Ranked || len(c.Runs) < len(c.All) {
-				n.Incomparable = append(n.Incomparable, c)
-			}
-		}
+		few := only(p.Cells, func(c Cell) bool { return c.Ranked && len(c.Runs) < stats.MinToCompare })
+		n.FewRepeats = n.FewRepeats || len(few) > 0
+		n.Incomparable = append(n.Incomparable, only(p.Cells, func(c Cell) bool { return !c.Ranked || len(c.Runs) < len(c.All) })...)
 	}
 	return n
 }

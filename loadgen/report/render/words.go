@@ -48,8 +48,9 @@ func (l *Language) funcs() template.FuncMap {
 		"tokens":  func(n uint64) string { return known(n > 0, number.Thousands(n), l.unknown) },
 		"setting": l.setting, "settings": l.settings, "settingName": l.settingName, "phase": l.phase, "sep": l.sep,
 
-		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "margin": whole(figures.Margin), "maxFailing": whole(figures.MaxFailing),
-		"saturated": whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
+		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "margin": whole(figures.Margin),
+		"maxFailing": whole(figures.MaxFailing),
+		"saturated":  whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
 		"minRepeats": same(stats.MinToCompare), "minForInterval": same(stats.MinForInterval),
 	}
 }
