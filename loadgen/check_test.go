@@ -42,7 +42,8 @@ func TestTheOriginalFileIsImpossibleByHowMuchForWhichCard(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	if out, err = check("-device", "8xh100", "plausibility/testdata/sglang_bench.md"); err != nil || !strings.Contains(out, "8xh100: 500 prompts in 85.5 s") {
+	out, err = check("-device", "8xh100", "plausibility/testdata/sglang_bench.md")
+	if err != nil || !strings.Contains(out, "8xh100: 500 prompts in 85.5 s") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

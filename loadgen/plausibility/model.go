@@ -12,7 +12,7 @@ import (
 // Model is the part of a language model's shape that matters for prefill.
 type Model struct {
 	Name        string  `json:"name"`                  // as in verdicts
-	Parameters  float64 `json:"parameters"`            // that each token is multiplied with: without embeddings and vocabulary, active experts only
+	Parameters  float64 `json:"parameters"`            // that multiply each token: no embeddings, no vocabulary, active experts only
 	WeightBytes float64 `json:"weight_bytes"`          // minimum that a forward reads
 	WeightBits  float64 `json:"weight_bits,omitempty"` // of a parameter; 0 in older reports: 16
 }

@@ -105,7 +105,8 @@ var kinds = []struct {
 
 var (
 	timeUnits = map[string]float64{
-		"s": 1, "sec": 1, "secs": 1, "second": 1, "seconds": 1, "秒": 1, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3, "毫秒": 1e-3,
+		"s": 1, "sec": 1, "secs": 1, "second": 1, "seconds": 1, "秒": 1,
+		"ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3, "毫秒": 1e-3,
 		"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "微秒": 1e-6, "min": 60, "minutes": 60, "分": 60, "分钟": 60,
 	}
 	unitAtEnd   = regexp.MustCompile(`[\s(（]\s*(\pL+)\s*[)）]?$`)
