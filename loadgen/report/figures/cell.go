@@ -27,7 +27,6 @@ type Cell struct {
 
 	Throughput  float64 // median of the runs, requests per second
 	Low, High   float64 // range of the throughput
-	Interval    *Interval
 	Wall        float64 // median, seconds
 	PerItem     float64 // median, seconds per completed prompt
 	Effective   float64 // median effective batch size; 0 without batches
@@ -117,9 +116,6 @@ func newCell(runs []report.Run) Cell {
 	c.Marked = partial || len(c.Runs) < len(c.All) || c.Completed < c.Total
 	c.Throughput = stats.Median(c.throughputs())
 	c.Low, c.High = stats.Range(c.throughputs())
-	if low, high, ok := stats.MedianInterval(c.throughputs(), Confidence); ok {
-		c.Interval = &Interval{low, high}
-	}
 	c.Wall = c.Median(func(r report.Run) float64 { return r.WallSeconds })
 	c.PerItem = c.Median(func(r report.Run) float64 { return r.WallSeconds / float64(r.Completed) })
 	c.Effective = c.Median(func(r report.Run) float64 { return r.EffectiveBatchSize })
@@ -146,6 +142,14 @@ func whole(r report.Run) bool {
 
 func (c Cell) throughputs() []float64 {
 	return each(c.Runs, func(r report.Run) float64 { return r.RequestThroughput })
+}
+
+// Interval returns the bootstrap interval of the throughput; nil with too few runs.
+func (c Cell) Interval() *Interval {
+	if low, high, ok := stats.MedianInterval(c.throughputs(), Confidence); ok {
+		return &Interval{low, high}
+	}
+	return nil
 }
 
 // compared returns the throughputs of a ranked cell that are above 0.

@@ -89,3 +89,19 @@ func TestNothingMeasuredIsSaid(t *testing.T) {
 	r.Config.Settings = []string{"1"}
 	contains(t, sectionOf(t, r, "recommendations"), "Nothing was measured", "cold: 1; warm: 1")
 }
+
+func TestTheConclusionBeginsWithWhatWentWrong(t *testing.T) {
+	r := of(repeats("8", "cold", 0, 10, 10, 10), repeats("4", "cold", 0, 5, 5, 5),
+		[]report.Run{a(shape{setting: "16", phase: "cold", repeat: 1, wall: 5, completed: 200})})
+	r.Runs[3].CachedTokens = r.Runs[3].PromptTokens + 1
+	contains(t, sectionOf(t, r, "recommendations"),
+		"\nThe server's token counts can't be true in cold 4 (1452501 cached of 1452500 prompt tokens). Such runs have no figure,",
+		"\nMore than 1 % of the prompts failed or were dropped in cold 16 (60.0 %). Their figures are of the rest,",
+		"\nCold: only batch size 8 has a figure")
+	text, err := Chinese.text("recommendations", figuresOf(r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, text, "冷缓存 4（缓存命中 1452501 个 token，而提示词只有 1452500 个）", "失败或被丢弃的提示词超过 1 %：冷缓存 16（60.0 %）")
+	lacks(t, markdownOf(t, r), "100.0 % |", "| 4 | 5.000 |")
+}
