@@ -18,6 +18,7 @@ const (
 	Unsure   Choice = "unsure"    // Take has the highest figure, from too few repeats
 	InFront  Choice = "in front"  // Equal can't be told apart from Take, which ranks highest among all settings
 	Apart    Choice = "apart"     // Equal can't be told apart from Take, the smallest that is told apart from single calls
+	Unclear  Choice = "unclear"   // Equal can't be told apart from Take, the smallest of the highest figures: the repeats vary much
 	Smallest Choice = "smallest"  // Equal can't be told apart; Take is the smallest
 	Winner   Choice = "winner"    // Take is told apart from Next
 	NoFigure Choice = "no figure" // open loop: no setting has comparable figures
@@ -95,8 +96,9 @@ func (p Phase) recommend(cfg report.Config) Recommendation {
 	return r
 }
 
-// choose decides which batch size to take: the smallest of those that rank highest. Of these, sizes that
-// are told to be faster than single calls go first. No other function decides.
+// choose decides which batch size to take. Of the sizes that rank highest, those told to be faster than
+// single calls go first, then those within Margin of the highest figure: a size that could not be told
+// apart may still be much slower. The smallest of them is taken. No other function decides.
 func (p Phase) choose() Recommendation {
 	sized := p.sized()
 	switch {
@@ -109,22 +111,26 @@ func (p Phase) choose() Recommendation {
 	}
 	best := slices.MinFunc(sized, func(a, b Cell) int { return cmp.Compare(a.Rank, b.Rank) }).Rank
 	front := only(sized, func(c Cell) bool { return c.Rank == best })
-	equal := only(sized, func(c Cell) bool {
-		return !slices.ContainsFunc(front, func(o Cell) bool { return p.compare(o, c) == Differ })
-	})
-	r := Recommendation{Choice: Smallest, Take: front[0], Equal: equal}
 	single, _ := p.find("unbatched")
 	gain := only(front, func(c Cell) bool { return c.Throughput > single.Throughput && p.compare(single, c) == Differ })
-	switch {
-	case len(equal) == 1:
-		others := only(sized, func(c Cell) bool { return c.Setting != r.Take.Setting })
-		next := fastest(others)
-		r.Choice, r.Equal, r.Next = Winner, nil, &next
-	case len(front) < len(equal):
-		r.Choice = InFront
+	if len(gain) == 0 {
+		gain = front
 	}
-	if len(gain) > 0 && gain[0].Setting != r.Take.Setting {
-		r.Choice, r.Take = Apart, gain[0]
+	near := only(gain, func(c Cell) bool { return c.Throughput*(1+Margin) >= fastest(gain).Throughput })
+	r := Recommendation{Choice: Smallest, Take: near[0]}
+	r.Equal = only(sized, func(c Cell) bool {
+		return !slices.ContainsFunc(front, func(o Cell) bool { return p.compare(o, c) == Differ })
+	})
+	switch {
+	case len(r.Equal) == 1:
+		next := fastest(only(sized, func(c Cell) bool { return c.Setting != r.Take.Setting }))
+		r.Choice, r.Equal, r.Next = Winner, nil, &next
+	case near[0].Setting != gain[0].Setting:
+		r.Choice = Unclear
+	case gain[0].Setting != front[0].Setting:
+		r.Choice = Apart
+	case len(front) < len(r.Equal):
+		r.Choice = InFront
 	}
 	return r.against(p)
 }

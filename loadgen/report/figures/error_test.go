@@ -38,7 +38,7 @@ func splits(p Phase) (all []string) {
 		}
 	}
 	r := p.Recommended
-	if r.Choice != Smallest || r.Take.BatchSize != 1 || r.Why != NoGain {
+	if r.Choice != Smallest && r.Choice != Unclear || r.Why != NoGain {
 		all = append(all, "conclusion "+string(r.Choice))
 	}
 	for _, f := range p.Findings {
