@@ -124,7 +124,7 @@ func TestAServerThatMisbehavesIsNeverRecommended(t *testing.T) {
 		"more tokens than bytes": {
 			server: misbehaving{spoil: set("prompt_tokens", 30_000)}, status: exitImpossible,
 			stderr: "no figure: token counts that can't be true, 30000 tokens of a prompt of",
-			said: []string{"The server's token counts can't be true in cold", "no batch size has a figure"},
+			said:   []string{"The server's token counts can't be true in cold", "no batch size has a figure"},
 		},
 		"sixty percent failing": {
 			server: misbehaving{refuse: share(0.6)}, status: exitFailed, stderr: "requests failed",
