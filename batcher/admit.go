@@ -125,7 +125,7 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 		return 0, err
 	}
 	s.stats.Admitted++
-	if !b.settings.PrefixOrder {
+	if b.settings.Share != ShareAll {
 		a.entry.Prefix = nil
 	}
 	b.model.Doubt(time.Now())
