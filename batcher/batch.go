@@ -41,6 +41,7 @@ type Release struct {
 	Size      int           // members; merged items are one
 	Limit     int           // the batch size in force at the release
 	Merged    int           // items that needed no prompt of their own
+	Shared    int           // tokens that another prompt has had cached since the members were accepted
 }
 
 // Batch is a released batch. Its Sender may call its methods from any goroutine until

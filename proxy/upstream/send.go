@@ -30,7 +30,7 @@ func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	if a.ctx = ctx; u.tracer != nil {
 		a.ctx, a.spans = u.traceBatch(ctx, b)
 	}
-	u.metrics.Released(b.Reason.String(), b.Size, b.Limit, b.Merged)
+	u.metrics.Released(b.Reason.String(), b.Size, b.Limit, b.Merged, b.Shared)
 	a.sendAll()
 	if ctx.Err() != nil {
 		a.err = ctx.Err() // all callers have gone, or the batcher closes
