@@ -152,7 +152,9 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	}
 	b.model.Doubt(p.accepted)
 	b.stats.Accepted++
-	p.fresh = b.uncached(p)
+	if len(p.Prefix) > 0 {
+		p.fresh = b.uncached(p)
+	}
 	p.caller = b.callers.join(p.Caller, p.Weight)
 	if b.queue.push(p, b.settings.MergeIdentical) {
 		b.release(p.accepted)
