@@ -54,6 +54,14 @@ type prompt struct {
 	refusal      string // of this prompt alone, by the scheduler; "" for none
 }
 
+// seconds returns what a call costs the front end beside its prompts, in simulated seconds.
+func (c *call) seconds(p Profile) float64 {
+	if len(c.prompts) > 1 {
+		return p.CallSeconds + p.ListSeconds
+	}
+	return p.CallSeconds
+}
+
 // readCall reads a body in a dialect, as parseCall does.
 func readCall(body []byte, d *dialect.Dialect, p Profile) (c *call, err error) {
 	if d != nil {

@@ -10,9 +10,11 @@ import (
 
 // Profile describes a simulated server: the cost of its work, and its limits.
 // One call of k prompts of n tokens, u of them all uncached, that fits one forward
-// takes CallSeconds + k·RequestSeconds + ForwardSeconds + k·SequenceSeconds +
-// u·TokenSeconds + k·n²·AttentionSeconds. What the front end does meanwhile for
-// other calls lengthens the forward where Contention is above 0.
+// takes the front end CallSeconds + k·RequestSeconds, and ListSeconds if k is above 1.
+// Then it takes the scheduler k·ScheduleSeconds + LaunchSeconds. The device begins with the
+// launch, and takes ForwardSeconds + k·SequenceSeconds + u·TokenSeconds +
+// k·n²·AttentionSeconds. What the front end does meanwhile for other calls lengthens the
+// forward where Contention is above 0.
 type Profile struct {
 	Name   string `json:"name"`
 	Device string `json:"device"`
@@ -22,9 +24,19 @@ type Profile struct {
 	CallSeconds            float64 `json:"call_seconds"`              // a: front end, for each HTTP call
 	RequestSeconds         float64 `json:"request_seconds"`           // b: front end, for each prompt
 	TokenizeSecondsPerByte float64 `json:"tokenize_seconds_per_byte"` // front end, for text; none for ids
-	TokenSeconds           float64 `json:"token_seconds"`             // c: device, for each uncached token
-	ForwardSeconds         float64 `json:"forward_seconds"`           // d: device, for each forward
-	SequenceSeconds        float64 `json:"sequence_seconds"`          // device, for each prompt in a forward
+	ListSeconds            float64 `json:"list_seconds"`              // front end, for each call of several prompts
+	Tokenizers             int     `json:"tokenizers"`                // processes of the front end (--tokenizer-worker-num); 0 means 1
+
+	// The scheduler's own work on a forward. A device behind it that is launched
+	// asynchronously, such as a GPU, is busy with one forward while the scheduler launches
+	// the next. LaunchSeconds 0 means that there is none: the device is the CPU.
+	LaunchSeconds   float64 `json:"launch_seconds"`   // for each forward
+	QueuedSeconds   float64 `json:"queued_seconds"`   // for each forward that is launched before the result of another was seen
+	ScheduleSeconds float64 `json:"schedule_seconds"` // for each prompt in a forward
+
+	TokenSeconds    float64 `json:"token_seconds"`    // c: device, for each uncached token
+	ForwardSeconds  float64 `json:"forward_seconds"`  // d: device, for each forward
+	SequenceSeconds float64 `json:"sequence_seconds"` // device, for each prompt in a forward
 
 	// Device, for each prompt in a forward and the square of its tokens so far, cached
 	// ones included. It is above 0 if attention gains nothing from the cache
@@ -34,6 +46,9 @@ type Profile struct {
 	// Seconds added to a forward for each second that the front end works meanwhile, at
 	// most doubling it: 0 if they share no cores, about 1 if each could use all.
 	Contention float64 `json:"contention"`
+
+	// The device computes as many tokens as the next larger CUDA graph was captured for.
+	PrefillGraphs bool `json:"prefill_graphs"`
 
 	ChunkedPrefillSize int     `json:"chunked_prefill_size"` // tokens in one forward
 	MaxPrefillTokens   int     `json:"max_prefill_tokens"`   // a second bound on tokens in one forward; 0 means 16384, SGLang's default
@@ -110,7 +125,8 @@ func (p Profile) Validate() error {
 	}{
 		{"call_seconds", p.CallSeconds}, {"request_seconds", p.RequestSeconds}, {"token_seconds", p.TokenSeconds},
 		{"forward_seconds", p.ForwardSeconds}, {"sequence_seconds", p.SequenceSeconds}, {"attention_seconds", p.AttentionSeconds},
-		{"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds}, {"contention", p.Contention},
+		{"list_seconds", p.ListSeconds}, {"launch_seconds", p.LaunchSeconds}, {"queued_seconds", p.QueuedSeconds},
+		{"schedule_seconds", p.ScheduleSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds}, {"contention", p.Contention},
 	} {
 		if !(f.value >= 0 && f.value < 3600) {
 			return fmt.Errorf("%s: must be from 0 to 3600, got %v", f.name, f.value)
@@ -122,13 +138,29 @@ func (p Profile) Validate() error {
 	}{
 		{"chunked_prefill_size", p.ChunkedPrefillSize, 1}, {"max_running_requests", p.MaxRunningRequests, 1},
 		{"kv_cache_tokens", p.KVCacheTokens, 16}, {"context_length", p.ContextLength, 16}, {"vocab_size", p.VocabSize, 256},
-		{"max_prefill_tokens", p.MaxPrefillTokens, 0},
+		{"max_prefill_tokens", p.MaxPrefillTokens, 0}, {"tokenizers", p.Tokenizers, 0},
 	} {
 		if f.value < f.min {
 			return fmt.Errorf("%s: must be at least %d, got %d", f.name, f.min, f.value)
 		}
 	}
 	return nil
+}
+
+// graphTokens returns how many tokens the device computes for so many new ones (sglang
+// 0.5.23, generate_prefill_cuda_graph_batch_sizes).
+func (p Profile) graphTokens(n int) int {
+	if !p.PrefillGraphs || n > p.ChunkedPrefillSize {
+		return n
+	}
+	step := 512
+	for _, s := range []struct{ to, step int }{{32, 4}, {256, 16}, {512, 32}, {1024, 64}, {4096, 256}} {
+		if n <= s.to {
+			step = s.step
+			break
+		}
+	}
+	return (n + step - 1) / step * step
 }
 
 // maxPrefillTokens returns MaxPrefillTokens or its default.

@@ -52,7 +52,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("profile %s: %w", o.Profile.Name, err)
 	}
 	s := &Server{profile: o.Profile, clock: clock{o.Speed}, mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{}}
-	s.front.record = o.Profile.Contention > 0
+	s.front.record, s.front.free = o.Profile.Contention > 0, make([]time.Time, max(1, o.Profile.Tokenizers))
 	s.scheduler = newScheduler(o.Profile, s.clock, &s.front)
 	s.routes()
 	return s, nil
@@ -157,7 +157,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialec
 		return // the client has gone
 	}
 	c, err := readCall(body, d, s.profile)
-	spent := s.profile.CallSeconds
+	spent := c.seconds(s.profile)
 	if err == nil {
 		err = c.check(s.profile)
 		for _, p := range c.prompts { // text is tokenized before its length is known
@@ -227,7 +227,7 @@ func (s *Server) unclaim(c *call) {
 // crashes. Ids arrive there as one message. Texts are tokenized and handed over one by one,
 // so a forward may begin with the first of a list (sglang 0.5.23).
 func (s *Server) handOver(c *call, arrived time.Time, jobs []*job, life <-chan struct{}) {
-	pieces := []time.Duration{s.clock.real(s.profile.CallSeconds)}
+	pieces := []time.Duration{s.clock.real(c.seconds(s.profile))}
 	for _, p := range c.prompts {
 		pieces = append(pieces, s.clock.real(s.profile.RequestSeconds+float64(p.bytes)*s.profile.TokenizeSecondsPerByte))
 	}
