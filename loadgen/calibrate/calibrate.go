@@ -4,7 +4,7 @@
 // One call is in flight at a time. The server's own account (/v1/loads) says how long its device was
 // busy with the call. The rest of the call's time is the front end's:
 //
-//	busy = forwards·ForwardSeconds + prompts·SequenceSeconds + uncached tokens·TokenSeconds + squares of tokens·AttentionSeconds
+//	busy = forwards·ForwardSeconds + prompts·ScheduleSeconds + uncached tokens·TokenSeconds + squares of tokens·AttentionSeconds
 //	rest = CallSeconds + prompts·RequestSeconds + bytes of text·TokenizeSecondsPerByte
 //
 // All numbers are at least 0. The fit uses relative errors, so short calls count as much as long ones.
@@ -64,7 +64,7 @@ func (r Result) String() string {
   with two callers a forward takes %.2f s longer for each second of the front end's   off by %s
 `, r.Calls, p.Model, strings.TrimSuffix(p.Device, simulated),
 		1e3*p.CallSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte, off(r.Rest),
-		1e3*p.ForwardSeconds, 1e3*p.SequenceSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, off(r.Busy),
+		1e3*p.ForwardSeconds, 1e3*p.ScheduleSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, off(r.Busy),
 		off(r.Whole), p.Contention, off(r.Contended))
 }
 
@@ -305,7 +305,7 @@ func (r *runner) contention(ctx context.Context, result *Result) error {
 			}
 			var a, f float64
 			for _, c := range calls {
-				a += p.ForwardSeconds + p.SequenceSeconds + c.uncached*p.TokenSeconds + c.squares*p.AttentionSeconds
+				a += p.ForwardSeconds + p.ScheduleSeconds + c.uncached*p.TokenSeconds + c.squares*p.AttentionSeconds
 				f += p.CallSeconds + p.RequestSeconds + c.bytes*p.TokenizeSecondsPerByte
 			}
 			alone, front, busy = append(alone, a), append(front, f), append(busy, b)
@@ -350,7 +350,7 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: "+
 			"whole calls are off by %.0f %% on average, %.0f %% at the worst",
 			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Max),
-		ForwardSeconds: d[0], SequenceSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
+		ForwardSeconds: d[0], ScheduleSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
 		CallSeconds: f[0], RequestSeconds: f[1], TokenizeSecondsPerByte: f[2],
 		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens, MaxRunningRequests: info.MaxRunningRequests,
 		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve,

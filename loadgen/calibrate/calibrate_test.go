@@ -19,7 +19,7 @@ func TestKnownCostsAreFound(t *testing.T) {
 	want := sim.Profile{
 		Name: "known", Device: "none", Model: "none", Origin: "made up",
 		CallSeconds: 0.004, RequestSeconds: 0.002, TokenizeSecondsPerByte: 1e-6,
-		ForwardSeconds: 0.006, SequenceSeconds: 0.003, TokenSeconds: 10e-6, AttentionSeconds: 5e-9, Contention: 0.8,
+		ForwardSeconds: 0.006, ScheduleSeconds: 0.003, TokenSeconds: 10e-6, AttentionSeconds: 5e-9, Contention: 0.8,
 		ChunkedPrefillSize: 4096, MaxRunningRequests: 64, KVCacheTokens: 200_000, ContextLength: 4096, VocabSize: 30_000,
 	}
 	s, err := sim.New(sim.Options{Profile: want})
@@ -65,7 +65,7 @@ func missed(r Result, want sim.Profile) (misses []string) {
 		got, want float64
 	}{
 		{"forward_seconds", r.Profile.ForwardSeconds, want.ForwardSeconds},
-		{"sequence_seconds", r.Profile.SequenceSeconds, want.SequenceSeconds},
+		{"schedule_seconds", r.Profile.ScheduleSeconds, want.ScheduleSeconds},
 		{"attention_seconds", r.Profile.AttentionSeconds, want.AttentionSeconds},
 		{"token_seconds", r.Profile.TokenSeconds, want.TokenSeconds},
 		{"call_seconds", r.Profile.CallSeconds, want.CallSeconds},

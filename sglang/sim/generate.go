@@ -108,7 +108,7 @@ func (c *call) readPrompts(b generateBody, p Profile) error {
 		}
 		c.list, c.text = list, true
 		for _, t := range texts {
-			c.prompts = append(c.prompts, prompt{tokens: tokenize(t, p.VocabSize), bytes: len(t)})
+			c.prompts = append(c.prompts, prompt{tokens: Tokenize(t, p.VocabSize), bytes: len(t)})
 		}
 		return nil
 	}

@@ -141,7 +141,7 @@ func TestTheFrontEndsWorkForOthersMayLengthenAForward(t *testing.T) {
 
 func TestEachPromptOfAForwardMayCostTheDeviceTime(t *testing.T) {
 	p := small()
-	p.SequenceSeconds = 0.02
+	p.ScheduleSeconds = 0.02
 	bubble(t, p, func(t *testing.T, s *Server) {
 		start := time.Now()
 		read(t, s, [][]int32{ids(100, 0, 1), ids(100, 0, 2)})
