@@ -146,9 +146,9 @@ func (p Profile) Validate() error {
 	return nil
 }
 
-// graphTokens returns how many tokens the device computes for so many new ones (sglang
+// GraphTokens returns how many tokens the device computes for so many new ones (sglang
 // 0.5.23, generate_prefill_cuda_graph_batch_sizes).
-func (p Profile) graphTokens(n int) int {
+func (p Profile) GraphTokens(n int) int {
 	if !p.PrefillGraphs || n > p.ChunkedPrefillSize {
 		return n
 	}

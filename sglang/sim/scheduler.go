@@ -257,7 +257,7 @@ func (s *scheduler) plan(free time.Time, underWay bool) *forward {
 		squares += float64(part.job.computed) * float64(part.job.computed)
 	}
 	f.scheduling = float64(len(f.parts)) * p.ScheduleSeconds
-	f.cost = p.ForwardSeconds + float64(p.graphTokens(uncached))*p.TokenSeconds + squares*p.AttentionSeconds
+	f.cost = p.ForwardSeconds + float64(p.GraphTokens(uncached))*p.TokenSeconds + squares*p.AttentionSeconds
 	return f
 }
 
