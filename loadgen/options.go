@@ -380,5 +380,9 @@ func (o *options) completeSettings() {
 	}
 }
 
+// simulatedIDs reports whether prompts are sent as the simulator's token ids. The proxy would
+// send a real SGLang ids too.
+func (o options) simulatedIDs() bool { return o.simulated() && o.tokenizer == tokenizerAuto }
+
 // simulated reports whether the simulator in this process is used.
 func (o options) simulated() bool { return o.target == "" && o.sglang == "" }

@@ -274,6 +274,7 @@ func closedLoop(t *testing.T, s *sim.Server, all []prompt, setting string, calle
 	}
 	for _, p := range all {
 		next <- p
+		time.Sleep(20 * time.Microsecond) // a client's own, which keeps the order
 	}
 	close(next)
 	wg.Wait()
