@@ -91,7 +91,7 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string, error) {
 	url := o.sglang
 	if o.simulated() {
-		simulator, profile, err := newSimulator(o.simProfile, o.simSpeed)
+		simulator, profile, err := newSimulator(o.simProfile, o.simSpeed, "")
 		if err != nil {
 			return "", inputError{err}
 		}

@@ -162,13 +162,16 @@ func stringsOf(value any, field string) (values []string, list bool, err error) 
 // all that is not plain: empty lists, other types, ids of ten digits and more; idsOf reads
 // those. encoding/json took most of the simulator's own time for ids.
 func plainIDs(raw []byte) (ids [][]int32, list bool) {
-	inner, list := bytes.CutPrefix(raw, []byte("[["))
-	rows := [][]byte{bytes.Trim(inner, "[]")}
-	if list {
-		if inner, list = bytes.CutSuffix(inner, []byte("]]")); !list {
-			return nil, false
-		}
+	inner, isList := bytes.CutPrefix(raw, []byte("["))
+	inner, _ = bytes.CutSuffix(inner, []byte("]"))
+	rows := [][]byte{inner}
+	if bytes.HasPrefix(inner, []byte("[")) {
+		inner, list = bytes.CutSuffix(inner, []byte("]"))
 		rows = bytes.Split(inner, []byte("]"))
+		isList = list
+	}
+	if !isList {
+		return nil, false
 	}
 	for _, row := range rows {
 		one := plainRow(bytes.TrimLeft(row, ", ["))

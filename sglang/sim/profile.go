@@ -63,7 +63,7 @@ func Profiles() []Profile {
 	return []Profile{
 		{
 			Name: "h100-qwen2.5-7b", Device: "NVIDIA H100 80GB (simulated)", Model: "R2EGym-7B-Agent (Qwen2.5-Coder 7B)",
-			Origin: "fitted to one H100 with SGLang 0.5.17 at its defaults and dummy weights, 27 November 2026 (docs/benchmarks.md): " +
+			Origin: "fitted to one H100 with SGLang 0.5.17 at its defaults and dummy weights, 2026-11-27: " +
 				"cold first turns are off by 9 % at most, warm ones by 17 %, rollouts and scores by 14 %",
 			CallSeconds: 0.001, RequestSeconds: 0.00085, ListSeconds: 0.011, TokenizeSecondsPerByte: 0.8e-6,
 			LaunchSeconds: 0.006, QueuedSeconds: 0.025, ScheduleSeconds: 0.00045,
