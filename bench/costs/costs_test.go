@@ -5,7 +5,7 @@
 //
 // prints the simulated requests/s of every row beside the real ones, as docs/benchmarks.md
 // has them. It sends each workload through the batcher to the simulator in virtual time, so
-// it prints about the same on every machine.
+// it prints the same on every machine.
 package costs
 
 import (
@@ -120,7 +120,7 @@ func TestSimulatedH100IsAsFastAsTheRealOne(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer s.Close() //nolint:errcheck // a simulator has nothing to lose
+			defer s.Close()
 			got = c.run(t, s)
 		})
 		off := got/c.real - 1
@@ -134,7 +134,8 @@ func TestSimulatedH100IsAsFastAsTheRealOne(t *testing.T) {
 		if math.Abs(off) > math.Abs(worstOff) {
 			worst, worstOff = c.what+", "+c.setting, off
 		}
-		fmt.Fprintf(&table, "| %s | %s | %.4g (%.4g – %.4g) | %.4g | %+.0f %%%s |\n", c.what, c.setting, c.real, c.low, c.high, got, 100*off, mark)
+		fmt.Fprintf(&table, "| %s | %s | %.4g (%.4g – %.4g) | %.4g | %+.0f %%%s |\n",
+			c.what, c.setting, c.real, c.low, c.high, got, 100*off, mark)
 	}
 	t.Logf("\n%s\nworst: %s, %+.0f %%", table.String(), worst, 100*worstOff)
 }

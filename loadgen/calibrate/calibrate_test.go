@@ -83,7 +83,7 @@ func run(t *testing.T, p sim.Profile, o Options) (r Result, took time.Duration) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close() //nolint:errcheck // a simulator has nothing to lose
+		defer s.Close()
 		start := time.Now()
 		if r, err = Run(t.Context(), direct{s}, o); err != nil {
 			t.Fatal(err)
@@ -144,5 +144,19 @@ func TestCostsOfAGPUAreFoundInThreeMinutes(t *testing.T) {
 	found(t, r.Profile, want, 0.1)
 	if took > 3*time.Minute || !r.Profile.PrefillGraphs || r.Whole.Max > 0.05 {
 		t.Errorf("took %v; graphs: %t; off by %+v", took, r.Profile.PrefillGraphs, r.Whole)
+	}
+}
+
+func TestSeveralTokenizersAreNotCalibrated(t *testing.T) {
+	p := sim.Profiles()[0]
+	p.Tokenizers = 8
+	s, err := sim.New(sim.Options{Profile: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = Run(t.Context(), direct{s}, Options{Repeats: 1, Tokens: 1024})
+	if err == nil || !strings.Contains(err.Error(), "--tokenizer-worker-num 1") {
+		t.Errorf("%v", err)
 	}
 }

@@ -94,6 +94,10 @@ const (
 
 // overlapped measures and fits.
 func (r *runner) overlapped(ctx context.Context, o Options) (Result, error) {
+	if r.info.TokenizerWorkerNum > 1 { // nothing would keep all of them busy
+		return Result{}, fmt.Errorf("the server has %d tokenizer processes: start it with --tokenizer-worker-num 1, "+
+			"and set tokenizers in the profile", r.info.TokenizerWorkerNum)
+	}
 	n := min(r.maxTokens, r.forwardTokens()/4)
 	cached, err := r.cachedPool(ctx, n)
 	if err != nil {
@@ -264,7 +268,7 @@ func fitOverlapped(p sim.Profile, all []lone, queues [3]float64) Result {
 		off = append(off, l.off(p.PrefillGraphs, best))
 	}
 	r := Result{Profile: p, Calls: len(all), Whole: stats.Summarize(off)}
-	r.Profile.Origin += fmt.Sprintf("by the time of lone calls and of calls that queue: lone calls that were not fitted are off by %.0f %% on average, "+
-		"%.0f %% at the worst", 100*r.Whole.Mean, 100*r.Whole.Max)
+	r.Profile.Origin += fmt.Sprintf("by the time of lone calls and of calls that queue: "+
+		"lone calls that were not fitted are off by %.0f %% on average, %.0f %% at the worst", 100*r.Whole.Mean, 100*r.Whole.Max)
 	return r
 }

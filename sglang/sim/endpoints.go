@@ -52,8 +52,9 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 		Dtype: "bfloat16", SchedulePolicy: "fcfs",
 		MaxReqInputLen: p.maxReqInputLen(), MaxTotalNumTokens: p.KVCacheTokens,
 		ChunkedPrefillSize: p.ChunkedPrefillSize, MaxPrefillTokens: p.maxPrefillTokens(), MaxRunningRequests: p.MaxRunningRequests,
-		StartupTime: &sglang.StartupTime{LoadWeight: p.LoadSeconds},
-		Simulator:   &sglang.SimulatorInfo{Profile: p.Name, Origin: p.Origin, Speed: s.clock.speed, VocabSize: p.VocabSize},
+		TokenizerWorkerNum: max(1, p.Tokenizers),
+		StartupTime:        &sglang.StartupTime{LoadWeight: p.LoadSeconds},
+		Simulator:          &sglang.SimulatorInfo{Profile: p.Name, Origin: p.Origin, Speed: s.clock.speed, VocabSize: p.VocabSize},
 	})
 }
 

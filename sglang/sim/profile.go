@@ -9,10 +9,12 @@ import (
 )
 
 // Profile describes a simulated server: the cost of its work, and its limits.
-// One call of k prompts of n tokens, u of them all uncached, that fits one forward
-// takes the front end CallSeconds + k·RequestSeconds, and ListSeconds if k is above 1.
-// Then it takes the scheduler k·ScheduleSeconds + LaunchSeconds. The device begins with the
-// launch, and takes ForwardSeconds + u·TokenSeconds + k·n²·AttentionSeconds. What the front end does meanwhile for other calls lengthens the
+//
+// One call of k prompts takes the front end CallSeconds + k·RequestSeconds, and ListSeconds
+// if k is above 1. A forward of them takes the scheduler k·ScheduleSeconds + LaunchSeconds,
+// and QueuedSeconds if another is under way. The device begins with the launch. For
+// prompts of n tokens, u of them all uncached, it takes ForwardSeconds + u·TokenSeconds +
+// k·n²·AttentionSeconds. What the front end does meanwhile for other calls lengthens the
 // forward where Contention is above 0.
 type Profile struct {
 	Name   string `json:"name"`
@@ -26,9 +28,9 @@ type Profile struct {
 	ListSeconds            float64 `json:"list_seconds"`              // front end, for each call of several prompts
 	Tokenizers             int     `json:"tokenizers"`                // processes of the front end (--tokenizer-worker-num); 0 means 1
 
-	// The scheduler's own work on a forward. A device behind it that is launched
-	// asynchronously, such as a GPU, is busy with one forward while the scheduler launches
-	// the next. LaunchSeconds 0 means that there is none: the device is the CPU.
+	// The scheduler's own work on a forward. While the device computes, the scheduler
+	// launches the next. LaunchSeconds 0 means that the device is the CPU: it computes one
+	// forward after another.
 	LaunchSeconds   float64 `json:"launch_seconds"`   // for each forward
 	QueuedSeconds   float64 `json:"queued_seconds"`   // for each forward that is launched before the result of another was seen
 	ScheduleSeconds float64 `json:"schedule_seconds"` // for each prompt in a forward
@@ -125,7 +127,8 @@ func (p Profile) Validate() error {
 		{"call_seconds", p.CallSeconds}, {"request_seconds", p.RequestSeconds}, {"token_seconds", p.TokenSeconds},
 		{"forward_seconds", p.ForwardSeconds}, {"attention_seconds", p.AttentionSeconds},
 		{"list_seconds", p.ListSeconds}, {"launch_seconds", p.LaunchSeconds}, {"queued_seconds", p.QueuedSeconds},
-		{"schedule_seconds", p.ScheduleSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte}, {"load_seconds", p.LoadSeconds}, {"contention", p.Contention},
+		{"schedule_seconds", p.ScheduleSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte},
+		{"load_seconds", p.LoadSeconds}, {"contention", p.Contention},
 	} {
 		if !(f.value >= 0 && f.value < 3600) {
 			return fmt.Errorf("%s: must be from 0 to 3600, got %v", f.name, f.value)

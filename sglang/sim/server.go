@@ -62,7 +62,9 @@ func New(o Options) (*Server, error) {
 	if err := o.Profile.Validate(); err != nil {
 		return nil, fmt.Errorf("profile %s: %w", o.Profile.Name, err)
 	}
-	s := &Server{profile: o.Profile, version: o.Version, clock: clock{o.Speed}, mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{}}
+	s := &Server{
+		profile: o.Profile, version: o.Version, clock: clock{o.Speed}, mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{},
+	}
 	s.front.record, s.front.free = o.Profile.Contention > 0, make([]time.Time, max(1, o.Profile.Tokenizers))
 	s.scheduler = newScheduler(o.Profile, s.clock, &s.front)
 	s.routes(ready)
