@@ -90,7 +90,8 @@ func cells() []cell {
 		{"state 2,000, 16 of 100, 1 caller", 2000, 16, 100, 1, [2]float64{60.0, 61.5}, [2]float64{144.3, 144.3}},
 	} {
 		for i, real := range [][2]float64{one.alone, one.first} {
-			all = append(all, cell{"score, " + one.what, []string{"SGLang", "first, then the rest"}[i], (real[0] + real[1]) / 2, real[0], real[1], 0.2,
+			way := []string{"SGLang", "first, then the rest"}[i]
+			all = append(all, cell{"score, " + one.what, way, (real[0] + real[1]) / 2, real[0], real[1], 0.2,
 				func(t *testing.T, s *sim.Server) float64 {
 					return score(t, s, one.state, one.questions, one.question, one.callers, i == 1)
 				}})
