@@ -57,6 +57,8 @@ type Batch[Q, R any] struct {
 	cancel  context.CancelFunc
 	members []member[Q, R]
 
+	uncached float64 // tokens that it was expected to cost
+
 	// Guarded by owner.mu.
 	live     int // items whose caller still waits
 	attached any
@@ -114,6 +116,7 @@ func (b *Batch[Q, R]) send() {
 		b.complete(i, r)
 	}
 	delete(o.inFlight, b)
+	o.uncachedInFlight -= b.uncached
 	now := time.Now()
 	b.used.Clean = b.used.Clean && b.answered == len(b.members)
 	o.meter.Ended(b.used, len(o.inFlight), now)

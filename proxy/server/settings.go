@@ -16,21 +16,21 @@ import (
 // settingsMessage converts the settings of the batcher to a message of the contract.
 func settingsMessage(s batcher.Settings) *pb.Settings {
 	return &pb.Settings{
-		Mode:            modes[s.Mode],
-		BatchSize:       uint32(s.BatchSize),
-		MaxWait:         durationpb.New(s.MaxWait),
-		MaxInFlight:     uint32(s.MaxInFlight),
-		QueueRequests:   uint32(min(s.QueueRequests, 1<<32-1)),
-		QueueBytes:      uint64(s.QueueBytes),
-		BatchTokens:     uint64(s.BatchTokens),
-		BatchBytes:      uint64(s.BatchBytes),
-		MergeIdentical:  s.MergeIdentical,
-		PrefixOrder:     s.PrefixOrder,
-		PrefixBlocks:    uint32(s.PrefixBlocks),
-		MaxAge:          durationpb.New(s.MaxAge),
-		Retries:         uint32(s.Retries),
-		BreakerFailures: uint32(s.BreakerFailures),
-		BatchForwards:   uint32(s.BatchForwards),
+		Mode:             modes[s.Mode],
+		BatchSize:        uint32(s.BatchSize),
+		MaxWait:          durationpb.New(s.MaxWait),
+		MaxInFlight:      uint32(s.MaxInFlight),
+		QueueRequests:    uint32(min(s.QueueRequests, 1<<32-1)),
+		QueueBytes:       uint64(s.QueueBytes),
+		BatchTokens:      uint64(s.BatchTokens),
+		BatchBytes:       uint64(s.BatchBytes),
+		MergeIdentical:   s.MergeIdentical,
+		PrefixOrder:      s.PrefixOrder,
+		PrefixBlocks:     uint32(s.PrefixBlocks),
+		MaxAge:           durationpb.New(s.MaxAge),
+		Retries:          uint32(s.Retries),
+		BreakerFailures:  uint32(s.BreakerFailures),
+		ForwardsInFlight: uint32(s.ForwardsInFlight),
 	}
 }
 
@@ -117,8 +117,8 @@ func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
 		s.Retries = int(m.GetRetries())
 	case "breaker_failures":
 		s.BreakerFailures = int(m.GetBreakerFailures())
-	case "batch_forwards":
-		s.BatchForwards = int(m.GetBatchForwards())
+	case "forwards_in_flight":
+		s.ForwardsInFlight = int(m.GetForwardsInFlight())
 	default:
 		return upstream.WrongField("update_mask", "names %.64q, which is no setting", path)
 	}

@@ -134,12 +134,13 @@ type Settings struct {
 	// UNAVAILABLE, and one batch is sent as a probe. Default 5.
 	BreakerFailures uint32 `protobuf:"varint,14,opt,name=breaker_failures,json=breakerFailures,proto3" json:"breaker_failures,omitempty"`
 	// Max forwards of SGLang (chunked_prefill_size tokens each, as /server_info
-	// reports) that the uncached prompt tokens of a batch are expected to fill, 0
-	// to 1000. A prompt that exceeds it goes alone. 0 sets no bound; nor is there
+	// reports) that the uncached prompt tokens of all batches in flight are
+	// expected to fill, 0 to 1000. What waits behind them can still be put in
+	// order. A prompt that exceeds it goes alone. 0 sets no bound; nor is there
 	// one if SGLang does not report the size. Default 8.
-	BatchForwards uint32 `protobuf:"varint,15,opt,name=batch_forwards,json=batchForwards,proto3" json:"batch_forwards,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ForwardsInFlight uint32 `protobuf:"varint,15,opt,name=forwards_in_flight,json=forwardsInFlight,proto3" json:"forwards_in_flight,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -270,9 +271,9 @@ func (x *Settings) GetBreakerFailures() uint32 {
 	return 0
 }
 
-func (x *Settings) GetBatchForwards() uint32 {
+func (x *Settings) GetForwardsInFlight() uint32 {
 	if x != nil {
-		return x.BatchForwards
+		return x.ForwardsInFlight
 	}
 	return 0
 }
@@ -1272,8 +1273,6 @@ type AutoPlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Max prompts in a batch.
 	BatchSize uint32 `protobuf:"varint,1,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
-	// Max prompt tokens in a batch; 0 sets no bound.
-	BatchTokens uint64 `protobuf:"varint,2,opt,name=batch_tokens,json=batchTokens,proto3" json:"batch_tokens,omitempty"`
 	// Max wait for a batch to fill.
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
 	// Max batches at SGLang at once.
@@ -1317,13 +1316,6 @@ func (*AutoPlan) Descriptor() ([]byte, []int) {
 func (x *AutoPlan) GetBatchSize() uint32 {
 	if x != nil {
 		return x.BatchSize
-	}
-	return 0
-}
-
-func (x *AutoPlan) GetBatchTokens() uint64 {
-	if x != nil {
-		return x.BatchTokens
 	}
 	return 0
 }
@@ -1663,7 +1655,7 @@ var File_paceline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xcc\x04\n" +
+	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xd3\x04\n" +
 	"\bSettings\x12*\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x16.paceline.v1.BatchModeR\x04mode\x12\x1d\n" +
 	"\n" +
@@ -1682,8 +1674,8 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rprefix_blocks\x18\v \x01(\rR\fprefixBlocks\x122\n" +
 	"\amax_age\x18\f \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x18\n" +
 	"\aretries\x18\r \x01(\rR\aretries\x12)\n" +
-	"\x10breaker_failures\x18\x0e \x01(\rR\x0fbreakerFailures\x12%\n" +
-	"\x0ebatch_forwards\x18\x0f \x01(\rR\rbatchForwards\"\x14\n" +
+	"\x10breaker_failures\x18\x0e \x01(\rR\x0fbreakerFailures\x12,\n" +
+	"\x12forwards_in_flight\x18\x0f \x01(\rR\x10forwardsInFlight\"\x14\n" +
 	"\x12GetSettingsRequest\"H\n" +
 	"\x13GetSettingsResponse\x121\n" +
 	"\bsettings\x18\x01 \x01(\v2\x15.paceline.v1.SettingsR\bsettings\"\x87\x01\n" +
@@ -1756,11 +1748,10 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\x11seconds_per_token\x18\x03 \x01(\x01R\x0fsecondsPerToken\x12\x18\n" +
 	"\abatches\x18\x04 \x01(\x04R\abatches\x12\x1d\n" +
 	"\n" +
-	"mean_error\x18\x05 \x01(\x01R\tmeanError\"\xd1\x01\n" +
+	"mean_error\x18\x05 \x01(\x01R\tmeanError\"\xae\x01\n" +
 	"\bAutoPlan\x12\x1d\n" +
 	"\n" +
-	"batch_size\x18\x01 \x01(\rR\tbatchSize\x12!\n" +
-	"\fbatch_tokens\x18\x02 \x01(\x04R\vbatchTokens\x124\n" +
+	"batch_size\x18\x01 \x01(\rR\tbatchSize\x124\n" +
 	"\bmax_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12\"\n" +
 	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reasonJ\x04\b\x05\x10\x06R\vprefix_hold\"x\n" +
