@@ -187,7 +187,7 @@ func startPod(ctx context.Context, o podOptions) (*pod, error) {
 func slower(p sim.Profile, times float64) sim.Profile {
 	for _, seconds := range []*float64{
 		&p.CallSeconds, &p.RequestSeconds, &p.TokenizeSecondsPerByte, &p.TokenSeconds, &p.ForwardSeconds,
-		&p.ScheduleSeconds, &p.ListSeconds, &p.LaunchSeconds, &p.QueuedSeconds, &p.AttentionSeconds,
+		&p.ScheduleSeconds, &p.ListSeconds, &p.LaunchSeconds, &p.AloneSeconds, &p.AttentionSeconds,
 	} {
 		*seconds *= times
 	}

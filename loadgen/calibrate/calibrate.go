@@ -60,12 +60,12 @@ func (r Result) String() string {
 	if p.LaunchSeconds > 0 {
 		return fmt.Sprintf(`%s on %s, by the clock:
   call      %8.3f ms + %.3f ms a list + %.3f ms a prompt + %.3f us a byte of text
-  launch    %8.3f ms + %.3f ms a prompt; %.3f ms more if another forward is under way
+  launch    %8.3f ms + %.3f ms a prompt + %.3f ms divided by the prompts
   forward   %8.3f ms + %.3f us a new token + %.3f ns a prompt's tokens squared; CUDA graphs: %t
   calls that were not fitted are off by %s
 `, p.Model, strings.TrimSuffix(p.Device, simulated),
 			1e3*p.CallSeconds, 1e3*p.ListSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte,
-			1e3*p.LaunchSeconds, 1e3*p.ScheduleSeconds, 1e3*p.QueuedSeconds,
+			1e3*p.LaunchSeconds, 1e3*p.ScheduleSeconds, 1e3*p.AloneSeconds,
 			1e3*p.ForwardSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, p.PrefillGraphs, off(r.Whole))
 	}
 	return fmt.Sprintf(`%d calls of %s on %s, one at a time, fitted:

@@ -113,7 +113,7 @@ func found(t *testing.T, got, want sim.Profile, within float64) {
 		{"tokenize_seconds_per_byte", got.TokenizeSecondsPerByte, want.TokenizeSecondsPerByte},
 		{"schedule_seconds", got.ScheduleSeconds, want.ScheduleSeconds},
 		{"launch_seconds", got.LaunchSeconds, want.LaunchSeconds},
-		{"queued_seconds", got.QueuedSeconds, want.QueuedSeconds},
+		{"alone_seconds", got.AloneSeconds, want.AloneSeconds},
 		{"forward_seconds", got.ForwardSeconds, want.ForwardSeconds},
 		{"token_seconds", got.TokenSeconds, want.TokenSeconds},
 		{"attention_seconds", got.AttentionSeconds, want.AttentionSeconds},

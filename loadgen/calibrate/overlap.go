@@ -22,7 +22,7 @@ import (
 //	a lone call            call [+ list] + prompts·(request + schedule) + bytes·tokenize + the longer of launch and device
 //	the device             forward + tokens of the graph·token + squares of tokens·attention
 //	calls that queue       call [+ list] + prompts·request, for the front end bounds them
-//	two callers, one prompt each: both calls take call + request + 2·(schedule + launch) + queued
+//	two callers, one prompt each: both calls take call + request + 2·(schedule + launch + alone)
 
 // The costs, as columns of the fit.
 const (
@@ -31,7 +31,7 @@ const (
 	requestCost
 	scheduleCost
 	launchCost
-	queuedCost
+	aloneCost
 	forwardCost
 	tokenCost
 	attentionCost
@@ -55,7 +55,7 @@ func (l lone) row(graphs, launched bool) []float64 {
 		row[listCost] = 1
 	}
 	if launched {
-		row[launchCost] = 1
+		row[launchCost], row[aloneCost] = 1, 1/k
 	} else {
 		row[forwardCost], row[tokenCost], row[attentionCost] = 1, l.device(graphs), l.squares
 	}
@@ -108,7 +108,7 @@ func (r *runner) overlapped(ctx context.Context, o Options) (Result, error) {
 		shape
 		heldOut bool
 	}{
-		{shape{prompts: 1, cached: n}, false}, {shape{prompts: 16, cached: n}, false}, {shape{prompts: 32, cached: n}, false},
+		{shape{prompts: 1, cached: n}, false}, {shape{prompts: 2, cached: n}, false}, {shape{prompts: 16, cached: n}, false}, {shape{prompts: 32, cached: n}, false},
 		{shape{prompts: 64, cached: n}, false}, {shape{prompts: 64, cached: n / 8}, false}, {shape{prompts: 32, cached: n / 8}, false},
 		{shape{prompts: 1, tokens: n / 2}, false}, {shape{prompts: 1, tokens: n}, false}, {shape{prompts: 2, tokens: n}, false},
 		{shape{prompts: 4, tokens: n}, false}, {shape{prompts: 1, cached: n, text: true}, false},
@@ -242,7 +242,7 @@ func fitOverlapped(p sim.Profile, all []lone, queues [3]float64) Result {
 		x, y := [][]float64{make([]float64, costs), make([]float64, costs), make([]float64, costs)}, slices.Clone(queues[:])
 		x[0][callCost], x[0][requestCost] = 1, 1
 		x[1][callCost], x[1][listCost], x[1][requestCost] = 1, 1, listPrompts
-		for cost, times := range map[int]float64{callCost: 1, requestCost: 1, scheduleCost: 2, launchCost: 2, queuedCost: 1} {
+		for cost, times := range map[int]float64{callCost: 1, requestCost: 1, scheduleCost: 2, launchCost: 2, aloneCost: 2} {
 			x[2][cost] = times / 2
 		}
 		for i, l := range fitted {
@@ -261,7 +261,7 @@ func fitOverlapped(p sim.Profile, all []lone, queues [3]float64) Result {
 		}
 	}
 	p.CallSeconds, p.ListSeconds, p.RequestSeconds, p.ScheduleSeconds = best[callCost], best[listCost], best[requestCost], best[scheduleCost]
-	p.LaunchSeconds, p.QueuedSeconds, p.ForwardSeconds = best[launchCost], best[queuedCost], best[forwardCost]
+	p.LaunchSeconds, p.AloneSeconds, p.ForwardSeconds = best[launchCost], best[aloneCost], best[forwardCost]
 	p.TokenSeconds, p.AttentionSeconds, p.TokenizeSecondsPerByte = best[tokenCost], best[attentionCost], best[tokenizeCost]
 	var off []float64
 	for _, l := range heldOut {

@@ -11,8 +11,8 @@ import (
 // Profile describes a simulated server: the cost of its work, and its limits.
 //
 // One call of k prompts takes the front end CallSeconds + k·RequestSeconds, and ListSeconds
-// if k is above 1. A forward of them takes the scheduler k·ScheduleSeconds + LaunchSeconds,
-// and QueuedSeconds if another is under way. The device begins with the launch. For
+// if k is above 1. A forward of them takes the scheduler k·ScheduleSeconds + LaunchSeconds +
+// AloneSeconds/k. The device begins with the launch. For
 // prompts of n tokens, u of them all uncached, it takes ForwardSeconds + u·TokenSeconds +
 // k·n²·AttentionSeconds. What the front end does meanwhile for other calls lengthens the
 // forward where Contention is above 0.
@@ -32,7 +32,7 @@ type Profile struct {
 	// launches the next. LaunchSeconds 0 means that the device is the CPU: it computes one
 	// forward after another.
 	LaunchSeconds   float64 `json:"launch_seconds"`   // for each forward
-	QueuedSeconds   float64 `json:"queued_seconds"`   // for each forward that is launched before the result of another was seen
+	AloneSeconds    float64 `json:"alone_seconds"`    // for each forward, divided by its prompts
 	ScheduleSeconds float64 `json:"schedule_seconds"` // for each prompt in a forward
 
 	TokenSeconds    float64 `json:"token_seconds"`    // c: device, for each uncached token
@@ -67,8 +67,8 @@ func Profiles() []Profile {
 			Name: "h100-qwen2.5-7b", Device: "NVIDIA H100 80GB (simulated)", Model: "R2EGym-7B-Agent (Qwen2.5-Coder 7B)",
 			Origin: "fitted to one H100 with SGLang 0.5.17 at its defaults and dummy weights, 2026-11-27: " +
 				"with 64 callers, cold first turns are off by 9 % at most, warm ones by 17 %, rollouts and scores by 14 %",
-			CallSeconds: 0.001, RequestSeconds: 0.00085, ListSeconds: 0.011, TokenizeSecondsPerByte: 0.8e-6,
-			LaunchSeconds: 0.006, QueuedSeconds: 0.025, ScheduleSeconds: 0.00045,
+			CallSeconds: 0.0012, RequestSeconds: 0.0007, ListSeconds: 0.002, TokenizeSecondsPerByte: 0.8e-6,
+			LaunchSeconds: 0.007, AloneSeconds: 0.0102, ScheduleSeconds: 0.0008,
 			TokenSeconds: 21.3e-6, ForwardSeconds: 0.005, AttentionSeconds: 3.8e-11, PrefillGraphs: true,
 			ChunkedPrefillSize: 8192, MaxRunningRequests: 2048, KVCacheTokens: 952_093, ContextLength: 32768, VocabSize: 152_064,
 			LoadSeconds: 0.13, // of dummy weights
@@ -126,7 +126,7 @@ func (p Profile) Validate() error {
 	}{
 		{"call_seconds", p.CallSeconds}, {"request_seconds", p.RequestSeconds}, {"token_seconds", p.TokenSeconds},
 		{"forward_seconds", p.ForwardSeconds}, {"attention_seconds", p.AttentionSeconds},
-		{"list_seconds", p.ListSeconds}, {"launch_seconds", p.LaunchSeconds}, {"queued_seconds", p.QueuedSeconds},
+		{"list_seconds", p.ListSeconds}, {"launch_seconds", p.LaunchSeconds}, {"alone_seconds", p.AloneSeconds},
 		{"schedule_seconds", p.ScheduleSeconds}, {"tokenize_seconds_per_byte", p.TokenizeSecondsPerByte},
 		{"load_seconds", p.LoadSeconds}, {"contention", p.Contention},
 	} {

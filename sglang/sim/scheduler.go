@@ -159,7 +159,7 @@ func (s *scheduler) run() {
 			}
 		}
 		if f != nil {
-			free = s.launch(f, device, last != nil)
+			free = s.launch(f, device)
 			device = f.end
 		}
 		if s.profile.LaunchSeconds > 0 {
@@ -182,11 +182,8 @@ func (s *scheduler) run() {
 
 // launch sleeps while the scheduler launches a forward, and returns when it has. It sets
 // the forward's end.
-func (s *scheduler) launch(f *forward, device time.Time, queued bool) time.Time {
-	host := s.profile.LaunchSeconds
-	if queued {
-		host += s.profile.QueuedSeconds
-	}
+func (s *scheduler) launch(f *forward, device time.Time) time.Time {
+	host := s.profile.LaunchSeconds + s.profile.AloneSeconds/float64(len(f.parts))
 	begin := f.start.Add(s.clock.real(f.scheduling))
 	launched := begin.Add(s.clock.real(host))
 	f.end = later(later(begin, device).Add(s.clock.real(f.cost)), launched)
