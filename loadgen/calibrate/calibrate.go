@@ -182,7 +182,7 @@ func (r *runner) prompts(s shape) []sglang.Request {
 	all := make([]sglang.Request, s.prompts)
 	for i := range all {
 		if s.text {
-			all[i].Text = r.text(4 * s.tokens)
+			all[i].Text = r.text(bytesOfToken * s.tokens)
 			continue
 		}
 		for range s.cached + s.tokens {

@@ -21,7 +21,7 @@ import (
 //
 //	a lone call            call [+ list] + prompts·(request + schedule) + bytes·tokenize + the longer of launch and device
 //	the device             forward + tokens of the graph·token + squares of tokens·attention
-//	calls that queue       call [+ list] + prompts·request, for the front end bounds them
+//	calls that queue       call [+ list] + prompts·request + bytes·tokenize, for the front end bounds them
 //	two callers, one prompt each: both calls take call + request + 2·(schedule + launch + alone)
 
 // The costs, as columns of the fit.
@@ -84,7 +84,8 @@ func (l lone) off(graphs bool, fitted []float64) float64 {
 const (
 	manyCallers, manyCalls   = 200, 1600
 	listCallers, listCalls   = 4, 16
-	listPrompts              = 128
+	listPrompts, listTokens  = 128, 256 // texts, or the scheduler might take longer than the front end
+	bytesOfToken             = 4
 	pairCalls                = 100
 	repeatsOfLone            = 3          // for each of Options.Repeats
 	graphBelow, graphAtMost  = 1040, 1270 // have the same graph, of 1280 tokens
@@ -138,11 +139,18 @@ func (r *runner) overlapped(ctx context.Context, o Options) (Result, error) {
 			o.Progress(i+1, len(shapes))
 		}
 	}
+	texts := r.prompts(shape{prompts: listPrompts, tokens: listTokens, text: true})
+	if _, err := r.call(ctx, texts); err != nil {
+		return Result{}, err
+	}
 	var queues [3]float64 // seconds of a call: single ones of many callers, lists, single ones of two
-	for i, q := range []struct{ callers, calls, prompts int }{
-		{manyCallers, manyCalls, 1}, {listCallers, listCalls, listPrompts}, {2, pairCalls, 1},
+	for i, q := range []struct {
+		callers, calls int
+		requests       []sglang.Request
+	}{
+		{manyCallers, manyCalls, cached[:1]}, {listCallers, listCalls, texts}, {2, pairCalls, cached[:1]},
 	} {
-		if queues[i], err = r.queue(ctx, q.callers, q.calls, cached[:q.prompts]); err != nil {
+		if queues[i], err = r.queue(ctx, q.callers, q.calls, q.requests); err != nil {
 			return Result{}, fmt.Errorf("%d callers: %w", q.callers, err)
 		}
 	}
@@ -241,7 +249,7 @@ func fitOverlapped(p sim.Profile, all []lone, queues [3]float64) Result {
 	for launched := 1; launched < len(fitted); launched++ {
 		x, y := [][]float64{make([]float64, costs), make([]float64, costs), make([]float64, costs)}, slices.Clone(queues[:])
 		x[0][callCost], x[0][requestCost] = 1, 1
-		x[1][callCost], x[1][listCost], x[1][requestCost] = 1, 1, listPrompts
+		x[1][callCost], x[1][listCost], x[1][requestCost], x[1][tokenizeCost] = 1, 1, listPrompts, listPrompts*bytesOfToken*listTokens
 		for cost, times := range map[int]float64{callCost: 1, requestCost: 1, scheduleCost: 2, launchCost: 2, aloneCost: 2} {
 			x[2][cost] = times / 2
 		}
