@@ -109,7 +109,8 @@ func (r *runner) overlapped(ctx context.Context, o Options) (Result, error) {
 		shape
 		heldOut bool
 	}{
-		{shape{prompts: 1, cached: n}, false}, {shape{prompts: 2, cached: n}, false}, {shape{prompts: 16, cached: n}, false}, {shape{prompts: 32, cached: n}, false},
+		{shape{prompts: 1, cached: n}, false}, {shape{prompts: 2, cached: n}, false},
+		{shape{prompts: 16, cached: n}, false}, {shape{prompts: 32, cached: n}, false},
 		{shape{prompts: 64, cached: n}, false}, {shape{prompts: 64, cached: n / 8}, false}, {shape{prompts: 32, cached: n / 8}, false},
 		{shape{prompts: 1, tokens: n / 2}, false}, {shape{prompts: 1, tokens: n}, false}, {shape{prompts: 2, tokens: n}, false},
 		{shape{prompts: 4, tokens: n}, false}, {shape{prompts: 1, cached: n, text: true}, false},
