@@ -135,7 +135,7 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	b.mu.Lock()
 	defer b.unlock()
 	p.accepted = time.Now()
-	if !b.settings.PrefixOrder {
+	if b.settings.Share == ShareOff {
 		p.Prefix = nil
 	}
 	err := b.refusal(1, int64(p.Bytes))
@@ -290,7 +290,7 @@ func (b *Batcher[Q, R]) SetSettings(s Settings) error {
 	defer b.unlock()
 	b.settings = s
 	b.limitModel()
-	if !s.PrefixOrder {
+	if s.Share == ShareOff {
 		b.model.Forget()
 	}
 	b.release(time.Now())

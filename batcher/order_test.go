@@ -134,9 +134,9 @@ func TestOneOfThoseWhoShareANewPrefixGoesFirstAndTheOthersAfterItsAnswer(t *test
 	})
 }
 
-func TestWithoutPrefixOrderRequestsGoInOrderOfArrival(t *testing.T) {
+func TestWithoutSharingRequestsGoInOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, c := serve(t, func(s *Settings) { s.PrefixOrder = false })
+		b, c := serve(t, func(s *Settings) { s.Share = ShareOff })
 		defer b.Close()
 		sendAll(t, b, promptsOf("xa xb xc yd xe")...)
 		if got, want := c.order(), "xa xb xc yd | xe"; got != want {

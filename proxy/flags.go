@@ -35,6 +35,7 @@ Flags:
 type options struct {
 	config    server.Config
 	mode      string
+	share     string
 	keyFile   string
 	logFormat string
 	version   bool
@@ -136,8 +137,8 @@ func (o *options) batchingFlags(f *flag.FlagSet) {
 	f.IntVar(&s.MaxInFlight, "max-in-flight", s.MaxInFlight, "max batches at SGLang at once")
 	f.IntVar(&s.QueueRequests, "queue-requests", s.QueueRequests, "max requests waiting; more are refused")
 	f.Int64Var(&s.QueueBytes, "queue-bytes", s.QueueBytes, "max prompt bytes waiting; more are refused")
-	f.BoolVar(&s.PrefixOrder, "prefix-order", s.PrefixOrder,
-		"send one of the requests that share a new prefix first, and the others after its answer")
+	f.StringVar(&o.share, "share", s.Share.String(),
+		"which requests that share a new prefix wait until it was read for one of them: all, prefill (those that are batched) or off")
 	f.Int64Var(&s.BatchTokens, "batch-tokens", s.BatchTokens, "max prompt tokens in a batch; 0 sets no bound")
 	f.Int64Var(&s.BatchBytes, "batch-bytes", s.BatchBytes, "max prompt bytes in a batch; 0 sets no bound")
 	f.IntVar(&s.ForwardsInFlight, "forwards-in-flight", s.ForwardsInFlight,
@@ -168,6 +169,9 @@ func printFlags(w io.Writer, all *flag.FlagSet) {
 func (o *options) finish() error {
 	var err error
 	if o.config.Settings.Mode, err = batcher.ModeNamed(o.mode); err != nil {
+		return fmt.Errorf("-%w", err)
+	}
+	if o.config.Settings.Share, err = batcher.ShareNamed(o.share); err != nil {
 		return fmt.Errorf("-%w", err)
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
