@@ -298,11 +298,14 @@ func closedLoop(t *testing.T, s *sim.Server, all []prompt, setting string, calle
 // settings returns the batching settings that the reference's row names.
 func settings(name string) batcher.Settings {
 	s := batcher.DefaultSettings()
-	s.MergeIdentical, s.ForwardsInFlight, s.PrefixOrder, s.MaxInFlight = false, 0, strings.HasSuffix(name, "prefix"), 2
-	s.MaxWait = 5 * time.Millisecond
+	defaults := s
+	s.MergeIdentical, s.ForwardsInFlight, s.MaxInFlight, s.MaxWait = false, 0, 2, 5*time.Millisecond
+	if !strings.HasSuffix(name, "prefix") {
+		s.Share = batcher.ShareOff
+	}
 	switch name {
 	case "auto":
-		s.Mode, s.PrefixOrder, s.ForwardsInFlight = batcher.ModeAuto, true, batcher.DefaultSettings().ForwardsInFlight
+		s.Mode, s.Share, s.ForwardsInFlight = batcher.ModeAuto, defaults.Share, defaults.ForwardsInFlight
 	case "unbatched":
 		s.Mode = batcher.ModeUnbatched
 	default:
