@@ -38,6 +38,9 @@ func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Repo
 		EnvExec: l.EnvExec,
 		Limits:  o.limits,
 	}
+	if o.simulatedIDs() {
+		r.Server.TextsSent = "as token ids: those of the simulator's own tokenizer"
+	}
 	if path := up.GetModelPath(); path != "" {
 		r.Server.ModelPath = filepath.Base(path) // the rest is private to the machine
 	}

@@ -154,8 +154,9 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.tokenizer, tokenizerAuto, "tokenizer", "tokenizer.json `file` of the model, for the proxy in this process to send "+
 		"token ids; auto: the one in SGLang's model folder if it can be read; none: send texts")
 	cli.Define(f, &o.simProfile, defaultProfile, "sim-profile", "simulated server: a profile's name, or a JSON `file` with one")
-	// A cold pass takes a simulated H100 14.5 s. A faster clock makes the real cost of a call show: 5 % at 3.
-	cli.Define(f, &o.simSpeed, 3, "sim-speed", "simulated seconds per real second")
+	// A cold pass takes a simulated H100 18 to 22 s. A faster clock makes the real cost of a call show: at 4 a warm pass
+	// of a fast setting keeps two cores busy.
+	cli.Define(f, &o.simSpeed, 4, "sim-speed", "simulated seconds per real second")
 }
 
 func (o *options) processFlags(f *cli.FlagSet) {
@@ -379,6 +380,10 @@ func (o *options) completeSettings() {
 		}
 	}
 }
+
+// simulatedIDs reports whether prompts are sent as the simulator's token ids. The proxy would
+// send a real SGLang ids too.
+func (o options) simulatedIDs() bool { return o.simulated() && o.tokenizer == tokenizerAuto }
 
 // simulated reports whether the simulator in this process is used.
 func (o options) simulated() bool { return o.target == "" && o.sglang == "" }

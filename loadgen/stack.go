@@ -20,6 +20,7 @@ import (
 	"paceline/proxy/telemetry"
 	"paceline/proxy/upstream"
 	"paceline/sglang"
+	"paceline/sglang/sim"
 )
 
 const (
@@ -38,6 +39,7 @@ type stack struct {
 	proxy    *target.Proxy
 	direct   *target.Direct // nil without -sglang
 	counters sweep.Counters
+	tokenize func(string) []int32 // nil: texts are sent
 	status   *pb.GetStatusResponse
 
 	closers []func() error
@@ -79,7 +81,7 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 		return inputError{err}
 	}
 	s.onClose(s.proxy.Close)
-	s.proxy.MaxNewTokens, s.proxy.Tracer = uint32(o.maxNewTokens), t.client()
+	s.proxy.MaxNewTokens, s.proxy.Tracer, s.proxy.Tokenize = uint32(o.maxNewTokens), t.client(), s.tokenize
 	s.status, err = awaitReady(ctx, s.proxy, admin)
 	return err
 }
@@ -89,13 +91,16 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string, error) {
 	url := o.sglang
 	if o.simulated() {
-		simulator, _, err := newSimulator(o.simProfile, o.simSpeed)
+		simulator, profile, err := newSimulator(o.simProfile, o.simSpeed, "")
 		if err != nil {
 			return "", inputError{err}
 		}
 		s.onClose(simulator.Close)
 		if url, err = simulator.Listen("127.0.0.1:0"); err != nil {
 			return "", fmt.Errorf("start the simulator: %w", err)
+		}
+		if o.simulatedIDs() {
+			s.tokenize = func(text string) []int32 { return sim.Tokenize(text, profile.VocabSize) }
 		}
 	}
 	if url == "" {

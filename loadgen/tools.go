@@ -22,13 +22,14 @@ import (
 var simulateCommand = subcommand{
 	stops: true,
 	define: func(f *cli.FlagSet) runner {
-		var listen, profile string
+		var listen, profile, sglangVersion string
 		var speed float64
 		cli.Define(f, &listen, "127.0.0.1:30000", "listen", "`host:port` to serve; the default is SGLang's own")
 		cli.Define(f, &profile, defaultProfile, "sim-profile", "`name` or JSON file of the profile")
 		cli.Define(f, &speed, 1, "sim-speed", "simulated seconds per real second")
+		cli.Define(f, &sglangVersion, "", "sglang-version", "`version` of SGLang to play, such as 0.5.17, which has no /ready (default: 0.5.23)")
 		return func(ctx context.Context, _ []string, _ io.Reader, out io.Writer) error {
-			simulator, p, err := newSimulator(profile, speed)
+			simulator, p, err := newSimulator(profile, speed, sglangVersion)
 			if err != nil {
 				return err
 			}
@@ -45,8 +46,9 @@ var simulateCommand = subcommand{
 	},
 }
 
-// newSimulator returns a simulator with a named profile or one from a file. Its error names a flag.
-func newSimulator(profile string, speed float64) (*sim.Server, sim.Profile, error) {
+// newSimulator returns a simulator with a named profile or one from a file, of a version of SGLang ("": the newest). Its
+// error names a flag.
+func newSimulator(profile string, speed float64, version string) (*sim.Server, sim.Profile, error) {
 	find := sim.ProfileNamed
 	if strings.ContainsAny(profile, `/\`) || strings.HasSuffix(profile, ".json") {
 		find = sim.ReadProfile
@@ -58,9 +60,9 @@ func newSimulator(profile string, speed float64) (*sim.Server, sim.Profile, erro
 	if !(speed > 0) {
 		return nil, p, fmt.Errorf("-sim-speed: must be above 0, got %v", speed)
 	}
-	simulator, err := sim.New(sim.Options{Profile: p, Speed: speed})
+	simulator, err := sim.New(sim.Options{Profile: p, Speed: speed, Version: version})
 	if err != nil {
-		return nil, p, fmt.Errorf("-sim-profile, -sim-speed: %w", err)
+		return nil, p, fmt.Errorf("-sim-profile, -sim-speed, -sglang-version: %w", err)
 	}
 	return simulator, p, nil
 }
