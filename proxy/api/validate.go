@@ -22,17 +22,8 @@ func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, erro
 	if err := validatePrompt(req, l); err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		name, value string
-		limit       int
-	}{
-		{"request_id", req.GetRequestId(), maxRequestIDBytes},
-		{"cache_salt", req.GetCacheSalt(), maxNameBytes},
-		{"lora", req.GetLora(), maxNameBytes},
-	} {
-		if len(f.value) > f.limit {
-			return nil, upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.limit, len(f.value))
-		}
+	if err := validateNames(req.GetRequestId(), req.GetCacheSalt(), req.GetLora()); err != nil {
+		return nil, err
 	}
 	p := &upstream.Prompt{Priority: req.Priority, LoRA: req.GetLora()}
 	p.Request = sglang.Request{Text: req.GetText(), MaxNewTokens: int(req.GetMaxNewTokens()), CacheSalt: req.GetCacheSalt()}
@@ -54,6 +45,22 @@ func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, erro
 		}
 	}
 	return p, nil
+}
+
+func validateNames(requestID, cacheSalt, lora string) error {
+	for _, f := range []struct {
+		name, value string
+		limit       int
+	}{
+		{"request_id", requestID, maxRequestIDBytes},
+		{"cache_salt", cacheSalt, maxNameBytes},
+		{"lora", lora, maxNameBytes},
+	} {
+		if len(f.value) > f.limit {
+			return upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.limit, len(f.value))
+		}
+	}
+	return nil
 }
 
 func validatePrompt(req *pb.PrefillRequest, l upstream.Limits) error {

@@ -68,6 +68,11 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 	if n == 0 {
 		return false
 	}
+	if r.URL.Path == "/v1/score" {
+		if answered, known := h.scoreByIDs(w, r, s, fields); known {
+			return answered
+		}
+	}
 	p := sc.prompt(r.URL.Path, fields)
 	g, err := h.admit(w, r, s, p)
 	if err != nil {

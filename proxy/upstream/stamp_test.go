@@ -36,7 +36,7 @@ func TestAPromptHasTheStampOfTheSnapshotThatItWasCheckedAgainst(t *testing.T) {
 	for range 20_000 {
 		var checked Limits
 		s := u.begin(t.Context())
-		item, err := s.item(t.Context(), "", func(l Limits) (*Prompt, error) {
+		item, err := s.item(Caller{}, func(l Limits) (*Prompt, error) {
 			checked = l
 			return &Prompt{Request: sglang.Request{InputIDs: []int32{15}}}, nil
 		})
