@@ -52,7 +52,7 @@ func TestAPromptHasTheStampOfTheSnapshotThatItWasCheckedAgainst(t *testing.T) {
 
 	u.current.Store(models[0])
 	s := u.begin(t.Context())
-	item, err := s.item(t.Context(), "", func(Limits) (*Prompt, error) {
+	item, err := s.item(Caller{}, func(Limits) (*Prompt, error) {
 		u.current.Store(models[1]) // the model changes while the prompt is parsed
 		return &Prompt{Request: sglang.Request{InputIDs: []int32{5}}}, nil
 	})
