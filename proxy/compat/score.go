@@ -68,8 +68,8 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 	if n == 0 {
 		return false
 	}
-	if r.URL.Path == "/v1/score" {
-		if answered, known := h.scoreByIDs(w, r, s, fields); known {
+	if r.URL.Path == "/v1/score" && n > 1 {
+		if answered, passOn := h.scoreTexts(w, r, s, fields); answered || passOn {
 			return answered
 		}
 	}

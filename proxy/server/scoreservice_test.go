@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
 	"paceline/sglang"
 	"paceline/sglang/sim"
@@ -133,12 +134,11 @@ func plainScores() []string {
 		fmt.Sprintf(`{"query":%q,"items":[" a"," a b c"," a b"],"label_token_ids":[5,70],"apply_softmax":true,"temperature":0.5}`, long),
 		fmt.Sprintf(`{"query":%q,"items":[" \u00e9"," a b c"," \u00e9"],"label_token_ids":[[5],[6,7],[8]],"return_token_logprobs":true,
 			"model":"m"}`, long),
-		fmt.Sprintf(`{"query":[%s18],"items":[[1,2],[3,4,5]],"label_token_ids":[70,5],"item_first":false}`, strings.Repeat("17,", 299)),
-		fmt.Sprintf(`{"query":%q,"items":[" alone"],"label_token_ids":[5]}`, long),
+		fmt.Sprintf(`{"query":%q,"items":[" a"," a"],"label_token_ids":[70,5],"item_first":false}`, long),
 	}
 }
 
-func TestScoringOfKnownPromptsGoesInListsAndIsAnsweredAsSGLangDoes(t *testing.T) {
+func TestScoringOfTextsGoesInListsOfIDsAndIsAnsweredAsSGLangDoes(t *testing.T) {
 	b := newByteSGLang(t, nil)
 	for _, body := range plainScores() {
 		_, want, wantBody := b.direct(t, body)
@@ -169,6 +169,30 @@ func names(t *testing.T, body string) string {
 	}
 	slices.Sort(all)
 	return strings.Join(all, " ")
+}
+
+func TestScoringGoesInListsOnlyWhereTheyAreFaster(t *testing.T) {
+	for name, set := range map[string]func(*Config){
+		"unbatched": func(c *Config) { c.Settings.Mode = batcher.ModeUnbatched },
+		"short":     func(c *Config) { c.Settings.BatchSize = 15 },
+		"fifo":      func(c *Config) { c.Settings.PrefixOrder = false },
+	} {
+		b := newByteSGLang(t, set)
+		ask(t, http.MethodPost, "http://"+b.HTTPAddr()+"/v1/score", plainScores()[0])
+		if calls := b.reset(); len(calls) == 0 || strings.HasPrefix(calls[0], "/generate ") {
+			t.Errorf("%s: %d calls, want only of /v1/score", name, len(calls))
+		}
+	}
+	b := newByteSGLang(t, nil)
+	for name, body := range map[string]string{
+		"ids":      fmt.Sprintf(`{"query":[%s18],"items":[[1,2],[3,4,5]],"label_token_ids":[5]}`, strings.Repeat("17,", 299)),
+		"one item": fmt.Sprintf(`{"query":%q,"items":[" a"],"label_token_ids":[5]}`, state("state", 400)),
+	} {
+		ask(t, http.MethodPost, "http://"+b.HTTPAddr()+"/v1/score", body)
+		if calls := b.reset(); len(calls) == 0 || strings.HasPrefix(calls[0], "/generate ") {
+			t.Errorf("%s: %d calls, want only of /v1/score", name, len(calls))
+		}
+	}
 }
 
 func TestScoringThatSGLangMustReadItselfDoesNotGoInLists(t *testing.T) {
@@ -426,7 +450,7 @@ func TestRealSGLangScoresTheSameThroughLists(t *testing.T) {
 			t.Errorf("%d %s\nwant %d %s", code, gotBody, wantCode, wantBody)
 		}
 	}
-	if n := r.up.Queue.Stats().Answered; n != 3+3+2+1 {
+	if n := r.up.Queue.Stats().Answered; n != 3+3+2 {
 		t.Errorf("%d prompts went in lists", n)
 	}
 }
