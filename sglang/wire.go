@@ -108,7 +108,7 @@ type ServerInfo struct {
 	MaxRunningRequests int            `json:"max_running_requests"`
 	DPSize             int            `json:"dp_size"`
 	DisableRadixCache  bool           `json:"disable_radix_cache"`
-	EnableMIS          bool           `json:"enable_mis"`     // /v1/score puts all items in one prompt
+	EnableMIS          bool           `json:"enable_mis"` // /v1/score puts all items in one prompt
 	TokenizerWorkers   int            `json:"tokenizer_worker_num"`
 	ContextLength      *int           `json:"context_length"` // null unless set at start
 	StartupTime        *StartupTime   `json:"startup_time"`

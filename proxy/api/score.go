@@ -127,19 +127,14 @@ func temperatureOf(req *pb.ScoreRequest) float64 {
 
 // validateScore checks a request with items. The error is a *upstream.FieldError.
 func validateScore(req *pb.ScoreRequest, l upstream.Limits) error {
-	if err := validateNames(req.GetRequestId(), req.GetCacheSalt(), req.GetLora()); err != nil {
+	if err := validatePrefix(req, l); err != nil {
 		return err
 	}
 	switch t := temperatureOf(req); {
-	case req.GetText() != "" && len(req.GetTokenIds()) > 0:
-		return upstream.WrongField("token_ids", "must be absent where text is given: give only one of the two")
 	case !(t > 0 && t <= math.MaxFloat64): // also NaN
 		return upstream.WrongField("temperature", "must be a number above 0, got %v", t)
 	case t != 1 && !req.GetApplySoftmax():
 		return upstream.WrongField("temperature", "must be 1 without apply_softmax, got %v", t)
-	}
-	if err := l.CheckIDs("token_ids", req.GetTokenIds()); err != nil {
-		return err
 	}
 	if err := validateLabels("label_token_ids", req.GetLabelTokenIds(), l); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"net"
@@ -87,30 +88,50 @@ func (h *Handler) inLists(s *upstream.Snapshot) bool {
 // errNotFinite is the error of a score that JSON can't express.
 var errNotFinite = upstream.WrongField("items", "a score is not a finite number")
 
-// scoreTexts answers a request of /v1/score through the batcher. Otherwise passOn says whether
-// it must be passed on whole, because SGLang refuses a prompt of it. If not, it may go in parts:
-// its prompts are not known here, or the queue has no room for all of them.
-func (h *Handler) scoreTexts(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, fields map[string]json.RawMessage) (answered, passOn bool) {
+// scoreTexts answers a request of /v1/score through the batcher. Otherwise whole says whether
+// it must be passed on whole, because SGLang refuses a prompt of it. If not, it may go in
+// parts: its prompts are not known here, or the queue has no room for all of them.
+func (h *Handler) scoreTexts(
+	w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, fields map[string]json.RawMessage,
+) (answered, whole bool) {
 	c := readScore(s, fields)
 	if c == nil || !h.inLists(s) {
 		return false, false
 	}
+	answer, held, err := h.scoreList(r, s.Limits, c)
+	switch code := upstream.ToStatus(err).Code(); {
+	case code == codes.InvalidArgument:
+		return false, true
+	case code == codes.ResourceExhausted:
+		return false, false
+	case err != nil:
+		writeFailure(w, r, err)
+		return true, false
+	}
+	w.Header().Set(receiptHeader, "role=batched, held_seconds="+strconv.FormatFloat(held, 'f', 4, 64))
+	upstream.WriteJSON(w, http.StatusOK, answer)
+	return true, false
+}
+
+// scoreList submits the prompts of a request, whose body was checked against limits. held is
+// the longest wait of a prompt in the queue, in seconds.
+func (h *Handler) scoreList(r *http.Request, limits upstream.Limits, c *scoreCall) (answer sglang.ScoringAnswer, held float64, err error) {
 	n, bytes := len(c.items), int64(len(c.items)*len(c.query))
 	for _, item := range c.items {
 		bytes += int64(len(item))
 	}
-	scores, logprobs, tokens, held := make([][]float64, n), make([][]float64, n), 0, 0.0
-	var failed error
-	host, _, _ := net.SplitHostPort(r.RemoteAddr) // net/http wrote it
 	parse := func(i int, l upstream.Limits) (*upstream.Prompt, error) {
-		if l != s.Limits { // the body was checked by others
+		if l != limits {
 			return nil, upstream.NotReady("SGLang serves another model than when this request came")
 		}
 		return &upstream.Prompt{Request: sglang.Request{
 			Text: c.query + c.items[i], Logprobs: &sglang.LogprobOptions{TokenIDs: c.labelsOf(i)},
 		}}, nil
 	}
-	err := h.up.SubmitList(upstream.Counted(r.Context()), host, n, bytes, parse, func(i int, o upstream.Outcome) bool {
+	scores, logprobs, tokens := make([][]float64, n), make([][]float64, n), 0
+	var failed error
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // net/http wrote it
+	err = h.up.SubmitList(upstream.Counted(r.Context()), host, n, bytes, parse, func(i int, o upstream.Outcome) bool {
 		if failed = o.Err; failed != nil {
 			return false
 		}
@@ -124,24 +145,10 @@ func (h *Handler) scoreTexts(w http.ResponseWriter, r *http.Request, s *upstream
 		tokens, held = tokens+o.Answer.Meta.PromptTokens, max(held, o.Receipt.GetQueueWaitSeconds())
 		return failed == nil
 	})
-	if err == nil {
-		err = failed
-	}
-	switch code := upstream.ToStatus(err).Code(); {
-	case code == codes.InvalidArgument:
-		return false, true
-	case code == codes.ResourceExhausted:
-		return false, false
-	case err != nil:
-		writeFailure(w, r, err)
-		return true, false
-	}
 	if !c.logprobs {
 		logprobs = nil
 	}
-	w.Header().Set(receiptHeader, "role=batched, held_seconds="+strconv.FormatFloat(held, 'f', 4, 64))
-	upstream.WriteJSON(w, http.StatusOK, sglang.NewScoringAnswer(c.model, scores, logprobs, tokens))
-	return true, false
+	return sglang.NewScoringAnswer(c.model, scores, logprobs, tokens), held, cmp.Or(err, failed)
 }
 
 func finite(all []float64) bool {

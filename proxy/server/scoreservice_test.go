@@ -92,7 +92,9 @@ func (b *byteSGLang) reset() []string {
 	return calls
 }
 
-func (b *byteSGLang) scores() pb.ScoreServiceClient { return pb.NewScoreServiceClient(b.dial(b.Addr())) }
+func (b *byteSGLang) scores() pb.ScoreServiceClient {
+	return pb.NewScoreServiceClient(b.dial(b.Addr()))
+}
 
 // direct returns SGLang's own answer to a request of texts.
 func (b *byteSGLang) direct(t *testing.T, body string) (int, sglang.ScoringAnswer, string) {
@@ -252,7 +254,8 @@ func TestScoringInListsThatFailsIsTheAnswer(t *testing.T) {
 func TestScoreAnswersEveryItemInOrderWithItsReceipt(t *testing.T) {
 	b := newByteSGLang(t, nil)
 	long := state("state", 400)
-	_, want, _ := b.direct(t, fmt.Sprintf(`{"query":%q,"items":[" a"," b"," c"],"label_token_ids":[[5,9],[7],[5,9]],"apply_softmax":true}`, long))
+	_, want, _ := b.direct(t, fmt.Sprintf(
+		`{"query":%q,"items":[" a"," b"," c"],"label_token_ids":[[5,9],[7],[5,9]],"apply_softmax":true}`, long))
 	req := &pb.ScoreRequest{
 		Text: long, LabelTokenIds: []int32{5, 9}, ApplySoftmax: true, RequestId: "mine",
 		Items: []*pb.ScoreItem{{Text: " a"}, {Text: " b", LabelTokenIds: []int32{7}}, {Text: " c"}},

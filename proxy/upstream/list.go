@@ -41,7 +41,9 @@ func (u *Upstream) SubmitList(ctx context.Context, host string, n int, bytes int
 	return nil
 }
 
-func (s *submission) items(caller Caller, n int, bytes int64, parse func(i int, l Limits) (*Prompt, error)) ([]batcher.Item[*Prompt], error) {
+func (s *submission) items(
+	caller Caller, n int, bytes int64, parse func(i int, l Limits) (*Prompt, error),
+) ([]batcher.Item[*Prompt], error) {
 	if err := s.Queue.Room(n, bytes); err != nil { // before anything is made for each prompt
 		return nil, err
 	}
