@@ -442,6 +442,7 @@ func TestPromptsWithOtherLabelsAreOnePromptAskedForAll(t *testing.T) {
 
 func TestRealSGLangScoresTheSameThroughLists(t *testing.T) {
 	r, c := realSGLang(t, nil)
+	await(t, "the tokenizer is read", func() bool { return strings.HasPrefix(r.up.Snapshot().Texts, "as token ids") })
 	url := "http://" + r.HTTPAddr()
 	direct := strings.TrimSuffix(c.URL(), "/")
 	for _, body := range plainScores() {
