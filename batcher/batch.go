@@ -130,6 +130,17 @@ func (b *Batch[Q, R]) send() {
 // Value returns the value of member i.
 func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].leader.Value }
 
+// Values returns the values of all items of member i that have not ended.
+func (b *Batch[Q, R]) Values(i int) []Q {
+	b.owner.mu.Lock()
+	defer b.owner.unlock()
+	all := make([]Q, len(b.members[i].items))
+	for k, p := range b.members[i].items {
+		all[k] = p.Value
+	}
+	return all
+}
+
 // Context returns a context that ends when the last caller of member i has gone. It has
 // the values of the first caller's context, such as its trace.
 func (b *Batch[Q, R]) Context(i int) context.Context { return b.members[i].ctx }

@@ -109,7 +109,8 @@ type ServerInfo struct {
 	DPSize             int            `json:"dp_size"`
 	TokenizerWorkerNum int            `json:"tokenizer_worker_num"` // processes of the front end
 	DisableRadixCache  bool           `json:"disable_radix_cache"`
-	EnableMIS          bool           `json:"enable_mis"`     // /v1/score puts all items in one prompt
+	EnableMIS          bool           `json:"enable_mis"` // /v1/score puts all items in one prompt
+	TokenizerWorkers   int            `json:"tokenizer_worker_num"`
 	ContextLength      *int           `json:"context_length"` // null unless set at start
 	StartupTime        *StartupTime   `json:"startup_time"`
 	Simulator          *SimulatorInfo `json:"simulator"` // only our simulator sends it

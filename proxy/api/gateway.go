@@ -30,9 +30,9 @@ type Gateway struct {
 	mux  *runtime.ServeMux
 }
 
-// NewGateway returns a gateway to one service. register is the service's generated
+// NewGateway returns a gateway to services. Each of register is a service's generated
 // function that registers its handler.
-func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error) (*Gateway, error) {
+func NewGateway(register ...func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error) (*Gateway, error) {
 	g := &Gateway{Pipe: bufconn.Listen(pipeBytes)}
 	conn, err := grpc.NewClient("passthrough:///pipe",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -50,8 +50,10 @@ func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientCo
 		runtime.WithMetadata(ownMetadata),
 		runtime.WithErrorHandler(errorWithRetryAfter),
 	)
-	if err := register(context.Background(), g.mux, conn); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	for _, service := range register {
+		if err := service(context.Background(), g.mux, conn); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
 	}
 	return g, nil
 }

@@ -201,8 +201,7 @@ func (c *conversation) send(id string, r *pb.PrefillResponse, failed *status.Sta
 	if failed == nil {
 		end.Result = &pb.PrefillStreamResponse_Response{Response: r}
 	} else {
-		p := failed.Proto()
-		end.Result = &pb.PrefillStreamResponse_Error{Error: &pb.Error{Code: p.GetCode(), Message: p.GetMessage(), Details: p.GetDetails()}}
+		end.Result = &pb.PrefillStreamResponse_Error{Error: errorOf(failed)}
 	}
 	if size := proto.Size(end); size > c.maxReply && failed == nil {
 		c.send(id, nil, status.Newf(codes.ResourceExhausted, "the reply has %d bytes, and the client receives at most %d: raise its limit "+
@@ -212,6 +211,11 @@ func (c *conversation) send(id string, r *pb.PrefillResponse, failed *status.Sta
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	_ = c.stream.Send(end)
+}
+
+func errorOf(s *status.Status) *pb.Error {
+	p := s.Proto()
+	return &pb.Error{Code: p.GetCode(), Message: p.GetMessage(), Details: p.GetDetails()}
 }
 
 // finish waits until no request is handled. Afterwards none can be started.

@@ -41,7 +41,7 @@ type watched struct {
 // begin starts watching a call, if its method is traced and measured. The returned context
 // has the span.
 func (f front) begin(ctx context.Context, method string) (context.Context, watched) {
-	if !strings.HasPrefix(method, telemetry.ServicePrefix) {
+	if !strings.HasPrefix(method, telemetry.ServicePrefix) && !strings.HasPrefix(method, telemetry.ScorePrefix) {
 		return ctx, watched{}
 	}
 	w := watched{method: method[1:], began: time.Now(), trace: context.Background()}

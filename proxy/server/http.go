@@ -55,8 +55,9 @@ func hostOf(hostport string) string {
 func restHandler(rest, sglang http.Handler, r *readiness) http.Handler {
 	mux := http.NewServeMux()
 	handleHealth(mux, r)
-	mux.Handle("/v1/prefill", rest)
-	mux.Handle("/v1/prefill:stream", rest)
+	for _, path := range []string{"/v1/prefill", "/v1/prefill:stream", "/v1/paceline/score", "/v1/paceline/score:stream"} {
+		mux.Handle(path, rest)
+	}
 	mux.Handle("/", sglang)
 	return mux
 }

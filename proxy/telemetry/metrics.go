@@ -110,7 +110,7 @@ func (f factory) histograms(
 // defineConventional makes the metrics of the semantic conventions.
 func (m *Metrics) defineConventional(f factory) {
 	m.rpc = f.histograms("rpc_server_call_duration_seconds",
-		"gRPC calls of PrefillService, those behind REST included.",
+		"gRPC calls of PrefillService and ScoreService, those behind REST included.",
 		secondsBuckets, prometheus.Labels{"rpc_system_name": "grpc"}, "rpc_method", "rpc_response_status_code")
 	m.http = f.histograms("http_server_request_duration_seconds",
 		"HTTP requests in SGLang's own form, batched or passed on.",

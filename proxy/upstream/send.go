@@ -60,6 +60,9 @@ func (a *attempt) call(members []int) error {
 	for k, i := range members {
 		a.calls[i]++
 		call.Requests[k] = a.batch.Value(i).Request
+		if call.Requests[k].Logprobs != nil {
+			call.Requests[k].Logprobs = a.batch.Value(i).allLabels(a.batch.Values(i))
+		}
 		if a.calls[i] > 1 {
 			// SGLang may still hold the id of the failed call, and would refuse a second
 			// request with that id.

@@ -35,7 +35,7 @@ type Outcome struct {
 // ctx has no Caller. ToStatus maps the error.
 func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome {
 	s := u.begin(ctx)
-	item, err := s.item(ctx, host, parse)
+	item, err := s.item(callerOf(ctx, host), parse)
 	if err != nil {
 		return s.failed(err)
 	}
@@ -50,13 +50,17 @@ func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome
 // once, on any goroutine.
 func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, done func(outcome func() Outcome)) {
 	s := u.begin(ctx)
-	item, err := s.item(ctx, host, parse)
+	item, err := s.item(callerOf(ctx, host), parse)
 	if err != nil {
 		done(func() Outcome { return s.failed(err) })
 		return
 	}
+	s.submitFunc(ctx, item, done)
+}
+
+func (s *submission) submitFunc(ctx context.Context, item batcher.Item[*Prompt], done func(outcome func() Outcome)) {
 	began := time.Now()
-	err = u.Queue.SubmitFunc(ctx, item, func(answer *Answer, receipt batcher.Receipt, err error) {
+	err := s.Queue.SubmitFunc(ctx, item, func(answer *Answer, receipt batcher.Receipt, err error) {
 		done(func() Outcome { return s.finish(ctx, item.Value, began, answer, receipt, err) })
 	})
 	if err != nil {
@@ -92,8 +96,7 @@ func (u *Upstream) begin(ctx context.Context) submission {
 
 // item makes the item for the batcher. Its prompt is parsed, encoded and stamped by the same
 // snapshot.
-func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Item[*Prompt], err error) {
-	caller := callerOf(ctx, host)
+func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt], err error) {
 	if caller.Rate != nil {
 		if err := caller.reserve(); err != nil {
 			return item, err
@@ -153,6 +156,9 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 	s.metrics.Ended(s.trace, s.snapshot.Model, s.began, telemetry.End{Outcome: telemetry.OutcomeAnswered})
 	if p.Request.Text != "" {
 		s.textLength.learn(p.Request.Text, answer.Meta.PromptTokens)
+	}
+	if receipt.Merged > 0 {
+		answer = answer.of(p)
 	}
 	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
 }
