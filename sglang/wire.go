@@ -109,8 +109,7 @@ type ServerInfo struct {
 	DPSize             int            `json:"dp_size"`
 	TokenizerWorkerNum int            `json:"tokenizer_worker_num"` // processes of the front end
 	DisableRadixCache  bool           `json:"disable_radix_cache"`
-	EnableMIS          bool           `json:"enable_mis"` // /v1/score puts all items in one prompt
-	TokenizerWorkers   int            `json:"tokenizer_worker_num"`
+	EnableMIS          bool           `json:"enable_mis"`     // /v1/score puts all items in one prompt
 	ContextLength      *int           `json:"context_length"` // null unless set at start
 	StartupTime        *StartupTime   `json:"startup_time"`
 	Simulator          *SimulatorInfo `json:"simulator"` // only our simulator sends it

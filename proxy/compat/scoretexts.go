@@ -81,7 +81,7 @@ const minScoreList = 16
 // lists are long enough.
 func (h *Handler) inLists(s *upstream.Snapshot) bool {
 	set := h.up.Queue.Settings()
-	return s.Info.TokenizerWorkers <= 1 && set.PrefixOrder &&
+	return s.Info.TokenizerWorkerNum <= 1 && set.Share == batcher.ShareAll &&
 		(set.Mode == batcher.ModeAuto || set.Mode == batcher.ModeFixed && set.BatchSize >= minScoreList)
 }
 
