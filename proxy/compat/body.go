@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,9 +29,8 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 			return nil, false
 		}
 	}
-	buffer := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(0, r.ContentLength), trustedLength)))
 	in := h.up.Arrivals.Body(w, r, h.maxBytes)
-	_, err := buffer.ReadFrom(in)
+	body, err := readAll(in, r.ContentLength)
 	var large *http.MaxBytesError
 	switch {
 	case in.Refused() != nil:
@@ -42,12 +42,36 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 	case err != nil:
 		return nil, false // the client has gone
 	}
-	return buffer.Bytes(), true
+	return body, true
 }
+
+// readAll reads all of a body of an announced length, -1 for none. It does not double one
+// buffer, because an unfinished body would then take up to three times its bytes.
+func readAll(r io.Reader, announced int64) ([]byte, error) {
+	var parts [][]byte
+	part := make([]byte, 0, bytes.MinRead+min(max(0, announced), trustedLength))
+	for {
+		n, err := r.Read(part[len(part):cap(part)])
+		part = part[:len(part)+n]
+		switch {
+		case errors.Is(err, io.EOF) && parts == nil:
+			return part, nil
+		case errors.Is(err, io.EOF):
+			return bytes.Join(append(parts, part), nil), nil
+		case err != nil:
+			return nil, err
+		case len(part) == cap(part):
+			parts, part = append(parts, part), make([]byte, 0, nextLength)
+		}
+	}
+}
+
+// nextLength is the number of bytes for which memory is taken at once after the first.
+const nextLength = 256 << 10
 
 // trustedLength is the max bytes of an announced length that are allocated before they
 // arrive.
-const trustedLength = 1 << 20
+const trustedLength = 256 << 10
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(bytes.TrimSpace(raw)) == "null" }
 
