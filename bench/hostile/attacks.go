@@ -83,25 +83,15 @@ var attacks = map[string]func(context.Context, *victim){
 		}
 		calls.Wait()
 	},
-	"readers": func(ctx context.Context, v *victim) { // streams that are never read
+	"readers": func(ctx context.Context, v *victim) { // a stream that is never read
 		conn, err := v.client(1 << 40)
 		if err != nil {
 			return
 		}
 		defer conn.Close() //nolint:errcheck // nothing is lost
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		for range 20 {
-			s, err := pb.NewPrefillServiceClient(conn).PrefillStream(ctx)
-			if err != nil {
-				return
-			}
-			go func() {
-				defer cancel()
-				for i := 0; err == nil; i++ {
-					err = s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: strconv.Itoa(i), CacheSalt: zeros[:1<<10]}})
-				}
-			}()
+		s, err := pb.NewPrefillServiceClient(conn).PrefillStream(ctx)
+		for i := 0; err == nil; i++ {
+			err = s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: strconv.Itoa(i), CacheSalt: zeros[:1<<10]}})
 		}
 		<-ctx.Done()
 	},
@@ -142,6 +132,7 @@ func (v *victim) dial(ctx context.Context, addr string, left int) (net.Conn, err
 // client returns a client on its own connection, which loses what follows so many bytes.
 func (v *victim) client(left int) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+v.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(64<<10), // a slow reader's window does not grow
 		grpc.WithContextDialer(func(_ context.Context, addr string) (net.Conn, error) {
 			return v.dial(context.Background(), addr, left)
 		}))
