@@ -16,7 +16,7 @@ func TestABodyIsReadWholeWhateverLengthIsAnnounced(t *testing.T) {
 				if name == "halved" {
 					in = iotest.HalfReader(r)
 				}
-				if got, err := readAll(in, announced); err != nil || string(got) != whole {
+				if got, err := readAll(in, announced); err != nil || string(bytes.Join(got, nil)) != whole {
 					t.Errorf("%d bytes, %d announced, %s: %d, %v", n, announced, name, len(got), err)
 				}
 			}
