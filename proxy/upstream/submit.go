@@ -65,11 +65,15 @@ func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, don
 }
 
 // Room returns the error with which Submit would refuse some of these prompts, because the
-// queue has no room for all of them; nil if it has.
+// queue has no room for all of them; nil if it has. If it never has, the error is a
+// *FieldError.
 func (u *Upstream) Room(prompts []Prompt) error {
 	var bytes int64
 	for i := range prompts {
 		bytes += int64(len(prompts[i].Request.Text) + 4*len(prompts[i].Request.InputIDs))
+	}
+	if most := u.Queue.Settings().QueueBytes; bytes > most {
+		return WrongField("body", "must have prompts of at most %d bytes together, which is queue_bytes, got %d", most, bytes)
 	}
 	return u.Queue.Room(len(prompts), bytes)
 }
