@@ -47,7 +47,7 @@ type Handler struct {
 	mux   *http.ServeMux
 	calls generateCalls
 	large chan struct{} // one for each large body that is parsed
-	odd   sync.Map // oddity: what answered in another shape than the table of scoring has
+	odd   sync.Map      // oddity: what answered in another shape than the table of scoring has
 }
 
 // New returns a handler in front of up. metrics may be nil.
@@ -92,6 +92,12 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 		upstream.WriteError(w, http.StatusForbidden,
 			path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
 	case asks, admin:
+		if !asks {
+			if err := upstream.Reserve(r.Context(), 1); err != nil {
+				h.refuse(w, r, err)
+				return
+			}
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, h.maxBytes)
 		h.up.Pass(w, r)
 	default:

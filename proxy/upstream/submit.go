@@ -99,7 +99,7 @@ func (u *Upstream) begin(ctx context.Context) submission {
 func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Item[*Prompt], err error) {
 	caller := callerOf(ctx, host)
 	if caller.Rate != nil {
-		if err := caller.reserve(); err != nil {
+		if err := caller.reserve(1); err != nil {
 			return item, err
 		}
 	}
@@ -184,12 +184,17 @@ func callerOf(ctx context.Context, host string) Caller {
 	return Caller{Name: host}
 }
 
-// reserve counts one prompt or request against the caller's rate. The error is a *RateError.
-func (c Caller) reserve() error {
-	r := c.Rate.Reserve()
-	if wait := r.Delay(); wait > 0 {
-		r.Cancel()
+// reserve counts n prompts, or one request, against the caller's rate, if that allows one now.
+// Later ones then wait for the others too. The error is a *RateError.
+func (c Caller) reserve(n int) error {
+	now := time.Now()
+	r := c.Rate.ReserveN(now, 1)
+	if wait := r.DelayFrom(now); wait > 0 {
+		r.CancelAt(now)
 		return &RateError{wait}
+	}
+	for n--; n > 0; n -= c.Rate.Burst() {
+		c.Rate.ReserveN(now, min(n, c.Rate.Burst()))
 	}
 	return nil
 }
