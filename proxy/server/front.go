@@ -265,9 +265,7 @@ var errPadded = errors.New("padded DATA frames are refused: no gRPC client sends
 // Read implements net.Conn.
 func (c *messageConn) Read(p []byte) (n int, err error) {
 	n, err = c.Conn.Read(p)
-	c.arrival.Pace(n)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.in.each(p[:n], func(kind, flags byte, stream uint32, part []byte, last bool) {
 		m, open := c.messages[stream]
 		switch {
@@ -287,6 +285,11 @@ func (c *messageConn) Read(p []byte) (n int, err error) {
 	})
 	if c.unfinished/upstream.ArrivalStep != c.counted/upstream.ArrivalStep {
 		c.count()
+	}
+	large := c.unfinished > upstream.Large
+	c.mu.Unlock()
+	if large {
+		c.arrival.Pace(n)
 	}
 	return n, err
 }

@@ -74,14 +74,9 @@ func (a *Arrival) Add(bytes int64) error {
 	return a.refused
 }
 
-// Pace waits, once the arrival is large, until so many more bytes of it may be read.
+// Pace waits until more of a large arrival may be read, after so many bytes of it.
 func (a *Arrival) Pace(bytes int) {
-	a.all.mu.Lock()
-	large := a.bytes > Large
-	a.all.mu.Unlock()
-	if large {
-		time.Sleep(a.all.pace.ReserveN(time.Now(), min(bytes, a.all.pace.Burst())).Delay())
-	}
+	time.Sleep(a.all.pace.ReserveN(time.Now(), min(bytes, a.all.pace.Burst())).Delay())
 }
 
 // largest returns the arrival that is ended next, or nil. It requires mu.
@@ -135,6 +130,7 @@ type Body struct {
 	io.ReadCloser
 	arrival *Arrival
 	new     int64 // bytes that are not counted yet
+	counted int64
 }
 
 // Body replaces the body of a request by one of at most maxBytes that is counted until
@@ -156,7 +152,7 @@ func (b *Body) Read(p []byte) (n int, err error) {
 	}
 	if full := b.arrival.Add(b.new); full != nil {
 		err = full
-	} else {
+	} else if b.counted += b.new; b.counted > Large {
 		b.arrival.Pace(int(b.new))
 	}
 	b.new = 0
