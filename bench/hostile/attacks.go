@@ -22,6 +22,7 @@ import (
 type victim struct {
 	grpc, http string
 	network    *rate.Limiter // bytes that all attackers send
+	sent       atomic.Int64  // bytes
 }
 
 // attack runs the attacks of o until ctx ends, and prints how often each was tried.
@@ -29,6 +30,7 @@ func attack(ctx context.Context, o options) error {
 	v := &victim{grpc: o.grpc, http: o.http, network: rate.NewLimiter(rate.Limit(o.network), writeSize)}
 	names := strings.Split(o.attacks, ",")
 	tries := make([]atomic.Int64, len(names))
+	began := time.Now()
 	var running sync.WaitGroup
 	for i := range o.n {
 		once := attacks[names[i%len(names)]]
@@ -50,6 +52,7 @@ func attack(ctx context.Context, o options) error {
 	for i, name := range names {
 		fmt.Printf("%s: %d tries\n", name, tries[i].Load())
 	}
+	fmt.Printf("sent: %.0f MB/s\n", float64(v.sent.Load())/1e6/time.Since(began).Seconds())
 	return nil
 }
 
@@ -105,20 +108,21 @@ const writeSize = 64 << 10
 // hostileConn sends no faster than the network, and loses what is written after so many bytes.
 type hostileConn struct {
 	net.Conn
-	ctx     context.Context //nolint:containedctx // of the attack
-	network *rate.Limiter
-	left    int
+	victim *victim
+	ctx    context.Context //nolint:containedctx // of the attack
+	left   int
 }
 
 func (c *hostileConn) Write(p []byte) (int, error) {
 	for n := range (min(c.left, len(p)) + writeSize - 1) / writeSize {
 		part := p[n*writeSize : min((n+1)*writeSize, c.left, len(p))]
-		if err := c.network.WaitN(c.ctx, len(part)); err != nil {
+		if err := c.victim.network.WaitN(c.ctx, len(part)); err != nil {
 			return 0, err
 		}
 		if _, err := c.Conn.Write(part); err != nil {
 			return 0, err
 		}
+		c.victim.sent.Add(int64(len(part)))
 	}
 	c.left -= min(c.left, len(p))
 	return len(p), nil
@@ -126,7 +130,7 @@ func (c *hostileConn) Write(p []byte) (int, error) {
 
 func (v *victim) dial(ctx context.Context, addr string, left int) (net.Conn, error) {
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	return &hostileConn{c, ctx, v.network, left}, err
+	return &hostileConn{c, v, ctx, left}, err
 }
 
 // client returns a client on its own connection, which loses what follows so many bytes.
