@@ -3,8 +3,8 @@
 // attackers are processes of their own. The attackers run at the lowest priority (nice 19)
 // and send no more together than a network of -network bytes a second would carry, because
 // in earnest they have cores of their own. Peak memory is read from /proc (Linux). Where
-// others use the machine, chrt -r 1 before the command keeps them out of the latency, as
-// root; the attackers do not inherit it.
+// others use the machine, chrt -r 2 before the command keeps them out of the latency, as
+// root; -niced "chrt -r 1" then gives the attackers all the time that is left.
 //
 //	go run ./bench/hostile                            200 connections, of each attack a fifth
 //	go run ./bench/hostile -attacks messages -n 40    one attack alone
@@ -41,6 +41,7 @@ type options struct {
 	queueBytes int64
 	attacks    string
 	network    float64
+	niced      string
 	time       time.Duration
 	pause      time.Duration
 	rate       float64
@@ -58,6 +59,7 @@ func main() {
 	flag.DurationVar(&o.time, "time", 15*time.Second, "time of each of the two measurements")
 	flag.DurationVar(&o.pause, "pause", time.Second, "pause of a connection before it attacks again")
 	flag.Float64Var(&o.rate, "rate", 50, "requests a second of the good caller")
+	flag.StringVar(&o.niced, "niced", "chrt --other 0 nice -n 19", "`command` before that of the attackers")
 	flag.StringVar(&o.role, "role", "", "attack or simulate: for the processes that this command starts")
 	flag.StringVar(&o.grpc, "grpc", "", "the proxy's gRPC address, for -role attack")
 	flag.StringVar(&o.http, "http", "", "the proxy's HTTP address, for -role attack")
@@ -202,9 +204,9 @@ func start(ctx context.Context, o options) (*process, error) {
 // attackers starts the process of the attackers. It ends at SIGTERM.
 func (p *process) attackers(ctx context.Context) (*exec.Cmd, error) {
 	o := p.options
-	cmd := exec.CommandContext(ctx, "chrt", "--other", "0", "nice", "-n", "19", os.Args[0], //nolint:gosec // ourselves
-		"-role", "attack", "-grpc", p.grpc, "-http", p.http,
+	args := append(strings.Fields(o.niced), os.Args[0], "-role", "attack", "-grpc", p.grpc, "-http", p.http,
 		"-n", strconv.Itoa(o.n), "-attacks", o.attacks, "-network", fmt.Sprint(o.network), "-pause", o.pause.String())
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // ourselves
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd, cmd.Start()
 }
