@@ -14,6 +14,8 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 
 	pb "paceline/proto/paceline/v1"
 )
@@ -77,10 +79,9 @@ var attacks = map[string]func(context.Context, *victim){
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		var calls sync.WaitGroup
-		request := &pb.PrefillRequest{Text: zeros}
 		for range 2 {
 			calls.Go(func() {
-				_, _ = pb.NewPrefillServiceClient(conn).Prefill(ctx, request)
+				_, _ = pb.NewPrefillServiceClient(conn).Prefill(ctx, new(pb.PrefillRequest), grpc.ForceCodecV2(largeMessage{}))
 				cancel()
 			})
 		}
@@ -94,13 +95,24 @@ var attacks = map[string]func(context.Context, *victim){
 		defer conn.Close() //nolint:errcheck // nothing is lost
 		s, err := pb.NewPrefillServiceClient(conn).PrefillStream(ctx)
 		for i := 0; err == nil; i++ {
-			err = s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: strconv.Itoa(i), CacheSalt: zeros[:1<<10]}})
+			err = s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: strconv.Itoa(i), CacheSalt: zeros}})
 		}
 		<-ctx.Done()
 	},
 }
 
-var zeros = strings.Repeat("0", 30<<20)
+var zeros = strings.Repeat("0", 1<<10)
+
+// largeMessage is a codec whose messages are all the same one of 30 MiB, made once.
+type largeMessage struct{}
+
+var encoded, _ = proto.Marshal(&pb.PrefillRequest{Text: strings.Repeat("0", 30<<20)})
+
+func (largeMessage) Marshal(any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(encoded)}, nil
+}
+func (largeMessage) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (largeMessage) Name() string                         { return "proto" }
 
 // writeSize is the max bytes that are written at once.
 const writeSize = 64 << 10
