@@ -65,9 +65,10 @@ func main() {
 	flag.StringVar(&o.http, "http", "", "the proxy's HTTP address, for -role attack")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	roles := map[string]func(context.Context, options) error{"": run, "attack": attack, "simulate": simulate}
-	if err := roles[o.role](ctx, o); err != nil {
+	err := roles[o.role](ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "hostile:", err)
 		os.Exit(1)
 	}

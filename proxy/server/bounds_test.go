@@ -67,7 +67,8 @@ func TestAListOfMoreBytesThanTheQueueEverHoldsIsRefusedForGood(t *testing.T) {
 	one := "[1" + strings.Repeat(",1", 89) + "]"
 	body := `{"input_ids":[` + one + strings.Repeat(","+one, 799) + `],"sampling_params":{"max_new_tokens":0}}`
 	got := r.http(http.MethodPost, r.HTTPAddr()+"/generate", body)
-	if got.code != http.StatusBadRequest || got.header.Get("Retry-After") != "" || !strings.Contains(got.body, "262144 bytes together, which is queue_bytes") {
+	if got.code != http.StatusBadRequest || got.header.Get("Retry-After") != "" ||
+		!strings.Contains(got.body, "262144 bytes together, which is queue_bytes") {
 		t.Errorf("%d %.300s", got.code, got.body)
 	}
 }
