@@ -33,8 +33,12 @@ const (
 
 // gcPercent is GOGC, unless the environment sets that. A proxy holds a few MiB and makes
 // much garbage: 400 takes 15 % less CPU time a request than Go's default of 100, and some
-// 25 MiB more (bench/overhead). GOMEMLIMIT bounds the memory.
+// 25 MiB more (bench/overhead).
 const gcPercent = 400
+
+// memoryLimit returns GOMEMLIMIT, unless the environment sets that: what queue_bytes lets
+// wait, a quarter more, and enough for all else. Beyond it the collector runs more often.
+func memoryLimit(queueBytes int64) int64 { return queueBytes + queueBytes/4 + 96<<20 }
 
 func main() {
 	signals := make(chan os.Signal, 2)
@@ -45,49 +49,81 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals))
 }
 
-// run runs the program and returns its exit code. The first signal drains, the second
-// ends at once, and SIGHUP reads the settings again.
+// run runs the program and returns its exit code. The first signal drains, or ends a start at
+// once, the second ends at once, and SIGHUP reads the settings again.
 func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	if len(args) > 0 && args[0] == "drain" {
 		ctx, stop := untilSignal(signals)
 		defer stop()
 		return runDrain(ctx, args[1:], environ, stdout, stderr)
 	}
+	started := make(chan *start, 1)
+	go func() { started <- begin(args, environ, stdout, stderr) }()
+	again := false // SIGHUP came
+	for {
+		select {
+		case s := <-signals:
+			if again = again || s == syscall.SIGHUP; s != syscall.SIGHUP {
+				return exitOK // nothing was accepted, and a file may hang
+			}
+		case s := <-started:
+			if s.proxy == nil {
+				return s.code
+			}
+			defer s.tracing.End(s.options.config.Logger)
+			read := func() (apply func()) {
+				next, err := parseOptions(args, environ, io.Discard)
+				return func() { s.options.reload(s.proxy, next, err) }
+			}
+			return serve(s.proxy, s.options.config.Logger, signals, again, read)
+		}
+	}
+}
+
+// start is a proxy that is ready to serve, or the exit code where there is none.
+type start struct {
+	proxy   *server.Server
+	options *options
+	tracing *telemetry.Tracing
+	code    int
+}
+
+// begin reads the settings and makes the proxy of them.
+func begin(args, environ []string, stdout, stderr io.Writer) *start {
 	o, err := parseOptions(args, environ, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return exitOK
+		return &start{code: exitOK}
 	case err != nil:
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // nowhere else to tell
-		return exitBadInput
+		return &start{code: exitBadInput}
 	case o.version:
 		fmt.Fprintln(stdout, "proxy", version()) //nolint:errcheck // as above
-		return exitOK
+		return &start{code: exitOK}
 	case o.print:
 		if err := printConfig(stdout, o.set, o.from); err != nil {
 			fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
-			return exitFailed
+			return &start{code: exitFailed}
 		}
-		return exitOK
+		return &start{code: exitOK}
 	}
 	o.config.Logger = o.logger(stderr)
 	o.config.Version = version()
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit(o.config.Settings.QueueBytes))
+	}
 	tracing, err := startTracing(o)
 	if err != nil {
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
-		return exitBadInput
+		return &start{code: exitBadInput}
 	}
-	defer tracing.End(o.config.Logger)
 	proxy, err := server.New(o.config)
 	if err != nil {
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
-		return exitFailed
+		tracing.End(o.config.Logger)
+		return &start{code: exitFailed}
 	}
-	read := func() (apply func()) {
-		next, err := parseOptions(args, environ, io.Discard)
-		return func() { o.reload(proxy, next, err) }
-	}
-	return serve(proxy, o.config.Logger, signals, read)
+	return &start{proxy: proxy, options: o, tracing: tracing}
 }
 
 // untilSignal returns a context that ends at the first signal. SIGHUP ends it too,
@@ -158,9 +194,9 @@ func apply(proxy *server.Server, before, next *options) error {
 	return nil
 }
 
-// serve runs the proxy until it ends. At SIGHUP it calls read beside the signals, because a
-// file may hang, and then what read returns.
-func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, read func() (apply func())) int {
+// serve runs the proxy until it ends. At SIGHUP, or first of all if again, it calls read
+// beside the signals, because a file may hang, and then what read returns.
+func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, again bool, read func() (apply func())) int {
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
 	ended := make(chan error, 1)
@@ -168,6 +204,10 @@ func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, rea
 	settings := make(chan func(), 1)
 	readings := 0 // asked for and not ended; a signal during one asks for another
 	begin := func() { go func() { settings <- read() }() }
+	if again {
+		readings = 1
+		begin()
+	}
 	for {
 		select {
 		case err := <-ended:

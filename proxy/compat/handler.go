@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -45,7 +46,8 @@ type Handler struct {
 
 	mux   *http.ServeMux
 	calls generateCalls
-	odd   sync.Map // oddity: what answered in another shape than the table of scoring has
+	large chan struct{} // one for each large body that is parsed
+	odd   sync.Map      // oddity: what answered in another shape than the table of scoring has
 }
 
 // New returns a handler in front of up. metrics may be nil.
@@ -53,6 +55,7 @@ func New(up *upstream.Upstream, metrics *telemetry.Metrics, o Options) *Handler 
 	h := &Handler{
 		up: up, snapshot: up.Snapshot, metrics: metrics, maxBytes: o.MaxBytes, passAdmin: o.PassAdmin,
 		allowed: map[string]bool{}, log: o.Log, mux: http.NewServeMux(),
+		large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), // a CPU stays free
 	}
 	for _, name := range o.Allow {
 		h.allowed[name] = true
@@ -89,26 +92,28 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 		upstream.WriteError(w, http.StatusForbidden,
 			path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
 	case asks, admin:
+		if !asks {
+			if err := upstream.Reserve(r.Context(), 1); err != nil {
+				h.refuse(w, r, err)
+				return
+			}
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, h.maxBytes)
 		h.up.Pass(w, r)
 	default:
-		body, ok := h.readBody(w, r)
-		if !ok {
-			return
-		}
-		var err error
+		var body []byte
 		var fields map[string]json.RawMessage
-		s := h.snapshot()
-		if path == formPath {
-			err = checkForm(r.Header, body)
-		} else {
+		var s *upstream.Snapshot
+		ok := h.readBody(w, r, func(b []byte) (err error) {
+			if body, s = b, h.snapshot(); path == formPath {
+				return checkForm(r.Header, body)
+			}
 			fields, err = h.check(s, path, body)
+			return err
+		})
+		if ok {
+			h.forwardShared(w, r, s, body, fields)
 		}
-		if err != nil {
-			h.refuse(w, r, err)
-			return
-		}
-		h.forwardShared(w, r, s, body, fields)
 	}
 }
 

@@ -194,11 +194,16 @@ func (s *Server) openMetrics() (*port, error) {
 
 // Limits of gRPC connections.
 const (
-	maxStreams      = 4096             // of one connection; a load generator has a few hundred
+	maxStreams      = 1024             // of one connection; a load generator has a few hundred
 	pingEvery       = time.Minute      // finds vanished callers, whose requests then leave the queue
 	pingTimeout     = 20 * time.Second // grpc's own default
 	maxHeaderBytes  = 64 << 10         // of one request; grpc's own default is 16 MiB
 	clientPingEvery = 10 * time.Second // min interval of client pings; grpc's default of 5 min refuses common settings
+
+	// Windows of flow control, which grpc would raise to 16 MiB each, for messages that
+	// nobody has asked for yet. A message that is being read may be larger.
+	streamWindow = 64 << 10
+	connWindow   = 1 << 20
 
 	// streamWorkers is the number of goroutines that serve calls one after the other.
 	// Their stacks have grown already: growing one for each call was 5 % of the CPU time
@@ -214,6 +219,8 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: pingEvery, Timeout: pingTimeout, MaxConnectionAge: s.cfg.MaxConnectionAge, // 0: none
 		}),

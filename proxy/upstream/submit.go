@@ -69,11 +69,15 @@ func (s *submission) submitFunc(ctx context.Context, item batcher.Item[*Prompt],
 }
 
 // Room returns the error with which Submit would refuse some of these prompts, because the
-// queue has no room for all of them; nil if it has.
+// queue has no room for all of them; nil if it has. If it never has, the error is a
+// *FieldError.
 func (u *Upstream) Room(prompts []Prompt) error {
 	var bytes int64
 	for i := range prompts {
 		bytes += int64(len(prompts[i].Request.Text) + 4*len(prompts[i].Request.InputIDs))
+	}
+	if most := u.Queue.Settings().QueueBytes; bytes > most {
+		return WrongField("body", "must have prompts of at most %d bytes together, which is queue_bytes, got %d", most, bytes)
 	}
 	return u.Queue.Room(len(prompts), bytes)
 }
@@ -98,7 +102,7 @@ func (u *Upstream) begin(ctx context.Context) submission {
 // snapshot.
 func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt], err error) {
 	if caller.Rate != nil {
-		if err := caller.reserve(); err != nil {
+		if err := caller.reserve(1); err != nil {
 			return item, err
 		}
 	}
@@ -186,12 +190,17 @@ func callerOf(ctx context.Context, host string) Caller {
 	return Caller{Name: host}
 }
 
-// reserve counts one prompt or request against the caller's rate. The error is a *RateError.
-func (c Caller) reserve() error {
-	r := c.Rate.Reserve()
-	if wait := r.Delay(); wait > 0 {
-		r.Cancel()
+// reserve counts n prompts, or one request, against the caller's rate, if that allows one now.
+// Later ones then wait for the others too. The error is a *RateError.
+func (c Caller) reserve(n int) error {
+	now := time.Now()
+	r := c.Rate.ReserveN(now, 1)
+	if wait := r.DelayFrom(now); wait > 0 {
+		r.CancelAt(now)
 		return &RateError{wait}
+	}
+	for n--; n > 0; n -= c.Rate.Burst() {
+		c.Rate.ReserveN(now, min(n, c.Rate.Burst()))
 	}
 	return nil
 }
