@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"cmp"
@@ -51,6 +51,7 @@ type options struct {
 	failIf              []figures.Threshold
 	device, modelConfig string
 	jaeger              string
+	version             bool
 
 	args   []string       // as given, for the report
 	facts  []journal.Fact // the flags that a sweep must share to be the same
@@ -187,6 +188,7 @@ func (o *options) reportFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.modelConfig, "", "model-config", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	cli.Define(f, &o.jaeger, "http://127.0.0.1:16686", "jaeger", "`URL` of Jaeger's page, for links to traces. Requests are traced where "+
 		"OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
+	cli.Define(f, &o.version, false, "version", "print version, commit and date, and end")
 }
 
 // readShare reads a share such as 2%, ±2% or 0.02.
@@ -279,7 +281,7 @@ func (o *options) parse(args []string, w io.Writer) error {
 // ownFlags are the flags that may differ when a sweep is resumed: they say where something is,
 // when the sweep starts, or what is reported. The prompts themselves are compared by their hash.
 var ownFlags = []string{
-	"out", "resume", "shard", "start-at", "coordinator", "jaeger", "fail-if", "device", "model-config", "lang",
+	"out", "resume", "shard", "start-at", "coordinator", "jaeger", "fail-if", "device", "model-config", "lang", "version",
 	"target", "target-admin", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
 	"sglang", "sglang-key-file", "sglang-log", "trajectories", "problems", "system", "instance", "trace",
 }

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"flag"
@@ -14,12 +14,12 @@ import (
 var update = flag.Bool("update", false, "write the generated part of docs/configuration.md")
 
 const (
-	docsPage   = "../docs/configuration.md"
+	docsPage   = "../../docs/configuration.md"
 	docsBegins = "<!-- begin generated -->\n"
 	docsEnds   = "<!-- end generated -->"
 )
 
-// go test ./proxy -run TestTheConfigurationPage -update writes it anew.
+// go test ./proxy/command -run TestTheConfigurationPage -update writes it anew.
 func TestTheConfigurationPageIsThatOfTheFlags(t *testing.T) {
 	data, err := os.ReadFile(docsPage)
 	if err != nil {
@@ -38,7 +38,7 @@ func TestTheConfigurationPageIsThatOfTheFlags(t *testing.T) {
 		return
 	}
 	if is != want {
-		t.Errorf("%s is stale: go test ./proxy -run TestTheConfigurationPage -update", docsPage)
+		t.Errorf("%s is stale: go test ./proxy/command -run TestTheConfigurationPage -update", docsPage)
 	}
 }
 

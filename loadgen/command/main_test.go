@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bufio"
@@ -30,7 +30,7 @@ import (
 // would, with its exit status and its output.
 func TestMain(m *testing.M) {
 	if os.Getenv("PACELINE_TEST_AS_LOADGEN") == "1" {
-		main()
+		os.Exit(Main(os.Args[1:]))
 	}
 	if os.Getenv("PACELINE_TEST_HANGS_WHEN_STOPPED") == "1" {
 		hangWhenStopped()
@@ -150,7 +150,7 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"no prompts", []string{"-n", "0"}, 2, "-n: must be at least 1, got 0"},
 		{"no callers", []string{"-concurrency", "0"}, 2, "-concurrency: must be at least 1"},
 		{"nothing to measure", []string{"-sizes", "", "-unbatched=false", "-auto=false"}, 2, "-sizes: names no setting"},
-		{"unknown flag", []string{"-nope"}, 2, "-nope"},
+		{"unknown flag", []string{"-size", "4"}, 2, "-size: not a flag: is -sizes meant?"},
 		{"argument", []string{"x"}, 2, `unexpected argument "x"`},
 		{"missing file", []string{"-trajectories", "missing.jsonl"}, 2, "missing.jsonl"},
 		{"missing problems", []string{"-problems", "missing.jsonl"}, 2, "missing.jsonl"},
@@ -442,7 +442,7 @@ func TestServerThatDiesMidwayEndsTheSweepWithAReport(t *testing.T) {
 }
 
 func TestFilesOfRealTrajectoriesAreReplayed(t *testing.T) {
-	path, err := filepath.Abs(filepath.Join("..", "..", "shared", "data", "r2egym_trajectories_15.jsonl"))
+	path, err := filepath.Abs(filepath.Join("..", "..", "..", "shared", "data", "r2egym_trajectories_15.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

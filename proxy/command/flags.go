@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -73,7 +72,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.String(configFlag, "", "YAML `file` with settings: max_wait: 5ms. SIGHUP reads it again")
 	f.BoolVar(&o.print, "print-config", false, "print all settings as a file for -config, with the source of each, and end")
-	f.BoolVar(&o.version, "version", false, "print the version and end")
+	f.BoolVar(&o.version, "version", false, "print version, commit and date, and end")
 	return f
 }
 
@@ -203,20 +202,6 @@ func (o *options) logger(w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, nil))
 	}
 	return slog.New(slog.NewTextHandler(w, nil))
-}
-
-// version returns the revision or the version that the build recorded.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
-		}
-	}
-	return info.Main.Version
 }
 
 // wordList is a flag's value of words separated by commas.

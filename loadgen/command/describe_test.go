@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -45,7 +45,7 @@ func TestDescribeNamesWhatIsWrong(t *testing.T) {
 		"-tokenizer: ":          {"-tokenizer", "missing.json"},
 		"unexpected argument":   {"x"},
 		"-out: ":                {"-n", "1", "-out", filepath.Join(os.DevNull, "x")},
-		"flag provided but not": {"-nope"},
+		"not a flag: is -n meant?": {"-nope"},
 	} {
 		if err := describeCommand.run(t.Context(), "describe", args, nil, &bytes.Buffer{}); err == nil ||
 			!strings.Contains(err.Error(), want) || fail(err) != exitBadInput {

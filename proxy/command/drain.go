@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/suggest"
 )
 
 const drainUsage = `proxy drain asks a proxy on this machine to take no new requests, waits until
@@ -87,7 +88,7 @@ func parseDrain(args []string, w io.Writer) (o drainOptions, err error) {
 	f.StringVar(&o.keyFile, "key-file", "",
 		"`file` with an admin key, if the admin service asks for one; without the flag the key is in "+adminKeyVariable)
 	f.DurationVar(&o.timeout, "timeout", defaultDrainWait, "max time until everything has ended; after it the proxy goes on draining")
-	err = f.Parse(args)
+	err = suggest.Flag(f, f.Parse(args))
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(w, drainUsage) //nolint:errcheck // nowhere else to tell

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 	"paceline/proxy/server"
 	"paceline/proxy/telemetry"
 	"paceline/proxy/upstream"
+	"paceline/proxy/version"
 	"paceline/sglang"
 )
 
@@ -155,7 +156,7 @@ func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) 
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
 	cfg.Upstream.Tokenizer, cfg.DrainTimeout = o.tokenizer, drainTimeout
 	cfg.TracerProvider, cfg.Propagator = t.ofProxy.Provider, t.ofProxy.Propagator
-	cfg.Logger, cfg.Version = log.With("part", "proxy"), version()
+	cfg.Logger, cfg.Version = log.With("part", "proxy"), version.Short()
 	proxy, err := server.New(cfg)
 	var wrong *server.ConfigError
 	if errors.As(err, &wrong) {
@@ -201,13 +202,13 @@ type tracing struct {
 func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("export traces", "error", err) }))
 	own, err := telemetry.Start(ctx, telemetry.Defaults{
-		Service: "paceline-loadgen", Version: version(), Sampler: "parentbased_traceidratio",
+		Service: "paceline-loadgen", Version: version.Short(), Sampler: "parentbased_traceidratio",
 		Ratio: "0.01", // enough to see slow requests, at next to no cost
 	})
 	if err != nil {
 		return nil, err
 	}
-	ofProxy, err := telemetry.Start(ctx, telemetry.Defaults{Service: "paceline", Version: version()})
+	ofProxy, err := telemetry.Start(ctx, telemetry.Defaults{Service: "paceline", Version: version.Short()})
 	if err != nil {
 		return nil, errors.Join(err, own.Shutdown(ctx))
 	}

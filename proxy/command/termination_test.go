@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func manifest(t *testing.T, path string) pod {
 	var d struct {
 		Spec struct{ Template struct{ Spec pod } }
 	}
-	data, err := os.ReadFile("../deploy/kustomize/" + path)
+	data, err := os.ReadFile("../../deploy/kustomize/" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,10 +105,10 @@ func TestTheFlagsOfTheManifestsAreAccepted(t *testing.T) {
 		t.Error(err)
 	}
 	command := manifest(t, "overlays/cpu-demo/simulator.yaml").container(t, "sglang").Lifecycle.PreStop.Exec.Command
-	if len(command) < 3 || command[0] != "/usr/local/bin/proxy" || command[1] != "drain" {
+	if len(command) < 4 || command[0] != "/usr/local/bin/paceline" || command[1] != "proxy" || command[2] != "drain" {
 		t.Fatalf("preStop: %q", command)
 	}
-	if _, err := parseDrain(command[2:], io.Discard); err != nil {
+	if _, err := parseDrain(command[3:], io.Discard); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"paceline/loadgen/report/figures"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
+	"paceline/proxy/version"
 )
 
 // execute prepares a sweep: its prompts, the directory of its report and its log.
@@ -43,7 +44,7 @@ func execute(ctx context.Context, o options) error {
 		return inputError{err}
 	}
 	defer closeLog()
-	log.Info("sweep started", "version", version(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
+	log.Info("sweep started", "version", version.Short(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
 	tracing, err := startTracing(ctx, log)
 	if err != nil {
 		return inputError{err}

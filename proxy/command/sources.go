@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"paceline/proxy/file"
+	"paceline/proxy/suggest"
 )
 
 // A setting has one name and takes its value from the first of four sources that has it:
@@ -51,11 +52,7 @@ func resolve(f *flag.FlagSet, args, environ []string) (sources map[string]string
 // parseArguments reads the command line.
 func parseArguments(f *flag.FlagSet, args []string) error {
 	f.SetOutput(io.Discard) // one message, ours
-	if err := f.Parse(args); err != nil {
-		if wrong, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
-			near, _ := nearest(f, wrong)
-			return fmt.Errorf("-%s: not a flag: is -%s meant?", wrong, near)
-		}
+	if err := suggest.Flag(f, f.Parse(args)); err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
@@ -160,34 +157,13 @@ func onlyFlag(name string) bool { return name == "version" || name == "print-con
 // nearest returns the setting whose name is most like a wrong one, and how many letters
 // differ.
 func nearest(f *flag.FlagSet, wrong string) (name string, distance int) {
-	distance = 1 << 30
+	var names []string
 	f.VisitAll(func(g *flag.Flag) {
-		if d := editDistance(g.Name, wrong); d < distance && !onlyFlag(g.Name) {
-			name, distance = g.Name, d
+		if !onlyFlag(g.Name) {
+			names = append(names, g.Name)
 		}
 	})
-	return name, distance
-}
-
-// editDistance returns the Levenshtein distance of two names.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
+	return suggest.Nearest(names, wrong)
 }
 
 // printConfig writes all settings as a file that -config reads.

@@ -1,11 +1,10 @@
-package main
+package command
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"paceline/loadgen/report/render"
 	"paceline/loadgen/sweep"
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/version"
 )
 
 // newReport returns a report with everything that is known before the first run.
@@ -23,7 +23,7 @@ func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Repo
 	r := report.Report{
 		FormatVersion: report.FormatVersion,
 		CreatedAt:     time.Now(),
-		Version:       version(),
+		Version:       version.Short(),
 		ProxyVersion:  status.GetVersion(),
 		Simulated:     up.GetSimulated(),
 		Environment:   environment(o.args),
@@ -129,13 +129,4 @@ func field(path, name, separator string) string {
 		}
 	}
 	return ""
-}
-
-// version returns the module's version. In a build from a checkout it holds the commit and whether
-// files were changed.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }
