@@ -40,11 +40,11 @@ func TestGeneratedTrajectoriesAreDescribedBesidePublishedOnesAndAFile(t *testing
 
 func TestDescribeNamesWhatIsWrong(t *testing.T) {
 	for want, args := range map[string][]string{
-		"-n: must be":           {"-n", "0"},
-		"-trajectories: ":       {"-trajectories", "missing.jsonl"},
-		"-tokenizer: ":          {"-tokenizer", "missing.json"},
-		"unexpected argument":   {"x"},
-		"-out: ":                {"-n", "1", "-out", filepath.Join(os.DevNull, "x")},
+		"-n: must be":              {"-n", "0"},
+		"-trajectories: ":          {"-trajectories", "missing.jsonl"},
+		"-tokenizer: ":             {"-tokenizer", "missing.json"},
+		"unexpected argument":      {"x"},
+		"-out: ":                   {"-n", "1", "-out", filepath.Join(os.DevNull, "x")},
 		"not a flag: is -n meant?": {"-nope"},
 	} {
 		if err := describeCommand.run(t.Context(), "describe", args, nil, &bytes.Buffer{}); err == nil ||

@@ -7,7 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,7 +154,8 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"a size that is no number", []string{"-sizes", "1,x"}, 2, `-sizes: "x" is not a whole number`},
 		{"no prompts", []string{"-n", "0"}, 2, "-n: must be at least 1, got 0"},
 		{"no callers", []string{"-concurrency", "0"}, 2, "-concurrency: must be at least 1"},
-		{"nothing to measure", []string{"-sizes", "", "-unbatched=false", "-auto=false"}, 2, "-sizes: names no setting"},
+		{"nothing to measure", []string{"-sizes", "none", "-unbatched=false", "-auto=false"}, 2, "-sizes: names no setting"},
+		{"no size", []string{"-sizes", ""}, 2, "must hold a batch size such as 16, or be none"},
 		{"unknown flag", []string{"-size", "4"}, 2, "-size: not a flag: is -sizes meant?"},
 		{"argument", []string{"x"}, 2, `unexpected argument "x"`},
 		{"missing file", []string{"-trajectories", "missing.jsonl"}, 2, "missing.jsonl"},
@@ -391,6 +397,9 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
+	if !strings.Contains(e.stderr, "each cold run flushes the prefix cache of SGLang behind "+addr) {
+		t.Errorf("says nothing of the flush: %s", e.stderr)
+	}
 	for _, run := range readReport(t, out).Runs {
 		if want := 24 / max(1, run.BatchSize); run.Batches != want || run.Completed != 24 {
 			t.Errorf("setting %s: %d answers in %d batches, want 24 in %d", run.Setting, run.Completed, run.Batches, want)
@@ -399,6 +408,47 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	after, err := proxy.CurrentSettings(ctx)
 	if err != nil || after != before {
 		t.Errorf("settings %+v (%v), were %+v", after, err, before)
+	}
+}
+
+func TestAServerWhoseContextIsTooShortIsNamedBeforeTheWarmUp(t *testing.T) {
+	profile, err := sim.ProfileNamed(defaultProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile.ContextLength = 1024
+	s, err := sim.New(sim.Options{Profile: profile, Speed: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	simulated, err := s.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := url.Parse(simulated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux() // the simulator can't count tokens for others
+	mux.Handle("/", httputil.NewSingleHostReverseProxy(to))
+	mux.HandleFunc("POST /tokenize", func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"tokens": make([]int, len(text)/4)})
+	})
+	sglang := httptest.NewServer(mux)
+	defer sglang.Close()
+	e := loadgen(t, "-sglang", sglang.URL, "-n", "4", "-sizes", "4", "-out", t.TempDir())
+	if e.status != exitBadInput || !strings.Contains(e.stderr, "each prompt is longer than") || !strings.Contains(e.stderr, "--context-length ") ||
+		s.Stats().Requests != 0 {
+		t.Errorf("status %d after %d requests: %s", e.status, s.Stats().Requests, e.stderr)
+	}
+	mixed := write(t, `{"problem_statement": "short"}`+"\n"+`{"problem_statement": "`+strings.Repeat("long ", 2000)+`"}`+"\n")
+	e = loadgen(t, "-sglang", sglang.URL, "-problems", mixed, "-system", write(t, "s"), "-instance", write(t, "{problem_statement}"),
+		"-sizes", "none", "-auto=false", "-unbatched=false", "-repeats", "1", "-out", t.TempDir())
+	if !strings.Contains(e.stderr, "some prompts are longer than") {
+		t.Errorf("status %d: %s", e.status, e.stderr)
 	}
 }
 

@@ -118,7 +118,7 @@ func (o *options) arrivalFlags(f *cli.FlagSet) {
 func (o *options) settingFlags(f *cli.FlagSet) {
 	f.Title("What is measured")
 	const number = "is not a whole number"
-	cli.Define(f, &o.sizes, cli.Parse("1,2,4,8,16", cli.List(0, strconv.Atoi, number)), "sizes", "batch sizes to measure, separated by commas")
+	cli.Define(f, &o.sizes, cli.Parse("1,2,4,8,16", readSizes), "sizes", "batch sizes to measure, separated by commas, or none")
 	cli.Define(f, &o.unbatched, true, "unbatched", "measure single calls too: no waiting, no in-flight cap")
 	cli.Define(f, &o.auto, true, "auto", "measure auto mode too, in which the proxy chooses")
 	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure calls straight to SGLang too, without a proxy")
@@ -189,6 +189,18 @@ func (o *options) reportFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.jaeger, "http://127.0.0.1:16686", "jaeger", "`URL` of Jaeger's page, for links to traces. Requests are traced where "+
 		"OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
 	cli.Define(f, &o.version, false, "version", "print version, commit and date, and end")
+}
+
+// readSizes reads batch sizes. An empty text is probably a variable that is not set.
+func readSizes(text string) ([]int, error) {
+	if text == "none" {
+		return nil, nil
+	}
+	sizes, err := cli.List(1, strconv.Atoi, "is not a whole number")(text)
+	if err == nil || strings.Trim(text, ", ") != "" {
+		return sizes, err
+	}
+	return nil, fmt.Errorf("must hold a batch size such as 16, or be none, got %q", text)
 }
 
 // readShare reads a share such as 2%, ±2% or 0.02.

@@ -82,6 +82,14 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 	r.Resumed = j.Resumed
 	announce(r, out)
 	announceKept(j)
+	if o.target != "" {
+		fmt.Fprintf(os.Stderr, "each cold run flushes the prefix cache of SGLang behind %s, and the proxy's settings change until the end\n", o.target)
+	}
+	if s.direct != nil {
+		if err := checkContext(ctx, s.direct.Client, prompts, r.Server.MaxPromptTokens); err != nil {
+			return inputError{err}
+		}
+	}
 
 	sw := &sweep.Sweep{Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Log: log}
 	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
