@@ -18,7 +18,7 @@ func Flag(f *flag.FlagSet, err error) error {
 	}
 	var names []string
 	f.VisitAll(func(g *flag.Flag) { names = append(names, g.Name) })
-	near, _ := Nearest(names, strings.TrimPrefix(wrong, "-"))
+	near, _ := Nearest(names, wrong)
 	return fmt.Errorf("-%s: not a flag: is -%s meant?", wrong, near)
 }
 
