@@ -440,8 +440,8 @@ func TestAServerWhoseContextIsTooShortIsNamedBeforeTheWarmUp(t *testing.T) {
 	sglang := httptest.NewServer(mux)
 	defer sglang.Close()
 	e := loadgen(t, "-sglang", sglang.URL, "-n", "4", "-sizes", "4", "-out", t.TempDir())
-	if e.status != exitBadInput || !strings.Contains(e.stderr, "each prompt is longer than") || !strings.Contains(e.stderr, "--context-length ") ||
-		s.Stats().Requests != 0 {
+	if e.status != exitBadInput || !strings.Contains(e.stderr, "each prompt is longer than") ||
+		!strings.Contains(e.stderr, "--context-length ") || s.Stats().Requests != 0 {
 		t.Errorf("status %d after %d requests: %s", e.status, s.Stats().Requests, e.stderr)
 	}
 	mixed := write(t, `{"problem_statement": "short"}`+"\n"+`{"problem_statement": "`+strings.Repeat("long ", 2000)+`"}`+"\n")

@@ -83,7 +83,7 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 	announce(r, out)
 	announceKept(j)
 	if o.target != "" {
-		fmt.Fprintf(os.Stderr, "each cold run flushes the prefix cache of SGLang behind %s, and the proxy's settings change until the end\n", o.target)
+		fmt.Fprintf(os.Stderr, "each cold run flushes the prefix cache of SGLang behind %s, whose settings change until the end\n", o.target)
 	}
 	if s.direct != nil {
 		if err := checkContext(ctx, s.direct.Client, prompts, r.Server.MaxPromptTokens); err != nil {

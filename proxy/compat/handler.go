@@ -138,7 +138,8 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 func refusePath(w http.ResponseWriter, path string) {
 	clean := pathpkg.Clean(path)
 	if slices.ContainsFunc(adminPaths, func(p string) bool { return p == clean || strings.HasSuffix(p, "/") && strings.HasPrefix(clean, p) }) {
-		upstream.WriteError(w, http.StatusForbidden, path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
+		upstream.WriteError(w, http.StatusForbidden,
+			path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
 		return
 	}
 	upstream.WriteError(w, http.StatusNotFound, path+" is not a path that this proxy knows (pass_admin passes it on)")
