@@ -20,7 +20,11 @@ const receiptHeader = "Paceline-Receipt"
 func (h *Handler) forwardShared(
 	w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage,
 ) {
-	if err := upstream.Reserve(r.Context()); err != nil {
+	err := h.up.Queue.Room(0, 0) // a drain refuses what waits for nothing, too
+	if err == nil {
+		err = upstream.Reserve(r.Context())
+	}
+	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}

@@ -211,3 +211,23 @@ func TestAnUnknownPathIs404AndAWrongMethod405OnEachListener(t *testing.T) {
 		}
 	}
 }
+
+func TestADrainRefusesLateArrivalsOnEachPathWithABody(t *testing.T) {
+	_, url := simulated(t)
+	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, nil)
+	if _, err := r.admin.Drain(r.context(), &pb.DrainRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for path, body := range map[string]string{
+		"/generate":       `{"text": "a"}`,
+		"/v1/completions": `{"model": "tiny", "prompt": "a", "max_tokens": 2}`,
+		"/v1/score":       `{"model": "tiny", "query": "a", "items": ["b"], "label_token_ids": [1]}`,
+		"/v1/embeddings":  `{"model": "tiny", "input": "a"}`,
+		"/v1/prefill":     `{"text": "a"}`,
+	} {
+		got := r.http("POST", r.HTTPAddr()+path, body, "Content-Type", "application/json")
+		if got.code != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "the proxy is draining and takes no new requests") {
+			t.Errorf("%s: %d %s", path, got.code, got.body)
+		}
+	}
+}

@@ -16,8 +16,16 @@ func Flag(f *flag.FlagSet, err error) error {
 	if !unknown {
 		return err
 	}
-	var names []string
-	f.VisitAll(func(g *flag.Flag) { names = append(names, g.Name) })
+	var names, longer []string
+	f.VisitAll(func(g *flag.Flag) {
+		names = append(names, g.Name)
+		if strings.HasPrefix(g.Name, wrong) {
+			longer = append(longer, g.Name)
+		}
+	})
+	if len(longer) > 0 {
+		names = longer
+	}
 	near, _ := Nearest(names, wrong)
 	return fmt.Errorf("-%s: not a flag: is -%s meant?", wrong, near)
 }
