@@ -48,14 +48,14 @@ func TestAutoSendsALoneRequestAtOnce(t *testing.T) {
 	})
 }
 
-// A third of those who ask is in each batch in flight, and a third waits.
+// A ninth of those who ask is in each batch in flight, and a ninth waits.
 func TestAutoSharesABusyServerAmongItsBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := auto(t, inTurn(20*time.Millisecond, 5*time.Millisecond))
 		defer b.Close()
 		var wg sync.WaitGroup
 		end := time.Now().Add(time.Minute)
-		for range 60 {
+		for range 180 {
 			wg.Go(func() {
 				for time.Now().Before(end) {
 					if _, _, err := b.Submit(t.Context(), Item[int]{Tokens: 100}); err != nil {

@@ -41,6 +41,7 @@ type Release struct {
 	Size      int           // members; merged items are one
 	Limit     int           // the batch size in force at the release
 	Merged    int           // items that needed no prompt of their own
+	Shared    int           // tokens that another prompt has had cached since the members were accepted
 }
 
 // Batch is a released batch. Its Sender may call its methods from any goroutine until
@@ -56,6 +57,8 @@ type Batch[Q, R any] struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	members []member[Q, R]
+
+	uncached float64 // tokens that it was expected to cost
 
 	// Guarded by owner.mu.
 	live     int // items whose caller still waits
@@ -114,6 +117,7 @@ func (b *Batch[Q, R]) send() {
 		b.complete(i, r)
 	}
 	delete(o.inFlight, b)
+	o.uncachedInFlight -= b.uncached
 	now := time.Now()
 	b.used.Clean = b.used.Clean && b.answered == len(b.members)
 	o.meter.Ended(b.used, len(o.inFlight), now)

@@ -18,28 +18,29 @@ type Batcher[Q, R any] struct {
 
 	// mu guards all fields below, and the pending items and batches. unlock releases
 	// it. No code of other packages' types runs while it is held.
-	mu       sync.Mutex
-	settings Settings
-	server   Server
-	queue    queue[Q, R]
-	callers  callers
-	model    *prefix.Model
-	passing  admissions
-	breaker  breaker
-	meter    tune.Meter
-	auto     tune.Auto
-	inFlight map[*Batch[Q, R]]struct{}
-	ended    []*pending[Q, R] // unlock calls their done
-	stats    Stats            // counters; Stats() fills in the rest
-	batches  uint64           // released so far
-	ordered  int              // prompts released since the last that went in order of arrival
-	reserved int64            // bytes of Reserve
-	draining bool
-	closed   bool
-	settled  chan struct{} // closed at the end of a drain; nil if none is under way
-	timer    *time.Timer   // runs wake at wakeAt
-	wakeAt   time.Time
-	view     []laneView // reused by look
+	mu               sync.Mutex
+	settings         Settings
+	server           Server
+	queue            queue[Q, R]
+	callers          callers
+	model            *prefix.Model
+	passing          admissions
+	breaker          breaker
+	meter            tune.Meter
+	auto             tune.Auto
+	inFlight         map[*Batch[Q, R]]struct{}
+	uncachedInFlight float64          // tokens that they are expected to cost
+	ended            []*pending[Q, R] // unlock calls their done
+	stats            Stats            // counters; Stats() fills in the rest
+	batches          uint64           // released so far
+	ordered          int              // prompts released since the last that went in order of arrival
+	reserved         int64            // bytes of Reserve
+	draining         bool
+	closed           bool
+	settled          chan struct{} // closed at the end of a drain; nil if none is under way
+	timer            *time.Timer   // runs wake at wakeAt
+	wakeAt           time.Time
+	view             []laneView // reused by look
 }
 
 // New returns a batcher that sends through sender. The error is a *SettingError.
@@ -134,7 +135,7 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	b.mu.Lock()
 	defer b.unlock()
 	p.accepted = time.Now()
-	if !b.settings.PrefixOrder {
+	if b.settings.Share == ShareOff {
 		p.Prefix = nil
 	}
 	err := b.refusal(1, int64(p.Bytes))
@@ -151,6 +152,7 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	}
 	b.model.Doubt(p.accepted)
 	b.stats.Accepted++
+	p.fresh = b.uncached(p)
 	p.caller = b.callers.join(p.Caller, p.Weight)
 	if b.queue.push(p, b.settings.MergeIdentical) {
 		b.release(p.accepted)
@@ -289,7 +291,7 @@ func (b *Batcher[Q, R]) SetSettings(s Settings) error {
 	defer b.unlock()
 	b.settings = s
 	b.limitModel()
-	if !s.PrefixOrder {
+	if s.Share == ShareOff {
 		b.model.Forget()
 	}
 	b.release(time.Now())
@@ -320,7 +322,7 @@ func (b *Batcher[Q, R]) Stats() Stats {
 	s.Cost = b.meter.Cost
 	s.BreakerOpen = b.breaker.open(time.Now())
 	if b.settings.Mode == ModeAuto {
-		s.Plan = b.auto.Plan(s.Cost, b.forwardsBudget())
+		s.Plan = b.auto.Plan(s.Cost)
 	}
 	return s
 }

@@ -689,7 +689,7 @@ func TestARequestThatComesAfterTheReleaseIsAPromptOfItsOwn(t *testing.T) {
 func TestABatchKeepsToItsBudgets(t *testing.T) {
 	for budget, change := range map[string]func(*Settings){
 		"tokens":                 func(s *Settings) { s.BatchTokens = 100 },
-		"forwards of the server": func(s *Settings) { s.BatchForwards = 2 },
+		"forwards of the server": func(s *Settings) { s.ForwardsInFlight = 2 },
 	} {
 		t.Run(budget, func(t *testing.T) { keepsTo100Tokens(t, change) })
 	}
@@ -726,6 +726,30 @@ func keepsTo100Tokens(t *testing.T, change func(*Settings)) {
 		if !slices.Equal(reasons, []Reason{ReasonBudget, ReasonBudget, ReasonBudget, ReasonWait, ReasonWait}) {
 			t.Errorf("reasons %v", reasons)
 		}
+	})
+}
+
+func TestBatchesInFlightKeepToTheForwardsTheyFillTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := settings(2, 0, 8)
+		s.ForwardsInFlight = 3
+		u := &upstream{takes: time.Second}
+		b := newBatcher(t, u, s)
+		defer b.Close()
+		b.SetServer(Server{ForwardTokens: 40})
+		var all sync.WaitGroup
+		for range 12 {
+			all.Go(func() {
+				if _, _, err := b.Submit(t.Context(), Item[int]{Tokens: 30}); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		if n := b.Stats().InFlightRequests; n != 3 {
+			t.Errorf("%d prompts of 30 tokens in flight, want 3: a fourth leaves less than a forward of 40 to 120", n)
+		}
+		all.Wait()
 	})
 }
 

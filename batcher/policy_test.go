@@ -129,19 +129,19 @@ func TestPolicyDecides(t *testing.T) {
 
 func TestSettingsNameTheFieldThatIsOutOfRange(t *testing.T) {
 	cases := map[string]func(*Settings){
-		"mode":             func(s *Settings) { s.Mode = 9 },
-		"batch_size":       func(s *Settings) { s.BatchSize = 0 },
-		"batch_tokens":     func(s *Settings) { s.BatchTokens = -1 },
-		"batch_bytes":      func(s *Settings) { s.BatchBytes = -1 },
-		"batch_forwards":   func(s *Settings) { s.BatchForwards = maxForwards + 1 },
-		"max_wait":         func(s *Settings) { s.MaxWait = -1 },
-		"max_in_flight":    func(s *Settings) { s.MaxInFlight = 0 },
-		"prefix_blocks":    func(s *Settings) { s.PrefixBlocks = 0 },
-		"max_age":          func(s *Settings) { s.MaxAge = -1 },
-		"retries":          func(s *Settings) { s.Retries = -1 },
-		"breaker_failures": func(s *Settings) { s.BreakerFailures = 0 },
-		"queue_requests":   func(s *Settings) { s.QueueRequests = 0 },
-		"queue_bytes":      func(s *Settings) { s.QueueBytes = 0 },
+		"mode":               func(s *Settings) { s.Mode = 9 },
+		"batch_size":         func(s *Settings) { s.BatchSize = 0 },
+		"batch_tokens":       func(s *Settings) { s.BatchTokens = -1 },
+		"batch_bytes":        func(s *Settings) { s.BatchBytes = -1 },
+		"forwards_in_flight": func(s *Settings) { s.ForwardsInFlight = maxForwards + 1 },
+		"max_wait":           func(s *Settings) { s.MaxWait = -1 },
+		"max_in_flight":      func(s *Settings) { s.MaxInFlight = 0 },
+		"prefix_blocks":      func(s *Settings) { s.PrefixBlocks = 0 },
+		"max_age":            func(s *Settings) { s.MaxAge = -1 },
+		"retries":            func(s *Settings) { s.Retries = -1 },
+		"breaker_failures":   func(s *Settings) { s.BreakerFailures = 0 },
+		"queue_requests":     func(s *Settings) { s.QueueRequests = 0 },
+		"queue_bytes":        func(s *Settings) { s.QueueBytes = 0 },
 	}
 	for field, spoil := range cases {
 		s := DefaultSettings()

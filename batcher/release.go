@@ -18,6 +18,13 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 	for b.queue.count > 0 {
 		s := b.effective()
 		free := b.breaker.slots(s.MaxInFlight, now) - len(b.inFlight)
+		if tokens, bound := b.forwardsLeft(); bound && s.Mode != ModeUnbatched {
+			if tokens <= 0 {
+				free = 0 // until a batch in flight ends
+			} else if s.BatchTokens == 0 || tokens < s.BatchTokens {
+				s.BatchTokens = tokens
+			}
+		}
 		d := decide(b.look(&s, free, now), &s, &moment{now: now, free: free, draining: b.draining, turn: b.ordered / (agedShare - 1)})
 		if d.take == 0 {
 			b.wakeUp(d.wake, now)
@@ -41,9 +48,6 @@ func (b *Batcher[Q, R]) settle() {
 // effective returns the settings with the values that the mode chooses. It requires mu.
 func (b *Batcher[Q, R]) effective() Settings {
 	s := b.settings
-	if tokens := b.forwardsBudget(); tokens > 0 && (s.BatchTokens == 0 || tokens < s.BatchTokens) {
-		s.BatchTokens = tokens
-	}
 	switch s.Mode {
 	case ModeUnbatched:
 		s.BatchSize, s.MaxInFlight = 1, math.MaxInt
@@ -58,10 +62,19 @@ func (b *Batcher[Q, R]) effective() Settings {
 // tokens cost a little, too, and the next prompts may have fewer of them.
 const minShare = 0.1
 
-// forwardsBudget returns BatchForwards in prompt tokens, cached ones included; 0 sets no
-// bound. It requires mu.
-func (b *Batcher[Q, R]) forwardsBudget() int64 {
-	return int64(float64(b.settings.BatchForwards) * float64(b.server.ForwardTokens) / max(b.meter.UncachedShare(), minShare))
+// forwardsLeft returns how many prompt tokens, cached ones included, ForwardsInFlight leaves
+// to the next batch, if it sets a bound. They are 0 unless a whole forward is left, so that
+// a small rest makes no small batches. It requires mu.
+func (b *Batcher[Q, R]) forwardsLeft() (tokens int64, bound bool) {
+	forward := float64(b.server.ForwardTokens)
+	left := float64(b.settings.ForwardsInFlight) * forward
+	if left == 0 {
+		return 0, false
+	}
+	if left -= b.uncachedInFlight; left < forward && len(b.inFlight) > 0 {
+		return 0, true
+	}
+	return int64(left / max(b.meter.UncachedShare(), minShare)), true
 }
 
 // look returns the policy's view of each lane, or nil while no slot is free. It requires
@@ -114,6 +127,8 @@ func (b *Batcher[Q, R]) start(l *lane[Q, R], d *decision, s *Settings, now time.
 	batch.ID, batch.Size, batch.Gone = b.batches, n, make(chan int, n)
 	batch.ctx, batch.cancel = context.WithCancel(context.Background())
 	batch.used = tune.Account{Prompts: n, Released: now, Clean: true}
+	batch.uncached = uncached
+	b.uncachedInFlight += uncached
 	batch.used.Predicted, batch.Predicted = b.meter.Sent(n, uncached, len(b.inFlight), now)
 	for i := range batch.members {
 		batch.bind(i)
@@ -167,6 +182,9 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 			break
 		}
 		m := member[Q, R]{leader: it, items: p.items, uncached: b.uncached(it), inFlight: b.queue.send(p)}
+		if len(it.Prefix) > 0 {
+			batch.Shared += int(max(0, it.fresh-m.uncached))
+		}
 		b.callers.serve(it.caller, m.uncached+1) // a cached prompt is not free either
 		uncached += m.uncached
 		batch.members = append(batch.members, m)

@@ -18,7 +18,7 @@ const (
 	// flight. It is the baseline for measuring batching.
 	ModeUnbatched
 	// ModeAuto chooses size and wait from the learned cost of the server, and keeps
-	// two batches in flight. BatchSize, MaxWait and MaxInFlight have no effect.
+	// tune.InFlight batches in flight. BatchSize, MaxWait and MaxInFlight have no effect.
 	ModeAuto
 
 	numModes
@@ -42,6 +42,40 @@ func ModeNamed(name string) (Mode, error) {
 	return 0, &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %q", name)}
 }
 
+// Share says which requests share what is new to the server: of those that begin alike one
+// goes first, and the others once the server has read it.
+type Share uint8
+
+const (
+	// ShareAll holds the requests of Submit, released in depth-first order of their
+	// prefixes, and those of Admit.
+	ShareAll Share = iota
+	// SharePrefill holds those of Submit only.
+	SharePrefill
+	// ShareOff holds nothing: requests go in order of arrival.
+	ShareOff
+
+	numShares
+)
+
+var shareNames = [numShares]string{"all", "prefill", "off"}
+
+// String returns the name in flags.
+func (s Share) String() string {
+	if s < numShares {
+		return shareNames[s]
+	}
+	return fmt.Sprintf("Share(%d)", uint8(s))
+}
+
+// ShareNamed is the inverse of String.
+func ShareNamed(name string) (Share, error) {
+	if s := slices.Index(shareNames[:], name); s >= 0 {
+		return Share(s), nil
+	}
+	return 0, &SettingError{"share", fmt.Sprintf("must be all, prefill or off, got %q", name)}
+}
+
 // Settings are the batching settings. All can be changed while requests wait.
 type Settings struct {
 	Mode Mode
@@ -54,10 +88,11 @@ type Settings struct {
 	BatchTokens int64
 	BatchBytes  int64
 
-	// BatchForwards is the max forwards (Server.ForwardTokens each) that the uncached
-	// tokens of a batch are expected to fill. 0 sets no bound. Nor is there one while
-	// Server.ForwardTokens is unknown.
-	BatchForwards int
+	// ForwardsInFlight is the max forwards (Server.ForwardTokens each) that the uncached
+	// tokens of all batches in flight are expected to fill. What waits behind them can
+	// still be put in order. A prompt that exceeds it goes alone. 0 sets no bound. Nor is
+	// there one while Server.ForwardTokens is unknown.
+	ForwardsInFlight int
 
 	// MaxWait is the max time that the oldest request waits for its batch to fill. 0
 	// releases the queued requests as soon as a slot is free.
@@ -66,9 +101,9 @@ type Settings struct {
 	// MaxInFlight is the max number of batches in flight at once.
 	MaxInFlight int
 
-	// PrefixOrder releases requests in depth-first order of their prefixes. Of those
-	// that share a new prefix one goes first, and the others after its answer.
-	PrefixOrder bool
+	// Share says which requests that share a new prefix wait until one of them has had it
+	// read.
+	Share Share
 
 	// PrefixBlocks is the max blocks (prefix.BlockBytes each) that are remembered as
 	// cached. The capacity of the server's cache bounds them too.
@@ -116,21 +151,21 @@ const (
 // DefaultSettings returns the defaults.
 func DefaultSettings() Settings {
 	return Settings{
-		Mode:            ModeFixed,
-		BatchSize:       16,                   // the largest size of the benchmark of record
-		BatchTokens:     0,                    // BatchForwards follows the server, a fixed number of tokens does not
-		BatchBytes:      0,                    // for the same reason
-		BatchForwards:   8,                    // fills forwards with little waiting; 1 would limit long prompts to two a batch
-		MaxWait:         5 * time.Millisecond, // below one forward of any model worth serving
-		MaxInFlight:     2,                    // one is computed while the next is parsed
-		PrefixOrder:     true,                 // prompts that share nothing keep the order of arrival
-		PrefixBlocks:    1 << 17,              // 8 million tokens, beyond most KV caches; some 16 MB
-		MaxAge:          30 * time.Second,     // half of what impatient clients wait
-		MergeIdentical:  true,                 // always saves a whole prompt
-		QueueRequests:   10_000,               // minutes of work: more would only miss its deadlines
-		QueueBytes:      256 << 20,            // 10,000 prompts of 26 KiB
-		Retries:         2,                    // a failure that lasts through two repeats is no hiccup
-		BreakerFailures: 5,                    // more than a restart of one worker shows
+		Mode:             ModeFixed,
+		BatchSize:        16,                     // the largest size of the benchmark of record
+		BatchTokens:      0,                      // ForwardsInFlight follows the server, a fixed number of tokens does not
+		BatchBytes:       0,                      // for the same reason
+		ForwardsInFlight: 8,                      // 1.5 s of an H100's work for a 7B model: the rest can still be ordered
+		MaxWait:          200 * time.Microsecond, // the prompts of one list come within this, and no caller notices it
+		MaxInFlight:      8,                      // as many as SGLang's tokenizer processes; 2 leave its front end idle
+		Share:            ShareAll,               // prompts that share nothing keep the order of arrival
+		PrefixBlocks:     1 << 17,                // 8 million tokens, beyond most KV caches; some 16 MB
+		MaxAge:           30 * time.Second,       // half of what impatient clients wait
+		MergeIdentical:   true,                   // always saves a whole prompt
+		QueueRequests:    10_000,                 // minutes of work: more would only miss its deadlines
+		QueueBytes:       256 << 20,              // 10,000 prompts of 26 KiB
+		Retries:          2,                      // a failure that lasts through two repeats is no hiccup
+		BreakerFailures:  5,                      // more than a restart of one worker shows
 	}
 }
 
@@ -148,11 +183,14 @@ func (s Settings) Validate() error {
 	if s.Mode >= numModes {
 		return &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %v", s.Mode)}
 	}
+	if s.Share >= numShares {
+		return &SettingError{"share", fmt.Sprintf("must be all, prefill or off, got %v", s.Share)}
+	}
 	return cmp.Or(
 		within("batch_size", s.BatchSize, 1, MaxBatchSize),
 		within("batch_tokens", s.BatchTokens, 0, unbounded),
 		within("batch_bytes", s.BatchBytes, 0, unbounded),
-		within("batch_forwards", s.BatchForwards, 0, maxForwards),
+		within("forwards_in_flight", s.ForwardsInFlight, 0, maxForwards),
 		within("max_wait", s.MaxWait, 0, MaxWaitLimit),
 		within("max_in_flight", s.MaxInFlight, 1, MaxInFlightLimit),
 		within("prefix_blocks", s.PrefixBlocks, 1, maxPrefixBlocks),

@@ -8,15 +8,14 @@ import (
 // Plan is what Auto has chosen, and why.
 type Plan struct {
 	BatchSize   int
-	BatchTokens int64 // max prompt tokens in a batch; 0: no bound
 	MaxWait     time.Duration
 	MaxInFlight int
 	Why         string // for humans
 }
 
-// InFlight is the number of batches that Auto keeps in flight: one is computed
-// while the next is parsed.
-const InFlight = 2
+// InFlight is the number of batches that Auto keeps in flight. On an H100 SGLang's front
+// end is the limit for cached prompts: two lists leave it idle, sixteen are small ones.
+const InFlight = 8
 
 const (
 	maxSize   = 64                   // larger batches gained nothing on any server measured
@@ -69,15 +68,15 @@ func (a *Auto) Ended() {
 	}
 }
 
-// Plan returns the last choice; tokens is its Plan.BatchTokens.
-func (a *Auto) Plan(c Cost, tokens int64) Plan {
+// Plan returns the last choice.
+func (a *Auto) Plan(c Cost) Plan {
 	why := "nothing learned yet of the cost"
 	if c.Ready() {
 		why = fmt.Sprintf("a batch costs %.1f ms, a prompt %.1f ms, a thousand tokens %.1f ms (predictions are off by %.0f %%)",
 			1e3*c.PerBatch, 1e3*c.PerRequest, 1e6*c.PerToken, 100*c.Error)
 	}
 	return Plan{
-		BatchSize: a.size, BatchTokens: tokens, MaxWait: a.wait, MaxInFlight: InFlight,
+		BatchSize: a.size, MaxWait: a.wait, MaxInFlight: InFlight,
 		Why: fmt.Sprintf("size %d: %s; %s", a.size, a.bound, why),
 	}
 }

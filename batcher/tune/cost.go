@@ -147,7 +147,7 @@ type Account struct {
 }
 
 const (
-	lessonBatches = 4                    // about two rounds of two in flight
+	lessonBatches = 16                   // two rounds of eight in flight
 	lessonTime    = 5 * time.Millisecond // shorter times are noise of goroutine scheduling
 )
 

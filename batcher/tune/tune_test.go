@@ -61,8 +61,8 @@ func TestAutoChoosesSizeAndWait(t *testing.T) {
 		why               string
 	}{
 		{"a lone request is a batch", new(Meter), 1, 0, 1, maxWait, "nothing learned"},
-		{"requests are shared among the slots and the next batch", new(Meter), 10, 20, 10, maxWait, "shared among"},
-		{"no more than carry the fixed cost, but enough", cheap, 30, 60, minEnough, maxWait, "carry a batch's fixed cost"},
+		{"requests are shared among the slots and the next batch", new(Meter), 30, 60, 10, maxWait, "shared among"},
+		{"no more than carry the fixed cost, but enough", cheap, 30, 120, minEnough, maxWait, "carry a batch's fixed cost"},
 		{"no more than gain anything", dear, 300, 600, maxSize, 0, "the largest"},
 		{"nobody waits longer than its prompt takes", dear, 1, 0, 1, 0, "a batch costs 1000"},
 	}
@@ -73,8 +73,7 @@ func TestAutoChoosesSizeAndWait(t *testing.T) {
 			if size != c.size || c.wait > 0 && wait != c.wait || c.wait == 0 && wait >= maxWait {
 				t.Errorf("%d requests, %v", size, wait)
 			}
-			if p := a.Plan(c.meter.Cost, 7); !strings.Contains(p.Why, c.why) || p.BatchSize != size || p.BatchTokens != 7 ||
-				p.MaxInFlight != InFlight {
+			if p := a.Plan(c.meter.Cost); !strings.Contains(p.Why, c.why) || p.BatchSize != size || p.MaxInFlight != InFlight {
 				t.Errorf("%+v", p)
 			}
 		})
@@ -83,12 +82,12 @@ func TestAutoChoosesSizeAndWait(t *testing.T) {
 
 func TestAutoCountsThoseWhoAreAboutToComeBack(t *testing.T) {
 	var a Auto
-	a.Choose(0, 30, new(Meter))
+	a.Choose(0, 90, new(Meter))
 	for range window {
 		a.Ended()
 	}
 	if size, _ := a.Choose(1, 1, new(Meter)); size != 10 {
-		t.Errorf("%d, want a third of the thirty that were here", size)
+		t.Errorf("%d, want a ninth of the ninety that were here", size)
 	}
 	for range window {
 		a.Ended()

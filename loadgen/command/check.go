@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,10 +39,10 @@ var checkCommand = subcommand{
 	define: func(f *cli.FlagSet) runner {
 		var c checker
 		var device, model string
-		cli.Define(f, &device, "", "device", "a100, h100, h200 or a JSON `file` with name, flops_per_second, "+
-			"memory_bytes_per_second and count (default: each of the three)")
+		cli.Define(f, &device, "", "device", strings.Join(plausibility.Known(), ", ")+", several such as 8xh100, or a JSON `file` with "+
+			"name, flops_per_second, fp8_flops_per_second, memory_bytes_per_second and count (default: one of each)")
 		cli.Define(f, &model, "", "model-config", "the model's config.json `file` (default: Qwen2.5-7B)")
-		cli.Define(f, &c.prompts, 500, "prompts", "number of prompts behind each time of a table")
+		cli.Define(f, &c.prompts, 500, "prompts", "number of prompts behind each time of a table, if its heading does not say")
 		cli.Define(f, &c.tokens, firstTurnTokens, "prompt-tokens", "mean tokens of a prompt, if none were counted")
 		cli.Define(f, &c.shared, firstTurnShared, "shared-tokens", "tokens that all prompts begin with, if none were counted")
 		return func(_ context.Context, args []string, in io.Reader, out io.Writer) error {
@@ -68,7 +69,7 @@ func (c *checker) complete(device, model string) (err error) {
 	}
 	names := []string{device}
 	if device == "" {
-		names = []string{"a100", "h100", "h200"}
+		names = plausibility.Known()
 	}
 	for _, name := range names {
 		d, err := plausibility.DeviceNamed(name)
@@ -119,9 +120,14 @@ func (c *checker) claims(file string, stdin io.Reader) (claims []claim, err erro
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	for _, r := range rows {
+		prompts := cmp.Or(r.Prompts, c.prompts)
+		seconds := r.Seconds
+		if seconds == 0 {
+			seconds = float64(prompts) / r.Rate
+		}
 		claims = append(claims, claim{r.Name, plausibility.Claim{
-			Prompts: c.prompts, Seconds: r.Seconds,
-			PromptTokens: int64(c.prompts) * int64(c.tokens), CachedTokens: int64(c.prompts) * int64(c.shared),
+			Prompts: prompts, Seconds: seconds,
+			PromptTokens: int64(prompts) * int64(c.tokens), CachedTokens: int64(prompts) * int64(c.shared),
 		}})
 	}
 	return claims, nil
@@ -145,7 +151,7 @@ func (c *checker) judge(w io.Writer, claims []claim) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := "batch size\tseconds\tprompts/s"
 	for _, d := range c.devices {
-		line += "\t" + d.Name
+		line += "\t" + d.Label()
 	}
 	_, _ = fmt.Fprintln(t, line) // Flush returns the error
 	perSecond := func(c claim) float64 { return float64(c.Prompts) / c.Seconds }
@@ -157,7 +163,7 @@ func (c *checker) judge(w io.Writer, claims []claim) error {
 			line += "\t" + string(v.Kind)
 			if v.Kind == plausibility.Impossible {
 				impossible++
-				line += fmt.Sprintf(" (at least %.3g s)", v.FloorSeconds)
+				line += fmt.Sprintf(" (at least %.3g s, %.3g×)", v.FloorSeconds, v.TimesFaster())
 			}
 		}
 		_, _ = fmt.Fprintln(t, line)
@@ -169,7 +175,7 @@ func (c *checker) judge(w io.Writer, claims []claim) error {
 		return err
 	}
 	for _, d := range c.devices {
-		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Name,
+		_, _ = fmt.Fprintf(w, "\nThe fastest, %s, on %s: %s\n", fastest.name, d.Label(),
 			render.Sum(plausibility.Judge(d, c.model, fastest.Claim), render.English))
 	}
 	_, err := fmt.Fprintf(w, "\nThe arithmetic leaves out attention, the vocabulary and all waiting: the true floor is higher.\n")

@@ -22,8 +22,28 @@ func check(args ...string) (string, error) {
 
 func TestTheOriginalTableIsImpossibleOnEveryDevice(t *testing.T) {
 	out, err := check("-")
-	if !errors.Is(err, errImpossible) || strings.Count(out, "impossible (at least") != 15 ||
+	if !errors.Is(err, errImpossible) || strings.Count(out, "impossible (at least") != 25 ||
 		!strings.Contains(out, "No tokens were counted") || !strings.Contains(out, "not waited for") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The table that this project replaces, as it stands in its file.
+func TestTheOriginalFileIsImpossibleByHowMuchForWhichCard(t *testing.T) {
+	out, err := check("plausibility/testdata/seed_table.md")
+	if !errors.Is(err, errImpossible) || fail(failed(err)) != exitImpossible {
+		t.Errorf("%v", err)
+	}
+	for _, want := range []string{
+		"impossible (at least 15.8 s, 51×)", "impossible (at least 4.99 s, 16.1×)", "impossible (at least 2.19 s, 7.07×)",
+		"impossible (at least 3.77 s, 12.2×)", "The fastest, 2, on mi300x: 500 prompts in 0.31 s are 1613 a second.",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	out, err = check("-device", "8xh100", "plausibility/testdata/sglang_bench.md")
+	if err != nil || !strings.Contains(out, "8xh100: 500 prompts in 85.5 s") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

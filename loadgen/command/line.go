@@ -128,6 +128,11 @@ func (l *line) measured(r report.Run) {
 	if !r.Complete {
 		marks += "  INCOMPLETE"
 	}
+	if why := r.Impossible(); why != "" {
+		l.write(fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d, no figure: token counts that can't be true, %s%s\n",
+			r.Setting, r.Phase, r.Repeat, r.Completed, r.Total, why, marks))
+		return
+	}
 	l.write(fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",
 		r.Setting, r.Phase, r.Repeat, r.Completed, r.Total, r.WallSeconds, r.RequestThroughput,
 		100*r.CachedShare(), r.EffectiveBatchSize, marks))

@@ -34,6 +34,7 @@ const (
 	exitFailed      = 1   // a server is away, a request failed
 	exitBadInput    = 2   // a flag or a file
 	exitThreshold   = 3   // a condition of -fail-if holds
+	exitImpossible  = 4   // what is reported can't be true
 	exitInterrupted = 130 // 128 + SIGINT, as shells count
 )
 
@@ -175,10 +176,12 @@ func fail(err error) int {
 	switch {
 	case errors.As(err, new(inputError)):
 		return exitBadInput
-	case errors.Is(err, errThreshold):
-		return exitThreshold
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case errors.Is(err, errImpossible):
+		return exitImpossible
+	case errors.Is(err, errThreshold):
+		return exitThreshold
 	}
 	return exitFailed
 }

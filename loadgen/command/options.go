@@ -183,8 +183,8 @@ func (o *options) reportFlags(f *cli.FlagSet) {
 		return err
 	}, "`condition` under which the exit status is 3, such as p99>2s, duep99>2s (from when requests "+
 		"were due), throughput<30, failed>1%, dropped>0 or cached<40%, for every setting's median; may be given again")
-	cli.Define(f, &o.device, "", "device", "what serves the model: a100, h100, h200 or a JSON `file`; the report then says whether its "+
-		"figures can be true")
+	cli.Define(f, &o.device, "", "device", "what serves the model, such as h100 or 8xb200, or a JSON `file`, see check -h; the report "+
+		"then says whether its figures can be true")
 	cli.Define(f, &o.modelConfig, "", "model-config", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
 	cli.Define(f, &o.jaeger, "http://127.0.0.1:16686", "jaeger", "`URL` of Jaeger's page, for links to traces. Requests are traced where "+
 		"OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")

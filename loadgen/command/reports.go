@@ -46,7 +46,7 @@ func unfinished(dir string) bool {
 }
 
 // conclude writes the report and prints its summary. It returns an error if requests failed or
-// were dropped, so that the exit status shows it.
+// were dropped, or if token counts can't be true, so that the exit status shows it.
 func conclude(r report.Report, lang *render.Language, out string, log *slog.Logger) error {
 	r.Files = []string{"report.md", "report.html", resultsFile, "bench.txt"}
 	for _, name := range []string{journal.RunsFile, journal.RequestsFile, "run.log"} {
@@ -75,13 +75,19 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 		return err
 	}
 	fmt.Printf("\n%s\n", render.Made(filepath.Join(out, "report.html"), lang))
-	failed, dropped := 0, 0
+	failed, dropped, impossible := 0, 0, []string{}
 	for _, run := range r.Runs {
+		if why := run.Impossible(); why != "" {
+			impossible = append(impossible, why)
+		}
 		failed += run.Failed
 		dropped += run.Dropped()
 	}
 	log.Info("report written", "runs", len(r.Runs), "failed_requests", failed, "partial", r.Partial)
 	switch {
+	case len(impossible) > 0:
+		return fmt.Errorf("%w: the server's token counts in %d of %d runs, the first: %s",
+			errImpossible, len(impossible), len(r.Runs), impossible[0])
 	case failed > 0 && !r.Partial:
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
 	case dropped > 0 && !r.Partial:

@@ -53,6 +53,7 @@ const tolerance = 0.98
 
 // Judge compares a claim with the maximum that a device can do.
 func Judge(d Device, m Model, c Claim) Verdict {
+	d = d.serves(m)
 	v := Verdict{Claim: c, Device: d, Model: m, Kind: Plausible}
 	v.FloorSeconds, v.ByMemory = floor(d, m, c.Left())
 	v.AllSeconds, _ = floor(d, m, c.PromptTokens)

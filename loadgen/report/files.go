@@ -8,7 +8,8 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// Latencies holds the latencies of one setting in one phase, over all runs that were not cut short.
+// Latencies holds the latencies of one setting in one phase, over all runs that were not cut short and
+// whose counts can be true.
 type Latencies struct {
 	Setting, Phase string
 	Histogram      *stats.Histogram
@@ -28,7 +29,8 @@ func (r Report) Latencies() (all []Latencies) {
 		for _, setting := range Settings(r.Runs) {
 			var of []*stats.Histogram
 			for _, run := range r.Runs {
-				if run.Setting == setting && run.Phase == phase && !run.Interrupted && run.LatencyHistogram != nil && run.Completed > 0 {
+				if run.Setting == setting && run.Phase == phase && !run.Interrupted && run.LatencyHistogram != nil && run.Completed > 0 &&
+					run.Impossible() == "" {
 					of = append(of, run.LatencyHistogram)
 				}
 			}
@@ -40,13 +42,13 @@ func (r Report) Latencies() (all []Latencies) {
 	return all
 }
 
-// WriteBenchmarks writes each complete run as a line of Go's benchmark format, so that benchstat can
+// WriteBenchmarks writes each complete run whose counts can be true as a line of Go's benchmark format, so that benchstat can
 // compare sweeps: benchstat before/bench.txt after/bench.txt.
 func WriteBenchmarks(w io.Writer, r Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "goos: %s\ngoarch: %s\npkg: paceline/loadgen\n", r.Environment.OS, r.Environment.Arch)
 	for _, run := range r.Runs {
-		if !run.Complete {
+		if !run.Complete || run.Impossible() != "" {
 			continue
 		}
 		fmt.Fprintf(&b, "BenchmarkPrefill/setting=%s/cache=%s %d %.9g sec/op %.9g requests/s %.9g tokens/s",

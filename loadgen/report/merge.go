@@ -55,6 +55,7 @@ func (r *Run) add(p Run) {
 	r.Total, r.Completed, r.Failed = r.Total+p.Total, r.Completed+p.Completed, r.Failed+p.Failed
 	r.PromptTokens, r.CachedTokens = r.PromptTokens+p.PromptTokens, r.CachedTokens+p.CachedTokens
 	r.Interrupted = r.Interrupted || p.Interrupted
+	r.ImpossibleCounts, r.ImpossibleCause = r.ImpossibleCounts+p.ImpossibleCounts, cmp.Or(r.ImpossibleCause, p.ImpossibleCause)
 	for cause, n := range p.Errors {
 		r.Errors[cause] += n
 	}

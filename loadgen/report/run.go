@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -40,6 +41,10 @@ type Run struct {
 
 	PromptTokens int64 `json:"prompt_tokens"` // as the server counted, of completed prompts
 	CachedTokens int64 `json:"cached_tokens"` // of these, from its prefix cache
+
+	// Answers whose token counts can't be true, in no sum above. A run with one has no figure.
+	ImpossibleCounts int    `json:"impossible_counts,omitempty"` // answers
+	ImpossibleCause  string `json:"impossible_cause,omitempty"`  // why the first can't be true; absent without one
 
 	Batches            int            `json:"batches"`                   // from the receipts; 0 for direct
 	EffectiveBatchSize float64        `json:"effective_batch_size"`      // mean members of a batch, from the receipts; 0 for direct
@@ -154,11 +159,39 @@ func (r Run) Due() Arrivals {
 // Dropped returns how many requests were due but not sent.
 func (r Run) Dropped() int { return r.Due().Dropped }
 
-// Claim returns the run's throughput as a claim to judge; ok is false if nothing was answered.
+// Impossible says why the run's token counts can't be true; empty if they can.
+func (r Run) Impossible() string {
+	switch {
+	case r.ImpossibleCounts > 0:
+		return r.ImpossibleCause
+	case r.Completed == 0 || r.PromptTokens > 0 && r.CachedTokens >= 0 && r.CachedTokens <= r.PromptTokens:
+		return ""
+	}
+	return ImpossibleCounts(r.PromptTokens, r.CachedTokens, math.MaxInt64)
+}
+
+// maxAdded is how many tokens a server may add to a prompt: to begin and to end it.
+const maxAdded = 4
+
+// ImpossibleCounts says why a server's token counts for a prompt of some bytes can't be true; empty if
+// they can. A token has at least one byte.
+func ImpossibleCounts(prompt, cached, bytes int64) string {
+	switch {
+	case prompt < 1:
+		return fmt.Sprintf("%d prompt tokens", prompt)
+	case cached < 0 || cached > prompt:
+		return fmt.Sprintf("%d cached of %d prompt tokens", cached, prompt)
+	case prompt-maxAdded > bytes:
+		return fmt.Sprintf("%d tokens of a prompt of %d bytes", prompt, bytes)
+	}
+	return ""
+}
+
+// Claim returns the run's throughput as a claim to judge; ok is false if nothing was answered or the counts can't be true.
 func (r Run) Claim() (c plausibility.Claim, ok bool) {
 	return plausibility.Claim{
 		Prompts: r.Completed, Seconds: r.WallSeconds, PromptTokens: r.PromptTokens, CachedTokens: r.CachedTokens, Counted: r.PromptTokens > 0,
-	}, r.Completed > 0 && r.WallSeconds > 0
+	}, r.Completed > 0 && r.WallSeconds > 0 && r.Impossible() == ""
 }
 
 // Share returns part / whole; 0 for an empty whole.

@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -75,8 +76,7 @@ func (m measurement) report() report.Run {
 			continue
 		}
 		run.Completed++
-		run.PromptTokens += int64(s.answer.PromptTokens)
-		run.CachedTokens += int64(s.answer.CachedTokens)
+		m.addTokens(&run, i)
 		latency = append(latency, m.scaled(s.latency))
 		if s.answer.BatchID != "" {
 			batches[s.answer.BatchID] = s.answer
@@ -107,6 +107,18 @@ func (m measurement) report() report.Run {
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total
 	return run
+}
+
+// addTokens adds the token counts of sample i, if they can be true.
+func (m measurement) addTokens(run *report.Run, i int) {
+	prompt, cached := int64(m.samples[i].answer.PromptTokens), int64(m.samples[i].answer.CachedTokens)
+	why := report.ImpossibleCounts(prompt, cached, int64(len(m.prompts[i].Text)+len(m.prompts[i].Tail)))
+	if why == "" {
+		run.PromptTokens, run.CachedTokens = run.PromptTokens+prompt, run.CachedTokens+cached
+		return
+	}
+	run.ImpossibleCounts++
+	run.ImpossibleCause = cmp.Or(run.ImpossibleCause, why)
 }
 
 // dueTimes compare when requests were sent and answered with when they were due.

@@ -67,7 +67,7 @@ func closed(callers int, timeout time.Duration, speed float64) Plan {
 func prompts(n int) []target.Prompt {
 	out := make([]target.Prompt, n)
 	for i := range out {
-		out[i].ID = fmt.Sprint(i)
+		out[i].ID, out[i].Text = fmt.Sprint(i), "ten or more tokens"
 	}
 	return out
 }
@@ -127,11 +127,11 @@ func TestInterruptedPassLeavesTheRestUnsent(t *testing.T) {
 func TestRunCutMidwayIsMarkedThoughItsRequestsAllEnded(t *testing.T) {
 	failed := sample{sent: true, err: context.Canceled}
 	done := sample{sent: true, answer: target.Answer{PromptTokens: 1}}
-	run := measurement{samples: []sample{done, failed}, interrupted: true, speed: 1}.report()
+	run := measurement{prompts: prompts(2), samples: []sample{done, failed}, interrupted: true, speed: 1}.report()
 	if !run.Interrupted || run.Complete {
 		t.Errorf("cut: %+v", run)
 	}
-	run = measurement{samples: []sample{done, done}, interrupted: true, speed: 1}.report()
+	run = measurement{prompts: prompts(2), samples: []sample{done, done}, interrupted: true, speed: 1}.report()
 	if run.Interrupted || !run.Complete {
 		t.Errorf("ended before the signal: %+v", run)
 	}
@@ -157,7 +157,8 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 		}}
 		samples, wall := pass(t.Context(), s, prompts(4), closed(2, time.Minute, 1), new(RunProgress))
 		run := measurement{
-			setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, samples: samples, wall: wall, speed: 5,
+			setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, prompts: prompts(4),
+			samples: samples, wall: wall, speed: 5,
 		}.report()
 		if run.Total != 4 || run.Completed != 3 || run.Failed != 1 || run.Complete {
 			t.Errorf("got %+v", run)

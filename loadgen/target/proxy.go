@@ -86,11 +86,11 @@ type Settings struct {
 
 	// Zero in a sweep: a budget would cut batches below the size under test, and a merged prompt
 	// would count once for each of its copies.
-	BatchTokens    uint64 `json:"batch_tokens"`
-	BatchBytes     uint64 `json:"batch_bytes"`
-	BatchForwards  uint32 `json:"batch_forwards"` // for auto the proxy's default
-	MergeIdentical bool   `json:"merge_identical"`
-	PrefixOrder    bool   `json:"prefix_order"` // for auto, and where the sweep varies it
+	BatchTokens      uint64   `json:"batch_tokens"`
+	BatchBytes       uint64   `json:"batch_bytes"`
+	ForwardsInFlight uint32   `json:"forwards_in_flight"` // for auto the proxy's default
+	MergeIdentical   bool     `json:"merge_identical"`
+	Share            pb.Share `json:"share"` // for auto, and where the sweep varies it
 }
 
 // Apply changes the proxy's settings.
@@ -100,10 +100,10 @@ func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 		BatchSize:   uint32(s.BatchSize),
 		MaxWait:     durationpb.New(s.MaxWait),
 		MaxInFlight: uint32(s.MaxInFlight),
-		BatchTokens: s.BatchTokens, BatchBytes: s.BatchBytes, BatchForwards: s.BatchForwards,
-		MergeIdentical: s.MergeIdentical, PrefixOrder: s.PrefixOrder,
+		BatchTokens: s.BatchTokens, BatchBytes: s.BatchBytes, ForwardsInFlight: s.ForwardsInFlight,
+		MergeIdentical: s.MergeIdentical, Share: s.Share,
 	}
-	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "batch_forwards", "merge_identical", "prefix_order"}
+	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "forwards_in_flight", "merge_identical", "share"}
 	if s.BatchSize > 0 {
 		mask = append(mask, "batch_size")
 	}
@@ -128,8 +128,8 @@ func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
 		BatchSize:   int(s.GetBatchSize()),
 		MaxInFlight: int(s.GetMaxInFlight()),
 		MaxWait:     s.GetMaxWait().AsDuration(),
-		BatchTokens: s.GetBatchTokens(), BatchBytes: s.GetBatchBytes(), BatchForwards: s.GetBatchForwards(),
-		MergeIdentical: s.GetMergeIdentical(), PrefixOrder: s.GetPrefixOrder(),
+		BatchTokens: s.GetBatchTokens(), BatchBytes: s.GetBatchBytes(), ForwardsInFlight: s.GetForwardsInFlight(),
+		MergeIdentical: s.GetMergeIdentical(), Share: s.GetShare(),
 	}, nil
 }
 

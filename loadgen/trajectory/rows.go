@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"unique"
@@ -32,7 +35,7 @@ type row struct {
 	} `json:"env_args,omitzero"`
 	Image string `json:"docker_image,omitempty"`
 
-	MaxSteps   int      `json:"max_steps"`
+	MaxSteps   *whole   `json:"max_steps"`
 	ExitReason string   `json:"exit_reason"`
 	Reward     *float64 `json:"reward"`
 }
@@ -58,11 +61,44 @@ type stepRow struct {
 	Action           string  `json:"action"`
 	Observation      string  `json:"observation"`
 	Done             any     `json:"done"`
-	PromptTokens     *int    `json:"token_usage_prompt"` // -1 or null: unknown
-	CompletionTokens *int    `json:"token_usage_completion"`
+	PromptTokens     *whole  `json:"token_usage_prompt"` // -1 or null: unknown
+	CompletionTokens *whole  `json:"token_usage_completion"`
 	LLMExecSeconds   float64 `json:"llm_exec_time"`
 	EnvExecSeconds   float64 `json:"env_exec_time"`
 	Count            any     `json:"step_count"`
+}
+
+// whole is a whole number. It may be written with a fraction of 0, as pandas and others write it: 40.0.
+type whole int
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (w *whole) UnmarshalJSON(text []byte) error {
+	const maxExact = 1 << 53
+	v, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || v != math.Trunc(v) || math.Abs(v) > maxExact {
+		value := "number"
+		if err != nil {
+			value = kindOf(text)
+		}
+		return &json.UnmarshalTypeError{Value: value, Type: reflect.TypeFor[int]()} // the decoder adds the field
+	}
+	*w = whole(v)
+	return nil
+}
+
+// kindOf names what a JSON value is.
+func kindOf(value []byte) string {
+	switch value[0] {
+	case '"':
+		return "string"
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case 't', 'f':
+		return "bool"
+	}
+	return "number"
 }
 
 // ReadFile reads R2E-Gym trajectories from a file of JSON lines; see Read.
@@ -120,15 +156,19 @@ func Read(r io.Reader, name string) ([]Trajectory, error) {
 // errEnough ends eachLine without an error.
 var errEnough = errors.New("enough lines")
 
-// eachLine calls f with each line that is not blank and its number, from 1. Errors hold name and the
-// line number.
+// eachLine calls f with each line that is not blank and its number, from 1. It skips a byte order mark.
+// Errors hold name and the line number.
 func eachLine(r io.Reader, name string, f func(number int, line []byte) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLineBytes)
 	number := 0
 	for lines.Scan() {
 		number++
-		line := bytes.TrimSpace(lines.Bytes())
+		line := lines.Bytes()
+		if number == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		}
+		line = bytes.TrimSpace(line)
 		if len(line) == 0 {
 			continue
 		}
@@ -163,26 +203,31 @@ func (ids identities) reserve(id string) string {
 func decode(line []byte) (Trajectory, error) {
 	var r row
 	if err := json.Unmarshal(line, &r); err != nil {
-		return Trajectory{}, explain(err)
+		return Trajectory{}, explain(err, line)
 	}
 	if strings.TrimSpace(r.Problem) == "" {
 		return Trajectory{}, errors.New("problem_statement is missing or empty; expected the text of the problem")
 	}
-	t := Trajectory{ID: r.id(), Problem: r.Problem, MaxSteps: r.MaxSteps, ExitReason: r.ExitReason, Reward: r.Reward}
+	t := Trajectory{ID: r.id(), Problem: r.Problem, MaxSteps: DefaultMaxSteps, ExitReason: r.ExitReason, Reward: r.Reward}
 	if r.AgentArgs != nil { // the prompts of a file are all alike: keep one copy
 		t.SystemPrompt = unique.Make(r.AgentArgs.System).Value()
 		t.InstancePrompt = unique.Make(r.AgentArgs.Instance).Value()
 	}
-	if t.MaxSteps <= 0 {
-		t.MaxSteps = DefaultMaxSteps
+	if r.MaxSteps != nil {
+		if t.MaxSteps = int(*r.MaxSteps); t.MaxSteps < 1 {
+			return Trajectory{}, fmt.Errorf("max_steps: expected at least 1, or null if unknown, found %d", t.MaxSteps)
+		}
 	}
-	known := func(tokens *int) int {
+	known := func(tokens *whole) int {
 		if tokens == nil {
 			return -1
 		}
-		return *tokens
+		return int(*tokens)
 	}
-	for _, s := range r.Steps {
+	for i, s := range r.Steps {
+		if tokens := min(known(s.PromptTokens), known(s.CompletionTokens)); tokens < -1 {
+			return Trajectory{}, fmt.Errorf("token_usage of step %d: expected at least 0, or -1 if unknown, found %d", i, tokens)
+		}
 		t.Steps = append(t.Steps, Step{
 			Thought: s.Thought, Action: s.Action, Observation: s.Observation,
 			EnvExecSeconds: s.EnvExecSeconds, LLMExecSeconds: s.LLMExecSeconds,
@@ -218,10 +263,14 @@ func (r row) id() string {
 func Write(w io.Writer, all []Trajectory) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
+	number := func(n int) *whole { w := whole(n); return &w }
 	for _, t := range all {
 		r := row{
 			Steps: make([]stepRow, len(t.Steps)), Problem: t.Problem, DS: dataset{InstanceID: t.ID},
-			MaxSteps: t.MaxSteps, ExitReason: t.ExitReason, Reward: t.Reward,
+			ExitReason: t.ExitReason, Reward: t.Reward,
+		}
+		if t.MaxSteps > 0 {
+			r.MaxSteps = number(t.MaxSteps)
 		}
 		if t.SystemPrompt != "" || t.InstancePrompt != "" {
 			r.AgentArgs = &prompts{t.SystemPrompt, t.InstancePrompt}
@@ -229,7 +278,7 @@ func Write(w io.Writer, all []Trajectory) error {
 		for i, s := range t.Steps {
 			r.Steps[i] = stepRow{
 				Index: i, Thought: s.Thought, Action: s.Action, Observation: s.Observation, Done: i == len(t.Steps)-1,
-				PromptTokens: &s.PromptTokens, CompletionTokens: &s.CompletionTokens,
+				PromptTokens: number(s.PromptTokens), CompletionTokens: number(s.CompletionTokens),
 				LLMExecSeconds: s.LLMExecSeconds, EnvExecSeconds: s.EnvExecSeconds, Count: i + 1,
 			}
 		}
@@ -240,10 +289,17 @@ func Write(w io.Writer, all []Trajectory) error {
 	return nil
 }
 
+// noNumber matches what Python writes for a float that JSON does not have, and its field. In a text, the
+// quotes around the field are escaped.
+var noNumber = regexp.MustCompile(`[{,]\s*"([A-Za-z0-9_.-]{1,100})"\s*:\s*(NaN|-?Infinity)\b`)
+
 // explain says what was expected, in JSON's terms and without the text of the line.
-func explain(err error) error {
+func explain(err error, line []byte) error {
 	var wrong *json.UnmarshalTypeError
 	if !errors.As(err, &wrong) {
+		if m := noNumber.FindSubmatch(line); m != nil {
+			return fmt.Errorf("%s: expected a number or null, found %s", m[1], m[2])
+		}
 		return fmt.Errorf("expected one JSON object: %w", err)
 	}
 	found, _, _ := strings.Cut(wrong.Value, " ") // encoding/json adds the literal of a number
@@ -251,7 +307,7 @@ func explain(err error) error {
 		return fmt.Errorf("expected one JSON object, found %s", found)
 	}
 	expected, ok := map[string]string{
-		"string": "a string", "int": "a whole number", "float64": "a number", "slice": "an array",
+		"string": "a string", "int": "a whole number", "uint64": "whole numbers of at least 0", "float64": "a number", "slice": "an array",
 	}[wrong.Type.Kind().String()]
 	if !ok {
 		expected = "an object"

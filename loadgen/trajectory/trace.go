@@ -33,7 +33,7 @@ const (
 // recordedRow is a line of a trace.
 type recordedRow struct {
 	Timestamp   *float64 `json:"timestamp"` // milliseconds
-	InputLength *int     `json:"input_length"`
+	InputLength *whole   `json:"input_length"`
 	HashIDs     []uint64 `json:"hash_ids"`
 }
 
@@ -67,6 +67,9 @@ func readTrace(r io.Reader, name string, maxRequests int) ([]Recorded, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := inMilliseconds(name, all, times); err != nil {
+		return nil, err
+	}
 	first := slices.Min(times)
 	for i := range all {
 		ms := times[i] - first
@@ -79,10 +82,22 @@ func readTrace(r io.Reader, name string, maxRequests int) ([]Recorded, error) {
 	return all, nil
 }
 
+// inMilliseconds returns an error if times are in seconds by all appearances: one has a fraction, and
+// there is more than one request a millisecond.
+func inMilliseconds(name string, all []Recorded, times []float64) error {
+	over := slices.Max(times) - slices.Min(times)
+	i := slices.IndexFunc(times, func(t float64) bool { return t != math.Trunc(t) })
+	if i < 0 || len(times) < 3 || over == 0 || over >= float64(len(times)-1) {
+		return nil
+	}
+	return fmt.Errorf("%s: line %d: timestamp: expected milliseconds; %d requests within %g ms look like seconds: multiply them by 1000",
+		name, all[i].Line, len(times), over)
+}
+
 func decodeRecorded(line []byte) (Recorded, float64, error) {
 	var row recordedRow
 	if err := json.Unmarshal(line, &row); err != nil {
-		return Recorded{}, 0, explain(err)
+		return Recorded{}, 0, explain(err, line)
 	}
 	switch {
 	case row.Timestamp == nil:
@@ -94,11 +109,12 @@ func decodeRecorded(line []byte) (Recorded, float64, error) {
 	case *row.InputLength < 1 || *row.InputLength > maxInputTokens:
 		return Recorded{}, 0, fmt.Errorf("input_length: expected 1 to %d tokens", maxInputTokens)
 	}
-	if blocks := (*row.InputLength + BlockTokens - 1) / BlockTokens; len(row.HashIDs) > blocks {
+	tokens := int(*row.InputLength)
+	if blocks := (tokens + BlockTokens - 1) / BlockTokens; len(row.HashIDs) > blocks {
 		return Recorded{}, 0, fmt.Errorf("hash_ids: expected at most %d for %d tokens, one for each %d, found %d",
-			blocks, *row.InputLength, BlockTokens, len(row.HashIDs))
+			blocks, tokens, BlockTokens, len(row.HashIDs))
 	}
-	return Recorded{InputTokens: *row.InputLength, Blocks: row.HashIDs}, *row.Timestamp, nil
+	return Recorded{InputTokens: tokens, Blocks: row.HashIDs}, *row.Timestamp, nil
 }
 
 // Synthesis makes prompts for recorded requests. The same trace gives the same prompts on every machine,

@@ -34,6 +34,7 @@ Flags:
 type options struct {
 	config    server.Config
 	mode      string
+	share     string
 	keyFile   string
 	logFormat string
 	version   bool
@@ -79,7 +80,7 @@ func (o *options) flags() *flag.FlagSet {
 // fileOnly are the settings that are tuned once a year. They are set in the file or in
 // the environment.
 var fileOnly = []string{
-	"batch-tokens", "batch-bytes", "batch-forwards", "merge-identical", "prefix-blocks", "max-age", "retries", "breaker-failures",
+	"batch-tokens", "batch-bytes", "forwards-in-flight", "merge-identical", "prefix-blocks", "max-age", "retries", "breaker-failures",
 	"pass-admin", "allow-fields", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports", "trace-detail",
 }
 
@@ -135,12 +136,12 @@ func (o *options) batchingFlags(f *flag.FlagSet) {
 	f.IntVar(&s.MaxInFlight, "max-in-flight", s.MaxInFlight, "max batches at SGLang at once")
 	f.IntVar(&s.QueueRequests, "queue-requests", s.QueueRequests, "max requests waiting; more are refused")
 	f.Int64Var(&s.QueueBytes, "queue-bytes", s.QueueBytes, "max prompt bytes waiting; more are refused")
-	f.BoolVar(&s.PrefixOrder, "prefix-order", s.PrefixOrder,
-		"send one of the requests that share a new prefix first, and the others after its answer")
+	f.StringVar(&o.share, "share", s.Share.String(),
+		"which requests that share a new prefix wait until it was read for one of them: all, prefill (those that are batched) or off")
 	f.Int64Var(&s.BatchTokens, "batch-tokens", s.BatchTokens, "max prompt tokens in a batch; 0 sets no bound")
 	f.Int64Var(&s.BatchBytes, "batch-bytes", s.BatchBytes, "max prompt bytes in a batch; 0 sets no bound")
-	f.IntVar(&s.BatchForwards, "batch-forwards", s.BatchForwards,
-		"max forwards of SGLang (chunked_prefill_size tokens each) that a batch is expected to fill; 0 sets no bound")
+	f.IntVar(&s.ForwardsInFlight, "forwards-in-flight", s.ForwardsInFlight,
+		"max forwards of SGLang (chunked_prefill_size tokens each) that all batches in flight are expected to fill; 0 sets no bound")
 	f.BoolVar(&s.MergeIdentical, "merge-identical", s.MergeIdentical,
 		"send requests that wait together and ask for the same thing as one prompt")
 	f.IntVar(&s.PrefixBlocks, "prefix-blocks", s.PrefixBlocks, "max blocks of 64 tokens remembered as cached at SGLang")
@@ -167,6 +168,9 @@ func printFlags(w io.Writer, all *flag.FlagSet) {
 func (o *options) finish() error {
 	var err error
 	if o.config.Settings.Mode, err = batcher.ModeNamed(o.mode); err != nil {
+		return fmt.Errorf("-%w", err)
+	}
+	if o.config.Settings.Share, err = batcher.ShareNamed(o.share); err != nil {
 		return fmt.Errorf("-%w", err)
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {

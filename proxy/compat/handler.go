@@ -88,10 +88,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.Serv
 func Route(path string) string {
 	_, known := paths[path]
 	switch {
-	case strings.HasPrefix(path, "/v1/") && path != "/v1/completions" && path != "/v1/chat/completions":
-		return "/v1/*"
 	case known, slices.Contains(getPaths, path):
 		return path
+	case strings.HasPrefix(path, "/v1/"):
+		return "/v1/*"
 	}
 	return "/*"
 }

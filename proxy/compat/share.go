@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"strconv"
 
 	"paceline/batcher"
@@ -51,7 +52,14 @@ func (h *Handler) forwardShared(
 			g.Prefilled(batcher.Usage{})
 		}
 	}
-	h.forward(&prefillWatch{ResponseWriter: w, grant: g}, r, body)
+	watch := &prefillWatch{ResponseWriter: w, grant: g}
+	defer func() {
+		// SGLang itself notices after 2 s that the client of a stream has gone.
+		if r.Context().Err() != nil && watch.id != "" && isNull(fields["rid"]) {
+			h.up.Abort(r.Context(), watch.id)
+		}
+	}()
+	h.forward(watch, r, body)
 }
 
 // admit waits until SGLang should see a request, and says so in the header of the answer.
@@ -71,7 +79,12 @@ type prefillWatch struct {
 	http.ResponseWriter
 	grant *batcher.Grant
 	code  int
+	id    string // of the request at SGLang, if it made one
 }
+
+// ownID finds the id that SGLang gave a request. An id of a client's own is none to abort
+// by: SGLang would abort all that begin with it.
+var ownID = regexp.MustCompile(`"id":"([0-9a-f]{32})"`)
 
 // WriteHeader implements http.ResponseWriter.
 func (w *prefillWatch) WriteHeader(code int) {
@@ -84,6 +97,9 @@ func (w *prefillWatch) Write(b []byte) (int, error) {
 	if w.code == http.StatusOK {
 		w.grant.Prefilled(usageIn(b))
 		w.code = 0 // told once
+		if m := ownID.FindSubmatch(b); m != nil {
+			w.id = string(m[1])
+		}
 	}
 	return w.ResponseWriter.Write(b)
 }

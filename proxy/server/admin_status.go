@@ -38,7 +38,7 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 	}
 	if p := s.Plan; p.BatchSize > 0 {
 		out.Auto = &pb.AutoPlan{
-			BatchSize: uint32(p.BatchSize), BatchTokens: uint64(p.BatchTokens), MaxWait: durationpb.New(p.MaxWait),
+			BatchSize: uint32(p.BatchSize), MaxWait: durationpb.New(p.MaxWait),
 			MaxInFlight: uint32(p.MaxInFlight), Reason: p.Why,
 		}
 	}

@@ -51,7 +51,8 @@ func TestEverySettingCanBeChanged(t *testing.T) {
 	want := &pb.Settings{
 		Mode: pb.BatchMode_BATCH_MODE_AUTO, BatchSize: 3, MaxWait: durationpb.New(time.Second), MaxInFlight: 4,
 		QueueRequests: 5, QueueBytes: 600, BatchTokens: 7, BatchBytes: 8, MergeIdentical: false,
-		PrefixOrder: false, PrefixBlocks: 9, MaxAge: durationpb.New(time.Minute), Retries: 1, BreakerFailures: 11, BatchForwards: 12,
+		Share: pb.Share_SHARE_PREFILL, PrefixBlocks: 9, MaxAge: durationpb.New(time.Minute), Retries: 1, BreakerFailures: 11,
+		ForwardsInFlight: 12,
 	}
 	var names []string
 	fields := want.ProtoReflect().Descriptor().Fields()
@@ -84,7 +85,7 @@ func TestAWrongUpdateNamesItsFieldAndChangesNothing(t *testing.T) {
 		{update("prefix_blocks", &pb.Settings{}), "settings.prefix_blocks", "from 1"},
 		{update("max_age", &pb.Settings{MaxAge: durationpb.New(2 * time.Hour)}), "settings.max_age", "to 1h"},
 		{update("retries", &pb.Settings{Retries: 11}), "settings.retries", "to 10"},
-		{update("batch_forwards", &pb.Settings{BatchForwards: 1001}), "settings.batch_forwards", "to 1000"},
+		{update("forwards_in_flight", &pb.Settings{ForwardsInFlight: 1001}), "settings.forwards_in_flight", "to 1000"},
 		{update("breaker_failures", &pb.Settings{}), "settings.breaker_failures", "from 1"},
 	} {
 		_, err := r.admin.UpdateSettings(r.context(), c.req)
@@ -187,7 +188,7 @@ func TestAdminOverREST(t *testing.T) {
 	if got := r.http("PATCH", path, `{"batch_size": 5, "max_wait": "0.25s"}`); got.code != 200 {
 		t.Errorf("patch: %d %s", got.code, got.body)
 	}
-	if s := r.up.Queue.Settings(); s.BatchSize != 5 || s.MaxWait != 250*time.Millisecond || s.MaxInFlight != 2 {
+	if s := r.up.Queue.Settings(); s.BatchSize != 5 || s.MaxWait != 250*time.Millisecond || s.MaxInFlight != 8 {
 		t.Errorf("patched to %+v", s)
 	}
 	if got := r.http("PATCH", path, `{"batch_size": 0}`); got.code != 400 || !strings.Contains(got.body, "settings.batch_size") {

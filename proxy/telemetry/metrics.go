@@ -259,13 +259,15 @@ func (m *Metrics) Admitted(ctx context.Context, path string, g *batcher.Grant) {
 }
 
 // Released records a batch at its release: the reason, its prompts, the batch size then in
-// force, and the requests that were merged into them.
-func (m *Metrics) Released(reason string, prompts, limit, merged int) {
+// force, the requests that were merged into them, and the tokens that others had had cached
+// while they waited.
+func (m *Metrics) Released(reason string, prompts, limit, merged, shared int) {
 	if m == nil {
 		return
 	}
 	m.batches.WithLabelValues(reason).Inc()
 	m.merged.Add(float64(merged))
+	m.shared.WithLabelValues("batched").Add(float64(shared))
 	m.size.Observe(float64(prompts))
 	m.fill.Observe(float64(prompts) / float64(max(1, limit)))
 }

@@ -14,18 +14,19 @@ type Cell struct {
 	Setting, Mode, Phase string
 	BatchSize            int
 
-	All    []report.Run // every run
-	Runs   []report.Run // the runs behind the figures
-	Ranked bool         // the figures may be compared with other cells'
-	Marked bool         // the figures cover less than all prompts of all runs
-	Rank   int          // in the phase, from 1; equal cells share it; 0 if not ranked
-	Told   Verdict      // on the difference from the cell above
+	All        []report.Run // every run
+	Runs       []report.Run // the runs behind the figures
+	Ranked     bool         // the figures may be compared with other cells'
+	Failing    float64      // share of the prompts that failed or were dropped, if above MaxFailing; 0 otherwise
+	Impossible []report.Run // runs whose token counts can't be true; in no figure
+	Marked     bool         // the figures cover less than all prompts of all runs
+	Rank       int          // in the phase, from 1; equal cells share it; 0 if not ranked
+	Told       Verdict      // on the difference from the first cell of the phase
 
 	Completed, Total int // prompts over every run
 
 	Throughput  float64 // median of the runs, requests per second
 	Low, High   float64 // range of the throughput
-	Interval    *Interval
 	Wall        float64 // median, seconds
 	PerItem     float64 // median, seconds per completed prompt
 	Effective   float64 // median effective batch size; 0 without batches
@@ -47,26 +48,26 @@ type Phase struct {
 	Findings    []Findings
 	Improvement Improvement
 	Recommended Recommendation
+
+	verdicts verdicts
 }
 
 // phases groups the runs by phase, cold before warm. It leaves out phases without runs.
 func phases(r report.Report) (all []Phase) {
 	for _, name := range []string{"cold", "warm"} {
 		runs := only(r.Runs, func(run report.Run) bool { return run.Phase == name })
-		if len(runs) == 0 {
-			continue
+		if len(runs) > 0 {
+			all = append(all, Phase{Name: name, Cells: newCells(runs)})
 		}
-		p := Phase{Name: name, Cells: rankCells(newCells(runs))}
-		if r.Config.Arrival != nil { // an open loop's throughput is what was offered, so it ranks nothing
+	}
+	for i := range all {
+		p := &all[i]
+		if r.Config.Arrival == nil {
+			p.verdicts = decide(p.Cells, func(run report.Run) float64 { return run.RequestThroughput }, len(all))
+			p.rank()
+		} else { // an open loop's throughput is what was offered, so it ranks nothing
+			p.verdicts = decide(p.Cells, func(run report.Run) float64 { return run.Due().LatencyFromIntended.Mean }, len(all))
 			slices.SortStableFunc(p.Cells, func(a, b Cell) int { return cmp.Or(unranked(a, b), byPlace(a, b)) })
-		}
-		for i := range p.Cells {
-			switch c := &p.Cells[i]; {
-			case r.Config.Arrival != nil:
-				c.Rank = 0
-			case i > 0 && c.Rank > 0:
-				c.Told = compare(p.Cells[i-1], *c)
-			}
 		}
 		p.Recommended = p.recommend(r.Config)
 		p.Improvement = p.improvement()
@@ -79,41 +80,42 @@ func phases(r report.Report) (all []Phase) {
 		} else {
 			p.Findings = []Findings{p.findings(r.Config)}
 		}
-		all = append(all, p)
 	}
 	return all
 }
 
 // newCells groups the runs of one phase by their setting.
 func newCells(runs []report.Run) (cells []Cell) {
-	maxAnswered := 0.0
-	for _, r := range runs {
-		maxAnswered = max(maxAnswered, answered(r))
-	}
 	for _, name := range report.Settings(runs) {
-		cells = append(cells, newCell(only(runs, func(r report.Run) bool { return r.Setting == name }), maxAnswered))
+		cells = append(cells, newCell(only(runs, func(r report.Run) bool { return r.Setting == name })))
 	}
 	return cells
 }
 
-func newCell(runs []report.Run, maxAnswered float64) Cell {
+func newCell(runs []report.Run) Cell {
 	c := Cell{Setting: runs[0].Setting, Mode: runs[0].Mode, Phase: runs[0].Phase, BatchSize: runs[0].BatchSize, All: runs}
+	lost, due := 0, 0
 	for _, r := range runs {
 		c.Completed += r.Completed
 		c.Total += r.Total
+		if whole(r) {
+			lost, due = lost+r.Failed+r.Dropped(), due+r.Total
+		}
 	}
-	c.Runs = only(runs, func(r report.Run) bool { return comparesWith(r, maxAnswered) })
-	c.Ranked = len(c.Runs) > 0
-	if !c.Ranked {
-		c.Runs = only(runs, func(r report.Run) bool { return r.Completed > 0 })
+	if share := report.Share(int64(lost), int64(due)); share > MaxFailing {
+		c.Failing = share
+	}
+	c.Impossible = only(runs, func(r report.Run) bool { return !possible(r) })
+	answered := only(runs, func(r report.Run) bool { return r.Completed > 0 && possible(r) })
+	c.Runs = only(answered, whole)
+	c.Ranked = len(c.Runs) > 0 && c.Failing == 0 && len(c.Impossible) == 0
+	if len(c.Runs) == 0 {
+		c.Runs = answered
 	}
 	partial := slices.ContainsFunc(c.Runs, func(r report.Run) bool { return !r.Complete || r.Completed < r.Total })
 	c.Marked = partial || len(c.Runs) < len(c.All) || c.Completed < c.Total
 	c.Throughput = stats.Median(c.throughputs())
 	c.Low, c.High = stats.Range(c.throughputs())
-	if low, high, ok := stats.MedianInterval(c.throughputs(), Confidence); ok {
-		c.Interval = &Interval{low, high}
-	}
 	c.Wall = c.Median(func(r report.Run) float64 { return r.WallSeconds })
 	c.PerItem = c.Median(func(r report.Run) float64 { return r.WallSeconds / float64(r.Completed) })
 	c.Effective = c.Median(func(r report.Run) float64 { return r.EffectiveBatchSize })
@@ -126,24 +128,36 @@ func newCell(runs []report.Run, maxAnswered float64) Cell {
 	return c
 }
 
-// minAnswered is how much of its requests a run must have answered, relative to the best run of the
-// phase. A run without a twentieth of its prompts is another load; a run without one prompt that is too
-// long for the model is not. Shares are compared, not counts, because a warm-up leaves some repeats more
-// requests than others.
-const minAnswered = 0.95
+// MaxFailing is the share of failed and dropped prompts above which a setting's figures can't be compared:
+// they are of the prompts that were easy to answer, under less load than was asked for.
+const MaxFailing = 0.01
 
-// answered returns the share of its requests that a run answered, from 0 to 1.
-func answered(r report.Run) float64 { return report.Share(int64(r.Completed), int64(r.Total)) }
+// possible reports whether a run's token counts can be true.
+func possible(r report.Run) bool { return r.Impossible() == "" }
 
-// comparesWith reports whether a run's figures can be compared with other settings': it was not cut
-// short and answered about as much as any other run.
-func comparesWith(r report.Run, maxAnswered float64) bool {
-	ended := r.Completed+r.Failed+r.Dropped() >= r.Total
-	return r.Completed > 0 && r.WallSeconds > 0 && !r.Interrupted && ended && answered(r) >= minAnswered*maxAnswered
+// whole reports whether a run was not cut short.
+func whole(r report.Run) bool {
+	return r.WallSeconds > 0 && !r.Interrupted && r.Completed+r.Failed+r.Dropped() >= r.Total
 }
 
 func (c Cell) throughputs() []float64 {
 	return each(c.Runs, func(r report.Run) float64 { return r.RequestThroughput })
+}
+
+// Interval returns the bootstrap interval of the throughput; nil with too few runs.
+func (c Cell) Interval() *Interval {
+	if low, high, ok := stats.MedianInterval(c.throughputs(), Confidence); ok {
+		return &Interval{low, high}
+	}
+	return nil
+}
+
+// compared returns the throughputs of a ranked cell that are above 0.
+func (c Cell) compared() (above []float64) {
+	if c.Ranked {
+		above = slices.DeleteFunc(c.throughputs(), func(v float64) bool { return !(v > 0) })
+	}
+	return above
 }
 
 // Median returns the median of a figure over the cell's runs.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
 )
 
 // Comparison compares the settings of two reports.
@@ -26,11 +27,16 @@ func (p Pair) Against() Against { return Against{p.Before, p.After, p.Told} }
 func Compare(before, after report.Report) Comparison {
 	c := Comparison{Before: before.Settled(), After: after.Settled()}
 	a, b := cells(c.Before), cells(c.After)
+	var of, with [][]float64
 	for _, one := range a {
 		i := slices.IndexFunc(b, one.same)
 		if i >= 0 && len(one.Runs) > 0 && len(b[i].Runs) > 0 {
-			c.Pairs = append(c.Pairs, Pair{one, b[i], compareSweeps(one, b[i])})
+			c.Pairs = append(c.Pairs, Pair{Before: one, After: b[i]})
+			of, with = append(of, one.compared()), append(with, b[i].compared())
 		}
+	}
+	for i, d := range stats.Differences(of, with) {
+		c.Pairs[i].Told = verdictOf(d, c.Pairs[i].Before.Throughput, c.Pairs[i].After.Throughput)
 	}
 	c.OnlyBefore = only(a, func(one Cell) bool { return !slices.ContainsFunc(b, one.same) })
 	c.OnlyAfter = only(b, func(one Cell) bool { return !slices.ContainsFunc(a, one.same) })

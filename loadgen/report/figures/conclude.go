@@ -2,7 +2,6 @@ package figures
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"paceline/loadgen/report"
@@ -17,7 +16,9 @@ const (
 	NoSize   Choice = "no size"   // no size has a comparable figure
 	OneSize  Choice = "one size"  // Take is the only size
 	Unsure   Choice = "unsure"    // Take has the highest figure, from too few repeats
-	InFront  Choice = "in front"  // Equal can't be told apart; Take ranks highest among all settings
+	InFront  Choice = "in front"  // Equal can't be told apart from Take, which ranks highest among all settings
+	Apart    Choice = "apart"     // Equal can't be told apart from Take, the smallest that is told apart from single calls
+	Unclear  Choice = "unclear"   // Equal can't be told apart from Take, the smallest of the highest figures: the repeats vary much
 	Smallest Choice = "smallest"  // Equal can't be told apart; Take is the smallest
 	Winner   Choice = "winner"    // Take is told apart from Next
 	NoFigure Choice = "no figure" // open loop: no setting has comparable figures
@@ -26,11 +27,10 @@ const (
 
 // Recommendation says which setting to take in one phase, as far as the figures allow.
 type Recommendation struct {
-	Choice  Choice
-	Take    Cell
-	Next    *Cell  // the next best
-	Equal   []Cell // those that can't be told apart from Take
-	Cheaper *Cell  // a smaller size that gives up little against a Winner
+	Choice Choice
+	Take   Cell
+	Next   *Cell  // the next best
+	Equal  []Cell // those that can't be told apart from Take
 
 	Worth *Against // Take against single calls without batching
 	Why   Worth    // the result of that comparison
@@ -54,7 +54,6 @@ type Worth string
 const (
 	Unknown Worth = "unknown" // too few repeats
 	NoGain  Worth = "no gain" // can't be told apart
-	Nothing Worth = "nothing" // told apart, but too little to matter
 	Costs   Worth = "costs"   // single calls are faster
 	Gains   Worth = "gains"
 )
@@ -65,7 +64,7 @@ type Against struct {
 	Told       Verdict
 }
 
-func against(base, c Cell) Against { return Against{base, c, compare(base, c)} }
+func (p Phase) against(base, c Cell) Against { return Against{base, c, p.compare(base, c)} }
 
 // Ratio returns the cell's throughput as a multiple of the base's; 0 without a base.
 func (a Against) Ratio() float64 {
@@ -87,9 +86,9 @@ func (p Phase) recommend(cfg report.Config) Recommendation {
 	}
 	r := sides[0].choose()
 	r.Of, r.Top, r.Side, r.Sure = len(sized), fastest(sized), sides[0].name, Alike
-	r.Like = only(sized, func(c Cell) bool { return c.Setting != r.Top.Setting && compare(r.Top, c) == Alike })
+	r.Like = only(sized, func(c Cell) bool { return c.Setting != r.Top.Setting && p.compare(r.Top, c) == Alike })
 	switch {
-	case slices.ContainsFunc(sized, tooFew):
+	case p.tooFew(sized):
 		r.Sure = TooFew
 	case len(r.Like) == 0:
 		r.Sure = Differ
@@ -97,46 +96,49 @@ func (p Phase) recommend(cfg report.Config) Recommendation {
 	return r
 }
 
-// maxLoss is the largest loss of throughput at which a smaller size is named beside the winner.
-const maxLoss = 0.02
-
-// choose decides which batch size to take. No other function does.
+// choose decides which batch size to take. Of the sizes that rank highest, those told to be faster than
+// single calls go first, then those within Margin of the highest figure: a size that could not be told
+// apart may still be much slower. The smallest of them is taken. No other function decides.
 func (p Phase) choose() Recommendation {
 	sized := p.sized()
-	switch len(sized) {
-	case 0:
+	switch {
+	case len(sized) == 0:
 		return Recommendation{Choice: NoSize}
-	case 1:
+	case len(sized) == 1:
 		return Recommendation{Choice: OneSize, Take: sized[0]}.against(p)
+	case p.tooFew(sized):
+		return Recommendation{Choice: Unsure, Take: fastest(sized)}.against(p)
 	}
-	top := fastest(sized)
-	if slices.ContainsFunc(sized, tooFew) {
-		return Recommendation{Choice: Unsure, Take: top}.against(p)
+	best := slices.MinFunc(sized, func(a, b Cell) int { return cmp.Compare(a.Rank, b.Rank) }).Rank
+	front := only(sized, func(c Cell) bool { return c.Rank == best })
+	single, _ := p.find("unbatched")
+	gain := only(front, func(c Cell) bool { return c.Throughput > single.Throughput && p.compare(single, c) == Differ })
+	if len(gain) == 0 {
+		gain = front
 	}
-	equal := leaders(sized)
-	if front := inFront(equal); len(equal) > 1 && len(front) < len(equal) {
-		return Recommendation{Choice: InFront, Take: front[0], Equal: equal}.against(p)
-	}
-	if len(equal) > 1 {
-		return Recommendation{Choice: Smallest, Take: equal[0], Equal: equal}.against(p)
-	}
-	r := Recommendation{Choice: Winner, Take: top, Next: &rankCells(slices.Clone(sized))[1]}
-	nearly := func(c Cell) bool { return c.BatchSize < top.BatchSize && c.Throughput >= (1-maxLoss)*top.Throughput }
-	if i := slices.IndexFunc(sized, nearly); i >= 0 {
-		r.Cheaper = &sized[i]
+	near := only(gain, func(c Cell) bool { return c.Throughput*(1+Margin) >= fastest(gain).Throughput })
+	r := Recommendation{Choice: Smallest, Take: near[0]}
+	r.Equal = only(sized, func(c Cell) bool {
+		return !slices.ContainsFunc(front, func(o Cell) bool { return p.compare(o, c) == Differ })
+	})
+	switch {
+	case len(r.Equal) == 1:
+		next := fastest(only(sized, func(c Cell) bool { return c.Setting != r.Take.Setting }))
+		r.Choice, r.Equal, r.Next = Winner, nil, &next
+	case near[0].Setting != gain[0].Setting:
+		r.Choice = Unclear
+	case gain[0].Setting != front[0].Setting:
+		r.Choice = Apart
+	case len(front) < len(r.Equal):
+		r.Choice = InFront
 	}
 	return r.against(p)
 }
 
-// inFront returns those of equal sizes that rank highest among all settings or give up little against
-// them. It drops sizes that rank behind a faster mode while others don't.
-func inFront(equal []Cell) []Cell {
-	best := slices.MinFunc(equal, func(a, b Cell) int { return cmp.Compare(a.Rank, b.Rank) })
-	return only(equal, func(c Cell) bool { return c.Rank == best.Rank || c.Throughput >= (1-maxLoss)*best.Throughput })
+// tooFew reports whether cells have too few repeats to be told apart.
+func (p Phase) tooFew(cells []Cell) bool {
+	return slices.ContainsFunc(cells, func(c Cell) bool { return p.compare(fastest(cells), c) == TooFew })
 }
-
-// minDifference is the smallest difference that matters, however certain it is.
-const minDifference = 0.005
 
 // against compares the recommended size with not batching at all.
 func (r Recommendation) against(p Phase) Recommendation {
@@ -144,15 +146,13 @@ func (r Recommendation) against(p Phase) Recommendation {
 	if !ok {
 		return r
 	}
-	worth := against(single, r.Take)
+	worth := p.against(single, r.Take)
 	r.Worth, r.Why = &worth, Gains
 	switch {
 	case worth.Told == TooFew:
 		r.Why = Unknown
 	case worth.Told == Alike:
 		r.Why = NoGain
-	case math.Abs(r.Take.Throughput/single.Throughput-1) < minDifference:
-		r.Why = Nothing
 	case single.Throughput > r.Take.Throughput:
 		r.Why = Costs
 	}
@@ -169,7 +169,7 @@ func (p Phase) recommendSoonest() Recommendation {
 	r := Recommendation{Choice: Soonest, Take: take, Mean: stats.Median(take.due()), P99: stats.Median(each(take.timed(), p99))}
 	if len(cells) > 1 {
 		r.Next, r.NextMean = &cells[1], stats.Median(cells[1].due())
-		r.ToldFromNext = toVerdict(stats.DifferenceByChance(take.due(), r.Next.due()))
+		r.ToldFromNext = p.compare(take, cells[1])
 	}
 	return r
 }
@@ -201,7 +201,7 @@ func (p Phase) sides() (all []side) {
 		i := slices.IndexFunc(all, func(s side) bool { return s.name == c.Beside() })
 		if i < 0 {
 			i = len(all)
-			all = append(all, side{c.Beside(), Phase{Name: p.Name}})
+			all = append(all, side{c.Beside(), Phase{Name: p.Name, verdicts: p.verdicts}})
 		}
 		all[i].Cells = append(all[i].Cells, c)
 	}
@@ -228,9 +228,9 @@ func (p Phase) improvement() Improvement {
 		switch {
 		case !all.Base || !c.Ranked:
 		case !c.Fixed():
-			all.Rows = append(all.Rows, against(fastest(ones), c))
+			all.Rows = append(all.Rows, p.against(fastest(ones), c))
 		case c.BatchSize != 1 && i >= 0:
-			all.Rows = append(all.Rows, against(ones[i], c))
+			all.Rows = append(all.Rows, p.against(ones[i], c))
 		}
 	}
 	return all

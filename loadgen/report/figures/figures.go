@@ -23,6 +23,8 @@ type Figures struct {
 	MeanBytes                 int64   // of a prompt
 
 	Phases     []Phase
+	Failing    []Cell     // cells that are no candidates because too many prompts failed or were dropped
+	Miscounted []Cell     // cells that are no candidates because a server's counts can't be true
 	Missing    []Missing  // planned settings without a comparable figure
 	Pairs      []WarmPair // settings that have both a cold and a warm figure
 	Warmth     *Warmth
@@ -75,6 +77,10 @@ type Detail struct {
 func Of(r report.Report, d Digest) Figures {
 	f := Figures{Report: r.Settled(), Digest: d}
 	f.Phases = phases(f.Report)
+	for _, p := range f.Phases {
+		f.Failing = append(f.Failing, only(p.Cells, func(c Cell) bool { return c.Failing > 0 })...)
+		f.Miscounted = append(f.Miscounted, only(p.Cells, func(c Cell) bool { return len(c.Impossible) > 0 })...)
+	}
 	for _, run := range f.Runs {
 		f.WallSeconds += run.WallSeconds
 		f.ClockSeconds += run.WallClockSeconds
@@ -157,7 +163,7 @@ func (f *Figures) details() {
 		for _, p := range f.Phases {
 			for _, c := range p.Cells {
 				if c.Setting == setting {
-					d.Cells, d.Runs = append(d.Cells, c), append(d.Runs, c.All...)
+					d.Cells, d.Runs = append(d.Cells, c), append(d.Runs, only(c.All, possible)...)
 				}
 			}
 		}
@@ -169,7 +175,7 @@ func (f *Figures) details() {
 	for _, p := range f.Phases {
 		others := only(p.Cells, func(c Cell) bool { return !c.Ranked || len(c.due()) == 0 })
 		for _, c := range append(p.soonest(), others...) {
-			f.Arrivals = append(f.Arrivals, only(c.All, func(run report.Run) bool { return run.Arrivals != nil })...)
+			f.Arrivals = append(f.Arrivals, only(c.All, func(run report.Run) bool { return run.Arrivals != nil && possible(run) })...)
 		}
 	}
 }

@@ -17,7 +17,7 @@ type Findings struct {
 	Course     *Course
 	Saturation *Saturation
 	Knee       *Knee
-	Others     []Against // the best size against the bases auto, unbatched and direct
+	Others     []Against // the size to take against the bases auto, unbatched and direct
 	Proxy      *Against  // single calls through the proxy against direct ones
 	Busy       *Busy
 	NotFull    []NotFull
@@ -33,19 +33,16 @@ type Course struct {
 	Whole           Against   // from the smallest to the largest size
 	Steps           []Against // from size to size
 	Unsure          bool      // some step has too few repeats
-	Ups, Downs      int       // steps that rise and steps that fall
+	Ups, Downs      int       // steps that are told to rise and to fall; all if Unsure
 	Highest, Lowest Cell
 }
 
-// Saturation is the size above which larger ones add little.
+// Saturation is the smallest size that is not told to be slower than the fastest.
 type Saturation struct {
 	At   *Cell   // nil: no saturation
 	Few  bool    // some figures have too few repeats
 	Last Against // the last step
 }
-
-// Flat is the gain in throughput that no longer counts as a gain.
-const Flat = 0.05
 
 // Knee is the batch size at which throughput bends.
 type Knee struct {
@@ -95,60 +92,71 @@ func (p Phase) findings(cfg report.Config) (f Findings) {
 		return f
 	}
 	if len(sized) >= 2 {
-		f.Course, f.Saturation, f.Knee = course(sized), saturation(sized), knee(sized)
+		f.Course, f.Saturation, f.Knee = p.course(sized), p.saturation(sized), p.knee(sized)
 	}
 	if len(sized) > 0 {
-		best := fastest(sized)
+		take := p.choose().Take
 		for _, setting := range []string{"auto", "unbatched", "direct"} {
 			if other, ok := p.find(setting); ok {
-				f.Others = append(f.Others, against(other, best))
+				f.Others = append(f.Others, p.against(other, take))
 			}
 		}
-		f.Busy = busy(best)
+		f.Busy = busy(take)
 	}
 	direct, ok := p.find("direct")
 	unbatched, both := p.find("unbatched")
 	if ok && both {
-		a := against(direct, unbatched)
+		a := p.against(direct, unbatched)
 		f.Proxy = &a
 	}
 	return f
 }
 
-func course(sized []Cell) *Course {
+func (p Phase) course(sized []Cell) *Course {
 	byRate := func(a, b Cell) int { return cmp.Compare(a.Throughput, b.Throughput) }
-	c := &Course{Whole: against(sized[0], sized[len(sized)-1]), Highest: slices.MaxFunc(sized, byRate), Lowest: slices.MinFunc(sized, byRate)}
+	c := &Course{
+		Whole: p.against(sized[0], sized[len(sized)-1]), Unsure: p.tooFew(sized),
+		Highest: slices.MaxFunc(sized, byRate), Lowest: slices.MinFunc(sized, byRate),
+	}
 	for i := 1; i < len(sized); i++ {
-		step := against(sized[i-1], sized[i])
-		c.Steps, c.Unsure = append(c.Steps, step), c.Unsure || step.Told == TooFew
-		switch byRate(sized[i], sized[i-1]) {
-		case 1:
+		step := p.against(sized[i-1], sized[i])
+		c.Steps = append(c.Steps, step)
+		switch {
+		case step.Told == Alike:
+		case byRate(sized[i], sized[i-1]) > 0:
 			c.Ups++
-		case -1:
+		case byRate(sized[i], sized[i-1]) < 0:
 			c.Downs++
 		}
 	}
 	return c
 }
 
-func saturation(sized []Cell) *Saturation {
-	n := len(sized)
-	s := &Saturation{Few: slices.ContainsFunc(sized, tooFew), Last: against(sized[n-2], sized[n-1])}
-	if i := slices.IndexFunc(sized, func(c Cell) bool { return c.Throughput*(1+Flat) >= fastest(sized).Throughput }); i < n-1 {
+func (p Phase) saturation(sized []Cell) *Saturation {
+	n, top := len(sized), fastest(sized)
+	s := &Saturation{Few: p.tooFew(sized), Last: p.against(sized[n-2], sized[n-1])}
+	i := slices.IndexFunc(sized, func(c Cell) bool {
+		v := p.compare(top, c)
+		return v == Alike || v == TooFew && c.Throughput*(1+Margin) >= top.Throughput
+	})
+	if i < n-1 {
 		s.At = &sized[i]
 	}
 	return s
 }
 
 // knee looks for the bend on a logarithmic axis, because sizes are doublings. It returns nil if there
-// are too few sizes.
-func knee(sized []Cell) *Knee {
+// are too few sizes. Sizes that don't differ have no knee.
+func (p Phase) knee(sized []Cell) *Knee {
 	if len(sized) < stats.MinSizesForKnee {
 		return nil
 	}
 	x, values := make([]float64, len(sized)), make([][]float64, len(sized))
 	for i, c := range sized {
 		x[i], values[i] = math.Log2(float64(c.BatchSize)), c.throughputs()
+	}
+	if !slices.ContainsFunc(sized, func(c Cell) bool { return p.compare(fastest(sized), c) == Differ }) {
+		return &Knee{Bend: stats.Bend{Enough: !p.tooFew(sized), ByChance: 1}}
 	}
 	b := stats.FindKnee(x, values)
 	return &Knee{b, sized[b.At].BatchSize, sized[b.Low].BatchSize, sized[b.High].BatchSize}

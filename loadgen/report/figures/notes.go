@@ -12,13 +12,12 @@ import (
 // Notes are what a reader of the figures must know about the data. Notes that always hold, or follow
 // from one field of the report, are only in the templates.
 type Notes struct {
-	Direct    bool // direct sends texts where the proxy sends token ids
-	Sequences bool // SGLang's #new-seq is known
-	WarmOnly  bool // only warm runs were asked for
-	FewRepeats,
-	Rounds bool // too few repeats to compare; enough repeats to compare within rounds
-	KeptRuns int     // measured before the sweep was last resumed
-	Early    []Early // settings whose repeats stopped early
+	Direct     bool    // direct sends texts where the proxy sends token ids
+	Sequences  bool    // SGLang's #new-seq is known
+	WarmOnly   bool    // only warm runs were asked for
+	FewRepeats bool    // too few repeats to compare
+	KeptRuns   int     // measured before the sweep was last resumed
+	Early      []Early // settings whose repeats stopped early
 
 	Failures     []Failure
 	Unsent       int    // prompts not sent, because the sweep was cut short
@@ -79,7 +78,9 @@ func (f Figures) notes() Notes {
 			failures[cause] += k
 		}
 		n.Unsent += max(0, run.Total-run.Completed-run.Failed-run.Dropped())
-		n.check(run, f.Report)
+		if possible(run) {
+			n.check(run, f.Report)
+		}
 	}
 	if k := len(f.Resumed); k > 0 {
 		n.KeptRuns = len(only(f.Runs, func(run report.Run) bool { return run.StartedAt.Before(f.Resumed[k-1]) }))
@@ -93,13 +94,9 @@ func (f Figures) notes() Notes {
 		n.Failures = append(n.Failures, Failure{cause, failures[cause]})
 	}
 	for _, p := range f.Phases {
-		for _, c := range p.Cells {
-			n.FewRepeats = n.FewRepeats || c.Ranked && tooFew(c)
-			n.Rounds = n.Rounds || len(c.Runs) >= stats.MinPairs
-			if !c.Ranked || len(c.Runs) < len(c.All) {
-				n.Incomparable = append(n.Incomparable, c)
-			}
-		}
+		few := only(p.Cells, func(c Cell) bool { return c.Ranked && len(c.Runs) < stats.MinToCompare })
+		n.FewRepeats = n.FewRepeats || len(few) > 0
+		n.Incomparable = append(n.Incomparable, only(p.Cells, func(c Cell) bool { return !c.Ranked || len(c.Runs) < len(c.All) })...)
 	}
 	return n
 }

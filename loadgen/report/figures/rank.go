@@ -2,16 +2,20 @@ package figures
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"paceline/loadgen/report"
 	"paceline/loadgen/stats"
 )
 
-// ByChance is the significance level: two settings differ if chance explains the difference no more
-// often. Three repeats each reach it exactly when every run of one is faster than every run of the
-// other. Five rounds reach it when one is faster in each.
-const ByChance = 0.10
+const (
+	// ByChance is the share of reports that find a difference where there is none. It holds over all
+	// comparisons that a report makes.
+	ByChance = 0.05
+	// Margin is the smallest difference that matters, however certain it is.
+	Margin = 0.02
+)
 
 // Verdict is what the repeats say about the difference of two cells.
 type Verdict string
@@ -19,60 +23,80 @@ type Verdict string
 // The verdicts. An empty one means that nothing was compared.
 const (
 	TooFew Verdict = "too few" // too few repeats
-	Alike  Verdict = "alike"   // chance explains the difference
+	Alike  Verdict = "alike"   // chance explains the difference, or it is too small to matter
 	Differ Verdict = "differ"
 )
 
-// compare compares two cells of one sweep, within rounds if there are enough.
-func compare(a, b Cell) Verdict {
-	var of, with []float64 // throughputs of the rounds in which both were measured
-	for _, r := range a.Runs {
-		if i := slices.IndexFunc(b.Runs, func(other report.Run) bool { return other.Repeat == r.Repeat }); i >= 0 {
-			of, with = append(of, r.RequestThroughput), append(with, b.Runs[i].RequestThroughput)
-		}
-	}
-	if p, ok := stats.PairedDifferenceByChance(of, with); ok {
-		return toVerdict(p, ok)
-	}
-	return compareSweeps(a, b)
-}
-
-// compareSweeps compares a cell of one sweep with one of another.
-func compareSweeps(a, b Cell) Verdict {
-	return toVerdict(stats.DifferenceByChance(a.throughputs(), b.throughputs()))
-}
-
-func toVerdict(p float64, ok bool) Verdict {
+// verdictOf decides from a test and the figures of the first and the second. Nothing else decides whether
+// two cells differ.
+func verdictOf(d stats.Difference, first, second float64) Verdict {
+	by := math.Log(first / second)
 	switch {
-	case !ok:
+	case d.P > 1:
 		return TooFew
-	case p <= ByChance+1e-9:
+	case d.P <= ByChance && math.Abs(by) >= math.Log1p(Margin) && by*d.By > 0:
 		return Differ
 	}
 	return Alike
 }
 
-// tooFew reports whether a cell has too few repeats to be told apart from another.
-func tooFew(c Cell) bool { return len(c.Runs) < stats.MinToCompare }
+// verdicts are those of all pairs of a phase's settings.
+type verdicts map[[2]string]Verdict
 
-// rankCells sorts by throughput and ranks. A cell shares the rank of the group before it if it can't be
-// told apart from that group's fastest cell. It is not compared with its neighbour, so that a chain of
-// small steps does not end in one rank for all. With too few repeats, ranks only follow the figures.
-func rankCells(cells []Cell) []Cell {
-	slices.SortStableFunc(cells, func(a, b Cell) int {
+// decide compares all ranked cells with each other, in rounds. measure is what is compared. phases is how
+// many phases share the error.
+func decide(cells []Cell, measure func(report.Run) float64, phases int) verdicts {
+	cells = only(cells, func(c Cell) bool { return c.Ranked })
+	samples, medians := make([]map[int]float64, len(cells)), make([]float64, len(cells))
+	for i, c := range cells {
+		samples[i] = map[int]float64{}
+		for _, r := range c.Runs {
+			if v := measure(r); v > 0 {
+				samples[i][r.Repeat] = v
+			}
+		}
+		medians[i] = c.Median(measure)
+	}
+	all := verdicts{}
+	for i, row := range stats.DifferencesInRounds(samples) {
+		for j, d := range row {
+			if d.P <= 1 {
+				d.P *= float64(phases)
+				d.P = min(1, d.P)
+			}
+			all[[2]string{cells[i].Setting, cells[j].Setting}] = verdictOf(d, medians[i], medians[j])
+		}
+		all[[2]string{cells[i].Setting, cells[i].Setting}] = Alike
+	}
+	return all
+}
+
+// compare returns the verdict on two cells of the phase.
+func (p Phase) compare(a, b Cell) Verdict {
+	return cmp.Or(p.verdicts[[2]string{a.Setting, b.Setting}], TooFew)
+}
+
+// rank sorts by throughput and ranks. A cell shares the rank of the group before it unless it differs from
+// one of that group, so that cells of one rank are never told apart. With too few repeats, ranks only
+// follow the figures.
+func (p *Phase) rank() {
+	slices.SortStableFunc(p.Cells, func(a, b Cell) int {
 		return cmp.Or(unranked(a, b), cmp.Compare(b.Throughput, a.Throughput), byPlace(a, b))
 	})
 	first := 0 // of the group
-	for i := range cells {
-		if !cells[i].Ranked {
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		if !c.Ranked {
 			break
 		}
-		if i > 0 && compare(cells[first], cells[i]) != Alike && cells[first].Throughput != cells[i].Throughput {
+		if slices.ContainsFunc(p.Cells[first:i], func(o Cell) bool { return p.compare(o, *c) != Alike && o.Throughput != c.Throughput }) {
 			first = i
 		}
-		cells[i].Rank = first + 1
+		c.Rank = first + 1
+		if i > 0 {
+			c.Told = p.compare(p.Cells[0], *c)
+		}
 	}
-	return cells
 }
 
 // unranked orders cells without a comparable figure behind all others.
@@ -92,16 +116,4 @@ func byPlace(a, b Cell) int { return cmp.Compare(a.All[0].Place(), b.All[0].Plac
 // fastest returns the cell with the highest figure; cells must not be empty.
 func fastest(cells []Cell) Cell {
 	return slices.MaxFunc(cells, func(a, b Cell) int { return cmp.Compare(a.Throughput, b.Throughput) })
-}
-
-// leaders returns the sizes that share the first rank among sized alone and are not found to be slower
-// than another of them, in order. Modes don't take part: two sizes are not alike only because each
-// shares a rank with a faster mode.
-func leaders(sized []Cell) []Cell {
-	first := only(rankCells(slices.Clone(sized)), func(c Cell) bool { return c.Rank == 1 })
-	return only(sized, func(c Cell) bool {
-		leads := slices.ContainsFunc(first, func(o Cell) bool { return o.Setting == c.Setting })
-		slower := slices.ContainsFunc(first, func(o Cell) bool { return o.Throughput > c.Throughput && compare(o, c) == Differ })
-		return leads && !slower
-	})
 }

@@ -53,13 +53,13 @@ func TestSettingsThatCannotBeToldApartShareARank(t *testing.T) {
 	p := cold(
 		repeats("1", 20, 20.1, 20.2),
 		repeats("8", 10, 10.2, 10.4),
-		repeats("16", 10.1, 10.3, 9.9),
+		repeats("16", 10.1, 10.1, 10.1),
 	)
 	if got := ranks(p.Cells); got != "16:1 8:1 1:3 " {
 		t.Errorf("ranks %s", got)
 	}
 	if p.Cells[1].Told != Alike || p.Cells[2].Told != Differ || p.Cells[0].Told != "" {
-		t.Error("neighbours are told apart, or not, against the repeats")
+		t.Error("settings are told apart from the first, or not, against the repeats")
 	}
 }
 
@@ -71,39 +71,30 @@ func TestAMachineThatGetsSlowerHidesNoDifferenceOfARound(t *testing.T) {
 	if got := ranks(p.Cells); got != "8:1 1:2 " {
 		t.Errorf("ranks %s", got)
 	}
-	if v := compareSweeps(p.Cells[0], p.Cells[1]); v != Alike {
+	before, after := of(repeats("4", 11, 12.1, 14.3, 17.6, 22)), of(repeats("4", 10, 11, 13, 16, 20))
+	if v := Compare(before, after).Pairs[0].Told; v != Alike {
 		t.Errorf("in two sweeps, without rounds in common: %v", v)
 	}
 }
 
-// The fastest has varied so much that it is told apart from none: 2 is still faster than
-// 1 in every round.
-func TestASizeThatIsToldToBeSlowerIsNoLeader(t *testing.T) {
-	p := cold(
-		repeats("1", 11, 12.1, 14.3, 17.6, 22),
-		repeats("2", 10, 11, 13, 16, 20),
-		repeats("8", 9, 10, 12, 30, 35),
-	)
-	var sizes []int
-	for _, c := range leaders(p.sized()) {
-		sizes = append(sizes, c.BatchSize)
-	}
-	if !slices.Equal(sizes, []int{2, 8}) {
-		t.Errorf("leaders %v of ranks %s", sizes, ranks(p.Cells))
+func TestWhatIsCertainAndTooSmallToMatterIsNotToldApart(t *testing.T) {
+	p := cold(repeats("8", 10.15, 10.15, 10.15), repeats("16", 10, 10, 10))
+	if got := ranks(p.Cells); got != "16:1 8:1 " || p.Recommended.Take.BatchSize != 8 {
+		t.Errorf("ranks %s, take %s", got, p.Recommended.Take.Setting)
 	}
 }
 
-func TestSmallStepsDoNotChainIntoOneRank(t *testing.T) {
+// 8 is not told apart from 16, which alone is told apart from single calls: to take 8 would be to say
+// that batching gains nothing.
+func TestOfEqualSizesOneThatGainsIsTaken(t *testing.T) {
 	p := cold(
-		repeats("4", 10.0, 10.3, 10.6),
-		repeats("2", 10.5, 10.8, 11.1), // overlaps both
-		repeats("1", 11.0, 11.3, 11.6),
+		repeats("unbatched", 10.35, 10.36, 10.34),
+		repeats("8", 10.18, 10.17, 10.18),
+		repeats("16", 10.00, 10.01, 10.01),
 	)
-	if got := ranks(p.Cells); got != "4:1 2:1 1:3 " {
-		t.Errorf("ranks %s", got)
-	}
-	if got := p.Cells[2].Told; got != Alike {
-		t.Errorf("size 1 is told from 2: %s", got)
+	r := p.Recommended
+	if got := ranks(p.Cells); got != "16:1 8:1 unbatched:3 " || r.Choice != Apart || r.Take.BatchSize != 16 || r.Why != Gains {
+		t.Errorf("ranks %s, %s, take %s: %s", got, r.Choice, r.Take.Setting, r.Why)
 	}
 }
 
@@ -128,13 +119,43 @@ func TestRunsThatWereCutShortAreLeftOutWhereCompleteOnesExist(t *testing.T) {
 	}
 }
 
-func TestARunWithFarFewerAnswersIsNotRanked(t *testing.T) {
+func TestASettingWhosePromptsFailIsNotRankedThoughAllFailAlike(t *testing.T) {
 	p := cold(
-		repeats("4", 10),
-		[]report.Run{ended("8", 1, 1, 300, 0)}, // 200 failed at once
+		[]report.Run{ended("4", 1, 10, 200, 0)}, // 300 failed
+		[]report.Run{ended("8", 1, 1, 200, 0)},
+		[]report.Run{ended("16", 1, 1, 494, 0)}, // 6 of 500 are more than 1 %
 	)
-	if got := ranks(p.Cells); got != "4:1 8:0 " {
-		t.Errorf("ranks %s", got)
+	if got := ranks(p.Cells); got != "16:0 8:0 4:0 " || p.Recommended.Choice != NoSize {
+		t.Errorf("ranks %s, %s", got, p.Recommended.Choice)
+	}
+}
+
+func TestDroppedPromptsLeaveASurvivorsLatencyUnrecommended(t *testing.T) {
+	dropping, fine := ended("8", 1, 1, 200, 300), ended("4", 1, 10, 500, 0)
+	dropping.Arrivals = &report.Arrivals{Dropped: 300, LatencyFromIntended: stats.Summary{Count: 200, Mean: 0.1}}
+	fine.Arrivals = &report.Arrivals{LatencyFromIntended: stats.Summary{Count: 500, Mean: 0.5}}
+	r := of([]report.Run{dropping, fine})
+	r.Config.Arrival = &report.Arrival{}
+	f := Of(r, Digest{})
+	if got := f.Phases[0].Recommended; got.Take.Setting != "4" || len(f.Failing) != 1 || f.Failing[0].Failing != 0.6 {
+		t.Errorf("take %s of %+v", got.Take.Setting, f.Failing)
+	}
+}
+
+func TestARunWithImpossibleCountsHasNoFigureAndItsSettingIsNoCandidate(t *testing.T) {
+	for name, spoil := range map[string]func(*report.Run){
+		"none":        func(r *report.Run) { r.PromptTokens = 0 },
+		"negative":    func(r *report.Run) { r.PromptTokens = -5 },
+		"more cached": func(r *report.Run) { r.CachedTokens = r.PromptTokens + 1 },
+		"as measured": func(r *report.Run) { r.ImpossibleCounts, r.ImpossibleCause = 1, "7 cached of 5 prompt tokens" },
+	} {
+		runs := append(repeats("4", 10, 10, 10), repeats("8", 5, 5, 5)...)
+		spoil(&runs[3])
+		f := Of(of(runs), Digest{})
+		p := f.Phases[0]
+		if got := ranks(p.Cells); got != "4:1 8:0 " || len(p.Cells[1].Runs) != 2 || len(f.Miscounted) != 1 || p.Recommended.Take.Setting != "4" {
+			t.Errorf("%s: ranks %s, %d runs, %d miscounted", name, got, len(p.Cells[1].Runs), len(f.Miscounted))
+		}
 	}
 }
 
@@ -186,7 +207,7 @@ func TestRanksFollowThroughputAndForgetTheOrderOfRuns(t *testing.T) {
 func TestRepeatsOfDifferentNumbersOfRequestsCompare(t *testing.T) {
 	few, many := ended("8", 1, 10, 500, 0), ended("8", 2, 10, 500, 0)
 	few.Total, few.Completed = 80, 80
-	many.Total, many.Completed, many.Failed = 100, 99, 1
+	many.Total, many.Completed, many.Failed = 200, 199, 1
 	if cells := newCells([]report.Run{few, many}); len(cells) != 1 || len(cells[0].Runs) != 2 {
 		t.Errorf("%+v", cells)
 	}
@@ -194,10 +215,10 @@ func TestRepeatsOfDifferentNumbersOfRequestsCompare(t *testing.T) {
 
 func TestDroppedRequestsEndARunAndDoNotFailIt(t *testing.T) {
 	r := ended("8", 1, 10, 490, 10)
-	if comparesWith(r, 1) {
-		t.Error("a run that was cut short compares")
+	if whole(r) {
+		t.Error("a run that was cut short is whole")
 	}
-	if r.Arrivals = (&report.Arrivals{Dropped: 10}); !comparesWith(r, 1) {
+	if r.Arrivals = (&report.Arrivals{Dropped: 10}); !whole(r) {
 		t.Errorf("%+v", r)
 	}
 }

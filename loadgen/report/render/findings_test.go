@@ -12,8 +12,8 @@ func TestRisingThroughputWithoutSaturationAsksForLargerSizes(t *testing.T) {
 }
 
 func TestSaturationNamesTheSmallestSizeThatIsEnough(t *testing.T) {
-	r := of(repeats("1", "cold", 0, 20), repeats("2", "cold", 0, 10.1), repeats("4", "cold", 0, 9.9), repeats("8", "cold", 0, 10))
-	contains(t, sectionOf(t, r, "findings"), "saturates at batch size 2", "so few repeats",
+	r := of(repeats("1", "cold", 0, 20), repeats("2", "cold", 0, 10.1), repeats("4", "cold", 0, 9.95), repeats("8", "cold", 0, 10))
+	contains(t, sectionOf(t, r, "findings"), "saturates at batch size 2", "from few repeats",
 		"not steadily: the highest figure is at 4, the lowest at 1", "not enough repeats to tell which steps are real")
 }
 

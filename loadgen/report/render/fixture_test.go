@@ -150,17 +150,17 @@ func full() report.Report {
 // repeats, a run half done and one with nothing.
 func cutShort() report.Report {
 	r := of(
-		[]report.Run{a(shape{setting: "8", phase: "cold", repeat: 1, wall: 61.3, cached: 0.44, completed: 488})},
-		[]report.Run{a(shape{setting: "8", phase: "warm", repeat: 1, wall: 58.8, cached: 0.47, completed: 488})},
-		[]report.Run{a(shape{setting: "16", phase: "cold", repeat: 1, wall: 60.2, cached: 0.44, completed: 488})},
+		[]report.Run{a(shape{setting: "8", phase: "cold", repeat: 1, wall: 61.3, cached: 0.44, completed: 496})},
+		[]report.Run{a(shape{setting: "8", phase: "warm", repeat: 1, wall: 58.8, cached: 0.47, completed: 496})},
+		[]report.Run{a(shape{setting: "16", phase: "cold", repeat: 1, wall: 60.2, cached: 0.44, completed: 496})},
 		[]report.Run{a(shape{setting: "16", phase: "warm", repeat: 1, wall: 14.0, cached: 0.46, completed: 80, unsent: 356})},
 		[]report.Run{a(shape{setting: "direct", phase: "warm", repeat: 1, completed: -1, unsent: 500})},
 	)
 	for i := range r.Runs {
 		if n := r.Runs[i].Failed; n > 0 {
-			r.Runs[i].Errors = map[string]int{"InvalidArgument": 12}
-			if n > 12 {
-				r.Runs[i].Errors["Canceled"] = n - 12
+			r.Runs[i].Errors = map[string]int{"InvalidArgument": 4}
+			if n > 4 {
+				r.Runs[i].Errors["Canceled"] = n - 4
 			}
 		}
 	}

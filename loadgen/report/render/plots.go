@@ -120,10 +120,10 @@ func (p plotter) throughput(phase figures.Phase) chart.Plot {
 	for i, name := range names {
 		of := slices.DeleteFunc(slices.Clone(cells), func(c figures.Cell) bool { return c.Fixed() && c.Beside() != name || !c.Fixed() && i > 0 })
 		plot.Series = append(plot.Series, chart.Series{Name: p.setting(name), Points: axis.bySize(of, func(c figures.Cell) chart.Point {
-			pt := chart.Point{Y: c.Throughput, Title: p.line("throughput point", c)}
+			pt, interval := chart.Point{Y: c.Throughput, Title: p.line("throughput point", c)}, c.Interval()
 			switch {
-			case c.Interval != nil:
-				pt.Low, pt.High = c.Interval.Low, c.Interval.High
+			case interval != nil:
+				pt.Low, pt.High = interval.Low, interval.High
 			case len(c.Runs) > 1:
 				pt.Low, pt.High = c.Low, c.High
 			}

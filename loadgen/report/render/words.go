@@ -33,7 +33,6 @@ func (l *Language) funcs() template.FuncMap {
 		"change":  l.change, "times": l.times,
 		"success": success, "perForward": perForward, "next": func(i int) int { return i + 1 },
 		"p99":      func(c figures.Cell) float64 { return c.Median(func(r report.Run) float64 { return r.Latency.P99 }) },
-		"lost":     func(c, of figures.Cell) string { return share(1 - c.Throughput/of.Throughput) },
 		"busyCPUs": func(r report.Run) float64 { return *r.ProcessCPUSeconds / r.WallClockSeconds },
 		"marked": func(p figures.Phase) bool {
 			return slices.ContainsFunc(p.Cells, func(c figures.Cell) bool { return c.Marked })
@@ -49,9 +48,10 @@ func (l *Language) funcs() template.FuncMap {
 		"tokens":  func(n uint64) string { return known(n > 0, number.Thousands(n), l.unknown) },
 		"setting": l.setting, "settings": l.settings, "settingName": l.settingName, "phase": l.phase, "sep": l.sep,
 
-		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "flat": whole(figures.Flat),
-		"saturated": whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
-		"minRepeats": same(stats.MinToCompare), "minRounds": same(stats.MinPairs), "minForInterval": same(stats.MinForInterval),
+		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "margin": whole(figures.Margin),
+		"maxFailing": whole(figures.MaxFailing),
+		"saturated":  whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
+		"minRepeats": same(stats.MinToCompare), "minForInterval": same(stats.MinForInterval),
 	}
 }
 
