@@ -46,7 +46,8 @@ func TestACompletionWithoutItsContentTypeSaysSo(t *testing.T) {
 			t.Errorf("%q: %d %s", kind, w.Code, w.Body)
 		}
 	}
-	if w := b.send("/v1/completions", `{"model":"tiny","prompt":"a"}`, "Content-Type", "Application/JSON; charset=utf-8"); w.Code != http.StatusOK {
+	const kind = "Application/JSON; charset=utf-8"
+	if w := b.send("/v1/completions", `{"model":"tiny","prompt":"a"}`, "Content-Type", kind); w.Code != http.StatusOK {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
