@@ -10,6 +10,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -49,6 +50,7 @@ func NewGateway(register ...func(context.Context, *runtime.ServeMux, *grpc.Clien
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newJSONBody()),
 		runtime.WithMetadata(ownMetadata),
 		runtime.WithErrorHandler(errorWithRetryAfter),
+		runtime.WithRoutingErrorHandler(wrongMethod),
 	)
 	for _, service := range register {
 		if err := service(context.Background(), g.mux, conn); err != nil {
@@ -73,6 +75,17 @@ func (g *Gateway) Handler(maxBytes int, arrivals *upstream.Arrivals) http.Handle
 		}
 		g.mux.ServeHTTP(w, r)
 	})
+}
+
+// wrongMethod answers a request whose path exists for another method with 405. The gateway's own
+// answer is 501.
+func wrongMethod(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	if code != http.StatusMethodNotAllowed {
+		runtime.DefaultRoutingErrorHandler(ctx, mux, m, w, r, code)
+		return
+	}
+	err := status.Errorf(codes.Unimplemented, "%s does not take %s", r.URL.Path, r.Method)
+	runtime.HTTPError(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: code, Err: err})
 }
 
 // Close ends the calls that are left.

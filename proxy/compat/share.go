@@ -21,7 +21,11 @@ const receiptHeader = "Paceline-Receipt"
 func (h *Handler) forwardShared(
 	w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage,
 ) {
-	if err := upstream.Reserve(r.Context(), countPrompts(r.URL.Path, fields)); err != nil {
+	err := h.up.Queue.Room(0, 0) // a drain refuses what waits for nothing, too
+	if err == nil {
+		err = upstream.Reserve(r.Context(), countPrompts(r.URL.Path, fields))
+	}
+	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}

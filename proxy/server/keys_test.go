@@ -177,7 +177,7 @@ func TestAKeysRateHoldsOnEveryPathInTheFormOfItsClients(t *testing.T) {
 		"/v1/prefill":          {`{"text":"a"}`, `"code":8`},
 	} {
 		r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", nil)
-		header := []string{"Authorization", "Bearer " + agentKey}
+		header := []string{"Authorization", "Bearer " + agentKey, "Content-Type", "application/json"}
 		if got := r.http("POST", r.HTTPAddr()+path, c.body, header...); got.code == http.StatusTooManyRequests {
 			t.Errorf("%s, the first: %+v", path, got)
 		}

@@ -177,7 +177,7 @@ func TestScoringGoesInListsOnlyWhereTheyAreFaster(t *testing.T) {
 	for name, set := range map[string]func(*Config){
 		"unbatched": func(c *Config) { c.Settings.Mode = batcher.ModeUnbatched },
 		"short":     func(c *Config) { c.Settings.BatchSize = 15 },
-		"fifo":      func(c *Config) { c.Settings.PrefixOrder = false },
+		"fifo":      func(c *Config) { c.Settings.Share = batcher.ShareOff },
 	} {
 		b := newByteSGLang(t, set)
 		ask(t, http.MethodPost, "http://"+b.HTTPAddr()+"/v1/score", plainScores()[0])
@@ -326,7 +326,7 @@ func TestScoreNamesTheWrongFieldAndSendsNothing(t *testing.T) {
 }
 
 func TestAnItemOfAScoreStreamFailsAlone(t *testing.T) {
-	b := newByteSGLang(t, func(c *Config) { c.Settings.PrefixOrder, c.Settings.BatchSize, c.Settings.Retries = false, 1, 0 })
+	b := newByteSGLang(t, func(c *Config) { c.Settings.Share, c.Settings.BatchSize, c.Settings.Retries = batcher.ShareOff, 1, 0 })
 	b.generate = func(w http.ResponseWriter, n int) bool {
 		if n == 1 {
 			http.Error(w, `{"error":{"message":"no"}}`, http.StatusBadRequest)
