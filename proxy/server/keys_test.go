@@ -143,7 +143,7 @@ func TestAListThatIsPassedOnCountsEachOfItsPrompts(t *testing.T) {
 		"/generate": `{"input_ids":[[1],[2],[3]],"sampling_params":{"max_new_tokens":5}}`, "/v1/score": `{"query":"a","items":["a","b","c"]}`,
 	} {
 		r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", nil)
-		header := []string{"Authorization", "Bearer " + agentKey}
+		header := []string{"Authorization", "Bearer " + agentKey, "Content-Type", "application/json"}
 		if got := r.http("POST", r.HTTPAddr()+path, body, header...); got.code == http.StatusTooManyRequests {
 			t.Errorf("%s, the list: %+v", path, got)
 		}

@@ -226,7 +226,7 @@ func TestADrainRefusesLateArrivalsOnEachPathWithABody(t *testing.T) {
 		"/v1/prefill":     `{"text": "a"}`,
 	} {
 		got := r.http("POST", r.HTTPAddr()+path, body, "Content-Type", "application/json")
-		if got.code != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "the proxy is draining and takes no new requests") {
+		if got.code != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "draining and takes no new requests") {
 			t.Errorf("%s: %d %s", path, got.code, got.body)
 		}
 	}
