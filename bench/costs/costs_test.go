@@ -116,6 +116,10 @@ var missed = []string{
 	"cold, 1 caller, unbatched", "cold, 1 caller, direct", "warm, 1 caller, unbatched", "warm, 1 caller, direct",
 }
 
+// lpmSchedule is the profile's ScheduleSeconds under lpm, which compares each waiting prompt
+// with the cache.
+const lpmSchedule = 0.0012
+
 // Cold rows are within 10 % of the real median, the others within 20 %, or within the
 // repeats.
 func TestSimulatedH100IsAsFastAsTheRealOne(t *testing.T) {
@@ -127,7 +131,7 @@ func TestSimulatedH100IsAsFastAsTheRealOne(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := h100()
 			if strings.HasSuffix(c.what, "8 tokenizers") {
-				p.Tokenizers, p.ScheduleSeconds = 8, 0.0012 // lpm compares each waiting prompt with the cache
+				p.Tokenizers, p.ScheduleSeconds = 8, lpmSchedule
 			}
 			s, err := sim.New(sim.Options{Profile: p})
 			if err != nil {
@@ -259,9 +263,18 @@ func (s sender) Send(_ context.Context, b *batcher.Batch[prompt, usage]) []batch
 
 // closedLoop returns the requests/s of so many callers who send the prompts in turn.
 func closedLoop(t *testing.T, s *sim.Server, all []prompt, setting string, callers int) float64 {
+	if setting == "direct" {
+		return closedLoopOf(t, s, all, nil, callers)
+	}
+	set := settings(setting)
+	return closedLoopOf(t, s, all, &set, callers)
+}
+
+// closedLoopOf is closedLoop for any settings; nil sends texts straight to the server.
+func closedLoopOf(t *testing.T, s *sim.Server, all []prompt, set *batcher.Settings, callers int) float64 {
 	send := func(p prompt) { generate(t, s, "text", false, p.text) }
-	if setting != "direct" {
-		b, err := batcher.New(sender{t, s}, settings(setting))
+	if set != nil {
+		b, err := batcher.New(sender{t, s}, *set)
 		if err != nil {
 			t.Fatal(err)
 		}
