@@ -160,12 +160,12 @@ type embedded struct {
 	Usage struct {
 		PromptTokens int            `json:"prompt_tokens"`
 		TotalTokens  int            `json:"total_tokens"`
-		Rest         jsontext.Value `json:",inline"`
+		Rest         jsontext.Value `json:",embed"`
 	} `json:"usage"`
-	Rest jsontext.Value `json:",inline"`
+	Rest jsontext.Value `json:",embed"`
 }
 
 type embeddedItem struct {
 	Index int            `json:"index"`
-	Rest  jsontext.Value `json:",inline"`
+	Rest  jsontext.Value `json:",embed"`
 }

@@ -93,8 +93,10 @@ func vector(a sglang.Answer) []float64 {
 func natives(all []sglang.Answer) []any {
 	out := make([]any, len(all))
 	for i, a := range all {
-		a.Meta.CompletionTokens = 0
-		out[i] = map[string]any{"embedding": vector(a), "meta_info": a.Meta}
+		out[i] = map[string]any{"embedding": vector(a), "meta_info": map[string]any{ // without cached_tokens, as measured
+			"id": a.Meta.ID, "finish_reason": a.Meta.FinishReason, "prompt_tokens": a.Meta.PromptTokens,
+			"weight_version": a.Meta.WeightVersion, "e2e_latency": a.Meta.E2ELatency,
+		}}
 	}
 	return out
 }
