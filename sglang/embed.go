@@ -3,6 +3,7 @@ package sglang
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 
@@ -38,12 +39,16 @@ func (c *Client) Embed(ctx context.Context, call Call) ([]Result, error) {
 	defer b.release()
 	b.data = appendEmbed(b.data, call)
 	var counts []int // of texts, where the server tells only their sum
+	var uncounted error
 	var counting sync.WaitGroup
 	if !call.Embed.native() && len(call.Requests) > 1 && call.Requests[0].InputIDs == nil {
-		counting.Go(func() { counts, _ = c.countTokens(ctx, call.Requests) }) // without counts nothing can be cut up
+		counting.Go(func() { counts, uncounted = c.countTokens(ctx, call.Requests) })
 	}
 	data, _, err := c.exchangeBody(ctx, http.MethodPost, call.Embed.Path, b)
 	counting.Wait()
+	if e := new(Error); errors.As(uncounted, &e) && e.Kind != KindProtocol {
+		err = cmp.Or(err, uncounted) // it may be counted the next time
+	}
 	if err != nil {
 		return nil, err
 	}

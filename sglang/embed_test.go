@@ -61,6 +61,26 @@ func TestAListOfEmbeddingsIsCutUpWithItsNumbersAsTheyCame(t *testing.T) {
 	}
 }
 
+func TestAListOfEmbeddingsIsRepeatedWhereItsTextsCouldNotBeCounted(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/tokenize" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"data":[{"index":0},{"index":1}],`+usageOf9+`}`)
+	}))
+	defer s.Close()
+	c, err := NewClient(s.URL, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseIdle()
+	_, err = c.Embed(t.Context(), Call{Embed: Embedding{Path: "/v1/embeddings"}, Requests: []Request{{RID: "x", Text: "a"}, {RID: "y", Text: "b"}}})
+	if e := new(Error); !errors.As(err, &e) || e.Kind != KindBusy {
+		t.Error(err)
+	}
+}
+
 func TestAListOfEmbeddingsThatCanNotBeCutUpIsToldApartFromABadPrompt(t *testing.T) {
 	two := `{"data":[{"index":0},{"index":1}],`
 	meta := `{"meta_info":{"id":"x","prompt_tokens":1}}`
