@@ -95,25 +95,53 @@ func (c *Client) countTokens(ctx context.Context, requests []Request) ([]int, er
 func (call *Call) cut(data []byte, counts []int) (results []Result, ok bool) {
 	results = make([]Result, len(call.Requests))
 	if call.Embed.native() {
-		var items []jsontext.Value
-		if json.Unmarshal(data, &items, tolerant) != nil || len(items) != len(results) {
-			return nil, false
-		}
-		for i, raw := range items {
-			a := &results[i].Answer
-			if json.Unmarshal(raw, a, tolerant) != nil || a.Meta.ID != call.Requests[i].RID || !call.counts(&a.Meta) {
-				return nil, false
-			}
-			if a.Raw = raw; a.Meta.FinishReason != nil && a.Meta.FinishReason.Type == "abort" {
-				results[i].Err = abortError(a.Meta.FinishReason)
-			}
-		}
-		return results, true
+		return results, call.cutNative(data, results)
 	}
 	var whole embedded
-	if json.Unmarshal(data, &whole, tolerant) != nil || len(whole.Data) != len(results) {
+	if json.Unmarshal(data, &whole, tolerant) != nil || len(whole.Data) != len(results) || !call.share(&whole, counts, results) {
 		return nil, false
 	}
+	all := whole.Data
+	for i := range results {
+		a := &results[i].Answer
+		if all[i].Index != i {
+			return nil, false
+		}
+		all[i].Index = 0
+		whole.Data = all[i : i+1]
+		whole.Usage.PromptTokens, whole.Usage.TotalTokens = a.Meta.PromptTokens, a.Meta.PromptTokens
+		if whole.ID != "" {
+			whole.ID = "classify-" + NewRID()
+		}
+		var err error
+		if a.Raw, err = json.Marshal(whole, tolerant); err != nil {
+			return nil, false
+		}
+	}
+	return results, true
+}
+
+// cutNative cuts up the answer of /encode or /classify.
+func (call *Call) cutNative(data []byte, results []Result) (ok bool) {
+	var items []jsontext.Value
+	if json.Unmarshal(data, &items, tolerant) != nil || len(items) != len(results) {
+		return false
+	}
+	for i, raw := range items {
+		a := &results[i].Answer
+		if json.Unmarshal(raw, a, tolerant) != nil || a.Meta.ID != call.Requests[i].RID || !call.counts(&a.Meta) {
+			return false
+		}
+		if a.Raw = raw; a.Meta.FinishReason != nil && a.Meta.FinishReason.Type == "abort" {
+			results[i].Err = abortError(a.Meta.FinishReason)
+		}
+	}
+	return true
+}
+
+// share sets the prompt tokens of each result. It returns false if their sum is not the
+// server's.
+func (call *Call) share(whole *embedded, counts []int, results []Result) (ok bool) {
 	sum := 0
 	for i, r := range call.Requests {
 		m := &results[i].Answer.Meta
@@ -126,30 +154,10 @@ func (call *Call) cut(data []byte, counts []int) (results []Result, ok bool) {
 			m.PromptTokens = counts[i]
 		}
 		if sum += m.PromptTokens; !call.counts(m) {
-			return nil, false
+			return false
 		}
 	}
-	if u := whole.Usage; sum != u.PromptTokens || sum != u.TotalTokens {
-		return nil, false
-	}
-	all := whole.Data
-	for i := range results {
-		a := &results[i].Answer
-		if all[i].Index != i {
-			return nil, false
-		}
-		whole.Data = all[i : i+1]
-		all[i].Index = 0
-		whole.Usage.PromptTokens, whole.Usage.TotalTokens = a.Meta.PromptTokens, a.Meta.PromptTokens
-		if whole.ID != "" {
-			whole.ID = "classify-" + NewRID()
-		}
-		var err error
-		if a.Raw, err = json.Marshal(whole, tolerant); err != nil {
-			return nil, false
-		}
-	}
-	return results, true
+	return whole.Usage.PromptTokens == sum && whole.Usage.TotalTokens == sum
 }
 
 // counts reports whether the counts of an answer can be true.

@@ -46,17 +46,19 @@ func TestAListOfEmbeddingsIsCutUpWithItsNumbersAsTheyCame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const rest = `"model":"<m>","object":"list","new":[{"a":1.0}]}`
 	for i, want := range []string{
 		`{"data":[{"index":0,"embedding":[1e-05,-0.0,1.50],"object":"embedding"}],` +
-			`"usage":{"prompt_tokens":2,"total_tokens":2,"completion_tokens":0,"prompt_tokens_details":null},"model":"<m>","object":"list","new":[{"a":1.0}]}`,
+			`"usage":{"prompt_tokens":2,"total_tokens":2,"completion_tokens":0,"prompt_tokens_details":null},` + rest,
 		`{"data":[{"index":0,"embedding":"AAA+/w==","object":"embedding"}],` +
-			`"usage":{"prompt_tokens":7,"total_tokens":7,"completion_tokens":0,"prompt_tokens_details":null},"model":"<m>","object":"list","new":[{"a":1.0}]}`,
+			`"usage":{"prompt_tokens":7,"total_tokens":7,"completion_tokens":0,"prompt_tokens_details":null},` + rest,
 	} {
 		if string(results[i].Answer.Raw) != want {
 			t.Errorf("%s\nwant %s", results[i].Answer.Raw, want)
 		}
 	}
-	if want := `{"input":["a \"b\"","c"],"rid":["x","y"],"model":"m"}`; got["/v1/embeddings"] != want || got["/tokenize"] != `{"prompt":["a \"b\"","c"]}` {
+	const list, texts = `{"input":["a \"b\"","c"],"rid":["x","y"],"model":"m"}`, `{"prompt":["a \"b\"","c"]}`
+	if got["/v1/embeddings"] != list || got["/tokenize"] != texts {
 		t.Errorf("sent %v", got)
 	}
 }
@@ -75,7 +77,8 @@ func TestAListOfEmbeddingsIsRepeatedWhereItsTextsCouldNotBeCounted(t *testing.T)
 		t.Fatal(err)
 	}
 	defer c.CloseIdle()
-	_, err = c.Embed(t.Context(), Call{Embed: Embedding{Path: "/v1/embeddings"}, Requests: []Request{{RID: "x", Text: "a"}, {RID: "y", Text: "b"}}})
+	two := []Request{{RID: "x", Text: "a"}, {RID: "y", Text: "b"}}
+	_, err = c.Embed(t.Context(), Call{Embed: Embedding{Path: "/v1/embeddings"}, Requests: two})
 	if e := new(Error); !errors.As(err, &e) || e.Kind != KindBusy {
 		t.Error(err)
 	}

@@ -27,7 +27,9 @@ var embeddings = map[string]struct{ prompt, equal []string }{
 
 // collect answers a call that embeds or classifies one prompt, in a list with those of other
 // callers. It returns false without an answer if the call must be passed on like any other.
-func (h *Handler) collect(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage) bool {
+func (h *Handler) collect(
+	w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage,
+) bool {
 	path, odd := r.URL.Path, oddity{r.URL.Path, s.Model}
 	p := singleEmbedding(path, fields)
 	if _, known := h.odd.Load(odd); known || p == nil || !s.Embeds || !strings.HasPrefix(r.Header.Get("Content-Type"), jsonType) {

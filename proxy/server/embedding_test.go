@@ -179,7 +179,8 @@ func TestALoneEmbeddingWaitsForNoOther(t *testing.T) {
 	e := newEmbedder(t, nil)
 	r := e.proxy(t, func(c *Config) { c.Settings.MaxWait = patience })
 	got := r.http("POST", r.HTTPAddr()+"/v1/embeddings", `{"model":"m","input":"a"}`, "Content-Type", "application/json")
-	if receipt := got.header.Get("Paceline-Receipt"); got.code != 200 || !strings.Contains(receipt, ", batch_size=1, position=0, merged_requests=0, ") {
+	const want = ", batch_size=1, position=0, merged_requests=0, "
+	if receipt := got.header.Get("Paceline-Receipt"); got.code != 200 || !strings.Contains(receipt, want) {
 		t.Errorf("%d %s %q", got.code, got.body, receipt)
 	}
 	if n := r.up.Queue.Stats().Releases[batcher.ReasonIdle].Requests; n != 1 {

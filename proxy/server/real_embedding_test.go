@@ -29,7 +29,8 @@ func TestRealEmbedderAnswersAsAloneThroughTheProxy(t *testing.T) {
 		wantCode, wantLong := ask(t, http.MethodPost, straight+"/v1/embeddings", long)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if code, got := ask(t, http.MethodPost, r.url("/v1/embeddings"), long); code != wantCode || got != wantLong || code != http.StatusBadRequest {
+			code, got := ask(t, http.MethodPost, r.url("/v1/embeddings"), long)
+			if code != wantCode || got != wantLong || code != http.StatusBadRequest {
 				t.Errorf("too long: %d %.300s\nwant %d %.300s", code, got, wantCode, wantLong)
 			}
 		})

@@ -1,11 +1,13 @@
 package dialect
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,29 +29,9 @@ func Embedding(path string) *Dialect {
 	d := &Dialect{Path: path, OpenAI: strings.HasPrefix(path, "/v1/"), Embeds: true}
 	var list, inBase64 bool
 	d.native = func(body fields) error {
-		name := "text"
-		if body["input_ids"] != nil {
-			name = "input_ids"
-		}
-		prompt := body[name]
-		if d.OpenAI {
-			prompt = body["input"]
-			if name = "input_ids"; strings.Contains(string(prompt), `"`) {
-				name = "text"
-			}
-			all := string(prompt)
-			if !strings.HasPrefix(all, "[") {
-				all = "[" + all + "]"
-			}
-			var texts []string
-			if json.Unmarshal([]byte(all), &texts) != nil {
-				texts = nil // ids
-			}
-			for _, text := range texts {
-				if strings.TrimSpace(text) == "" {
-					return Refusal("Input cannot be empty or whitespace only")
-				}
-			}
+		name, prompt, err := prompt(body, d.OpenAI)
+		if err != nil {
+			return err
 		}
 		if body["dimensions"] != nil {
 			return Refusal("Model 'simulated' does not support matryoshka representation, " +
@@ -75,6 +57,28 @@ func Embedding(path string) *Dialect {
 		return natives(all)[0]
 	}
 	return d
+}
+
+// prompt returns the field of /generate for the prompt of a body, and the prompt.
+func prompt(body fields, openAI bool) (name string, value json.RawMessage, err error) {
+	switch {
+	case !openAI && body["input_ids"] != nil:
+		return "input_ids", body["input_ids"], nil
+	case !openAI:
+		return "text", body["text"], nil
+	case !strings.Contains(string(body["input"]), `"`):
+		return "input_ids", body["input"], nil
+	}
+	all := string(body["input"])
+	if !strings.HasPrefix(all, "[") {
+		all = "[" + all + "]"
+	}
+	var texts []string
+	err = json.Unmarshal([]byte(all), &texts)
+	if slices.ContainsFunc(texts, func(text string) bool { return strings.TrimSpace(text) == "" }) {
+		err = cmp.Or(err, error(Refusal("Input cannot be empty or whitespace only")))
+	}
+	return "text", body["input"], err
 }
 
 // vector makes up an embedding.
