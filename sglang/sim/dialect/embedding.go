@@ -125,7 +125,7 @@ func embedded(path, model string, inBase64 bool, all []sglang.Answer) any {
 			data[i] = map[string]any{"index": i, "label": label, "probs": []float64{p, 1 - p}, "num_classes": 2}
 		}
 	}
-	answer := map[string]any{"object": "list", "model": model, "data": data, "usage": usage{Prompt: tokens, Total: tokens}}
+	answer := map[string]any{"object": "list", "model": model, "data": data, "usage": sglang.ScoringUsage{Prompt: tokens, Total: tokens}}
 	if path == sglang.ClassifyPath {
 		answer["id"], answer["created"] = "classify-"+sglang.NewRID(), time.Now().Unix()
 	}
