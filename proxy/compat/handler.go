@@ -133,7 +133,7 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 			fields, err = h.check(s, path, body)
 			return cmp.Or(err, checkType(path, r.Header))
 		})
-		if ok {
+		if ok && !h.collect(w, r, s, body, fields) {
 			h.forwardShared(w, r, s, body, fields)
 		}
 	}

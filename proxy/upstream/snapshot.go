@@ -17,6 +17,7 @@ type Snapshot struct {
 	Info   sglang.ServerInfo
 	Limits Limits
 	Texts  string // how texts are sent, and why, for humans
+	Embeds bool   // the model embeds or classifies, and does not generate
 
 	unanswered int // times in a row that SGLang did not answer something of the above
 	pause      int // checks until it is asked again

@@ -114,7 +114,7 @@ func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt
 		return item, err
 	}
 	p.generation = s.snapshot.generation
-	if t := s.snapshot.tokenizer; t != nil && p.Request.Text != "" {
+	if t := s.snapshot.tokenizer; t != nil && p.Request.Text != "" && p.Embed.Path != sglang.ClassifyPath {
 		if err := encode(t, p, s.snapshot.Limits); err != nil {
 			return item, err
 		}
@@ -130,6 +130,7 @@ func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt
 		Weight:   caller.Weight,
 		Prefix:   names,
 		MergeKey: s.mergeKeys.of(p, key, names),
+		NoWait:   p.Embed.Path != "",
 	}
 	if p.Request.Text != "" {
 		item.Tokens = s.textLength.tokens(p.Request.Text)

@@ -25,5 +25,5 @@
 // Read profile.go first, then server.go, scheduler.go and radix.go. generate.go and
 // sampling.go read a call, refusal.go knows how one is refused, reply.go answers,
 // endpoints.go has the other routes. Package dialect translates
-// OpenAI's and Vertex's paths, and those that score.
+// OpenAI's and Vertex's paths, and those that score, embed or classify.
 package sim

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"paceline/sglang"
-	"paceline/sglang/sim/dialect"
 )
 
 // newest is the version of SGLang that is simulated if no other is asked for.
@@ -41,7 +40,7 @@ func (s *Server) health(_ http.ResponseWriter, r *http.Request) {
 func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"model_path": "simulated", "tokenizer_path": "simulated", "served_model_name": s.profile.Model,
-		"model_type": "simulated", "weight_version": "default", "is_generation": true,
+		"model_type": "simulated", "weight_version": "default", "is_generation": !s.profile.Embedding,
 	})
 }
 
@@ -68,10 +67,27 @@ func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// embeddings refuses all, as a server of a model that generates does.
-func (s *Server) embeddings(w http.ResponseWriter, _ *http.Request) {
-	s.refuse(w, meaning("This model does not appear to be an embedding model by default. "+
-		"Please add `--is-embedding` when launching the server or try another model."), &call{dialect: dialect.All()[0]})
+// tokenize answers for texts, and not for chats.
+func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Prompt any `json:"prompt"`
+	}
+	_ = json.NewDecoder(io.LimitReader(r.Body, maxBody)).Decode(&body) // what it can't read is no prompt
+	texts, list, err := stringsOf(body.Prompt, "prompt")
+	if err != nil {
+		s.refuse(w, err, &call{})
+		return
+	}
+	tokens, counts := make([][]int32, len(texts)), make([]int, len(texts))
+	for i, t := range texts {
+		tokens[i] = Tokenize(t, s.profile.VocabSize)
+		counts[i] = len(tokens[i])
+	}
+	if list {
+		writeJSON(w, http.StatusOK, map[string]any{"tokens": tokens, "count": counts, "max_model_len": s.profile.ContextLength})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"tokens": tokens[0], "count": counts[0], "max_model_len": s.profile.ContextLength})
 }
 
 func (s *Server) loads(w http.ResponseWriter, _ *http.Request) {

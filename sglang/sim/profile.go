@@ -58,6 +58,7 @@ type Profile struct {
 	ContextLength      int     `json:"context_length"` // tokens
 	VocabSize          int     `json:"vocab_size"`
 	LoadSeconds        float64 `json:"load_seconds"` // model load time it reports
+	Embedding          bool    `json:"embedding"`    // the model embeds and classifies, and does not generate
 }
 
 // Profiles returns the built-in profiles.

@@ -83,7 +83,7 @@ func (s *Server) routes(ready bool) {
 		handle  http.HandlerFunc
 	}{
 		{[]string{"/generate"}, []string{"PUT", "POST"}, s.generate(nil)},
-		{[]string{"/v1/embeddings"}, []string{"POST"}, s.embeddings},
+		{[]string{"/tokenize"}, []string{"POST"}, s.tokenize},
 		{[]string{"/flush_cache"}, []string{"GET", "POST"}, s.flush},
 		{[]string{"/abort_request"}, []string{"POST"}, s.abort},
 		{alive, read, func(http.ResponseWriter, *http.Request) {}},
@@ -109,6 +109,9 @@ func (s *Server) routes(ready bool) {
 	}
 	for _, path := range dialect.ScoringPaths() {
 		s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, dialect.Scoring(path)) })
+	}
+	for _, path := range dialect.EmbeddingPaths() {
+		s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, dialect.Embedding(path)) })
 	}
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "SGLang is running")
@@ -175,6 +178,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialec
 	}
 	c, err := readCall(body, d, s.profile)
 	spent := c.seconds(s.profile)
+	if embeds := d != nil && d.Embeds; err == nil && embeds != s.profile.Embedding {
+		err = meaning("This model does not appear to be %s model.", map[bool]string{true: "an embedding", false: "a generation"}[embeds])
+	}
 	if err == nil {
 		err = c.check(s.profile)
 		for _, p := range c.prompts { // text is tokenized before its length is known
