@@ -82,7 +82,7 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 	announce(r, out)
 	announceKept(j)
 
-	sw := &sweep.Sweep{Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Log: log}
+	sw := &sweep.Sweep{Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight, Counters: s.counters, Log: log}
 	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()

@@ -96,6 +96,9 @@ func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *re
 		after := c.read(ctx)
 		run.ServerUncachedTokens = minus(after.uncachedTokens, before.uncachedTokens)
 		run.ServerBusySeconds = minus(after.busySeconds, before.busySeconds)
+		if n := run.ServerUncachedTokens; run.CachedUnknown && n != nil && *n > 0 && *n <= run.PromptTokens { // 0: an SGLang that does not count
+			run.CachedTokens, run.CachedUnknown = run.PromptTokens-*n, false
+		}
 		run.ServerForwards, run.ServerSequences = minus(after.forwards, before.forwards), minus(after.sequences, before.sequences)
 	}
 }
