@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -68,7 +69,11 @@ func run(args []string) int {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	return fail(execute(ctx, o))
+	out, err := execute(ctx, o)
+	if err == nil && o.plain {
+		err = executeRollouts(ctx, o, filepath.Join(out, "rollouts"))
+	}
+	return fail(err)
 }
 
 // subcommand is one subcommand of loadgen.

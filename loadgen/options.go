@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"paceline/batcher"
 	"paceline/loadgen/cli"
 	"paceline/loadgen/journal"
 	"paceline/loadgen/load"
@@ -53,6 +54,7 @@ type options struct {
 	jaeger              string
 
 	args   []string       // as given, for the report
+	plain  bool           // neither the load nor what is measured was chosen
 	facts  []journal.Fact // the flags that a sweep must share to be the same
 	limits *report.Limits // of -device; nil without
 	lang   *render.Language
@@ -122,7 +124,7 @@ func (o *options) arrivalFlags(f *cli.FlagSet) {
 func (o *options) settingFlags(f *cli.FlagSet) {
 	f.Title("What is measured")
 	const number = "is not a whole number"
-	cli.Define(f, &o.sizes, cli.Parse("1,2,4,8,16", cli.List(0, strconv.Atoi, number)), "sizes", "batch sizes to measure, separated by commas")
+	cli.Define(f, &o.sizes, cli.Parse("1,4,16", cli.List(0, strconv.Atoi, number)), "sizes", "batch sizes to measure, separated by commas")
 	cli.Define(f, &o.unbatched, true, "unbatched", "measure single calls too: no waiting, no in-flight cap")
 	cli.Define(f, &o.auto, true, "auto", "measure auto mode too, in which the proxy chooses")
 	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure calls straight to SGLang too, without a proxy (with -work score, decide and generate also without -sglang)")
@@ -276,7 +278,8 @@ func (o *options) parse(args []string, w io.Writer) error {
 	if err := o.workDefaults(f); err != nil {
 		return err
 	}
-	o.args = args
+	o.args, o.plain = args, true
+	f.Visit(func(given *flag.Flag) { o.plain = o.plain && (given.Name == "out" || given.Name == "lang") })
 	f.VisitAll(func(one *flag.Flag) {
 		if !slices.Contains(ownFlags, one.Name) {
 			o.facts = append(o.facts, journal.Fact{Name: "-" + one.Name, Value: one.Value.String()})
@@ -288,7 +291,11 @@ func (o *options) parse(args []string, w io.Writer) error {
 // workDefaults gives the flags that were not given the values that fit the work. Lists of the proxy's do
 // not hold these requests, so batch sizes make no difference: only the order does.
 func (o *options) workDefaults(f *cli.FlagSet) error {
-	defaults := map[string]string{"sizes": "16", "order": "fifo,prefix", "unbatched": "false", "auto": "false"}
+	proxy := batcher.DefaultSettings()
+	defaults := map[string]string{
+		"sizes": strconv.Itoa(proxy.BatchSize), "order": "fifo,prefix", "unbatched": "false", "auto": "false",
+		"max-in-flight": strconv.Itoa(proxy.MaxInFlight), "max-wait": proxy.MaxWait.String(),
+	}
 	switch o.load.Work {
 	case target.Prefill:
 		return nil

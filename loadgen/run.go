@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -19,37 +20,50 @@ import (
 	"paceline/loadgen/target"
 )
 
-// execute prepares a sweep: its prompts, the directory of its report and its log.
-func execute(ctx context.Context, o options) error {
-	l, err := load.Read(o.load)
+// executeRollouts measures beside the benchmark of record what the product is for: rollouts that share a
+// new prompt, through the proxy and straight to SGLang. It takes some 20 s.
+func executeRollouts(ctx context.Context, o options, out string) error {
+	next, err := parseOptions([]string{"-work", "generate", "-n", "16", "-phases", "cold", "-sim-speed", "1", "-lang", o.language, "-out", out}, io.Discard)
 	if err != nil {
 		return inputError{err}
 	}
-	if err := o.part.Plan(o.plan).ValidateFor(o.part.Prompts(l.Prompts)); err != nil {
-		return inputError{err}
+	fmt.Fprintln(os.Stderr)
+	_, err = execute(ctx, next)
+	return err
+}
+
+// execute prepares a sweep, its prompts, the directory of its report and its log, and runs it. It returns
+// the directory.
+func execute(ctx context.Context, o options) (out string, err error) {
+	l, err := load.Read(o.load)
+	if err != nil {
+		return "", inputError{err}
 	}
-	out := o.resume
+	if err := o.part.Plan(o.plan).ValidateFor(o.part.Prompts(l.Prompts)); err != nil {
+		return "", inputError{err}
+	}
+	out = o.resume
 	if out == "" {
 		suffix := ""
 		if o.part.Of > 0 { // other shards may begin in the same second
 			suffix = fmt.Sprintf("-shard-%d", o.part.Index)
 		}
 		if out, err = makeOutput(o.out, suffix); err != nil {
-			return inputError{err}
+			return "", inputError{err}
 		}
 	}
 	log, closeLog, err := openLog(out)
 	if err != nil {
-		return inputError{err}
+		return "", inputError{err}
 	}
 	defer closeLog()
 	log.Info("sweep started", "version", version(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
 	tracing, err := startTracing(ctx, log)
 	if err != nil {
-		return inputError{err}
+		return "", inputError{err}
 	}
 	defer tracing.end(log)
-	return runSweep(ctx, o, l, out, tracing, log)
+	return out, runSweep(ctx, o, l, out, tracing, log)
 }
 
 // runSweep starts the servers, measures and reports. If the sweep is cut short, runSweep reports
