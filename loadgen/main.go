@@ -71,7 +71,7 @@ func run(args []string) int {
 	defer stop()
 	out, err := execute(ctx, o)
 	if err == nil && o.plain {
-		err = executeRollouts(ctx, o, filepath.Join(out, "rollouts"))
+		err = executeSharedStates(ctx, o, filepath.Join(out, "states"))
 	}
 	return fail(err)
 }

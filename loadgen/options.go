@@ -127,7 +127,8 @@ func (o *options) settingFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.sizes, cli.Parse("1,4,16", cli.List(0, strconv.Atoi, number)), "sizes", "batch sizes to measure, separated by commas")
 	cli.Define(f, &o.unbatched, true, "unbatched", "measure single calls too: no waiting, no in-flight cap")
 	cli.Define(f, &o.auto, true, "auto", "measure auto mode too, in which the proxy chooses")
-	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure calls straight to SGLang too, without a proxy (with -work score, decide and generate also without -sglang)")
+	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure calls straight to SGLang too, without a proxy; "+
+		"with -work score, decide and generate also at the simulator")
 	cli.Define(f, &o.plan.Repeats, 3, "repeats", "how often each setting is measured") // the fewest that show a spread
 	cli.Define(f, &o.stopWhen, cli.Parse("0", readShare), "stop-when", fmt.Sprintf(
 		"stop repeating a setting once the 95 %% interval of its throughput is within this `share` to either side, "+
@@ -414,11 +415,12 @@ func (o *options) completeArrival() error {
 // completeSettings makes the settings of the plan.
 func (o *options) completeSettings() {
 	p := &o.plan
+	straight := o.sglang != "" || o.simulated() && o.load.Work != target.Prefill
 	p.Settings = sweep.Multiply(o.sizes.Value, o.maxInFlight.Value, o.maxWait.Value, o.orders.Value)
 	for _, other := range []struct {
 		mode  sweep.Mode
 		asked bool
-	}{{sweep.ModeAuto, o.auto}, {sweep.ModeUnbatched, o.unbatched}, {sweep.ModeDirect, o.direct && (o.sglang != "" || o.load.Work != target.Prefill && o.target == "")}} {
+	}{{sweep.ModeAuto, o.auto}, {sweep.ModeUnbatched, o.unbatched}, {sweep.ModeDirect, o.direct && straight}} {
 		if other.asked { // the first values are applied too; these modes ignore them
 			p.Settings = append(p.Settings, sweep.Setting{Mode: other.mode, MaxInFlight: o.maxInFlight.Value[0], MaxWait: o.maxWait.Value[0]})
 		}

@@ -20,10 +20,13 @@ import (
 	"paceline/loadgen/target"
 )
 
-// executeRollouts measures beside the benchmark of record what the product is for: rollouts that share a
-// new prompt, through the proxy and straight to SGLang. It takes some 20 s.
-func executeRollouts(ctx context.Context, o options, out string) error {
-	next, err := parseOptions([]string{"-work", "generate", "-n", "16", "-phases", "cold", "-sim-speed", "1", "-lang", o.language, "-out", out}, io.Discard)
+// sharedStates is the load that follows the benchmark of record and shows what the product is for:
+// questions about shared states, through the proxy and straight to SGLang. It takes some 20 s, at the
+// simulator's real speed because each of its passes is short.
+var sharedStates = []string{"-work", "score", "-n", "12", "-phases", "cold", "-sim-speed", "1"}
+
+func executeSharedStates(ctx context.Context, o options, out string) error {
+	next, err := parseOptions(append(slices.Clone(sharedStates), "-lang", o.language, "-out", out), io.Discard)
 	if err != nil {
 		return inputError{err}
 	}
@@ -96,7 +99,10 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 	announce(r, out)
 	announceKept(j)
 
-	sw := &sweep.Sweep{Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight, Counters: s.counters, Log: log}
+	sw := &sweep.Sweep{
+		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
+		Counters: s.counters, Log: log,
+	}
 	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()

@@ -173,7 +173,8 @@ func readKey(path string) (string, error) {
 }
 
 // startProxy runs a proxy in this process, on loopback ports that the system chooses. It returns
-// the data and admin addresses, and the URL of its HTTP, which listens for works sent there. No other function of loadgen uses package server.
+// the data and admin addresses, and the URL of its HTTP, which listens for works sent there. No other
+// function of loadgen uses package server.
 func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) (addr, admin, http string, err error) {
 	cfg := server.DefaultConfig()
 	if cfg.Upstream.Key, err = readKey(o.sglangKeyFile); err != nil {

@@ -40,7 +40,8 @@ type Options struct {
 func (o Options) Validate() error {
 	switch {
 	case o.asks() && (o.Trajectories != "" || o.Problems != "" || o.Trace != "" || o.Turns != 1 || o.Rollouts != 1 || o.Mix.shares != nil):
-		return fmt.Errorf("-work %s: sends states with questions: give it without -trajectories, -problems, -trace, -turns, -rollouts and -mix", o.Work)
+		return fmt.Errorf("-work %s: sends questions about states: give it without -trajectories, -problems, -trace, -turns, -rollouts and -mix",
+			o.Work)
 	case o.Count < 1:
 		return fmt.Errorf("-n: must be at least 1, got %d", o.Count)
 	case o.Turns < 0:

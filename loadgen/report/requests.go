@@ -30,7 +30,7 @@ type Request struct {
 	Error   string `json:"error,omitempty"`   // short name of the cause; absent if answered
 
 	PromptTokens     int     `json:"prompt_tokens"`                // as the server counted
-	CachedTokens     int     `json:"cached_tokens"`                // of these, from its prefix cache; 0 for questions, whose answers don't tell
+	CachedTokens     int     `json:"cached_tokens"`                // of these, from its prefix cache; 0 if answers don't tell
 	Questions        int     `json:"questions,omitempty"`          // about one state, each a prompt; absent: one prompt
 	OutputTokens     int     `json:"output_tokens,omitempty"`      // generated; of streams
 	BatchID          string  `json:"batch_id,omitempty"`           // from the receipt; absent for direct
