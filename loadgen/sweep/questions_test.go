@@ -17,7 +17,8 @@ func TestEachQuestionIsAnAnswerAndCachedTokensAreNotGuessed(t *testing.T) {
 		})
 	}
 	run := m.report()
-	if run.Total != 16 || run.Completed != 8 || run.Failed != 8 || run.RequestThroughput != 4 || run.Latency.Count != 1 || run.ImpossibleCounts != 0 {
+	if run.Total != 16 || run.Completed != 8 || run.Failed != 8 || run.RequestThroughput != 4 ||
+		run.Latency.Count != 1 || run.ImpossibleCounts != 0 {
 		t.Errorf("got %+v", run)
 	}
 	for _, c := range []struct {
