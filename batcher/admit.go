@@ -15,6 +15,9 @@ type Passing struct {
 	// Silent says that the server shows nothing of the request before its end, so the end
 	// of its prefill can't be seen.
 	Silent bool
+
+	// Trace is the caller's, for Grant.Leader of those that follow.
+	Trace any
 }
 
 // Role is the part of an admitted request in the reading of a new prefix.
@@ -35,6 +38,7 @@ type Grant struct {
 	Role   Role
 	Held   time.Duration // how long the request waited
 	Shared int           // blocks of its prefix that were computed for others when it arrived
+	Leader any           // Passing.Trace of the one that it waited for; nil if that is not known
 
 	// Prefill says that the prompt should be sent without new tokens first, followed by
 	// Prefilled: others share its new prefix, and it is silent.
@@ -125,7 +129,7 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 		return 0, err
 	}
 	s.stats.Admitted++
-	if !b.settings.PrefixOrder {
+	if b.settings.Share != ShareAll {
 		a.entry.Prefix = nil
 	}
 	b.model.Doubt(time.Now())
@@ -140,7 +144,10 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 		s.following += (follows - s.following) / 16
 	}
 	s.waiting.Add(&a.entry)
-	if shares && a.entry.Held() && b.settings.MaxAge > 0 {
+	if leader, held := a.entry.Held(); shares && held && b.settings.MaxAge > 0 {
+		if l, passes := leader.(*admission); passes {
+			a.grant.Leader = l.Trace
+		}
 		s.all[a] = struct{}{}
 		return b.settings.MaxAge, nil
 	}

@@ -234,3 +234,19 @@ func TestWhatWasBelievedForLongIsVerifiedByOneRequest(t *testing.T) {
 		follower.Done()
 	})
 }
+
+func TestOnlyWhatIsBatchedIsHeldIfTheSettingsSaySo(t *testing.T) {
+	for share, role := range map[Share]Role{ShareAll: Leader, SharePrefill: Alone, ShareOff: Alone} {
+		b := passing(t)
+		s := DefaultSettings()
+		s.Share = share
+		if err := b.SetSettings(s); err != nil {
+			t.Fatal(err)
+		}
+		g, err := b.Admit(t.Context(), Passing{Prefix: sharing(1, 2)})
+		if err != nil || g.Role != role {
+			t.Errorf("%v: %v, %v", share, g.Role, err)
+		}
+		g.Done()
+	}
+}

@@ -73,6 +73,7 @@ type pending[Q, R any] struct {
 
 	// Guarded by Batcher.mu until the item has ended.
 	accepted time.Time
+	fresh    float64 // tokens that were not cached when it was accepted; 0 without a prefix
 	caller   *caller
 	prompt   *prompt[Q, R] // while it waits
 	batch    *Batch[Q, R]  // while it is in flight

@@ -256,7 +256,7 @@ func drawSettings(t *rapid.T) Settings {
 	s.MaxInFlight = rapid.IntRange(1, 3).Draw(t, "max_in_flight")
 	s.QueueRequests = rapid.IntRange(1, 30).Draw(t, "queue_requests")
 	s.QueueBytes = int64(rapid.IntRange(50, 9000).Draw(t, "queue_bytes"))
-	s.PrefixOrder = rapid.Bool().Draw(t, "prefix_order")
+	s.Share = rapid.SampledFrom([]Share{ShareAll, SharePrefill, ShareOff}).Draw(t, "share")
 	s.PrefixBlocks = rapid.IntRange(1, 20).Draw(t, "prefix_blocks")
 	s.MaxAge = time.Duration(rapid.IntRange(0, 30).Draw(t, "max_age")) * time.Millisecond
 	s.BreakerFailures = rapid.IntRange(1, 4).Draw(t, "breaker_failures")

@@ -35,12 +35,14 @@ type cacheServer struct {
 	released [][]string // the prompts of each batch
 	seen     map[string]bool
 	computed int // blocks
+	shared   int // tokens, as released
 }
 
 func (c *cacheServer) Send(_ context.Context, b *Batch[string, string]) []Result[string] {
 	var prompts []string
 	c.mu.Lock()
 	cached := make([]int, b.Size)
+	c.shared += b.Shared
 	for i := range b.Size {
 		p := b.Value(i)
 		prompts = append(prompts, p)
@@ -134,9 +136,21 @@ func TestOneOfThoseWhoShareANewPrefixGoesFirstAndTheOthersAfterItsAnswer(t *test
 	})
 }
 
-func TestWithoutPrefixOrderRequestsGoInOrderOfArrival(t *testing.T) {
+func TestABatchTellsTheTokensThatALeaderHadReadForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, c := serve(t, func(s *Settings) { s.PrefixOrder = false })
+		b, c := serve(t, nil)
+		defer b.Close()
+		sendAll(t, b, promptsOf("xa")...) // x and a are cached now
+		sendAll(t, b, promptsOf("xyb xyc xyd xz")...)
+		if want := 2 * prefix.BlockTokens; c.shared != want { // y, for two that waited for it
+			t.Errorf("%d tokens shared, want %d; released %q", c.shared, want, c.order())
+		}
+	})
+}
+
+func TestWithoutSharingRequestsGoInOrderOfArrival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, c := serve(t, func(s *Settings) { s.Share = ShareOff })
 		defer b.Close()
 		sendAll(t, b, promptsOf("xa xb xc yd xe")...)
 		if got, want := c.order(), "xa xb xc yd | xe"; got != want {

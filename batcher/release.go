@@ -182,6 +182,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 			break
 		}
 		m := member[Q, R]{leader: it, items: p.items, uncached: b.uncached(it), inFlight: b.queue.send(p)}
+		batch.Shared += int(max(0, it.fresh-m.uncached))
 		b.callers.serve(it.caller, m.uncached+1) // a cached prompt is not free either
 		uncached += m.uncached
 		batch.members = append(batch.members, m)

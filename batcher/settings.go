@@ -42,6 +42,40 @@ func ModeNamed(name string) (Mode, error) {
 	return 0, &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %q", name)}
 }
 
+// Share says which requests share what is new to the server: of those that begin alike one
+// goes first, and the others once the server has read it.
+type Share uint8
+
+const (
+	// ShareAll holds the requests of Submit, released in depth-first order of their
+	// prefixes, and those of Admit.
+	ShareAll Share = iota
+	// SharePrefill holds those of Submit only.
+	SharePrefill
+	// ShareOff holds nothing: requests go in order of arrival.
+	ShareOff
+
+	numShares
+)
+
+var shareNames = [numShares]string{"all", "prefill", "off"}
+
+// String returns the name in flags.
+func (s Share) String() string {
+	if s < numShares {
+		return shareNames[s]
+	}
+	return fmt.Sprintf("Share(%d)", uint8(s))
+}
+
+// ShareNamed is the inverse of String.
+func ShareNamed(name string) (Share, error) {
+	if s := slices.Index(shareNames[:], name); s >= 0 {
+		return Share(s), nil
+	}
+	return 0, &SettingError{"share", fmt.Sprintf("must be all, prefill or off, got %q", name)}
+}
+
 // Settings are the batching settings. All can be changed while requests wait.
 type Settings struct {
 	Mode Mode
@@ -67,9 +101,9 @@ type Settings struct {
 	// MaxInFlight is the max number of batches in flight at once.
 	MaxInFlight int
 
-	// PrefixOrder releases requests in depth-first order of their prefixes. Of those
-	// that share a new prefix one goes first, and the others after its answer.
-	PrefixOrder bool
+	// Share says which requests that share a new prefix wait until one of them has had it
+	// read.
+	Share Share
 
 	// PrefixBlocks is the max blocks (prefix.BlockBytes each) that are remembered as
 	// cached. The capacity of the server's cache bounds them too.
@@ -124,7 +158,7 @@ func DefaultSettings() Settings {
 		ForwardsInFlight: 8,                      // 1.5 s of an H100's work for a 7B model: the rest can still be ordered
 		MaxWait:          200 * time.Microsecond, // the prompts of one list come within this, and no caller notices it
 		MaxInFlight:      8,                      // as many as SGLang's tokenizer processes; 2 leave its front end idle
-		PrefixOrder:      true,                   // prompts that share nothing keep the order of arrival
+		Share:            ShareAll,               // prompts that share nothing keep the order of arrival
 		PrefixBlocks:     1 << 17,                // 8 million tokens, beyond most KV caches; some 16 MB
 		MaxAge:           30 * time.Second,       // half of what impatient clients wait
 		MergeIdentical:   true,                   // always saves a whole prompt
@@ -148,6 +182,9 @@ func (e *SettingError) Error() string { return e.Field + ": " + e.Problem }
 func (s Settings) Validate() error {
 	if s.Mode >= numModes {
 		return &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %v", s.Mode)}
+	}
+	if s.Share >= numShares {
+		return &SettingError{"share", fmt.Sprintf("must be all, prefill or off, got %v", s.Share)}
 	}
 	return cmp.Or(
 		within("batch_size", s.BatchSize, 1, MaxBatchSize),

@@ -105,6 +105,7 @@ type segment struct {
 	recency   *list.Element // in Model.recent; nil: not cached
 	used      uint64        // Model.answers when it was last used
 	computing int           // prompts in flight whose first new block is the first here
+	leader    any           // Entry.Value of the first of them
 	inFlight  int           // prompts in flight that include it
 	nodes     []*node       // of waiting prompts, one of each group
 }
@@ -215,6 +216,7 @@ func (m *Model) Send(e *Entry) InFlight {
 		f.leads = true
 		first := f.last.at(f.known)
 		if first.computing++; first.computing == 1 {
+			first.leader = e.Value
 			for _, n := range first.nodes {
 				n.hold()
 			}
@@ -236,6 +238,7 @@ func (m *Model) Unlead(f *InFlight) (freed bool) {
 	if first.computing--; first.computing > 0 {
 		return false
 	}
+	first.leader = nil
 	for _, n := range first.nodes {
 		n.free()
 	}

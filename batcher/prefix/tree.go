@@ -117,14 +117,15 @@ func (g *Group) Remove(e *Entry) {
 	}
 }
 
-// Held reports whether the entry waits for a prompt in flight.
-func (e *Entry) Held() bool {
+// Held reports whether the entry waits for a prompt in flight, and returns the Value of the
+// entry that this was.
+func (e *Entry) Held() (leader any, held bool) {
 	for n := e.node; n != nil; n = n.parent {
 		if n.held {
-			return true
+			return n.segment.leader, true
 		}
 	}
-	return false
+	return nil, false
 }
 
 // Next returns the next entry of the walk, or nil if all are held.

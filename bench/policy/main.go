@@ -37,9 +37,9 @@ import (
 
 // policies has the compared settings, as changes of the proxy's defaults.
 var policies = map[string]func(*target.Settings){
-	"fifo":   func(s *target.Settings) { s.PrefixOrder, s.MergeIdentical = false, false },
+	"fifo":   func(s *target.Settings) { s.Share, s.MergeIdentical = pb.Share_SHARE_OFF, false },
 	"prefix": func(s *target.Settings) { s.MergeIdentical = false },
-	"merge":  func(s *target.Settings) { s.PrefixOrder = false },
+	"merge":  func(s *target.Settings) { s.Share = pb.Share_SHARE_OFF },
 	"both":   func(*target.Settings) {},
 	"auto":   func(s *target.Settings) { s.Mode = pb.BatchMode_BATCH_MODE_AUTO },
 }

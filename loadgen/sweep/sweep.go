@@ -86,8 +86,11 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 	c := p.Setting
 	if c.Mode != ModeDirect {
 		settings := target.Settings{
-			Mode: modes[c.Mode], BatchSize: c.BatchSize, PrefixOrder: c.Mode == ModeAuto || c.Order == Prefix,
+			Mode: modes[c.Mode], BatchSize: c.BatchSize, Share: pb.Share_SHARE_OFF,
 			MaxInFlight: max(1, c.MaxInFlight), MaxWait: s.Plan.real(c.MaxWait),
+		}
+		if c.Mode == ModeAuto || c.Order == Prefix {
+			settings.Share = pb.Share_SHARE_ALL
 		}
 		if c.Mode == ModeAuto {
 			settings.ForwardsInFlight = uint32(batcher.DefaultSettings().ForwardsInFlight)

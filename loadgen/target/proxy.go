@@ -23,6 +23,9 @@ type Proxy struct {
 	control      pb.AdminServiceClient
 	MaxNewTokens uint32  // of every prompt: 0 or 1
 	Tracer       *Tracer // nil: no spans
+
+	// Tokenize, if not nil, turns each text into the token ids that are sent instead of it.
+	Tokenize func(text string) []int32
 }
 
 // DialProxy returns a Proxy for the data and admin addresses (host:port) of a proxy. An admin address
@@ -58,10 +61,11 @@ func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close
 // Send implements Sender.
 func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 	ctx, end := p.Tracer.begin(ctx, strings.TrimPrefix(pb.PrefillService_Prefill_FullMethodName, "/"), prompt)
-	reply, err := p.prefill.Prefill(p.Tracer.outgoing(ctx), &pb.PrefillRequest{
-		Text:         prompt.Text + prompt.Tail,
-		MaxNewTokens: p.MaxNewTokens,
-	})
+	request := &pb.PrefillRequest{Text: prompt.Text + prompt.Tail, MaxNewTokens: p.MaxNewTokens}
+	if p.Tokenize != nil {
+		request.TokenIds, request.Text = p.Tokenize(request.Text), ""
+	}
+	reply, err := p.prefill.Prefill(p.Tracer.outgoing(ctx), request)
 	if err != nil {
 		return Answer{TraceID: end(Cause(err))}, err
 	}
@@ -86,11 +90,11 @@ type Settings struct {
 
 	// Zero in a sweep: a budget would cut batches below the size under test, and a merged prompt
 	// would count once for each of its copies.
-	BatchTokens      uint64 `json:"batch_tokens"`
-	BatchBytes       uint64 `json:"batch_bytes"`
-	ForwardsInFlight uint32 `json:"forwards_in_flight"` // for auto the proxy's default
-	MergeIdentical   bool   `json:"merge_identical"`
-	PrefixOrder      bool   `json:"prefix_order"` // for auto, and where the sweep varies it
+	BatchTokens      uint64   `json:"batch_tokens"`
+	BatchBytes       uint64   `json:"batch_bytes"`
+	ForwardsInFlight uint32   `json:"forwards_in_flight"` // for auto the proxy's default
+	MergeIdentical   bool     `json:"merge_identical"`
+	Share            pb.Share `json:"share"` // for auto, and where the sweep varies it
 }
 
 // Apply changes the proxy's settings.
@@ -101,9 +105,9 @@ func (p *Proxy) Apply(ctx context.Context, s Settings) error {
 		MaxWait:     durationpb.New(s.MaxWait),
 		MaxInFlight: uint32(s.MaxInFlight),
 		BatchTokens: s.BatchTokens, BatchBytes: s.BatchBytes, ForwardsInFlight: s.ForwardsInFlight,
-		MergeIdentical: s.MergeIdentical, PrefixOrder: s.PrefixOrder,
+		MergeIdentical: s.MergeIdentical, Share: s.Share,
 	}
-	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "forwards_in_flight", "merge_identical", "prefix_order"}
+	mask := []string{"mode", "max_wait", "max_in_flight", "batch_tokens", "batch_bytes", "forwards_in_flight", "merge_identical", "share"}
 	if s.BatchSize > 0 {
 		mask = append(mask, "batch_size")
 	}
@@ -129,7 +133,7 @@ func (p *Proxy) CurrentSettings(ctx context.Context) (Settings, error) {
 		MaxInFlight: int(s.GetMaxInFlight()),
 		MaxWait:     s.GetMaxWait().AsDuration(),
 		BatchTokens: s.GetBatchTokens(), BatchBytes: s.GetBatchBytes(), ForwardsInFlight: s.GetForwardsInFlight(),
-		MergeIdentical: s.GetMergeIdentical(), PrefixOrder: s.GetPrefixOrder(),
+		MergeIdentical: s.GetMergeIdentical(), Share: s.GetShare(),
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"strconv"
 
 	"paceline/batcher"
@@ -20,7 +21,11 @@ const receiptHeader = "Paceline-Receipt"
 func (h *Handler) forwardShared(
 	w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage,
 ) {
-	if err := upstream.Reserve(r.Context()); err != nil {
+	err := h.up.Queue.Room(0, 0) // a drain refuses what waits for nothing, too
+	if err == nil {
+		err = upstream.Reserve(r.Context(), countPrompts(r.URL.Path, fields))
+	}
+	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
@@ -47,7 +52,34 @@ func (h *Handler) forwardShared(
 			g.Prefilled(batcher.Usage{})
 		}
 	}
-	h.forward(&prefillWatch{ResponseWriter: w, grant: g}, r, body)
+	watch := &prefillWatch{ResponseWriter: w, grant: g}
+	defer func() {
+		// SGLang itself notices after 2 s that the client of a stream has gone.
+		if r.Context().Err() != nil && watch.id != "" && isNull(fields["rid"]) {
+			h.up.Abort(r.Context(), watch.id)
+		}
+	}()
+	h.forward(watch, r, body)
+}
+
+// promptFields are the fields that may hold a list of prompts, by path.
+var promptFields = map[string]string{
+	"/generate": "text", "/v1/completions": "prompt", "/v1/embeddings": "input", "/encode": "text", "/classify": "text",
+}
+
+// countPrompts is how many prompts SGLang makes of a request.
+func countPrompts(path string, fields map[string]json.RawMessage) int {
+	name := promptFields[path]
+	if sc := scorings[path]; sc != nil {
+		name = sc.items
+	} else if name == "text" && isNull(fields[name]) {
+		name = "input_ids"
+	}
+	if raw := fields[name]; len(raw) > 0 && raw[0] != '"' && !isIDs(raw) {
+		all, _ := elements(raw)
+		return max(1, len(all))
+	}
+	return 1
 }
 
 // admit waits until SGLang should see a request, and says so in the header of the answer.
@@ -67,7 +99,12 @@ type prefillWatch struct {
 	http.ResponseWriter
 	grant *batcher.Grant
 	code  int
+	id    string // of the request at SGLang, if it made one
 }
+
+// ownID finds the id that SGLang gave a request. An id of a client's own is none to abort
+// by: SGLang would abort all that begin with it.
+var ownID = regexp.MustCompile(`"id":"([0-9a-f]{32})"`)
 
 // WriteHeader implements http.ResponseWriter.
 func (w *prefillWatch) WriteHeader(code int) {
@@ -80,6 +117,9 @@ func (w *prefillWatch) Write(b []byte) (int, error) {
 	if w.code == http.StatusOK {
 		w.grant.Prefilled(usageIn(b))
 		w.code = 0 // told once
+		if m := ownID.FindSubmatch(b); m != nil {
+			w.id = string(m[1])
+		}
 	}
 	return w.ResponseWriter.Write(b)
 }

@@ -51,7 +51,8 @@ func TestEverySettingCanBeChanged(t *testing.T) {
 	want := &pb.Settings{
 		Mode: pb.BatchMode_BATCH_MODE_AUTO, BatchSize: 3, MaxWait: durationpb.New(time.Second), MaxInFlight: 4,
 		QueueRequests: 5, QueueBytes: 600, BatchTokens: 7, BatchBytes: 8, MergeIdentical: false,
-		PrefixOrder: false, PrefixBlocks: 9, MaxAge: durationpb.New(time.Minute), Retries: 1, BreakerFailures: 11, ForwardsInFlight: 12,
+		Share: pb.Share_SHARE_PREFILL, PrefixBlocks: 9, MaxAge: durationpb.New(time.Minute), Retries: 1, BreakerFailures: 11,
+		ForwardsInFlight: 12,
 	}
 	var names []string
 	fields := want.ProtoReflect().Descriptor().Fields()

@@ -87,6 +87,7 @@ func (f *fakeSGLang) start() {
 	mux.HandleFunc("POST /abort_request", f.abort)
 	mux.HandleFunc("POST /generate", f.generate)
 	mux.HandleFunc("POST /tokenize", f.tokenize)
+	mux.HandleFunc("POST /v1/completions", f.endless)
 	f.server, f.ended = &http.Server{Handler: f.noting(mux)}, make(chan struct{})
 	go func(s *http.Server, ended chan struct{}) {
 		defer close(ended)
@@ -135,6 +136,14 @@ func (f *fakeSGLang) setInfo(key string, value any) {
 func (f *fakeSGLang) answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v)
+}
+
+// endless begins a stream that has no end.
+func (f *fakeSGLang) endless(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = w.Write([]byte(`data: {"id":"0123456789abcdef0123456789abcdef","choices":[{"text":"a"}]}` + "\n\n"))
+	_ = http.NewResponseController(w).Flush()
+	<-r.Context().Done()
 }
 
 func (f *fakeSGLang) abort(_ http.ResponseWriter, r *http.Request) {

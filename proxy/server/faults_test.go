@@ -233,9 +233,9 @@ func TestSettingsThatChangeAHundredTimesASecondLoseNothing(t *testing.T) {
 			s := settingsMessage(r.up.Queue.Settings())
 			s.Mode = pb.BatchMode(1 + rand.IntN(3))
 			s.BatchSize, s.MaxInFlight = uint32(1+rand.IntN(20)), uint32(1+rand.IntN(4))
-			s.PrefixOrder, s.MergeIdentical = rand.IntN(2) == 0, rand.IntN(2) == 0
+			s.Share, s.MergeIdentical = pb.Share(1+rand.IntN(3)), rand.IntN(2) == 0
 			s.BatchTokens, s.PrefixBlocks = uint64(rand.IntN(300)), uint32(1+rand.IntN(50))
-			fields := "mode,batch_size,max_in_flight,prefix_order,merge_identical,batch_tokens,prefix_blocks"
+			fields := "mode,batch_size,max_in_flight,share,merge_identical,batch_tokens,prefix_blocks"
 			if _, err := r.admin.UpdateSettings(r.context(), update(fields, s)); err != nil {
 				t.Error(err)
 			}

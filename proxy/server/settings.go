@@ -16,7 +16,7 @@ import (
 // settingsMessage converts the settings of the batcher to a message of the contract.
 func settingsMessage(s batcher.Settings) *pb.Settings {
 	return &pb.Settings{
-		Mode:             modes[s.Mode],
+		Mode:             pb.BatchMode(s.Mode + 1),
 		BatchSize:        uint32(s.BatchSize),
 		MaxWait:          durationpb.New(s.MaxWait),
 		MaxInFlight:      uint32(s.MaxInFlight),
@@ -25,7 +25,7 @@ func settingsMessage(s batcher.Settings) *pb.Settings {
 		BatchTokens:      uint64(s.BatchTokens),
 		BatchBytes:       uint64(s.BatchBytes),
 		MergeIdentical:   s.MergeIdentical,
-		PrefixOrder:      s.PrefixOrder,
+		Share:            pb.Share(s.Share + 1),
 		PrefixBlocks:     uint32(s.PrefixBlocks),
 		MaxAge:           durationpb.New(s.MaxAge),
 		Retries:          uint32(s.Retries),
@@ -90,7 +90,7 @@ func withSettings(s batcher.Settings, m *pb.Settings, paths []string) (batcher.S
 func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
 	switch path {
 	case "mode":
-		return updateMode(s, m.GetMode())
+		return updateEnum(&s.Mode, m.GetMode(), path)
 	case "batch_size":
 		s.BatchSize = int(m.GetBatchSize())
 	case "max_wait":
@@ -107,8 +107,8 @@ func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
 		s.BatchBytes = int64(min(m.GetBatchBytes(), 1<<63-1))
 	case "merge_identical":
 		s.MergeIdentical = m.GetMergeIdentical()
-	case "prefix_order":
-		s.PrefixOrder = m.GetPrefixOrder()
+	case "share":
+		return updateEnum(&s.Share, m.GetShare(), path)
 	case "prefix_blocks":
 		s.PrefixBlocks = int(m.GetPrefixBlocks())
 	case "max_age":
@@ -133,22 +133,19 @@ func updateDuration(to *time.Duration, d *durationpb.Duration, name string) erro
 	return nil
 }
 
-// modes maps the modes of the batcher to those of the contract.
-var modes = map[batcher.Mode]pb.BatchMode{
-	batcher.ModeFixed:     pb.BatchMode_BATCH_MODE_FIXED,
-	batcher.ModeUnbatched: pb.BatchMode_BATCH_MODE_UNBATCHED,
-	batcher.ModeAuto:      pb.BatchMode_BATCH_MODE_AUTO,
-}
-
-func updateMode(s *batcher.Settings, m pb.BatchMode) error {
-	if m == pb.BatchMode_BATCH_MODE_UNSPECIFIED {
-		return nil // keep the mode
+// updateEnum sets an enumeration whose values in the contract are one higher, because 0
+// there keeps the setting.
+func updateEnum[T ~uint8, M interface {
+	~int32
+	protoreflect.Enum
+}](to *T, m M, path string) error {
+	values := m.Descriptor().Values()
+	switch {
+	case m == 0:
+	case m < 0 || int(m) >= values.Len():
+		return upstream.WrongField("settings."+path, "must be from %s to %s, got %d", values.Get(1).Name(), values.Get(values.Len()-1).Name(), m)
+	default:
+		*to = T(m - 1)
 	}
-	for mode, name := range modes {
-		if name == m {
-			s.Mode = mode
-			return nil
-		}
-	}
-	return upstream.WrongField("settings.mode", "must be BATCH_MODE_FIXED, BATCH_MODE_UNBATCHED or BATCH_MODE_AUTO, got %d", m)
+	return nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -140,5 +141,39 @@ func TestTheSharedPrefixOfRolloutsIsReadOnce(t *testing.T) {
 	shareOf(t, r, url, gs)
 	if n := s.Stats().Crashes; n > 0 {
 		t.Error(n)
+	}
+}
+
+func TestAStreamWhoseClientHasGoneIsAbortedAtOnce(t *testing.T) {
+	f := newFake(t)
+	r := start(t, f, nil)
+	for body, aborts := range map[string]bool{
+		`{"prompt":"a","stream":true}`:             true,
+		`{"prompt":"a","stream":true,"rid":"own"}`: false, // SGLang would abort all that begin with it
+	} {
+		ctx, leave := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url("/v1/completions"), strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := res.Body.Read(make([]byte, 10)); err != nil {
+			t.Error(err)
+		}
+		leave()
+		_ = res.Body.Close()
+		if aborts {
+			if rid := <-f.aborted; rid != "0123456789abcdef0123456789abcdef" {
+				t.Errorf("aborted %q", rid)
+			}
+		}
+	}
+	r.stop()
+	if len(f.aborted) != 0 {
+		t.Errorf("aborted %q too", <-f.aborted)
 	}
 }

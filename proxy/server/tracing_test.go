@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,11 +190,40 @@ func TestATraceOfTheCallersIsContinuedOnEveryWayIn(t *testing.T) {
 		}
 	}
 	slices.Sort(below)
-	if want := []string{"GET /v1/*", "POST /generate", spanPrefill, spanPrefill}; !slices.Equal(below, want) {
+	if want := []string{"GET /v1/models", "POST /generate", spanPrefill, spanPrefill}; !slices.Equal(below, want) {
 		t.Errorf("%v%s", below, describe(spans))
 	}
 	if n := len(named(spans, "batch.execute")); n != 3 {
 		t.Errorf("%d requests were executed", n)
+	}
+}
+
+func TestFollowersLinkToTheirLeader(t *testing.T) {
+	tr, with := tracedTo(t)
+	_, url := simulated(t)
+	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, with)
+	body := fmt.Sprintf(`{"model":"m","prompt":%q,"max_tokens":3,"stream":true}`, strings.Repeat("one shared beginning ", 300))
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() { r.http(http.MethodPost, r.HTTPAddr()+"/v1/completions", body) })
+	}
+	wg.Wait()
+	spans := tr.all(r)
+	roles := map[any]int{}
+	var leader string
+	all := named(spans, "POST /v1/completions")
+	for _, s := range all {
+		if roles[s.Attributes["paceline.role"]]++; s.Attributes["paceline.role"] == "leader" {
+			leader = s.SpanID
+		}
+	}
+	if roles["leader"] != 1 || roles["follower"] != 2 {
+		t.Errorf("%v%s", roles, describe(spans))
+	}
+	for _, s := range all {
+		if s.Attributes["paceline.role"] == "follower" && (len(s.Links) != 1 || s.Links[0].SpanID != leader) {
+			t.Errorf("links %v, want one to %s", s.Links, leader)
+		}
 	}
 }
 

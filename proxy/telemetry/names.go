@@ -28,6 +28,9 @@ const (
 	Phase      = "paceline.phase"         // cold or warm
 	Repeat     = "paceline.repeat"        // from 1
 
+	Role = "paceline.role"         // alone, leader, follower or overtook: of a request that is passed on
+	Held = "paceline.held_seconds" // how long it waited for its leader, to whom a follower's span has a link
+
 	BatchID        = "batch.id"             // as in the receipt
 	BatchSize      = "batch.size"           // prompts at the release
 	BatchPosition  = "batch.position"       // of the prompt in the batch, from 0

@@ -3,8 +3,12 @@ package upstream
 import (
 	"context"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"paceline/batcher"
 	"paceline/batcher/prefix"
+	"paceline/proxy/telemetry"
 	"paceline/sglang"
 )
 
@@ -25,7 +29,7 @@ type Passed struct {
 
 // Admit waits until SGLang should see a request: see batcher.Admit.
 func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.Grant, error) {
-	q := batcher.Passing{Silent: p.Silent}
+	q := batcher.Passing{Silent: p.Silent, Trace: trace.SpanContextFromContext(ctx)}
 	switch r := &p.Request; {
 	case !s.Shares():
 	case p.Chat != "":
@@ -37,7 +41,17 @@ func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.
 		q.Prefix = p.prefix()
 	}
 	p.Blocks = len(q.Prefix)
-	return u.Queue.Admit(ctx, q)
+	g, err := u.Queue.Admit(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	span := trace.SpanFromContext(ctx)
+	span.SetAttributes(attribute.String(telemetry.Role, g.Role.String()), attribute.Float64(telemetry.Held, g.Held.Seconds()))
+	if leader, known := g.Leader.(trace.SpanContext); known && leader.IsSampled() {
+		role := attribute.String(telemetry.Role, batcher.Leader.String())
+		span.AddLink(trace.Link{SpanContext: leader, Attributes: []attribute.KeyValue{role}})
+	}
+	return g, nil
 }
 
 // Shares reports whether a prompt of this SGLang finds what it computed for another:

@@ -20,6 +20,7 @@ type Prompt struct {
 	Request  sglang.Request // without an id; Submit adds one
 	Priority *int32
 	LoRA     string
+	Place    string // begins the names of its fields in errors, such as "items[3]."; empty for a request of one prompt
 
 	encoded    bool // it arrived as text and is sent as ids
 	generation int  // of the model it was checked and encoded for
@@ -29,9 +30,9 @@ type Prompt struct {
 // field returns the name of the prompt's field in the contract.
 func (p *Prompt) field() string {
 	if len(p.Request.InputIDs) > 0 && !p.encoded {
-		return "token_ids"
+		return p.Place + "token_ids"
 	}
-	return "text"
+	return p.Place + "text"
 }
 
 // prefix names the beginnings of the prompt. Prompts of different adapters or salts share
@@ -183,8 +184,10 @@ func appendOptions(b []byte, p *Prompt, key string) []byte {
 	if o := r.Logprobs; o != nil {
 		number(int64(o.TopK) + 1)
 		number(optional(o.PromptStart))
-		for _, id := range o.TokenIDs {
-			number(int64(id))
+		if !p.sharesLabels() {
+			for _, id := range o.TokenIDs {
+				number(int64(id))
+			}
 		}
 	}
 	number(-1)

@@ -30,7 +30,7 @@ func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	if a.ctx = ctx; u.tracer != nil {
 		a.ctx, a.spans = u.traceBatch(ctx, b)
 	}
-	u.metrics.Released(b.Reason.String(), b.Size, b.Limit, b.Merged)
+	u.metrics.Released(b.Reason.String(), b.Size, b.Limit, b.Merged, b.Shared)
 	a.sendAll()
 	if ctx.Err() != nil {
 		a.err = ctx.Err() // all callers have gone, or the batcher closes
@@ -60,6 +60,9 @@ func (a *attempt) call(members []int) error {
 	for k, i := range members {
 		a.calls[i]++
 		call.Requests[k] = a.batch.Value(i).Request
+		if call.Requests[k].Logprobs != nil {
+			call.Requests[k].Logprobs = a.batch.Value(i).allLabels(a.batch.Values(i))
+		}
 		if a.calls[i] > 1 {
 			// SGLang may still hold the id of the failed call, and would refuse a second
 			// request with that id.
@@ -91,7 +94,7 @@ func (a *attempt) call(members []int) error {
 	if a.ctx.Err() != nil { // all callers have gone, or the batcher closes
 		for i, rid := range rids {
 			if rid != "" && !a.ended[i] {
-				a.aborts.Go(func() { a.abort(a.batch.Context(i), rid) })
+				a.aborts.Go(func() { a.Abort(a.batch.Context(i), rid) })
 			}
 		}
 	}
@@ -408,7 +411,7 @@ func (a *attempt) watchCallers(rids []string) (stop func()) {
 			case i := <-a.batch.Gone:
 				if rid := rids[i]; rid != "" {
 					rids[i] = ""
-					a.aborts.Go(func() { a.abort(a.batch.Context(i), rid) })
+					a.aborts.Go(func() { a.Abort(a.batch.Context(i), rid) })
 				}
 			case <-stopped:
 				return
@@ -421,8 +424,9 @@ func (a *attempt) watchCallers(rids []string) (stop func()) {
 	}
 }
 
-// abort makes SGLang end the work for rid. caller has the trace of the request.
-func (u *Upstream) abort(caller context.Context, rid string) {
+// Abort makes SGLang end the work for rid, which is SGLang's or the proxy's own. caller has
+// the trace of the request; it may have ended.
+func (u *Upstream) Abort(caller context.Context, rid string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), abortTimeout)
 	defer cancel()
 	select {

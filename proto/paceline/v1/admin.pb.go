@@ -83,6 +83,65 @@ func (BatchMode) EnumDescriptor() ([]byte, []int) {
 	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{0}
 }
 
+// Share says which requests share what is new to SGLang: of those that begin
+// alike one goes first, and the others once SGLang has read it.
+type Share int32
+
+const (
+	// In an update: keep it. Never returned.
+	Share_SHARE_UNSPECIFIED Share = 0
+	// Those that are batched, in depth-first order of their prefixes, and those
+	// that are passed on: generation and scoring (default).
+	Share_SHARE_ALL Share = 1
+	// Those that are batched. Others are passed on as they come.
+	Share_SHARE_PREFILL Share = 2
+	// None: requests go in order of arrival.
+	Share_SHARE_OFF Share = 3
+)
+
+// Enum value maps for Share.
+var (
+	Share_name = map[int32]string{
+		0: "SHARE_UNSPECIFIED",
+		1: "SHARE_ALL",
+		2: "SHARE_PREFILL",
+		3: "SHARE_OFF",
+	}
+	Share_value = map[string]int32{
+		"SHARE_UNSPECIFIED": 0,
+		"SHARE_ALL":         1,
+		"SHARE_PREFILL":     2,
+		"SHARE_OFF":         3,
+	}
+)
+
+func (x Share) Enum() *Share {
+	p := new(Share)
+	*p = x
+	return p
+}
+
+func (x Share) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Share) Descriptor() protoreflect.EnumDescriptor {
+	return file_paceline_v1_admin_proto_enumTypes[1].Descriptor()
+}
+
+func (Share) Type() protoreflect.EnumType {
+	return &file_paceline_v1_admin_proto_enumTypes[1]
+}
+
+func (x Share) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Share.Descriptor instead.
+func (Share) EnumDescriptor() ([]byte, []int) {
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{1}
+}
+
 // Settings are the batching settings, all changeable while requests run.
 type Settings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -109,13 +168,13 @@ type Settings struct {
 	// Max prompt bytes in a batch (a token id counts 4). A prompt above it alone
 	// goes alone. 0 (default) sets no bound.
 	BatchBytes uint64 `protobuf:"varint,8,opt,name=batch_bytes,json=batchBytes,proto3" json:"batch_bytes,omitempty"`
-	// Whether requests that wait together and ask for exactly the same thing,
-	// with 0 new tokens or greedily, are sent as one prompt. Default true.
+	// Whether requests that wait together and ask for the same thing, with 0 new
+	// tokens or greedily, are sent as one prompt. It asks for the labels of all.
+	// Default true.
 	MergeIdentical bool `protobuf:"varint,9,opt,name=merge_identical,json=mergeIdentical,proto3" json:"merge_identical,omitempty"`
-	// Whether requests are released in depth-first order of their prefixes. Of
-	// those that share a new prefix one goes first, and the others after its
-	// answer: SGLang shares nothing new within one forward. Default true.
-	PrefixOrder bool `protobuf:"varint,10,opt,name=prefix_order,json=prefixOrder,proto3" json:"prefix_order,omitempty"`
+	// Which requests that share a new prefix wait until SGLang has read it for
+	// one of them: it shares nothing new within one forward. Default SHARE_ALL.
+	Share Share `protobuf:"varint,10,opt,name=share,proto3,enum=paceline.v1.Share" json:"share,omitempty"`
 	// Max blocks of 64 tokens (256 bytes of text) that are remembered as cached
 	// at SGLang, 1 to 16777216; some 128 bytes of memory each. The size of
 	// SGLang's cache bounds them too. Default 131072.
@@ -236,11 +295,11 @@ func (x *Settings) GetMergeIdentical() bool {
 	return false
 }
 
-func (x *Settings) GetPrefixOrder() bool {
+func (x *Settings) GetShare() Share {
 	if x != nil {
-		return x.PrefixOrder
+		return x.Share
 	}
-	return false
+	return Share_SHARE_UNSPECIFIED
 }
 
 func (x *Settings) GetPrefixBlocks() uint32 {
@@ -1655,7 +1714,7 @@ var File_paceline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xd3\x04\n" +
+	"\x17paceline/v1/admin.proto\x12\vpaceline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19paceline/v1/prefill.proto\"\xda\x04\n" +
 	"\bSettings\x12*\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x16.paceline.v1.BatchModeR\x04mode\x12\x1d\n" +
 	"\n" +
@@ -1668,9 +1727,9 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\fbatch_tokens\x18\a \x01(\x04R\vbatchTokens\x12\x1f\n" +
 	"\vbatch_bytes\x18\b \x01(\x04R\n" +
 	"batchBytes\x12'\n" +
-	"\x0fmerge_identical\x18\t \x01(\bR\x0emergeIdentical\x12!\n" +
-	"\fprefix_order\x18\n" +
-	" \x01(\bR\vprefixOrder\x12#\n" +
+	"\x0fmerge_identical\x18\t \x01(\bR\x0emergeIdentical\x12(\n" +
+	"\x05share\x18\n" +
+	" \x01(\x0e2\x12.paceline.v1.ShareR\x05share\x12#\n" +
 	"\rprefix_blocks\x18\v \x01(\rR\fprefixBlocks\x122\n" +
 	"\amax_age\x18\f \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x18\n" +
 	"\aretries\x18\r \x01(\rR\aretries\x12)\n" +
@@ -1789,7 +1848,12 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\x16BATCH_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10BATCH_MODE_FIXED\x10\x01\x12\x18\n" +
 	"\x14BATCH_MODE_UNBATCHED\x10\x02\x12\x13\n" +
-	"\x0fBATCH_MODE_AUTO\x10\x032\xdc\x03\n" +
+	"\x0fBATCH_MODE_AUTO\x10\x03*O\n" +
+	"\x05Share\x12\x15\n" +
+	"\x11SHARE_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tSHARE_ALL\x10\x01\x12\x11\n" +
+	"\rSHARE_PREFILL\x10\x02\x12\r\n" +
+	"\tSHARE_OFF\x10\x032\xdc\x03\n" +
 	"\fAdminService\x12J\n" +
 	"\tGetStatus\x12\x1d.paceline.v1.GetStatusRequest\x1a\x1e.paceline.v1.GetStatusResponse\x12P\n" +
 	"\vGetSettings\x12\x1f.paceline.v1.GetSettingsRequest\x1a .paceline.v1.GetSettingsResponse\x12Y\n" +
@@ -1811,74 +1875,76 @@ func file_paceline_v1_admin_proto_rawDescGZIP() []byte {
 	return file_paceline_v1_admin_proto_rawDescData
 }
 
-var file_paceline_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_paceline_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_paceline_v1_admin_proto_goTypes = []any{
 	(BatchMode)(0),                 // 0: paceline.v1.BatchMode
-	(*Settings)(nil),               // 1: paceline.v1.Settings
-	(*GetSettingsRequest)(nil),     // 2: paceline.v1.GetSettingsRequest
-	(*GetSettingsResponse)(nil),    // 3: paceline.v1.GetSettingsResponse
-	(*UpdateSettingsRequest)(nil),  // 4: paceline.v1.UpdateSettingsRequest
-	(*UpdateSettingsResponse)(nil), // 5: paceline.v1.UpdateSettingsResponse
-	(*FlushCacheRequest)(nil),      // 6: paceline.v1.FlushCacheRequest
-	(*FlushCacheResponse)(nil),     // 7: paceline.v1.FlushCacheResponse
-	(*DrainRequest)(nil),           // 8: paceline.v1.DrainRequest
-	(*DrainResponse)(nil),          // 9: paceline.v1.DrainResponse
-	(*UndrainRequest)(nil),         // 10: paceline.v1.UndrainRequest
-	(*UndrainResponse)(nil),        // 11: paceline.v1.UndrainResponse
-	(*GetStatusRequest)(nil),       // 12: paceline.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),      // 13: paceline.v1.GetStatusResponse
-	(*RecentBatch)(nil),            // 14: paceline.v1.RecentBatch
-	(*BatcherStatus)(nil),          // 15: paceline.v1.BatcherStatus
-	(*CostModel)(nil),              // 16: paceline.v1.CostModel
-	(*AutoPlan)(nil),               // 17: paceline.v1.AutoPlan
-	(*ReleaseCount)(nil),           // 18: paceline.v1.ReleaseCount
-	(*UpstreamStatus)(nil),         // 19: paceline.v1.UpstreamStatus
-	(*SimulatorStatus)(nil),        // 20: paceline.v1.SimulatorStatus
-	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),  // 22: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(ReleaseReason)(0),             // 24: paceline.v1.ReleaseReason
+	(Share)(0),                     // 1: paceline.v1.Share
+	(*Settings)(nil),               // 2: paceline.v1.Settings
+	(*GetSettingsRequest)(nil),     // 3: paceline.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil),    // 4: paceline.v1.GetSettingsResponse
+	(*UpdateSettingsRequest)(nil),  // 5: paceline.v1.UpdateSettingsRequest
+	(*UpdateSettingsResponse)(nil), // 6: paceline.v1.UpdateSettingsResponse
+	(*FlushCacheRequest)(nil),      // 7: paceline.v1.FlushCacheRequest
+	(*FlushCacheResponse)(nil),     // 8: paceline.v1.FlushCacheResponse
+	(*DrainRequest)(nil),           // 9: paceline.v1.DrainRequest
+	(*DrainResponse)(nil),          // 10: paceline.v1.DrainResponse
+	(*UndrainRequest)(nil),         // 11: paceline.v1.UndrainRequest
+	(*UndrainResponse)(nil),        // 12: paceline.v1.UndrainResponse
+	(*GetStatusRequest)(nil),       // 13: paceline.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 14: paceline.v1.GetStatusResponse
+	(*RecentBatch)(nil),            // 15: paceline.v1.RecentBatch
+	(*BatcherStatus)(nil),          // 16: paceline.v1.BatcherStatus
+	(*CostModel)(nil),              // 17: paceline.v1.CostModel
+	(*AutoPlan)(nil),               // 18: paceline.v1.AutoPlan
+	(*ReleaseCount)(nil),           // 19: paceline.v1.ReleaseCount
+	(*UpstreamStatus)(nil),         // 20: paceline.v1.UpstreamStatus
+	(*SimulatorStatus)(nil),        // 21: paceline.v1.SimulatorStatus
+	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),  // 23: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(ReleaseReason)(0),             // 25: paceline.v1.ReleaseReason
 }
 var file_paceline_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: paceline.v1.Settings.mode:type_name -> paceline.v1.BatchMode
-	21, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
-	21, // 2: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
-	1,  // 3: paceline.v1.GetSettingsResponse.settings:type_name -> paceline.v1.Settings
-	1,  // 4: paceline.v1.UpdateSettingsRequest.settings:type_name -> paceline.v1.Settings
-	22, // 5: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 6: paceline.v1.UpdateSettingsResponse.settings:type_name -> paceline.v1.Settings
-	21, // 7: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
-	23, // 8: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	1,  // 9: paceline.v1.GetStatusResponse.settings:type_name -> paceline.v1.Settings
-	15, // 10: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
-	19, // 11: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
-	14, // 12: paceline.v1.GetStatusResponse.recent_batches:type_name -> paceline.v1.RecentBatch
-	23, // 13: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
-	24, // 14: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
-	18, // 15: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
-	16, // 16: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
-	17, // 17: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
-	21, // 18: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
-	24, // 19: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
-	20, // 20: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
-	12, // 21: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
-	2,  // 22: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
-	4,  // 23: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
-	6,  // 24: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
-	8,  // 25: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
-	10, // 26: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
-	13, // 27: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
-	3,  // 28: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
-	5,  // 29: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
-	7,  // 30: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
-	9,  // 31: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
-	11, // 32: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	22, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
+	1,  // 2: paceline.v1.Settings.share:type_name -> paceline.v1.Share
+	22, // 3: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
+	2,  // 4: paceline.v1.GetSettingsResponse.settings:type_name -> paceline.v1.Settings
+	2,  // 5: paceline.v1.UpdateSettingsRequest.settings:type_name -> paceline.v1.Settings
+	23, // 6: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 7: paceline.v1.UpdateSettingsResponse.settings:type_name -> paceline.v1.Settings
+	22, // 8: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
+	24, // 9: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	2,  // 10: paceline.v1.GetStatusResponse.settings:type_name -> paceline.v1.Settings
+	16, // 11: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
+	20, // 12: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
+	15, // 13: paceline.v1.GetStatusResponse.recent_batches:type_name -> paceline.v1.RecentBatch
+	24, // 14: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
+	25, // 15: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
+	19, // 16: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
+	17, // 17: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
+	18, // 18: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
+	22, // 19: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
+	25, // 20: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
+	21, // 21: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
+	13, // 22: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
+	3,  // 23: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
+	5,  // 24: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
+	7,  // 25: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
+	9,  // 26: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
+	11, // 27: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
+	14, // 28: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
+	4,  // 29: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
+	6,  // 30: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
+	8,  // 31: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
+	10, // 32: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
+	12, // 33: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
+	28, // [28:34] is the sub-list for method output_type
+	22, // [22:28] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_paceline_v1_admin_proto_init() }
@@ -1894,7 +1960,7 @@ func file_paceline_v1_admin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_paceline_v1_admin_proto_rawDesc), len(file_paceline_v1_admin_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
