@@ -22,9 +22,9 @@ import (
 )
 
 // sharedStates is the load that follows the benchmark of record and shows what the product is for:
-// questions about shared states, through the proxy and straight to SGLang. It takes some 20 s, at the
-// simulator's real speed because each of its passes is short.
-var sharedStates = []string{"-work", "score", "-n", "12", "-phases", "cold", "-sim-speed", "1"}
+// questions about shared states, through the proxy and straight to SGLang. It takes some 10 s, on a
+// slower clock than the benchmark because each of its passes is short.
+var sharedStates = []string{"-work", "score", "-n", "8", "-phases", "cold", "-sim-speed", "2"}
 
 func executeSharedStates(ctx context.Context, o options, out string) error {
 	next, err := parseOptions(append(slices.Clone(sharedStates), "-lang", o.language, "-out", out), io.Discard)
