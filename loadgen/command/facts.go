@@ -13,6 +13,7 @@ import (
 	"paceline/loadgen/report"
 	"paceline/loadgen/report/render"
 	"paceline/loadgen/sweep"
+	"paceline/loadgen/target"
 	pb "paceline/proto/paceline/v1"
 	"paceline/proxy/version"
 )
@@ -67,6 +68,9 @@ func newConfig(o options) report.Config {
 			MostOutstanding: a.MaxOutstanding, WhenFull: string(a.WhenFull),
 			WarmUpSeconds: a.WarmUp.Seconds(), LateAfterSeconds: a.LateAfter.Seconds(),
 		}
+	}
+	if o.load.Work != target.Prefill {
+		c.Work = string(o.load.Work)
 	}
 	for _, s := range p.Settings {
 		c.Settings = append(c.Settings, s.Name())

@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -71,7 +72,11 @@ func Main(args []string) int {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	return fail(execute(ctx, o))
+	out, err := execute(ctx, o)
+	if err == nil && o.plain {
+		err = executeSharedStates(ctx, o, filepath.Join(out, "states"))
+	}
+	return fail(err)
 }
 
 // subcommand is one subcommand of loadgen.

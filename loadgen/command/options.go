@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"paceline/batcher"
 	"paceline/loadgen/cli"
 	"paceline/loadgen/journal"
 	"paceline/loadgen/load"
@@ -36,7 +37,7 @@ type options struct {
 	rate                    cli.Parsed[[2]float64] // at the beginning and at the end
 	maxNewTokens            uint
 
-	target, targetAdmin              string
+	target, targetAdmin, targetHTTP  string
 	access                           target.Access
 	sglang, sglangKeyFile, sglangLog string
 	tokenizer                        string
@@ -54,6 +55,7 @@ type options struct {
 	version             bool
 
 	args   []string       // as given, for the report
+	plain  bool           // neither the load nor what is measured was chosen
 	facts  []journal.Fact // the flags that a sweep must share to be the same
 	limits *report.Limits // of -device; nil without
 	lang   *render.Language
@@ -77,8 +79,13 @@ func (o *options) flags() *cli.FlagSet {
 func (o *options) loadFlags(f *cli.FlagSet) {
 	l := &o.load
 	f.Title("What is sent")
+	cli.Define(f, (*string)(&l.Work), string(target.Prefill), "work", "what is asked for: prefill, score (questions about states by "+
+		"/v1/score), decide (by /v1/decisions) or generate (/generate, streamed); all but prefill by HTTP, and straight to SGLang too")
 	cli.Define(f, &l.Count, 500, "n", // as in the benchmark of record
-		"trajectories, or requests of a trace, to send; fewer if the file holds fewer")
+		"trajectories, requests of a trace, or states to send; fewer if the file holds fewer")
+	cli.Define(f, &l.States.Questions, 16, "questions", "with -work score and decide, questions about each state")
+	cli.Define(f, &l.States.Tokens, 2000, "state-tokens", "with -work score and decide, tokens of a state")
+	cli.Define(f, &l.States.QuestionTokens, 100, "question-tokens", "with -work score and decide, tokens of a question")
 	cli.Define(f, &l.Trajectories, "", "trajectories", "`file` of R2E-Gym trajectories, JSON lines (default: 500 generated ones)")
 	cli.Define(f, &l.Problems, "", "problems", "`file` of problem statements, JSON lines with problem_statement")
 	cli.Define(f, &l.Trace, "", "trace", "`file` of recorded requests, JSON lines with timestamp (ms), input_length and hash_ids "+
@@ -93,7 +100,7 @@ func (o *options) loadFlags(f *cli.FlagSet) {
 	cli.Define(f, &l.Instance, "", "instance", "`file` with the instance prompt, holding {problem_statement} (default: our own)")
 	cli.Define(f, &l.ChatTemplate, "qwen2.5", "chat-template", "how messages become text: qwen2.5, qwen3 (without the thoughts "+
 		"of earlier answers), plain, or a `file` with a line for each role (see loadgen/prompt/chat.go)")
-	cli.Define(f, &o.maxNewTokens, 0, "max-new-tokens", "tokens to generate for each prompt: 0 or 1")
+	cli.Define(f, &o.maxNewTokens, 0, "max-new-tokens", "tokens to generate for each prompt: 0 or 1, with -work generate more (32)")
 }
 
 func (o *options) arrivalFlags(f *cli.FlagSet) {
@@ -118,10 +125,11 @@ func (o *options) arrivalFlags(f *cli.FlagSet) {
 func (o *options) settingFlags(f *cli.FlagSet) {
 	f.Title("What is measured")
 	const number = "is not a whole number"
-	cli.Define(f, &o.sizes, cli.Parse("1,2,4,8,16", readSizes), "sizes", "batch sizes to measure, separated by commas, or none")
+	cli.Define(f, &o.sizes, cli.Parse("1,4,16", readSizes), "sizes", "batch sizes to measure, separated by commas, or none")
 	cli.Define(f, &o.unbatched, true, "unbatched", "measure single calls too: no waiting, no in-flight cap")
 	cli.Define(f, &o.auto, true, "auto", "measure auto mode too, in which the proxy chooses")
-	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure calls straight to SGLang too, without a proxy")
+	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure calls straight to SGLang too, without a proxy; "+
+		"with -work score, decide and generate also at the simulator")
 	cli.Define(f, &o.plan.Repeats, 3, "repeats", "how often each setting is measured") // the fewest that show a spread
 	cli.Define(f, &o.stopWhen, cli.Parse("0", readShare), "stop-when", fmt.Sprintf(
 		"stop repeating a setting once the 95 %% interval of its throughput is within this `share` to either side, "+
@@ -147,6 +155,7 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 		"`file` that SGLang logs to, to count the sequences in each of its forwards (#new-seq)")
 	cli.Define(f, &o.target, "", "target", "`host:port` of a running proxy (default: one in this process)")
 	cli.Define(f, &o.targetAdmin, "", "target-admin", "`host:port` of the running proxy's admin listener, to set batch sizes and flush")
+	cli.Define(f, &o.targetHTTP, "", "target-http", "`URL` of the running proxy's HTTP listener, for -work score, decide and generate")
 	cli.Define(f, &o.access.BearerFile, "", "target-key-file", "`file` with the bearer key for the running proxy, sent to both its listeners")
 	cli.Define(f, &o.access.CA, "", "target-tls-ca", "PEM `file` with the authority of the running proxy's certificate, or system for "+
 		"the system's: turns on TLS for both its listeners, except for an admin listener given as http://host:port")
@@ -282,7 +291,11 @@ func (o *options) parse(args []string, w io.Writer) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
 	}
-	o.args = args
+	if err := o.workDefaults(f); err != nil {
+		return err
+	}
+	o.args, o.plain = args, true
+	f.Visit(func(given *flag.Flag) { o.plain = o.plain && (given.Name == "out" || given.Name == "lang") })
 	f.VisitAll(func(one *flag.Flag) {
 		if !slices.Contains(ownFlags, one.Name) {
 			o.facts = append(o.facts, journal.Fact{Name: "-" + one.Name, Value: one.Value.String()})
@@ -291,11 +304,38 @@ func (o *options) parse(args []string, w io.Writer) error {
 	return nil
 }
 
+// workDefaults gives the flags that were not given the values that fit the work. Lists of the proxy's do
+// not hold these requests, so batch sizes make no difference: only the order does.
+func (o *options) workDefaults(f *cli.FlagSet) error {
+	proxy := batcher.DefaultSettings()
+	defaults := map[string]string{
+		"sizes": strconv.Itoa(proxy.BatchSize), "order": "fifo,prefix", "unbatched": "false", "auto": "false",
+		"max-in-flight": strconv.Itoa(proxy.MaxInFlight), "max-wait": proxy.MaxWait.String(),
+	}
+	switch o.load.Work {
+	case target.Prefill:
+		return nil
+	case target.Score, target.Decide:
+		defaults["n"], defaults["concurrency"] = "24", "4"
+	case target.Generate:
+		defaults["n"], defaults["rollouts"], defaults["max-new-tokens"] = "48", "8", "32"
+	default:
+		return fmt.Errorf("-work: must be prefill, score, decide or generate, got %q", o.load.Work)
+	}
+	f.Visit(func(given *flag.Flag) { delete(defaults, given.Name) })
+	for name, value := range defaults {
+		if err := f.Set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ownFlags are the flags that may differ when a sweep is resumed: they say where something is,
 // when the sweep starts, or what is reported. The prompts themselves are compared by their hash.
 var ownFlags = []string{
 	"out", "resume", "shard", "start-at", "coordinator", "jaeger", "fail-if", "device", "model-config", "lang", "version",
-	"target", "target-admin", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
+	"target", "target-admin", "target-http", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
 	"sglang", "sglang-key-file", "sglang-log", "trajectories", "problems", "system", "instance", "trace",
 }
 
@@ -313,8 +353,14 @@ func (o *options) complete() error {
 
 func (o *options) validate() error {
 	switch {
-	case o.maxNewTokens > 1:
-		return fmt.Errorf("-max-new-tokens: must be 0 or 1, got %d", o.maxNewTokens)
+	case o.load.Work == target.Generate && (o.maxNewTokens < 1 || o.maxNewTokens > 1<<20):
+		return fmt.Errorf("-max-new-tokens: must be at least 1 with -work generate, got %d", o.maxNewTokens)
+	case o.load.Work != target.Generate && o.maxNewTokens > 1:
+		return fmt.Errorf("-max-new-tokens: must be 0 or 1, except with -work generate, got %d", o.maxNewTokens)
+	case o.load.Work != target.Prefill && o.target != "" && o.targetHTTP == "":
+		return fmt.Errorf("-work %s: needs -target-http too, because it is sent by HTTP", o.load.Work)
+	case o.targetHTTP != "" && o.target == "":
+		return fmt.Errorf("-target-http: needs -target too")
 	case o.target != "" && o.targetAdmin == "":
 		return fmt.Errorf("-target: needs -target-admin too, to set batch sizes and flush the cache")
 	case o.target == "" && o.targetAdmin != "":
@@ -384,11 +430,12 @@ func (o *options) completeArrival() error {
 // completeSettings makes the settings of the plan.
 func (o *options) completeSettings() {
 	p := &o.plan
+	straight := o.sglang != "" || o.simulated() && o.load.Work != target.Prefill
 	p.Settings = sweep.Multiply(o.sizes.Value, o.maxInFlight.Value, o.maxWait.Value, o.orders.Value)
 	for _, other := range []struct {
 		mode  sweep.Mode
 		asked bool
-	}{{sweep.ModeAuto, o.auto}, {sweep.ModeUnbatched, o.unbatched}, {sweep.ModeDirect, o.direct && o.sglang != ""}} {
+	}{{sweep.ModeAuto, o.auto}, {sweep.ModeUnbatched, o.unbatched}, {sweep.ModeDirect, o.direct && straight}} {
 		if other.asked { // the first values are applied too; these modes ignore them
 			p.Settings = append(p.Settings, sweep.Setting{Mode: other.mode, MaxInFlight: o.maxInFlight.Value[0], MaxWait: o.maxWait.Value[0]})
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -20,37 +21,53 @@ import (
 	"paceline/proxy/version"
 )
 
-// execute prepares a sweep: its prompts, the directory of its report and its log.
-func execute(ctx context.Context, o options) error {
-	l, err := load.Read(o.load)
+// sharedStates is the load that follows the benchmark of record and shows what the product is for:
+// questions about shared states, through the proxy and straight to SGLang. It takes some 10 s, on a
+// slower clock than the benchmark because each of its passes is short.
+var sharedStates = []string{"-work", "score", "-n", "8", "-phases", "cold", "-sim-speed", "2"}
+
+func executeSharedStates(ctx context.Context, o options, out string) error {
+	next, err := parseOptions(append(slices.Clone(sharedStates), "-lang", o.language, "-out", out), io.Discard)
 	if err != nil {
 		return inputError{err}
 	}
-	if err := o.part.Plan(o.plan).ValidateFor(o.part.Prompts(l.Prompts)); err != nil {
-		return inputError{err}
+	fmt.Fprintln(os.Stderr)
+	_, err = execute(ctx, next)
+	return err
+}
+
+// execute prepares a sweep, its prompts, the directory of its report and its log, and runs it. It returns
+// the directory.
+func execute(ctx context.Context, o options) (out string, err error) {
+	l, err := load.Read(o.load)
+	if err != nil {
+		return "", inputError{err}
 	}
-	out := o.resume
+	if err := o.part.Plan(o.plan).ValidateFor(o.part.Prompts(l.Prompts)); err != nil {
+		return "", inputError{err}
+	}
+	out = o.resume
 	if out == "" {
 		suffix := ""
 		if o.part.Of > 0 { // other shards may begin in the same second
 			suffix = fmt.Sprintf("-shard-%d", o.part.Index)
 		}
 		if out, err = makeOutput(o.out, suffix); err != nil {
-			return inputError{err}
+			return "", inputError{err}
 		}
 	}
 	log, closeLog, err := openLog(out)
 	if err != nil {
-		return inputError{err}
+		return "", inputError{err}
 	}
 	defer closeLog()
 	log.Info("sweep started", "version", version.Short(), "args", o.args, "prompts", len(l.Prompts), "source", l.Source.Kind)
 	tracing, err := startTracing(ctx, log)
 	if err != nil {
-		return inputError{err}
+		return "", inputError{err}
 	}
 	defer tracing.end(log)
-	return runSweep(ctx, o, l, out, tracing, log)
+	return out, runSweep(ctx, o, l, out, tracing, log)
 }
 
 // runSweep starts the servers, measures and reports. If the sweep is cut short, runSweep reports
@@ -91,7 +108,10 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 		}
 	}
 
-	sw := &sweep.Sweep{Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Log: log}
+	sw := &sweep.Sweep{
+		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
+		Counters: s.counters, Log: log,
+	}
 	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()

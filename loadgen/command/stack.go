@@ -38,7 +38,9 @@ const (
 // connections to others.
 type stack struct {
 	proxy    *target.Proxy
-	direct   *target.Direct // nil without -sglang
+	direct   *target.Direct // nil with only a proxy
+	through  target.Sender  // of the work, through the proxy
+	straight target.Sender  // of the work, straight to SGLang; unused with only a proxy
 	counters sweep.Counters
 	tokenize func(string) []int32 // nil: texts are sent
 	status   *pb.GetStatusResponse
@@ -72,9 +74,9 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 	if err != nil {
 		return err
 	}
-	addr, admin := o.target, o.targetAdmin
+	addr, admin, http := o.target, o.targetAdmin, strings.TrimSuffix(o.targetHTTP, "/")
 	if o.target == "" {
-		if addr, admin, err = s.startProxy(upstream, o, t, log); err != nil {
+		if addr, admin, http, err = s.startProxy(upstream, o, t, log); err != nil {
 			return err
 		}
 	}
@@ -83,8 +85,34 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 	}
 	s.onClose(s.proxy.Close)
 	s.proxy.MaxNewTokens, s.proxy.Tracer, s.proxy.Tokenize = uint32(o.maxNewTokens), t.client(), s.tokenize
+	if err := s.senders(upstream, http, o, t.client()); err != nil {
+		return inputError{err}
+	}
 	s.status, err = awaitReady(ctx, s.proxy, admin)
 	return err
+}
+
+// senders sets who sends the work. Its error names a flag.
+func (s *stack) senders(sglangURL, proxyURL string, o options, tracer *target.Tracer) error {
+	s.through, s.straight = s.proxy, s.direct
+	if o.load.Work == target.Prefill {
+		return nil
+	}
+	key, err := readKey(o.sglangKeyFile)
+	if err != nil {
+		return err
+	}
+	straight, _ := target.NewHTTP(sglangURL, target.Access{}) // without files nothing can fail
+	through, err := target.NewHTTP(proxyURL, o.access)
+	if err != nil {
+		return err
+	}
+	straight.Key, s.through, s.straight = key, through, straight
+	for _, sender := range []*target.HTTP{through, straight} {
+		sender.Work, sender.MaxNewTokens, sender.Tracer = o.load.Work, int(o.maxNewTokens), tracer
+		s.onClose(func() error { sender.Client.CloseIdleConnections(); return nil })
+	}
+	return nil
 }
 
 // reachServer starts the simulator or checks the SGLang of -sglang, and returns its URL. The URL is
@@ -113,6 +141,7 @@ func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string,
 	}
 	s.onClose(func() error { client.CloseIdle(); return nil })
 	s.counters.Client = client
+	s.direct = &target.Direct{Client: client, MaxNewTokens: int(o.maxNewTokens), Tracer: t.client()}
 	if o.simulated() {
 		return url, nil
 	}
@@ -121,7 +150,6 @@ func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string,
 	if err := client.Ready(ctx); err != nil {
 		return "", fmt.Errorf("-sglang: no SGLang is ready at %s: %w", client.URL(), err)
 	}
-	s.direct = &target.Direct{Client: client, MaxNewTokens: int(o.maxNewTokens), Tracer: t.client()}
 	return client.URL(), nil
 }
 
@@ -151,30 +179,34 @@ func readKey(path string) (string, error) {
 }
 
 // startProxy runs a proxy in this process, on loopback ports that the system chooses. It returns
-// the data and admin addresses. No other function of loadgen uses package server.
-func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) (addr, admin string, err error) {
+// the data and admin addresses, and the URL of its HTTP, which listens for works sent there. No other
+// function of loadgen uses package server.
+func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) (addr, admin, http string, err error) {
 	cfg := server.DefaultConfig()
 	if cfg.Upstream.Key, err = readKey(o.sglangKeyFile); err != nil {
-		return "", "", inputError{err}
+		return "", "", "", inputError{err}
 	}
 	cfg.Upstream.URL = url
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
+	if o.load.Work != target.Prefill {
+		cfg.HTTP = cfg.Listen
+	}
 	cfg.Upstream.Tokenizer, cfg.DrainTimeout = o.tokenizer, drainTimeout
 	cfg.TracerProvider, cfg.Propagator = t.ofProxy.Provider, t.ofProxy.Propagator
 	cfg.Logger, cfg.Version = log.With("part", "proxy"), version.Short()
 	proxy, err := server.New(cfg)
 	var wrong *server.ConfigError
 	if errors.As(err, &wrong) {
-		return "", "", inputError{fmt.Errorf("-%w", wrong)}
+		return "", "", "", inputError{fmt.Errorf("-%w", wrong)}
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("start the proxy: %w", err)
+		return "", "", "", fmt.Errorf("start the proxy: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- proxy.Run(ctx) }()
 	s.onClose(func() error { stop(); return <-ended })
-	return proxy.Addr(), proxy.AdminAddr(), nil
+	return proxy.Addr(), proxy.AdminAddr(), "http://" + proxy.HTTPAddr(), nil
 }
 
 // awaitReady waits until a proxy is ready and returns its status.

@@ -195,6 +195,9 @@ func (p plotter) cached() chart.Plot {
 	for _, phase := range p.Phases {
 		s := chart.Series{Name: p.phase(phase.Name), Kind: chart.Bars}
 		for _, c := range phase.Measured() {
+			if math.IsNaN(c.CachedShare) {
+				continue
+			}
 			s.Points = append(s.Points, chart.Point{X: a.place(p.setting(c.Setting)), Y: 100 * c.CachedShare, Title: p.line("cached point", c)})
 		}
 		plot.Series = append(plot.Series, s)
