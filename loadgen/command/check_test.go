@@ -30,7 +30,7 @@ func TestTheOriginalTableIsImpossibleOnEveryDevice(t *testing.T) {
 
 // The table that this project replaces, as it stands in its file.
 func TestTheOriginalFileIsImpossibleByHowMuchForWhichCard(t *testing.T) {
-	out, err := check("plausibility/testdata/seed_table.md")
+	out, err := check("../plausibility/testdata/seed_table.md")
 	if !errors.Is(err, errImpossible) || fail(failed(err)) != exitImpossible {
 		t.Errorf("%v", err)
 	}
@@ -42,7 +42,7 @@ func TestTheOriginalFileIsImpossibleByHowMuchForWhichCard(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	out, err = check("-device", "8xh100", "plausibility/testdata/sglang_bench.md")
+	out, err = check("-device", "8xh100", "../plausibility/testdata/sglang_bench.md")
 	if err != nil || !strings.Contains(out, "8xh100: 500 prompts in 85.5 s") {
 		t.Errorf("%v\n%s", err, out)
 	}
