@@ -15,7 +15,9 @@ import (
 
 func passing(t *testing.T) *Batcher[int, int] {
 	t.Helper()
-	b, err := New(inTurn(0, 0), DefaultSettings())
+	b, err := New(sendFunc[int, int](func(_ context.Context, b *Batch[int, int]) []Result[int] {
+		return make([]Result[int], b.Size)
+	}), DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}

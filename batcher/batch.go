@@ -121,9 +121,6 @@ func (b *Batch[Q, R]) send() {
 	now := time.Now()
 	b.used.Clean = b.used.Clean && b.answered == len(b.members)
 	o.meter.Ended(b.used, len(o.inFlight), now)
-	if o.settings.Mode == ModeAuto {
-		o.auto.Ended()
-	}
 	o.release(now)
 }
 

@@ -27,7 +27,6 @@ type Batcher[Q, R any] struct {
 	passing          admissions
 	breaker          breaker
 	meter            tune.Meter
-	auto             tune.Auto
 	inFlight         map[*Batch[Q, R]]struct{}
 	uncachedInFlight float64          // tokens that they are expected to cost
 	ended            []*pending[Q, R] // unlock calls their done
@@ -324,8 +323,5 @@ func (b *Batcher[Q, R]) Stats() Stats {
 	s.CachedBlocks = b.model.Cached()
 	s.Cost = b.meter.Cost
 	s.BreakerOpen = b.breaker.open(time.Now())
-	if b.settings.Mode == ModeAuto {
-		s.Plan = b.auto.Plan(s.Cost)
-	}
 	return s
 }

@@ -11,9 +11,8 @@
 // MaxAge bounds how long this order may delay an item.
 //
 // Package tune learns how long the server takes for a batch. Receipts have the predicted
-// time, items that would miss their deadline are refused, and ModeAuto chooses the size of
-// batches. A Sender finds bad members with Isolate. It asks Batch.Retry whether to repeat
-// a call that the server failed.
+// time, and items that would miss their deadline are refused. A Sender finds bad members
+// with Isolate. It asks Batch.Retry whether to repeat a call that the server failed.
 //
 // The law of the package: every accepted item ends exactly once, as answered, failed or
 // cancelled, also during Drain and Close.

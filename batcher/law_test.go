@@ -248,7 +248,7 @@ type sent struct {
 
 func drawSettings(t *rapid.T) Settings {
 	s := DefaultSettings()
-	s.Mode = rapid.SampledFrom([]Mode{ModeFixed, ModeFixed, ModeFixed, ModeAuto, ModeUnbatched}).Draw(t, "mode")
+	s.Mode = rapid.SampledFrom([]Mode{ModeFixed, ModeFixed, ModeFixed, ModeUnbatched}).Draw(t, "mode")
 	s.BatchSize = rapid.IntRange(1, 9).Draw(t, "batch_size")
 	s.MaxWait = time.Duration(rapid.IntRange(0, 6).Draw(t, "max_wait")) * time.Millisecond
 	s.BatchTokens = int64(rapid.SampledFrom([]int{0, 0, 60}).Draw(t, "batch_tokens"))

@@ -48,12 +48,8 @@ func (b *Batcher[Q, R]) settle() {
 // effective returns the settings with the values that the mode chooses. It requires mu.
 func (b *Batcher[Q, R]) effective() Settings {
 	s := b.settings
-	switch s.Mode {
-	case ModeUnbatched:
+	if s.Mode == ModeUnbatched {
 		s.BatchSize, s.MaxInFlight = 1, math.MaxInt
-	case ModeAuto:
-		s.BatchSize, s.MaxWait = b.auto.Choose(b.queue.count, b.stats.InFlightRequests, &b.meter)
-		s.MaxInFlight = tune.InFlight
 	}
 	return s
 }

@@ -17,14 +17,11 @@ const (
 	// ModeUnbatched sends each request alone and at once, with no limit on batches in
 	// flight. It is the baseline for measuring batching.
 	ModeUnbatched
-	// ModeAuto chooses size and wait from the learned cost of the server, and keeps
-	// tune.InFlight batches in flight. BatchSize, MaxWait and MaxInFlight have no effect.
-	ModeAuto
 
 	numModes
 )
 
-var modeNames = [numModes]string{"fixed", "unbatched", "auto"}
+var modeNames = [numModes]string{"fixed", "unbatched"}
 
 // String returns the mode's name in flags and reports.
 func (m Mode) String() string {
@@ -39,7 +36,7 @@ func ModeNamed(name string) (Mode, error) {
 	if m := slices.Index(modeNames[:], name); m >= 0 {
 		return Mode(m), nil
 	}
-	return 0, &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %q", name)}
+	return 0, &SettingError{"mode", fmt.Sprintf("must be fixed or unbatched, got %q", name)}
 }
 
 // Share says which requests share what is new to the server: of those that begin alike one
@@ -181,7 +178,7 @@ func (e *SettingError) Error() string { return e.Field + ": " + e.Problem }
 // Validate returns a *SettingError for the first setting out of range, or nil.
 func (s Settings) Validate() error {
 	if s.Mode >= numModes {
-		return &SettingError{"mode", fmt.Sprintf("must be fixed, unbatched or auto, got %v", s.Mode)}
+		return &SettingError{"mode", fmt.Sprintf("must be fixed or unbatched, got %v", s.Mode)}
 	}
 	if s.Share >= numShares {
 		return &SettingError{"share", fmt.Sprintf("must be all, prefill or off, got %v", s.Share)}

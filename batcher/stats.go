@@ -29,7 +29,6 @@ type Stats struct {
 
 	Cost        tune.Cost // as learned
 	BreakerOpen bool      // nothing is sent now: the server failed every recent call
-	Plan        tune.Plan // of ModeAuto; zero in other modes
 }
 
 // Released counts the batches released for one reason and their requests.

@@ -1,12 +1,12 @@
-// Package tune learns the cost of a batch on the server, and chooses the size of batches.
+// Package tune learns the cost of a batch on the server.
 //
 // A Meter observes batches when they are sent and when they end. It learns their Cost and
-// predicts the duration of the next. An Auto chooses batch size and wait from the Cost.
+// predicts the duration of the next.
 //
 // The package is pure: it has no locks and no clock. Times are arguments. Its types must
 // be used by one goroutine at a time.
 //
-// Read cost.go first (Cost, then Meter), then auto.go.
+// Read Cost first, then Meter.
 package tune
 
 import (
@@ -133,7 +133,7 @@ type Meter struct {
 	took     time.Duration
 	together bool // some of them were in flight together
 
-	recent struct{ prompts, tokens, uncached float64 } // decayed sums
+	recent struct{ tokens, uncached float64 } // decayed sums
 }
 
 // Account is the work of a batch.
@@ -181,7 +181,6 @@ func (m *Meter) Ended(a Account, inFlight int, now time.Time) {
 		return
 	}
 	r := &m.recent
-	r.prompts = memory*r.prompts + float64(a.Prompts)
 	r.tokens, r.uncached = memory*r.tokens+a.Tokens, memory*r.uncached+a.Uncached
 	m.batches++
 	m.lesson.Prompts += a.Prompts
@@ -209,13 +208,4 @@ func (m *Meter) UncachedShare() float64 {
 		return 1
 	}
 	return m.recent.uncached / m.recent.tokens
-}
-
-// prompt returns the mean cost of a recent prompt in seconds, without the fixed cost of
-// its batch.
-func (m *Meter) prompt() float64 {
-	if m.recent.prompts == 0 {
-		return m.Cost.PerRequest
-	}
-	return m.Cost.PerRequest + m.Cost.PerToken*m.recent.uncached/m.recent.prompts
 }

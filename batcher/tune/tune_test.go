@@ -2,7 +2,6 @@ package tune
 
 import (
 	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -46,53 +45,5 @@ func TestFailedBatchesTeachNothing(t *testing.T) {
 	m.Ended(Account{Prompts: 4, Released: now}, 0, now.Add(time.Minute))
 	if m.Cost != before {
 		t.Errorf("%+v, was %+v", m.Cost, before)
-	}
-}
-
-func TestAutoChoosesSizeAndWait(t *testing.T) {
-	cheap := learned(30, 0.001, 0.020, 0.0001) // 5 prompts carry the batch's fixed cost
-	dear := learned(30, 1, 0.001, 0.00001)
-	cases := []struct {
-		name              string
-		meter             *Meter
-		waiting, inFlight int
-		size              int
-		wait              time.Duration
-		why               string
-	}{
-		{"a lone request is a batch", new(Meter), 1, 0, 1, maxWait, "nothing learned"},
-		{"requests are shared among the slots and the next batch", new(Meter), 30, 60, 10, maxWait, "shared among"},
-		{"no more than carry the fixed cost, but enough", cheap, 30, 120, minEnough, maxWait, "carry a batch's fixed cost"},
-		{"no more than gain anything", dear, 300, 600, maxSize, 0, "the largest"},
-		{"nobody waits longer than its prompt takes", dear, 1, 0, 1, 0, "a batch costs 1000"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			var a Auto
-			size, wait := a.Choose(c.waiting, c.inFlight, c.meter)
-			if size != c.size || c.wait > 0 && wait != c.wait || c.wait == 0 && wait >= maxWait {
-				t.Errorf("%d requests, %v", size, wait)
-			}
-			if p := a.Plan(c.meter.Cost); !strings.Contains(p.Why, c.why) || p.BatchSize != size || p.MaxInFlight != InFlight {
-				t.Errorf("%+v", p)
-			}
-		})
-	}
-}
-
-func TestAutoCountsThoseWhoAreAboutToComeBack(t *testing.T) {
-	var a Auto
-	a.Choose(0, 90, new(Meter))
-	for range window {
-		a.Ended()
-	}
-	if size, _ := a.Choose(1, 1, new(Meter)); size != 10 {
-		t.Errorf("%d, want a ninth of the ninety that were here", size)
-	}
-	for range window {
-		a.Ended()
-	}
-	if size, _ := a.Choose(1, 1, new(Meter)); size != 1 {
-		t.Errorf("%d after they stayed away, want 1", size)
 	}
 }

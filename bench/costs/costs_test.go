@@ -47,10 +47,10 @@ func cells() []cell {
 		real, low, high float64
 	}{
 		{"cold", "1", 43.5, 43.4, 43.7}, {"cold", "2", 49.0, 48.8, 49.2}, {"cold", "4", 52.7, 52.5, 52.8},
-		{"cold", "8", 55.0, 54.8, 55.4}, {"cold", "16", 57.8, 57.3, 57.9}, {"cold", "auto", 58.6, 58.3, 58.7},
+		{"cold", "8", 55.0, 54.8, 55.4}, {"cold", "16", 57.8, 57.3, 57.9},
 		{"cold", "unbatched", 58.7, 58.7, 58.7}, {"cold", "direct", 59.2, 59.2, 59.5},
 		{"warm", "1", 45.9, 43.4, 55.6}, {"warm", "2", 125, 117, 151}, {"warm", "4", 289, 274, 291}, {"warm", "8", 451, 322, 542},
-		{"warm", "16", 628, 597, 696}, {"warm", "auto", 747, 714, 780}, {"warm", "unbatched", 490, 485, 522},
+		{"warm", "16", 628, 597, 696}, {"warm", "unbatched", 490, 485, 522},
 		{"warm", "direct", 115, 110, 161},
 		{"cold, 8 tokenizers", "16", 57.1, 56.5, 57.2}, {"cold, 8 tokenizers", "64", 55.6, 55.1, 56.8},
 		{"cold, 8 tokenizers", "unbatched", 58.7, 58.5, 58.8}, {"cold, 8 tokenizers", "direct", 58.5, 58.3, 58.6},
@@ -62,7 +62,7 @@ func cells() []cell {
 		{"warm, 4 callers", "unbatched", 120, 107, 130}, {"warm, 4 callers", "direct", 73.7, 73.7, 73.7},
 		{"cold, 1 caller", "unbatched", 31.6, 31.6, 31.6}, {"cold, 1 caller", "direct", 26.1, 26.1, 26.1},
 		{"warm, 1 caller", "unbatched", 38.1, 38.1, 38.1}, {"warm, 1 caller", "direct", 28.0, 28.0, 28.0},
-		{"rollouts", "16, fifo", 69.5, 66.7, 71.0}, {"rollouts", "16, prefix", 264, 242, 272}, {"rollouts", "auto", 288, 271, 298},
+		{"rollouts", "16, fifo", 69.5, 66.7, 71.0}, {"rollouts", "16, prefix", 264, 242, 272},
 		{"rollouts", "unbatched", 72.9, 70.8, 75.6}, {"rollouts", "direct", 72.0, 70.1, 83.8},
 	} {
 		load, within, callers := turns, 0.1, 64
@@ -311,19 +311,15 @@ func closedLoopOf(t *testing.T, s *sim.Server, all []prompt, set *batcher.Settin
 // settings returns the batching settings that the reference's row names.
 func settings(name string) batcher.Settings {
 	s := batcher.DefaultSettings()
-	defaults := s
 	s.MergeIdentical, s.ForwardsInFlight, s.MaxInFlight, s.MaxWait = false, 0, 2, 5*time.Millisecond
 	if !strings.HasSuffix(name, "prefix") {
 		s.Share = batcher.ShareOff
 	}
-	switch name {
-	case "auto":
-		s.Mode, s.Share, s.ForwardsInFlight = batcher.ModeAuto, defaults.Share, defaults.ForwardsInFlight
-	case "unbatched":
+	if name == "unbatched" {
 		s.Mode = batcher.ModeUnbatched
-	default:
-		_, _ = fmt.Sscan(strings.TrimRight(name, ", fioprex"), &s.BatchSize)
+		return s
 	}
+	_, _ = fmt.Sscan(strings.TrimRight(name, ", fioprex"), &s.BatchSize)
 	return s
 }
 

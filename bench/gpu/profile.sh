@@ -6,7 +6,7 @@ set -euo pipefail
 name=$1 loadgen=$2 sglang=$3 data=$4 out=$5 spy=$6
 "$loadgen" -sglang "$sglang" -tokenizer "$data/../model/tokenizer.json" -problems "$data/swe_verified_500.jsonl" -system "$data/prompts/system.txt" \
 	-instance "$data/prompts/instance_apr2025_flat.txt" -sizes 64 -max-in-flight 8 -max-wait 0s -repeats 12 -concurrency 256 \
-	-phases warm -direct=false -auto=false -unbatched=false -n 400 -out "$out/$name-profiled" >/dev/null 2>&1 &
+	-phases warm -direct=false -defaults=false -unbatched=false -n 400 -out "$out/$name-profiled" >/dev/null 2>&1 &
 trap 'kill $! 2>/dev/null || true' EXIT
 sleep 5
 for pid in $(pgrep -f 'sglang::|launch_server'); do

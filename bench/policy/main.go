@@ -41,7 +41,6 @@ var policies = map[string]func(*target.Settings){
 	"prefix": func(s *target.Settings) { s.MergeIdentical = false },
 	"merge":  func(s *target.Settings) { s.Share = pb.Share_SHARE_OFF },
 	"both":   func(*target.Settings) {},
-	"auto":   func(s *target.Settings) { s.Mode = pb.BatchMode_BATCH_MODE_AUTO },
 }
 
 type options struct {
@@ -65,7 +64,7 @@ func main() {
 	flag.IntVar(&o.prompts, "n", 500, "first turns")
 	flag.StringVar(&o.workloads, "workloads", "a,b,c,d,e,f",
 		"a: first turns, b: rollouts, c: multi-turn, d: few callers, e: short pairs, f: the same of two callers")
-	flag.StringVar(&o.policies, "policies", "fifo,prefix,merge,both,auto", "policies to compare, separated by commas")
+	flag.StringVar(&o.policies, "policies", "fifo,prefix,merge,both", "policies to compare, separated by commas")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, o)
@@ -141,9 +140,6 @@ func compare(ctx context.Context, w workload, names []string, o options) error {
 	for _, name := range names {
 		runs := all[name]
 		printRow(out, name, runs, distinct, speed)
-		if why := runs[len(runs)-1].why; why != "" {
-			_, _ = fmt.Fprintf(out, "%s, last: %s\n", name, why)
-		}
 	}
 	return out.Flush()
 }
@@ -216,7 +212,6 @@ type measured struct {
 	latency  []float64 // seconds
 	computed int       // tokens
 	size     float64   // prompts per batch
-	why      string    // the last choice of auto
 }
 
 // measure sends the workload once with a cold cache.
@@ -263,10 +258,8 @@ func (p *proxy) measure(ctx context.Context, w workload, s target.Settings) (mea
 	}
 	callers.Wait()
 	m.wall = time.Since(start)
-	st, err := p.control.Status(ctx)
-	m.why = st.GetBatcher().GetAuto().GetReason()
 	for _, size := range batches {
 		m.size += float64(size) / float64(len(batches))
 	}
-	return m, errors.Join(failure, err)
+	return m, failure
 }

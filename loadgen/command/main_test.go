@@ -154,7 +154,7 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"a size that is no number", []string{"-sizes", "1,x"}, 2, `-sizes: "x" is not a whole number`},
 		{"no prompts", []string{"-n", "0"}, 2, "-n: must be at least 1, got 0"},
 		{"no callers", []string{"-concurrency", "0"}, 2, "-concurrency: must be at least 1"},
-		{"nothing to measure", []string{"-sizes", "none", "-unbatched=false", "-auto=false"}, 2, "-sizes: names no setting"},
+		{"nothing to measure", []string{"-sizes", "none", "-unbatched=false", "-defaults=false"}, 2, "-sizes: names no setting"},
 		{"no size", []string{"-sizes", ""}, 2, "must hold a batch size such as 16, or be none"},
 		{"unknown flag", []string{"-size", "4"}, 2, "-size: not a flag: is -sizes meant?"},
 		{"argument", []string{"x"}, 2, `unexpected argument "x"`},
@@ -210,7 +210,7 @@ func closedPort(t *testing.T) string {
 
 func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
 	out, anew := t.TempDir(), t.TempDir()
-	e := loadgen(t, "-n", "12", "-sizes", "4", "-auto=false", "-repeats", "1", "-sim-speed", "50", "-lang", "zh", "-out", out)
+	e := loadgen(t, "-n", "12", "-sizes", "4", "-defaults=false", "-repeats", "1", "-sim-speed", "50", "-lang", "zh", "-out", out)
 	if e.status != 0 || !strings.Contains(e.stdout, "批大小") || !strings.Contains(e.stdout, "报告：") {
 		t.Fatalf("status %d: %s%s", e.status, e.stdout, e.stderr)
 	}
@@ -255,7 +255,7 @@ func TestTheSchemaIsPrinted(t *testing.T) {
 }
 
 func TestWithoutATerminalThereIsALineARunAndNothingElse(t *testing.T) {
-	e := loadgen(t, "-n", "8", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "2", "-sim-speed", "50", "-out", t.TempDir())
+	e := loadgen(t, "-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "2", "-sim-speed", "50", "-out", t.TempDir())
 	_, runs, _ := strings.Cut(e.stderr, "\n\n") // after what is about to be measured
 	if strings.ContainsAny(e.stderr, "\r\x1b") || strings.Count("\n"+runs, "\nbatch ") != 4 || strings.Count(runs, "\n") != 4 {
 		t.Errorf("%q", e.stderr)
@@ -392,7 +392,7 @@ func TestSweepMeasuresWithoutMergingOrBudgetsAndPutsTheProxyBack(t *testing.T) {
 	}
 
 	out := t.TempDir()
-	e := loadgen(t, "-target", addr, "-target-admin", admin, "-out", out, "-sizes", "4", "-auto=false", "-repeats", "1",
+	e := loadgen(t, "-target", addr, "-target-admin", admin, "-out", out, "-sizes", "4", "-defaults=false", "-repeats", "1",
 		"-max-wait", "60s", "-problems", write(t, strings.Repeat(`{"problem_statement": "the same for all"}`+"\n", 24)))
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
@@ -446,7 +446,7 @@ func TestAServerWhoseContextIsTooShortIsNamedBeforeTheWarmUp(t *testing.T) {
 	}
 	mixed := write(t, `{"problem_statement": "short"}`+"\n"+`{"problem_statement": "`+strings.Repeat("long ", 2000)+`"}`+"\n")
 	e = loadgen(t, "-sglang", sglang.URL, "-problems", mixed, "-system", write(t, "s"), "-instance", write(t, "{problem_statement}"),
-		"-sizes", "none", "-auto=false", "-unbatched=false", "-repeats", "1", "-out", t.TempDir())
+		"-sizes", "none", "-defaults=false", "-unbatched=false", "-repeats", "1", "-out", t.TempDir())
 	if !strings.Contains(e.stderr, "some prompts are longer than") {
 		t.Errorf("status %d: %s", e.status, e.stderr)
 	}
@@ -500,7 +500,7 @@ func TestFilesOfRealTrajectoriesAreReplayed(t *testing.T) {
 		t.Skip("the real trajectories are not beside the checkout: ", err)
 	}
 	out := t.TempDir()
-	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-auto=false", "-repeats", "1",
+	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-defaults=false", "-repeats", "1",
 		"-sim-speed", "50", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)

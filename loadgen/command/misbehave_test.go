@@ -149,7 +149,7 @@ func TestAServerThatMisbehavesIsNeverRecommended(t *testing.T) {
 			t.Parallel()
 			out := t.TempDir()
 			args := []string{
-				"-sglang", c.server.listen(t), "-n", "40", "-sizes", "1,4", "-auto=false", "-repeats", "1", "-phases", "cold", "-out", out,
+				"-sglang", c.server.listen(t), "-n", "40", "-sizes", "1,4", "-defaults=false", "-repeats", "1", "-phases", "cold", "-out", out,
 			}
 			e := loadgen(t, append(args, c.flags...)...)
 			if e.status != c.status || !strings.Contains(e.stderr, c.stderr) {

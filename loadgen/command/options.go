@@ -28,14 +28,14 @@ type options struct {
 	load load.Options
 	plan sweep.Plan // complete once the options are validated
 
-	sizes, maxInFlight      cli.Parsed[[]int]
-	maxWait                 cli.Parsed[[]time.Duration]
-	orders                  cli.Parsed[[]sweep.Order]
-	phases                  cli.Parsed[[]sweep.Phase]
-	unbatched, auto, direct bool
-	stopWhen                cli.Parsed[float64]    // a share
-	rate                    cli.Parsed[[2]float64] // at the beginning and at the end
-	maxNewTokens            uint
+	sizes, maxInFlight          cli.Parsed[[]int]
+	maxWait                     cli.Parsed[[]time.Duration]
+	orders                      cli.Parsed[[]sweep.Order]
+	phases                      cli.Parsed[[]sweep.Phase]
+	unbatched, defaults, direct bool
+	stopWhen                    cli.Parsed[float64]    // a share
+	rate                        cli.Parsed[[2]float64] // at the beginning and at the end
+	maxNewTokens                uint
 
 	target, targetAdmin, targetHTTP  string
 	access                           target.Access
@@ -127,7 +127,7 @@ func (o *options) settingFlags(f *cli.FlagSet) {
 	const number = "is not a whole number"
 	cli.Define(f, &o.sizes, cli.Parse("1,4,16", readSizes), "sizes", "batch sizes to measure, separated by commas, or none")
 	cli.Define(f, &o.unbatched, true, "unbatched", "measure single calls too: no waiting, no in-flight cap")
-	cli.Define(f, &o.auto, true, "auto", "measure auto mode too, in which the proxy chooses")
+	cli.Define(f, &o.defaults, true, "defaults", "measure the proxy's own defaults too")
 	cli.Define(f, &o.direct, true, "direct", "with -sglang, measure calls straight to SGLang too, without a proxy; "+
 		"with -work score, decide and generate also at the simulator")
 	cli.Define(f, &o.plan.Repeats, 3, "repeats", "how often each setting is measured") // the fewest that show a spread
@@ -309,7 +309,7 @@ func (o *options) parse(args []string, w io.Writer) error {
 func (o *options) workDefaults(f *cli.FlagSet) error {
 	proxy := batcher.DefaultSettings()
 	defaults := map[string]string{
-		"sizes": strconv.Itoa(proxy.BatchSize), "order": "fifo,prefix", "unbatched": "false", "auto": "false",
+		"sizes": strconv.Itoa(proxy.BatchSize), "order": "fifo,prefix", "unbatched": "false", "defaults": "false",
 		"max-in-flight": strconv.Itoa(proxy.MaxInFlight), "max-wait": proxy.MaxWait.String(),
 	}
 	switch o.load.Work {
@@ -435,7 +435,7 @@ func (o *options) completeSettings() {
 	for _, other := range []struct {
 		mode  sweep.Mode
 		asked bool
-	}{{sweep.ModeAuto, o.auto}, {sweep.ModeUnbatched, o.unbatched}, {sweep.ModeDirect, o.direct && straight}} {
+	}{{sweep.ModeDefaults, o.defaults}, {sweep.ModeUnbatched, o.unbatched}, {sweep.ModeDirect, o.direct && straight}} {
 		if other.asked { // the first values are applied too; these modes ignore them
 			p.Settings = append(p.Settings, sweep.Setting{Mode: other.mode, MaxInFlight: o.maxInFlight.Value[0], MaxWait: o.maxWait.Value[0]})
 		}

@@ -48,7 +48,7 @@ func requestsOf(t *testing.T, dir string) map[string]int {
 func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	out := t.TempDir()
 	args := []string{"-n", "30", "-sizes", "1,4", "-max-in-flight", "1,2", "-order", "fifo,prefix", "-unbatched=false",
-		"-auto=false", "-repeats", "2", "-sim-speed", "50"}
+		"-defaults=false", "-repeats", "2", "-sim-speed", "50"}
 	cmd, _, stderr := start(t, append(slices.Clone(args), "-out", out)...)
 	awaitRuns(t, out, 3)
 	if err := cmd.Process.Kill(); err != nil {
@@ -94,7 +94,7 @@ func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 
 func TestAFinishedSweepGoesOnWithMoreRepeats(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-unbatched=false", "-auto=false", "-direct=false", "-phases", "cold",
+	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-unbatched=false", "-defaults=false", "-direct=false", "-phases", "cold",
 		"-repeats", "2", "-sim-speed", "50", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
@@ -127,7 +127,9 @@ func TestAFinishedSweepGoesOnWithMoreRepeats(t *testing.T) {
 
 func TestWhatIsAddedToAFinishedSweepIsNotThrownAway(t *testing.T) {
 	out := t.TempDir()
-	args := []string{"-n", "20", "-sizes", "1,4", "-unbatched=false", "-auto=false", "-direct=false", "-phases", "cold", "-sim-speed", "50"}
+	args := []string{
+		"-n", "20", "-sizes", "1,4", "-unbatched=false", "-defaults=false", "-direct=false", "-phases", "cold", "-sim-speed", "50",
+	}
 	if e := loadgen(t, append(slices.Clone(args), "-repeats", "1", "-out", out)...); e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
@@ -171,7 +173,7 @@ func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
 // TestFourShardsMergeToTheCountsOfOneRun gives each shard a simulator of its own, so
 // that their counts don't hang on the order in which they reach one.
 func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
-	args := []string{"-n", "24", "-turns", "2", "-env-scale", "0", "-sizes", "4", "-auto=false", "-repeats", "1",
+	args := []string{"-n", "24", "-turns", "2", "-env-scale", "0", "-sizes", "4", "-defaults=false", "-repeats", "1",
 		"-sim-speed", "50", "-concurrency", "16"}
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
 	for i, dir := range dirs {
@@ -224,7 +226,7 @@ func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
 // TestShardsBeginTogether starts one shard before the other, as a cluster does.
 func TestShardsBeginTogether(t *testing.T) {
 	startAt := time.Now().Add(4 * time.Second).Truncate(time.Second)
-	args := []string{"-n", "8", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
+	args := []string{"-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
 		"-start-at", startAt.Format(time.RFC3339)}
 	dirs := []string{t.TempDir(), t.TempDir()}
 	var shards []func() ending

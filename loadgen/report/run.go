@@ -13,8 +13,8 @@ import (
 
 // Run is one pass of all prompts at one setting.
 type Run struct {
-	Setting   string `json:"setting"`    // the batch size, "auto", "unbatched" or "direct"
-	Mode      string `json:"mode"`       // fixed, auto, unbatched or direct
+	Setting   string `json:"setting"`    // the batch size, "defaults", "unbatched" or "direct"
+	Mode      string `json:"mode"`       // fixed, defaults, unbatched or direct
 	BatchSize int    `json:"batch_size"` // 0 unless fixed
 	Phase     string `json:"phase"`      // cold: the cache was flushed before; warm: after a pass of the same prompts
 	Repeat    int    `json:"repeat"`     // from 1
@@ -216,12 +216,12 @@ func Share(part, whole int64) float64 {
 	return float64(part) / float64(whole)
 }
 
-// Place orders settings in tables: sizes first, then auto, unbatched and direct.
+// Place orders settings in tables: sizes first, then defaults, unbatched and direct.
 func (r Run) Place() int {
 	switch r.Mode {
 	case "fixed":
 		return r.BatchSize
-	case "auto":
+	case "defaults":
 		return math.MaxInt32 - 2
 	case "unbatched":
 		return math.MaxInt32 - 1

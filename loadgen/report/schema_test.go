@@ -63,7 +63,7 @@ func (all properties) MarshalJSON() ([]byte, error) {
 
 // enums are the fields that hold one of a few words.
 var enums = map[string][]string{
-	"Run.Mode": {"fixed", "auto", "unbatched", "direct"}, "Run.Phase": {"cold", "warm"}, "Request.Phase": {"cold", "warm"},
+	"Run.Mode": {"fixed", "defaults", "unbatched", "direct"}, "Run.Phase": {"cold", "warm"}, "Request.Phase": {"cold", "warm"},
 	"Source.Kind": nil, // other kinds of load may come
 }
 

@@ -161,7 +161,7 @@ type Mode string
 // The modes.
 const (
 	ModeFixed     Mode = "fixed"     // through the proxy, in batches of a set size
-	ModeAuto      Mode = "auto"      // through the proxy, which chooses size and wait
+	ModeDefaults  Mode = "defaults"  // through the proxy, with its own defaults
 	ModeUnbatched Mode = "unbatched" // through the proxy, each alone: no waiting, no in-flight cap
 	ModeDirect    Mode = "direct"    // straight to SGLang, without a proxy
 )

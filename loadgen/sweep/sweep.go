@@ -86,14 +86,21 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 	c := p.Setting
 	if c.Mode != ModeDirect {
 		settings := target.Settings{
-			Mode: modes[c.Mode], BatchSize: c.BatchSize, Share: pb.Share_SHARE_OFF,
+			Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: c.BatchSize, Share: pb.Share_SHARE_OFF,
 			MaxInFlight: max(1, c.MaxInFlight), MaxWait: s.Plan.real(c.MaxWait),
 		}
-		if c.Mode == ModeAuto || c.Order == Prefix {
+		if c.Order == Prefix {
 			settings.Share = pb.Share_SHARE_ALL
 		}
-		if c.Mode == ModeAuto {
-			settings.ForwardsInFlight = uint32(batcher.DefaultSettings().ForwardsInFlight)
+		switch c.Mode {
+		case ModeUnbatched:
+			settings.Mode = pb.BatchMode_BATCH_MODE_UNBATCHED
+		case ModeDefaults:
+			d := batcher.DefaultSettings()
+			settings = target.Settings{
+				Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: d.BatchSize, Share: pb.Share_SHARE_ALL,
+				MaxInFlight: d.MaxInFlight, MaxWait: s.Plan.real(d.MaxWait), ForwardsInFlight: uint32(d.ForwardsInFlight),
+			}
 		}
 		if err := s.Proxy.Apply(ctx, settings); err != nil {
 			return err
@@ -106,13 +113,6 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 		return s.Direct.Flush(ctx, flushTimeout)
 	}
 	return s.Proxy.Flush(ctx, flushTimeout)
-}
-
-// modes maps modes to the proxy's names.
-var modes = map[Mode]pb.BatchMode{
-	ModeFixed:     pb.BatchMode_BATCH_MODE_FIXED,
-	ModeAuto:      pb.BatchMode_BATCH_MODE_AUTO,
-	ModeUnbatched: pb.BatchMode_BATCH_MODE_UNBATCHED,
 }
 
 // WarmUp sends a few of the prompts once, unmeasured, to open connections and to trigger the

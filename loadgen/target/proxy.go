@@ -92,9 +92,9 @@ type Settings struct {
 	// would count once for each of its copies.
 	BatchTokens      uint64   `json:"batch_tokens"`
 	BatchBytes       uint64   `json:"batch_bytes"`
-	ForwardsInFlight uint32   `json:"forwards_in_flight"` // for auto the proxy's default
+	ForwardsInFlight uint32   `json:"forwards_in_flight"` // for the defaults
 	MergeIdentical   bool     `json:"merge_identical"`
-	Share            pb.Share `json:"share"` // for auto, and where the sweep varies it
+	Share            pb.Share `json:"share"` // for the defaults, and where the sweep varies it
 }
 
 // Apply changes the proxy's settings.

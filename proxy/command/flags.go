@@ -130,7 +130,7 @@ func (o *options) listenerFlags(f *flag.FlagSet) {
 func (o *options) batchingFlags(f *flag.FlagSet) {
 	s := &o.config.Settings
 	f.StringVar(&o.mode, "mode", s.Mode.String(),
-		"fixed: batches of up to -batch-size; auto: learn size and wait; unbatched: single calls, no waiting, no bound on calls in flight")
+		"fixed: batches of up to -batch-size; unbatched: single calls, no waiting, no bound on calls in flight")
 	f.IntVar(&s.BatchSize, "batch-size", s.BatchSize, "max requests in a batch")
 	f.DurationVar(&s.MaxWait, "max-wait", s.MaxWait, "max wait for a batch to fill; 0 waits only for a free slot")
 	f.IntVar(&s.MaxInFlight, "max-in-flight", s.MaxInFlight, "max batches at SGLang at once")

@@ -24,7 +24,7 @@ func writeConfig(t *testing.T, text string) string {
 }
 
 func TestASettingComesFromItsFlagThenTheEnvironmentThenTheFile(t *testing.T) {
-	path := writeConfig(t, "# the sidecar's\nbatch_size: 2\nmax_wait: 7ms\nmax_in_flight: 3\nshare: off\nmode: \"auto\"\n")
+	path := writeConfig(t, "# the sidecar's\nbatch_size: 2\nmax_wait: 7ms\nmax_in_flight: 3\nshare: off\nmode: \"unbatched\"\n")
 	environ := []string{
 		"PACELINE_CONFIG=" + path, "PACELINE_BATCH_SIZE=4", "PACELINE_MAX_WAIT=9ms", "HOME=/",
 		"PACELINE_PORT=tcp://10.0.0.1:50051", "PACELINE_SERVICE_HOST=10.0.0.1",
@@ -34,7 +34,8 @@ func TestASettingComesFromItsFlagThenTheEnvironmentThenTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := o.config.Settings
-	if s.BatchSize != 8 || s.MaxWait != 9*time.Millisecond || s.MaxInFlight != 3 || s.Share != batcher.ShareOff || s.Mode.String() != "auto" ||
+	if s.BatchSize != 8 || s.MaxWait != 9*time.Millisecond || s.MaxInFlight != 3 || s.Share != batcher.ShareOff ||
+		s.Mode != batcher.ModeUnbatched ||
 		s.QueueRequests != 10_000 {
 		t.Errorf("%+v", s)
 	}

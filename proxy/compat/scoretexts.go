@@ -82,7 +82,7 @@ const minScoreList = 16
 func (h *Handler) inLists(s *upstream.Snapshot) bool {
 	set := h.up.Queue.Settings()
 	return s.Info.TokenizerWorkerNum <= 1 && set.Share == batcher.ShareAll &&
-		(set.Mode == batcher.ModeAuto || set.Mode == batcher.ModeFixed && set.BatchSize >= minScoreList)
+		set.Mode == batcher.ModeFixed && set.BatchSize >= minScoreList
 }
 
 // errNotFinite is the error of a score that JSON can't express.

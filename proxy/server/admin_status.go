@@ -1,7 +1,6 @@
 package server
 
 import (
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"paceline/batcher"
@@ -34,12 +33,6 @@ func batcherStatus(s batcher.Stats) *pb.BatcherStatus {
 		out.Cost = &pb.CostModel{
 			SecondsPerBatch: c.PerBatch, SecondsPerPrompt: c.PerRequest, SecondsPerToken: c.PerToken,
 			Batches: uint64(c.Batches), MeanError: c.Error,
-		}
-	}
-	if p := s.Plan; p.BatchSize > 0 {
-		out.Auto = &pb.AutoPlan{
-			BatchSize: uint32(p.BatchSize), MaxWait: durationpb.New(p.MaxWait),
-			MaxInFlight: uint32(p.MaxInFlight), Reason: p.Why,
 		}
 	}
 	for reason, r := range s.Releases {

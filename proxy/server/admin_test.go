@@ -49,7 +49,7 @@ func TestAnUpdateChangesTheNamedSettingsAndNoOthers(t *testing.T) {
 func TestEverySettingCanBeChanged(t *testing.T) {
 	r := start(t, newFake(t), nil)
 	want := &pb.Settings{
-		Mode: pb.BatchMode_BATCH_MODE_AUTO, BatchSize: 3, MaxWait: durationpb.New(time.Second), MaxInFlight: 4,
+		Mode: pb.BatchMode_BATCH_MODE_UNBATCHED, BatchSize: 3, MaxWait: durationpb.New(time.Second), MaxInFlight: 4,
 		QueueRequests: 5, QueueBytes: 600, BatchTokens: 7, BatchBytes: 8, MergeIdentical: false,
 		Share: pb.Share_SHARE_PREFILL, PrefixBlocks: 9, MaxAge: durationpb.New(time.Minute), Retries: 1, BreakerFailures: 11,
 		ForwardsInFlight: 12,

@@ -231,7 +231,7 @@ func TestSettingsThatChangeAHundredTimesASecondLoseNothing(t *testing.T) {
 			case <-time.After(5 * time.Millisecond):
 			}
 			s := settingsMessage(r.up.Queue.Settings())
-			s.Mode = pb.BatchMode(1 + rand.IntN(3))
+			s.Mode = pb.BatchMode(1 + rand.IntN(2))
 			s.BatchSize, s.MaxInFlight = uint32(1+rand.IntN(20)), uint32(1+rand.IntN(4))
 			s.Share, s.MergeIdentical = pb.Share(1+rand.IntN(3)), rand.IntN(2) == 0
 			s.BatchTokens, s.PrefixBlocks = uint64(rand.IntN(300)), uint32(1+rand.IntN(50))

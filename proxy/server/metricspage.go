@@ -24,9 +24,6 @@ func (s *Server) state() telemetry.State {
 		UpstreamReady:    s.up.Snapshot().Ready,
 		BreakerOpen:      stats.BreakerOpen,
 	}
-	if p := stats.Plan; p.BatchSize > 0 {
-		st.BatchSizeLimit, st.InFlightLimit = p.BatchSize, p.MaxInFlight
-	}
 	if s.cfg.Spans != nil {
 		spans := s.cfg.Spans()
 		st.Spans = &spans

@@ -200,7 +200,7 @@ func TestATraceOfTheCallersIsContinuedOnEveryWayIn(t *testing.T) {
 
 func TestFollowersLinkToTheirLeader(t *testing.T) {
 	tr, with := tracedTo(t)
-	_, url := simulated(t)
+	_, url := simulatedAt(t, 1e-3) // a second and more for the leader
 	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, with)
 	body := fmt.Sprintf(`{"model":"m","prompt":%q,"max_tokens":3,"stream":true}`, strings.Repeat("one shared beginning ", 300))
 	var wg sync.WaitGroup

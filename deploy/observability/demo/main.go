@@ -90,7 +90,7 @@ func load(ctx context.Context, o options, w io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // leftovers are small, and in the temporary folder
-	args := []string{"run", "./loadgen", "-n", fmt.Sprint(o.prompts), "-sizes", "16", "-auto=false", "-unbatched=false", "-repeats", "1",
+	args := []string{"run", "./loadgen", "-n", fmt.Sprint(o.prompts), "-sizes", "16", "-defaults=false", "-unbatched=false", "-repeats", "1",
 		"-max-wait", "50ms", "-out", filepath.Join(dir, "report"), "-jaeger", "http://" + o.addresses.page}
 	if o.sglang != "" {
 		args = append(args, "-sglang", o.sglang, "-direct=false")

@@ -16,7 +16,7 @@ func simulated(rng *rand.Rand, repeats int, noise, gain float64) (r report.Repor
 	for repeat := range repeats {
 		for _, phase := range []string{"cold", "warm"} {
 			round := math.Exp(0.03 * rng.NormFloat64())
-			for _, setting := range []string{"1", "2", "4", "8", "16", "unbatched", "auto"} {
+			for _, setting := range []string{"1", "2", "4", "8", "16", "unbatched", "defaults"} {
 				wall := 20 * round * math.Exp(noise*rng.NormFloat64())
 				if setting == "1" {
 					wall *= 1 + gain

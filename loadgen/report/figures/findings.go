@@ -17,7 +17,7 @@ type Findings struct {
 	Course     *Course
 	Saturation *Saturation
 	Knee       *Knee
-	Others     []Against // the size to take against the bases auto, unbatched and direct
+	Others     []Against // the size to take against the bases defaults, unbatched and direct
 	Proxy      *Against  // single calls through the proxy against direct ones
 	Busy       *Busy
 	NotFull    []NotFull
@@ -96,7 +96,7 @@ func (p Phase) findings(cfg report.Config) (f Findings) {
 	}
 	if len(sized) > 0 {
 		take := p.choose().Take
-		for _, setting := range []string{"auto", "unbatched", "direct"} {
+		for _, setting := range []string{"defaults", "unbatched", "direct"} {
 			if other, ok := p.find(setting); ok {
 				f.Others = append(f.Others, p.against(other, take))
 			}

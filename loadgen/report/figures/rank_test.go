@@ -224,7 +224,7 @@ func TestDroppedRequestsEndARunAndDoNotFailIt(t *testing.T) {
 }
 
 func TestIfOnlyTheSizeVariesThereIsOneSide(t *testing.T) {
-	p := cold(repeats("1", 10), repeats("2", 11), repeats("auto", 9))
+	p := cold(repeats("1", 10), repeats("2", 11), repeats("defaults", 9))
 	if sides := p.sides(); len(sides) != 1 || sides[0].name != "" || len(sides[0].Cells) != len(p.Cells) {
 		t.Errorf("%d sides", len(sides))
 	}

@@ -213,7 +213,7 @@ func (l *Language) settings(names []string) string {
 // settingName names a setting in a sentence.
 func (l *Language) settingName(setting string) string {
 	switch setting {
-	case "auto", "unbatched", "direct":
+	case "defaults", "unbatched", "direct":
 		return setting
 	}
 	return fmt.Sprintf(l.batchSize, l.setting(setting))

@@ -37,7 +37,7 @@ func telling(t *testing.T) map[string]report.Report {
 		repeats("1", "cold", 0.1, 20, 20.1, 20.2),
 		repeats("4", "cold", 0.1, 10, 10.1, 10.2),
 		repeats("8", "cold", 0.1, 11, 12, 13, 14, 15),
-		repeats("auto", "cold", 0.9, 9, 9.1, 9.2),
+		repeats("defaults", "cold", 0.9, 9, 9.1, 9.2),
 		repeats("unbatched", "cold", 0.1, 9.9, 10.1, 10.3),
 		repeats("direct", "cold", 0.1, 9.3, 9.4, 9.2),
 		repeats("8", "warm", 0.2, 30, 30.1, 30.2),
@@ -145,8 +145,8 @@ var tags = regexp.MustCompile(`<[^>]*>`)
 var untranslated = regexp.MustCompile(strings.Join([]string{
 	"`[^`]*`", `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
 	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`,
-	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Auto`, `Unbatched`, `UTC`,
-	`auto`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
+	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Defaults`, `Unbatched`, `UTC`,
+	`defaults`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
 	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `fifo`, `prefix`, `#new-seq`,
 	`full`, `wait`, `idle`, `deadline`, `budget`, `drain`, // release reasons as the contract has them
 	`R2EGym-7B-Agent`, `NVIDIA H100 SXM`, `h100(-qwen2\.5-7b)?`, `cuda`, `go1\.26\.8`, `linux/amd64`, `0123456789ab`, // data of the fixtures

@@ -35,9 +35,6 @@ const (
 	// Send each request alone and at once, with no limit on requests in flight:
 	// the baseline for measuring batching.
 	BatchMode_BATCH_MODE_UNBATCHED BatchMode = 2
-	// Choose size, wait and batches in flight from the learned cost of SGLang.
-	// batch_size, max_wait and max_in_flight have no effect.
-	BatchMode_BATCH_MODE_AUTO BatchMode = 3
 )
 
 // Enum value maps for BatchMode.
@@ -46,13 +43,11 @@ var (
 		0: "BATCH_MODE_UNSPECIFIED",
 		1: "BATCH_MODE_FIXED",
 		2: "BATCH_MODE_UNBATCHED",
-		3: "BATCH_MODE_AUTO",
 	}
 	BatchMode_value = map[string]int32{
 		"BATCH_MODE_UNSPECIFIED": 0,
 		"BATCH_MODE_FIXED":       1,
 		"BATCH_MODE_UNBATCHED":   2,
-		"BATCH_MODE_AUTO":        3,
 	}
 )
 
@@ -1074,9 +1069,7 @@ type BatcherStatus struct {
 	// Whether the circuit breaker is open: nothing is sent to SGLang now.
 	BreakerOpen bool `protobuf:"varint,17,opt,name=breaker_open,json=breakerOpen,proto3" json:"breaker_open,omitempty"`
 	// The learned cost of a batch; absent while too little is known.
-	Cost *CostModel `protobuf:"bytes,18,opt,name=cost,proto3" json:"cost,omitempty"`
-	// What BATCH_MODE_AUTO has chosen; absent in other modes.
-	Auto          *AutoPlan `protobuf:"bytes,19,opt,name=auto,proto3" json:"auto,omitempty"`
+	Cost          *CostModel `protobuf:"bytes,18,opt,name=cost,proto3" json:"cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1237,13 +1230,6 @@ func (x *BatcherStatus) GetCost() *CostModel {
 	return nil
 }
 
-func (x *BatcherStatus) GetAuto() *AutoPlan {
-	if x != nil {
-		return x.Auto
-	}
-	return nil
-}
-
 // CostModel is the cost of a batch on SGLang: seconds_per_batch + prompts ×
 // seconds_per_prompt + uncached tokens × seconds_per_token.
 type CostModel struct {
@@ -1327,79 +1313,6 @@ func (x *CostModel) GetMeanError() float64 {
 	return 0
 }
 
-// AutoPlan is what BATCH_MODE_AUTO has chosen.
-type AutoPlan struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Max prompts in a batch.
-	BatchSize uint32 `protobuf:"varint,1,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
-	// Max wait for a batch to fill.
-	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
-	// Max batches at SGLang at once.
-	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
-	// Why, for humans.
-	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AutoPlan) Reset() {
-	*x = AutoPlan{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[16]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AutoPlan) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AutoPlan) ProtoMessage() {}
-
-func (x *AutoPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[16]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AutoPlan.ProtoReflect.Descriptor instead.
-func (*AutoPlan) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
-}
-
-func (x *AutoPlan) GetBatchSize() uint32 {
-	if x != nil {
-		return x.BatchSize
-	}
-	return 0
-}
-
-func (x *AutoPlan) GetMaxWait() *durationpb.Duration {
-	if x != nil {
-		return x.MaxWait
-	}
-	return nil
-}
-
-func (x *AutoPlan) GetMaxInFlight() uint32 {
-	if x != nil {
-		return x.MaxInFlight
-	}
-	return 0
-}
-
-func (x *AutoPlan) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
 // ReleaseCount counts the batches released for one reason.
 type ReleaseCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1415,7 +1328,7 @@ type ReleaseCount struct {
 
 func (x *ReleaseCount) Reset() {
 	*x = ReleaseCount{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[17]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1340,7 @@ func (x *ReleaseCount) String() string {
 func (*ReleaseCount) ProtoMessage() {}
 
 func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[17]
+	mi := &file_paceline_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1353,7 @@ func (x *ReleaseCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseCount.ProtoReflect.Descriptor instead.
 func (*ReleaseCount) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReleaseCount) GetReason() ReleaseReason {
@@ -1506,7 +1419,7 @@ type UpstreamStatus struct {
 
 func (x *UpstreamStatus) Reset() {
 	*x = UpstreamStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1431,7 @@ func (x *UpstreamStatus) String() string {
 func (*UpstreamStatus) ProtoMessage() {}
 
 func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[18]
+	mi := &file_paceline_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1444,7 @@ func (x *UpstreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamStatus.ProtoReflect.Descriptor instead.
 func (*UpstreamStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UpstreamStatus) GetUrl() string {
@@ -1661,7 +1574,7 @@ type SimulatorStatus struct {
 
 func (x *SimulatorStatus) Reset() {
 	*x = SimulatorStatus{}
-	mi := &file_paceline_v1_admin_proto_msgTypes[19]
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1586,7 @@ func (x *SimulatorStatus) String() string {
 func (*SimulatorStatus) ProtoMessage() {}
 
 func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_paceline_v1_admin_proto_msgTypes[19]
+	mi := &file_paceline_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1599,7 @@ func (x *SimulatorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimulatorStatus.ProtoReflect.Descriptor instead.
 func (*SimulatorStatus) Descriptor() ([]byte, []int) {
-	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_paceline_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SimulatorStatus) GetProfile() string {
@@ -1779,7 +1692,7 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\rcached_tokens\x18\t \x01(\x04R\fcachedTokens\x12\x14\n" +
 	"\x05calls\x18\n" +
 	" \x01(\rR\x05callsB\x14\n" +
-	"\x12_predicted_secondsJ\x04\b\v\x10\fR\bupstream\"\xab\x05\n" +
+	"\x12_predicted_secondsJ\x04\b\v\x10\fR\bupstream\"\x8c\x05\n" +
 	"\rBatcherStatus\x12'\n" +
 	"\x0fqueued_requests\x18\x01 \x01(\x04R\x0equeuedRequests\x12!\n" +
 	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12*\n" +
@@ -1799,21 +1712,14 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\x06splits\x18\x0f \x01(\x04R\x06splits\x12\x18\n" +
 	"\aretries\x18\x10 \x01(\x04R\aretries\x12!\n" +
 	"\fbreaker_open\x18\x11 \x01(\bR\vbreakerOpen\x12*\n" +
-	"\x04cost\x18\x12 \x01(\v2\x16.paceline.v1.CostModelR\x04cost\x12)\n" +
-	"\x04auto\x18\x13 \x01(\v2\x15.paceline.v1.AutoPlanR\x04auto\"\xca\x01\n" +
+	"\x04cost\x18\x12 \x01(\v2\x16.paceline.v1.CostModelR\x04costJ\x04\b\x13\x10\x14R\x04auto\"\xca\x01\n" +
 	"\tCostModel\x12*\n" +
 	"\x11seconds_per_batch\x18\x01 \x01(\x01R\x0fsecondsPerBatch\x12,\n" +
 	"\x12seconds_per_prompt\x18\x02 \x01(\x01R\x10secondsPerPrompt\x12*\n" +
 	"\x11seconds_per_token\x18\x03 \x01(\x01R\x0fsecondsPerToken\x12\x18\n" +
 	"\abatches\x18\x04 \x01(\x04R\abatches\x12\x1d\n" +
 	"\n" +
-	"mean_error\x18\x05 \x01(\x01R\tmeanError\"\xae\x01\n" +
-	"\bAutoPlan\x12\x1d\n" +
-	"\n" +
-	"batch_size\x18\x01 \x01(\rR\tbatchSize\x124\n" +
-	"\bmax_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12\"\n" +
-	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reasonJ\x04\b\x05\x10\x06R\vprefix_hold\"x\n" +
+	"mean_error\x18\x05 \x01(\x01R\tmeanError\"x\n" +
 	"\fReleaseCount\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\x06reason\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x04R\abatches\x12\x1a\n" +
@@ -1843,12 +1749,11 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\x0fSimulatorStatus\x12\x18\n" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\tR\x06origin\x12\x14\n" +
-	"\x05speed\x18\x03 \x01(\x01R\x05speed*l\n" +
+	"\x05speed\x18\x03 \x01(\x01R\x05speed*n\n" +
 	"\tBatchMode\x12\x1a\n" +
 	"\x16BATCH_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10BATCH_MODE_FIXED\x10\x01\x12\x18\n" +
-	"\x14BATCH_MODE_UNBATCHED\x10\x02\x12\x13\n" +
-	"\x0fBATCH_MODE_AUTO\x10\x03*O\n" +
+	"\x14BATCH_MODE_UNBATCHED\x10\x02\"\x04\b\x03\x10\x03*\x0fBATCH_MODE_AUTO*O\n" +
 	"\x05Share\x12\x15\n" +
 	"\x11SHARE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tSHARE_ALL\x10\x01\x12\x11\n" +
@@ -1876,7 +1781,7 @@ func file_paceline_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_paceline_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_paceline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_paceline_v1_admin_proto_goTypes = []any{
 	(BatchMode)(0),                 // 0: paceline.v1.BatchMode
 	(Share)(0),                     // 1: paceline.v1.Share
@@ -1896,55 +1801,52 @@ var file_paceline_v1_admin_proto_goTypes = []any{
 	(*RecentBatch)(nil),            // 15: paceline.v1.RecentBatch
 	(*BatcherStatus)(nil),          // 16: paceline.v1.BatcherStatus
 	(*CostModel)(nil),              // 17: paceline.v1.CostModel
-	(*AutoPlan)(nil),               // 18: paceline.v1.AutoPlan
-	(*ReleaseCount)(nil),           // 19: paceline.v1.ReleaseCount
-	(*UpstreamStatus)(nil),         // 20: paceline.v1.UpstreamStatus
-	(*SimulatorStatus)(nil),        // 21: paceline.v1.SimulatorStatus
-	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),  // 23: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
-	(ReleaseReason)(0),             // 25: paceline.v1.ReleaseReason
+	(*ReleaseCount)(nil),           // 18: paceline.v1.ReleaseCount
+	(*UpstreamStatus)(nil),         // 19: paceline.v1.UpstreamStatus
+	(*SimulatorStatus)(nil),        // 20: paceline.v1.SimulatorStatus
+	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),  // 22: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(ReleaseReason)(0),             // 24: paceline.v1.ReleaseReason
 }
 var file_paceline_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: paceline.v1.Settings.mode:type_name -> paceline.v1.BatchMode
-	22, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
+	21, // 1: paceline.v1.Settings.max_wait:type_name -> google.protobuf.Duration
 	1,  // 2: paceline.v1.Settings.share:type_name -> paceline.v1.Share
-	22, // 3: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
+	21, // 3: paceline.v1.Settings.max_age:type_name -> google.protobuf.Duration
 	2,  // 4: paceline.v1.GetSettingsResponse.settings:type_name -> paceline.v1.Settings
 	2,  // 5: paceline.v1.UpdateSettingsRequest.settings:type_name -> paceline.v1.Settings
-	23, // 6: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	22, // 6: paceline.v1.UpdateSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
 	2,  // 7: paceline.v1.UpdateSettingsResponse.settings:type_name -> paceline.v1.Settings
-	22, // 8: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
-	24, // 9: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	21, // 8: paceline.v1.FlushCacheRequest.timeout:type_name -> google.protobuf.Duration
+	23, // 9: paceline.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
 	2,  // 10: paceline.v1.GetStatusResponse.settings:type_name -> paceline.v1.Settings
 	16, // 11: paceline.v1.GetStatusResponse.batcher:type_name -> paceline.v1.BatcherStatus
-	20, // 12: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
+	19, // 12: paceline.v1.GetStatusResponse.upstream:type_name -> paceline.v1.UpstreamStatus
 	15, // 13: paceline.v1.GetStatusResponse.recent_batches:type_name -> paceline.v1.RecentBatch
-	24, // 14: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
-	25, // 15: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
-	19, // 16: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
+	23, // 14: paceline.v1.RecentBatch.end_time:type_name -> google.protobuf.Timestamp
+	24, // 15: paceline.v1.RecentBatch.release_reason:type_name -> paceline.v1.ReleaseReason
+	18, // 16: paceline.v1.BatcherStatus.releases:type_name -> paceline.v1.ReleaseCount
 	17, // 17: paceline.v1.BatcherStatus.cost:type_name -> paceline.v1.CostModel
-	18, // 18: paceline.v1.BatcherStatus.auto:type_name -> paceline.v1.AutoPlan
-	22, // 19: paceline.v1.AutoPlan.max_wait:type_name -> google.protobuf.Duration
-	25, // 20: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
-	21, // 21: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
-	13, // 22: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
-	3,  // 23: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
-	5,  // 24: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
-	7,  // 25: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
-	9,  // 26: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
-	11, // 27: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
-	14, // 28: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
-	4,  // 29: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
-	6,  // 30: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
-	8,  // 31: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
-	10, // 32: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
-	12, // 33: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	24, // 18: paceline.v1.ReleaseCount.reason:type_name -> paceline.v1.ReleaseReason
+	20, // 19: paceline.v1.UpstreamStatus.simulator:type_name -> paceline.v1.SimulatorStatus
+	13, // 20: paceline.v1.AdminService.GetStatus:input_type -> paceline.v1.GetStatusRequest
+	3,  // 21: paceline.v1.AdminService.GetSettings:input_type -> paceline.v1.GetSettingsRequest
+	5,  // 22: paceline.v1.AdminService.UpdateSettings:input_type -> paceline.v1.UpdateSettingsRequest
+	7,  // 23: paceline.v1.AdminService.FlushCache:input_type -> paceline.v1.FlushCacheRequest
+	9,  // 24: paceline.v1.AdminService.Drain:input_type -> paceline.v1.DrainRequest
+	11, // 25: paceline.v1.AdminService.Undrain:input_type -> paceline.v1.UndrainRequest
+	14, // 26: paceline.v1.AdminService.GetStatus:output_type -> paceline.v1.GetStatusResponse
+	4,  // 27: paceline.v1.AdminService.GetSettings:output_type -> paceline.v1.GetSettingsResponse
+	6,  // 28: paceline.v1.AdminService.UpdateSettings:output_type -> paceline.v1.UpdateSettingsResponse
+	8,  // 29: paceline.v1.AdminService.FlushCache:output_type -> paceline.v1.FlushCacheResponse
+	10, // 30: paceline.v1.AdminService.Drain:output_type -> paceline.v1.DrainResponse
+	12, // 31: paceline.v1.AdminService.Undrain:output_type -> paceline.v1.UndrainResponse
+	26, // [26:32] is the sub-list for method output_type
+	20, // [20:26] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_paceline_v1_admin_proto_init() }
@@ -1954,14 +1856,14 @@ func file_paceline_v1_admin_proto_init() {
 	}
 	file_paceline_v1_prefill_proto_init()
 	file_paceline_v1_admin_proto_msgTypes[13].OneofWrappers = []any{}
-	file_paceline_v1_admin_proto_msgTypes[18].OneofWrappers = []any{}
+	file_paceline_v1_admin_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_paceline_v1_admin_proto_rawDesc), len(file_paceline_v1_admin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
