@@ -2,7 +2,6 @@ package batcher
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"paceline/batcher/prefix"
@@ -132,7 +131,7 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	if b.settings.Share != ShareAll {
 		a.entry.Prefix = nil
 	}
-	b.model.Doubt(time.Now())
+	b.model.SetTime(time.Now())
 	trusted, computing := b.model.Computing(a.entry.Prefix)
 	a.grant.Shared = computing
 	isNew, shares := len(a.entry.Prefix)-trusted >= MinShared, computing >= MinShared
@@ -204,7 +203,7 @@ func (b *Batcher[Q, R]) stopWaiting(a *admission, overtakes bool) {
 // finishPassing frees the followers of a request. It requires mu.
 func (b *Batcher[Q, R]) finishPassing(a *admission, prefilled bool, u Usage) {
 	if prefilled {
-		cached := math.MaxInt
+		cached := prefix.NotCounted
 		if u.PromptTokens > 0 {
 			cached = cachedBlocks(u, float64(len(a.entry.Prefix)+1))
 		}

@@ -90,7 +90,7 @@ func generation(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage], 
 // readScores passes on all questions in one request, whose answer has no counts. Before it, a
 // leader has the state read.
 func readScores(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage], v visit) {
-	g, err := b.Admit(t.Context(), batcher.Passing{Prefix: prefix.OfTokens(v.state.tokens, ""), Silent: true})
+	g, err := b.Admit(t.Context(), batcher.Passing{Prefix: prefix.OfTokens(v.state.tokens, "")})
 	if err != nil {
 		t.Error(err)
 		return
