@@ -39,6 +39,10 @@ type Grant struct {
 	Shared int           // blocks of its prefix that were computed for others when it arrived
 	Leader any           // Passing.Trace of the one that it waited for; nil if that is not known
 
+	// Doubted says that its prefix is believed to be cached, but others may have emptied the
+	// cache since it was used last.
+	Doubted bool
+
 	// Prefill says that the prompt should be sent without new tokens first, followed by
 	// Prefilled: others share its new prefix, and it is silent.
 	Prefill bool
@@ -152,6 +156,7 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	}
 	if isNew {
 		a.grant.Role = Leader
+		a.grant.Doubted = len(a.entry.Prefix)-b.model.Known(a.entry.Prefix, false) < MinShared
 	}
 	b.grant(a, isNew && (shares || s.following >= probeShare))
 	return 0, nil
@@ -207,6 +212,7 @@ func (b *Batcher[Q, R]) finishPassing(a *admission, prefilled bool, u Usage) {
 		if u.PromptTokens > 0 {
 			cached = cachedBlocks(u, float64(len(a.entry.Prefix)+1))
 		}
+		b.model.SetTime(time.Now())
 		b.model.Answer(&a.flight, cached)
 	}
 	if b.model.Finish(&a.flight) {
