@@ -94,6 +94,7 @@ type Model struct {
 	answers  uint64              // learned from so far
 	reserved int                 // blocks of the cache that are set aside, see Room
 	now      time.Time           // see SetTime
+	trusted  time.Time           // what was used since then is beyond doubt
 	proven   time.Time           // what was used since then was cached at provenAt
 	provenAt time.Time
 }
@@ -152,15 +153,14 @@ const doubtAfter = 250 * time.Millisecond
 
 // SetTime sets the clock by which blocks that were not used lately come into doubt: others
 // may have emptied the cache, or filled it. Prompts that share doubtful blocks wait for one
-// of them, as if the blocks were new, and its answer ends the doubt.
-func (m *Model) SetTime(now time.Time) { m.now = now }
-
-// doubts reports whether a cached segment is in doubt. The server evicts the least recently
-// used first. So a block that was found cached proves for a while that all that were used
-// since are.
-func (m *Model) doubts(s *segment) bool {
-	lately := m.now.Add(-doubtAfter)
-	return s.usedAt.Before(lately) && (s.usedAt.Before(m.proven) || m.provenAt.Before(lately))
+// of them, as if the blocks were new, and its answer ends the doubt. The server evicts the
+// least recently used first. So a block that is found cached proves for a while that all
+// that were used since are cached.
+func (m *Model) SetTime(now time.Time) {
+	m.now, m.trusted = now, now.Add(-doubtAfter)
+	if m.proven.Before(m.trusted) && !m.provenAt.Before(m.trusted) {
+		m.trusted = m.proven
+	}
 }
 
 // Known returns how many leading blocks of p the model has as cached, or has so beyond
@@ -168,7 +168,7 @@ func (m *Model) doubts(s *segment) bool {
 func (m *Model) Known(p Prefix, beyondDoubt bool) (blocks int) {
 	for blocks < len(p) {
 		s := m.segments[p[blocks]]
-		if s == nil || s.recency == nil || beyondDoubt && m.doubts(s) {
+		if s == nil || s.recency == nil || beyondDoubt && s.usedAt.Before(m.trusted) {
 			return blocks
 		}
 		n := common(s.names, p[blocks:])
@@ -200,10 +200,7 @@ func (m *Model) Computing(p Prefix) (trusted, computing int) {
 // Send takes a prompt out of its group. The prompt now leads those that share its first
 // new block. They are held until Finish.
 func (m *Model) Send(e *Entry) InFlight {
-	f := InFlight{last: e.node.segment, cached: m.Known(e.Prefix, false), known: m.Known(e.Prefix, true), answers: m.answers}
-	if f.cached > 0 {
-		f.oldest = f.last.at(f.cached - 1).usedAt
-	}
+	f := InFlight{last: e.node.segment, known: m.Known(e.Prefix, true), answers: m.answers}
 	room := m.Room(e)
 	m.reserved += room
 	if e.node.all > 1 {
@@ -213,6 +210,9 @@ func (m *Model) Send(e *Entry) InFlight {
 	}
 	for s := f.last; s != nil; s = s.parent {
 		s.inFlight++
+		if s.recency != nil && f.cached == 0 {
+			f.cached, f.oldest = s.start+len(s.names), s.usedAt
+		}
 	}
 	e.group.Remove(e)
 	if f.last != nil && f.known < f.last.end() {
