@@ -1,5 +1,6 @@
 // Package costs compares the simulator's default profile with the H100 that it was fitted to.
-// It holds only a test:
+// foreign_test.go measures what SGLang computes twice when others change its cache. The
+// package holds only tests:
 //
 //	go test -v ./bench/costs
 //

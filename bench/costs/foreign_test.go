@@ -131,9 +131,22 @@ func readAll(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage], all
 	wg.Wait()
 }
 
-// inFrontOf runs a simulated H100 with a cache of so many tokens and a batcher before it, in
+// sendOthers sends ten prompts a second straight to SGLang until over is closed.
+func sendOthers(t *testing.T, s *sim.Server, over <-chan struct{}) {
+	random := rand.New(rand.NewPCG(2, 0)) //nolint:gosec // no secret
+	for {
+		select {
+		case <-over:
+			return
+		case <-time.After(100 * time.Millisecond):
+			generate(t, s, "input_ids", false, visits(random, 1, 1)[0].state.ids)
+		}
+	}
+}
+
+// computed runs a simulated H100 with a cache of so many tokens and a batcher before it, in
 // virtual time, and returns how many tokens run makes it compute.
-func inFrontOf(t *testing.T, cache int, run func(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage])) (computed float64) {
+func computed(t *testing.T, cache int, run func(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage])) (tokens int64) {
 	synctest.Test(t, func(t *testing.T) {
 		p := h100()
 		p.KVCacheTokens = cache
@@ -149,9 +162,9 @@ func inFrontOf(t *testing.T, cache int, run func(t *testing.T, s *sim.Server, b 
 		defer b.Close()
 		b.SetServer(batcher.Server{CacheTokens: cache, ForwardTokens: 8192})
 		run(t, s, b)
-		computed += float64(s.Stats().UncachedTokens)
+		tokens = s.Stats().UncachedTokens
 	})
-	return computed
+	return tokens
 }
 
 // flush empties the cache, as a call straight to SGLang does.
@@ -170,62 +183,47 @@ var ways = map[string]reader{"lists": lists, "generation": generation, "scores":
 const maxWaste = 1.10
 
 func TestAfterAForeignFlushEachStateIsReadOnce(t *testing.T) {
+	const states, fewest = 24, 24 * (1024 + 8*60)
+	once := visits(rand.New(rand.NewPCG(1, 0)), states, states) //nolint:gosec // no secret
 	for name, read := range ways {
-		for _, states := range []int{24, 200} {
-			for _, later := range []time.Duration{0, 300 * time.Millisecond, 20 * time.Second} {
-				once := visits(rand.New(rand.NewPCG(1, 0)), states, states) //nolint:gosec // no secret
-				fewest := float64(states * (1024 + 8*60))
-				var first float64
-				both := inFrontOf(t, 950_000, func(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage]) {
-					readAll(t, s, b, once, 0, read)
-					first = float64(s.Stats().UncachedTokens)
-					flush(t, s)
-					time.Sleep(later)
-					readAll(t, s, b, once, 0, read)
-				})
-				waste := (both - first) / fewest
-				t.Logf("%s, %d states, %v after the flush: computed ÷ fewest %.3f, before it %.3f", name, states, later, waste, first/fewest)
-				if waste > maxWaste {
-					t.Errorf("%s, %d states, %v after the flush: computed ÷ fewest is %.3f, want at most %v", name, states, later, waste, maxWaste)
-				}
+		for _, later := range []time.Duration{0, 20 * time.Second} {
+			var first int64
+			all := computed(t, 950_000, func(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage]) {
+				readAll(t, s, b, once, 0, read)
+				first = s.Stats().UncachedTokens
+				flush(t, s)
+				time.Sleep(later)
+				readAll(t, s, b, once, 0, read)
+			})
+			waste := float64(all-first) / fewest
+			t.Logf("%s, %v after the flush: computed ÷ fewest %.3f", name, later, waste)
+			if waste > maxWaste {
+				t.Errorf("%s, %v after the flush: computed ÷ fewest is %.3f, want at most %v", name, later, waste, maxWaste)
 			}
 		}
 	}
 }
 
 func TestWhereOthersEvictEachStateIsReadOnce(t *testing.T) {
-	const states, n = 96, 600
+	const states, n = 96, 300
 	const cache = states * (1024 + 8*60) / 4
-	// Others send prompts of 1,000 tokens every so often.
-	for _, every := range []time.Duration{0, 400 * time.Millisecond, 100 * time.Millisecond} {
-		for _, pause := range []time.Duration{0, 300 * time.Millisecond} {
-			computed := func(read reader) float64 {
-				return inFrontOf(t, cache, func(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage]) {
-					over := make(chan struct{})
-					var others sync.WaitGroup
-					others.Go(func() {
-						random := rand.New(rand.NewPCG(2, 0)) //nolint:gosec // no secret
-						for every > 0 {
-							select {
-							case <-over:
-								return
-							case <-time.After(every):
-								generate(t, s, "input_ids", false, visits(random, 1, 1)[0].state.ids)
-							}
-						}
-					})
-					readAll(t, s, b, visits(rand.New(rand.NewPCG(3, 0)), states, n), pause, read) //nolint:gosec // no secret
-					close(over)
-					others.Wait()
-				})
-			}
-			best := computed(perfect)
-			for name, read := range ways {
-				got := computed(read)
-				t.Logf("%s, others every %v, a pause of %v: computed ÷ perfect %.3f", name, every, pause, got/best)
-				if got/best > maxWaste {
-					t.Errorf("%s, others every %v, a pause of %v: computed ÷ perfect is %.3f, want at most %v", name, every, pause, got/best, maxWaste)
-				}
+	for _, pause := range []time.Duration{0, 300 * time.Millisecond} {
+		by := func(read reader) float64 {
+			return float64(computed(t, cache, func(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage]) {
+				over := make(chan struct{})
+				var others sync.WaitGroup
+				others.Go(func() { sendOthers(t, s, over) })
+				readAll(t, s, b, visits(rand.New(rand.NewPCG(3, 0)), states, n), pause, read) //nolint:gosec // no secret
+				close(over)
+				others.Wait()
+			}))
+		}
+		best := by(perfect)
+		for name, read := range ways {
+			waste := by(read) / best
+			t.Logf("%s, a pause of %v: computed ÷ perfect %.3f", name, pause, waste)
+			if waste > maxWaste {
+				t.Errorf("%s, a pause of %v: computed ÷ perfect is %.3f, want at most %v", name, pause, waste, maxWaste)
 			}
 		}
 	}

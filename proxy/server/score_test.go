@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"paceline/sglang/sim"
 )
@@ -196,6 +197,31 @@ func TestScoringReadsASharedStateOnce(t *testing.T) {
 	t.Logf("computed ÷ fewest: %.2f direct, %.3f through the proxy", alone, split)
 	if split > 1.05 || alone < 2 {
 		t.Errorf("computed ÷ fewest is %.3f through the proxy, want at most 1.05, and %.2f direct, want at least 2", split, alone)
+	}
+}
+
+func TestAStateThatOthersMayHaveEvictedIsReadBeforeItsScoring(t *testing.T) {
+	s := newCounted(t)
+	r := s.proxy(t)
+	body := fmt.Sprintf(`{"query":[%s18],"items":[[1,2],[3,4],[5,6],[7,8]],"label_token_ids":[5,700]}`, strings.Repeat("17,", 999))
+	_, first := ask(t, http.MethodPost, r.url("/v1/score"), body)
+	for name, most := range map[string]int64{"evicted": 1000 + 4*3, "still cached": 4*3 + 1} {
+		if name == "evicted" {
+			if code, _ := ask(t, http.MethodPost, s.url+"/flush_cache", ""); code != http.StatusOK {
+				t.Fatal(code)
+			}
+		}
+		last := time.Now()
+		await(t, "the state is in doubt", func() bool { return time.Since(last) > time.Second/2 })
+		s.reset()
+		before := s.Stats().UncachedTokens
+		_, answer := ask(t, http.MethodPost, r.url("/v1/score"), body)
+		if calls := s.reset(); answer != first || len(calls) != 1 || calls[0] != body {
+			t.Errorf("%s: %d calls: %s\nwant the request itself: %s", name, len(calls), answer, first)
+		}
+		if n := s.Stats().UncachedTokens - before; n > most {
+			t.Errorf("%s: %d tokens computed, want at most %d", name, n, most)
+		}
 	}
 }
 
