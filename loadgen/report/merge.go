@@ -53,6 +53,7 @@ func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 // add adds the counts of a part.
 func (r *Run) add(p Run) {
 	r.Total, r.Completed, r.Failed = r.Total+p.Total, r.Completed+p.Completed, r.Failed+p.Failed
+	r.Retried += p.Retried
 	r.PromptTokens, r.CachedTokens = r.PromptTokens+p.PromptTokens, r.CachedTokens+p.CachedTokens
 	r.Interrupted = r.Interrupted || p.Interrupted
 	r.ImpossibleCounts, r.ImpossibleCause = r.ImpossibleCounts+p.ImpossibleCounts, cmp.Or(r.ImpossibleCause, p.ImpossibleCause)

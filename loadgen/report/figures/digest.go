@@ -13,7 +13,7 @@ import (
 // Digest is what report.html shows about single requests. It keeps a few kilobytes per setting, however
 // many requests there were. The zero value is ready to use. A Digest is not safe for concurrent use.
 type Digest struct {
-	Timelines []Timeline       // of the first run of each setting and phase
+	Timelines []Timeline       // of the first run of each setting and phase; one of them is shown
 	Slowest   []report.Request // of the whole sweep, slowest first
 }
 
@@ -40,46 +40,25 @@ func (d *Digest) add(run []report.Request) {
 	d.Slowest = slices.Clone(d.Slowest[:min(len(d.Slowest), maxSlow)]) // lets go of the others
 }
 
-// maxTimelines is how many timelines are shown; each takes some kilobytes.
-const maxTimelines = 16
-
-// shown returns the digest with the timelines that are shown, in the order of tables.
+// shown returns the digest with the one timeline that is shown: of the first phase's recommended setting, or
+// else of the first in the order of tables.
 func (d Digest) shown(phases []Phase) Digest {
-	of := d.Timelines
+	of := only(d.Timelines, func(t Timeline) bool { return t.Seconds > 0 })
 	d.Timelines = nil
 	for _, p := range phases {
 		cells := slices.SortedStableFunc(slices.Values(p.Cells), byPlace)
+		if best := p.Recommended.Best(); best != nil {
+			cells = append([]Cell{*best}, cells...)
+		}
 		for _, c := range cells {
-			i := slices.IndexFunc(of, func(t Timeline) bool { return t.Setting == c.Setting && t.Phase == p.Name && t.Seconds > 0 })
-			if i >= 0 && len(d.Timelines) < maxTimelines {
-				d.Timelines = append(d.Timelines, of[i])
+			i := slices.IndexFunc(of, func(t Timeline) bool { return t.Setting == c.Setting && t.Phase == p.Name })
+			if i >= 0 {
+				d.Timelines = of[i : i+1]
+				return d
 			}
 		}
 	}
 	return d
-}
-
-// Spectrum is the latencies of one phase by percentile.
-type Spectrum struct {
-	Phase  string
-	Curves []report.Latencies
-}
-
-// maxCurves is how many curves a reader can tell apart.
-const maxCurves = 8
-
-func spectra(r report.Report) (all []Spectrum) {
-	for _, l := range r.Latencies() {
-		n := len(all)
-		switch {
-		case l.Histogram.Count() < 2:
-		case n == 0 || all[n-1].Phase != l.Phase:
-			all = append(all, Spectrum{l.Phase, []report.Latencies{l}})
-		case len(all[n-1].Curves) < maxCurves:
-			all[n-1].Curves = append(all[n-1].Curves, l)
-		}
-	}
-	return all
 }
 
 // Timeline shows how many requests were under way during a run.

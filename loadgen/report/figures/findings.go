@@ -19,13 +19,12 @@ type Findings struct {
 	Knee       *Knee
 	Others     []Against // the size to take against the bases auto, unbatched and direct
 	Proxy      *Against  // single calls through the proxy against direct ones
-	Busy       *Busy
 	NotFull    []NotFull
 }
 
 // Empty reports whether nothing was found.
 func (f Findings) Empty() bool {
-	return f.Course == nil && len(f.Others) == 0 && f.Proxy == nil && f.Busy == nil && len(f.NotFull) == 0
+	return f.Course == nil && len(f.Others) == 0 && f.Proxy == nil && len(f.NotFull) == 0
 }
 
 // Course is how throughput follows the size.
@@ -49,18 +48,6 @@ type Knee struct {
 	stats.Bend
 	Size, Lowest, Highest int // batch sizes of Bend's At, Low and High
 }
-
-// Busy is the share of time in which the server computed, at one size.
-type Busy struct {
-	Size  int
-	Share float64 // by the server's own clock, from 0 to 1
-}
-
-// Most reports whether computing is the limit.
-func (b Busy) Most() bool { return b.Share >= 0.9 }
-
-// Little reports whether most of the time went elsewhere.
-func (b Busy) Little() bool { return b.Share < 0.5 }
 
 // NotFull explains why batches held less than the set size.
 type NotFull struct {
@@ -101,7 +88,6 @@ func (p Phase) findings(cfg report.Config) (f Findings) {
 				f.Others = append(f.Others, p.against(other, take))
 			}
 		}
-		f.Busy = busy(take)
 	}
 	direct, ok := p.find("direct")
 	unbatched, both := p.find("unbatched")
@@ -160,17 +146,6 @@ func (p Phase) knee(sized []Cell) *Knee {
 	}
 	b := stats.FindKnee(x, values)
 	return &Knee{b, sized[b.At].BatchSize, sized[b.Low].BatchSize, sized[b.High].BatchSize}
-}
-
-// busy returns the median share; nil if the server does not report it.
-func busy(c Cell) *Busy {
-	known := only(c.Runs, func(r report.Run) bool {
-		return r.ServerBusySeconds != nil && *r.ServerBusySeconds >= 0 && r.WallSeconds > 0
-	})
-	if len(known) == 0 {
-		return nil
-	}
-	return &Busy{c.BatchSize, stats.Median(each(known, func(r report.Run) float64 { return *r.ServerBusySeconds / r.WallSeconds }))}
 }
 
 // minFilled is the share of the set size below which a finding explains why batches were not full.

@@ -25,6 +25,7 @@ type pageView struct {
 
 type section struct {
 	ID, Title string
+	Folded    bool // it opens when it is wanted
 	Blocks    []block
 }
 
@@ -38,7 +39,7 @@ func page(blocks []block, f figures.Figures, l *Language) (string, error) {
 		Lang: l.tag, Made: f.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"), Contents: l.line("contents", nil),
 		Style: template.CSS(style), //nolint:gosec // our own file
 	}
-	plots := plotter{f, l}
+	plots, folded := plotter{f, l}, false
 	for _, b := range blocks {
 		into := &v.Intro
 		if n := len(v.Sections); n > 0 {
@@ -48,7 +49,9 @@ func page(blocks []block, f figures.Figures, l *Language) (string, error) {
 		case b.Level == 1:
 			v.Title = b.Text
 		case b.Level == 2:
-			v.Sections = append(v.Sections, section{ID: "s" + strconv.Itoa(len(v.Sections)+1), Title: b.Text})
+			v.Sections = append(v.Sections, section{ID: "s" + strconv.Itoa(len(v.Sections)+1), Title: b.Text, Folded: folded})
+		case b.Picture == "fold": // everything after this
+			folded = true
 		case b.Picture != "" && last >= 0 && (*into)[last].Pictures != nil: // side by side
 			(*into)[last].Pictures = append((*into)[last].Pictures, plots.picture(b.Picture))
 		case b.Picture != "":

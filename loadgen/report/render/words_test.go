@@ -131,7 +131,7 @@ var tags = regexp.MustCompile(`<[^>]*>`)
 // untranslated are words that Chinese reports have as they are: names, units, what
 // people type, and what the fixtures' data says.
 var untranslated = regexp.MustCompile(strings.Join([]string{
-	"`[^`]*`", `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
+	"`[^`]*`", `-mode [a-z]+( -[a-z-]+ \S+)*`, `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
 	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`,
 	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Auto`, `Unbatched`, `UTC`,
 	`auto`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
