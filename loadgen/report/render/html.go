@@ -71,11 +71,16 @@ var (
 	link   = regexp.MustCompile(`^\[([^\]]*)\]\((\S+)\)$`)
 )
 
+// medals draws medals, because not every machine has a font with them.
+var medals = strings.NewReplacer("🥇 1", `<span class="medal m1">1</span>`, "🥈 2", `<span class="medal m2">2</span>`,
+	"🥉 3", `<span class="medal m3">3</span>`)
+
 // inline marks up strong words and code, and escapes everything else.
 func inline(text string) template.HTML {
 	text = html.EscapeString(text)
 	text = strong.ReplaceAllString(text, "<strong>$1</strong>")
 	text = code.ReplaceAllString(text, "<code>$1</code>")
+	text = medals.Replace(text)
 	return template.HTML(strings.ReplaceAll(text, `\*`, "*")) //nolint:gosec // escaped above
 }
 

@@ -43,6 +43,7 @@ func (l *Language) funcs() template.FuncMap {
 		},
 		"varied": func(c report.Config) bool { return max(len(c.MaxInFlights), len(c.MaxWaitsSeconds), len(c.Orders)) > 1 },
 
+		"few":    func(runs []report.Run) []report.Run { return runs[:min(len(runs), 3)] },
 		"podium": podiumOf, "best": bestOf, "medal": medal, "bar": bar,
 		"tokensOff": func(ratio float64) bool { return math.Abs(ratio-1) > figures.MaxTokensOff },
 
