@@ -216,7 +216,7 @@ func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
 		return string(data)
 	}
 	if md, html := read(out, "report.md"), read(out, "report.html"); !strings.Contains(md, "吞吐量") ||
-		!strings.Contains(html, `lang="zh-Hans"`) || !strings.Contains(html, "运行过程") {
+		!strings.Contains(html, `lang="zh-Hans"`) || !strings.Contains(html, "一次运行中批是否始终装满") {
 		t.Error("the files are not in Chinese, or show no timeline")
 	}
 	e = loadgen(t, "report", "-out", anew, out)
@@ -224,7 +224,7 @@ func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
 		t.Fatalf("status %d: %s%s", e.status, e.stdout, e.stderr)
 	}
 	if md, html := read(anew, "report.md"), read(anew, "report.html"); !strings.Contains(md, "throughput") ||
-		!strings.Contains(html, `lang="en"`) || !strings.Contains(html, "In the course of a run") {
+		!strings.Contains(html, `lang="en"`) || !strings.Contains(html, "Were batches full throughout a run?") {
 		t.Error("the files are not in English, or show no timeline")
 	}
 	for _, c := range []struct {

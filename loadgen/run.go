@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -80,10 +81,11 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 	defer j.Close() //nolint:errcheck // each line is on the disk already
 	r.Resumed = j.Resumed
 	announce(r, out)
-	announceKept(j)
+	announceKept(j, len(r.Config.Phases))
 
 	sw := &sweep.Sweep{Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Counters: s.counters, Log: log}
 	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
+	r.Source.TokenRatio = sw.TokenRatio
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
 	return finish(ctx, o, r, out, err, log)
@@ -133,6 +135,9 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt t
 	if len(j.Kept) < sw.Plan.Passes() { // else nothing is left to measure
 		if err := sw.WarmUp(ctx); err != nil {
 			return j.Kept, err
+		}
+		if ratio := sw.TokenRatio; ratio > 0 && math.Abs(ratio-1) > figures.MaxTokensOff {
+			line.write(fmt.Sprintf("warning: the server counts %.2f times the prompt tokens that the trajectories record: see -chat-template\n", ratio))
 		}
 		if err := awaitStart(ctx, startAt); err != nil {
 			return j.Kept, err
@@ -204,7 +209,7 @@ func orInterrupted(ctx context.Context, err error) error {
 }
 
 // announceKept prints which runs of a resumed sweep are not measured again.
-func announceKept(j *journal.Journal) {
+func announceKept(j *journal.Journal, phases int) {
 	if len(j.Resumed) == 0 {
 		return
 	}
@@ -218,6 +223,6 @@ func announceKept(j *journal.Journal) {
 		fmt.Fprintln(os.Stderr, "resumed: no run was complete")
 		return
 	}
-	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s)\n",
-		len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "))
+	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s); the passes of the setting under way when it ended, at most %d, are lost\n",
+		len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "), phases)
 }

@@ -78,6 +78,9 @@ func (m measurement) report() report.Run {
 		run.Completed++
 		m.addTokens(&run, i)
 		latency = append(latency, m.scaled(s.latency))
+		if s.answer.Attempts > 1 {
+			run.Retried++
+		}
 		if s.answer.BatchID != "" {
 			batches[s.answer.BatchID] = s.answer
 			queueWait = append(queueWait, m.scaled(s.answer.QueueWait))
@@ -112,7 +115,7 @@ func (m measurement) report() report.Run {
 // addTokens adds the token counts of sample i, if they can be true.
 func (m measurement) addTokens(run *report.Run, i int) {
 	prompt, cached := int64(m.samples[i].answer.PromptTokens), int64(m.samples[i].answer.CachedTokens)
-	why := report.ImpossibleCounts(prompt, cached, int64(len(m.prompts[i].Text)+len(m.prompts[i].Tail)))
+	why := report.ImpossibleCounts(prompt, cached, m.prompts[i].Bytes())
 	if why == "" {
 		run.PromptTokens, run.CachedTokens = run.PromptTokens+prompt, run.CachedTokens+cached
 		return

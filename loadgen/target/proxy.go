@@ -59,7 +59,7 @@ func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close
 func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 	ctx, end := p.Tracer.begin(ctx, strings.TrimPrefix(pb.PrefillService_Prefill_FullMethodName, "/"), prompt)
 	reply, err := p.prefill.Prefill(p.Tracer.outgoing(ctx), &pb.PrefillRequest{
-		Text:         prompt.Text + prompt.Tail,
+		Text:         prompt.Full(),
 		MaxNewTokens: p.MaxNewTokens,
 	})
 	if err != nil {
@@ -73,6 +73,7 @@ func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 		BatchSize:     int(r.GetBatchSize()),
 		ReleaseReason: strings.ToLower(strings.TrimPrefix(r.GetReleaseReason().String(), "RELEASE_REASON_")),
 		QueueWait:     time.Duration(r.GetQueueWaitSeconds() * float64(time.Second)),
+		Attempts:      int(r.GetAttempts()),
 		TraceID:       end(""),
 	}, nil
 }

@@ -19,8 +19,12 @@ import (
 
 // Prompt is one prompt to send.
 type Prompt struct {
-	ID         string // of the trajectory it comes from
-	Text, Tail string // Text+Tail is sent; the turns of a conversation share their Text
+	ID string // of the trajectory it comes from
+	// Head+Text+Tail is sent. The turns of a conversation share the memory of their Text, and single
+	// prompts that of their Head and Tail.
+	Head, Text, Tail string
+
+	Recorded int // prompt tokens as the trajectory's own server counted them; 0: unknown
 
 	// Follows marks a later turn of the previous prompt's conversation. It is sent once that
 	// prompt was answered and Pause, in time of the report, is over.
@@ -36,6 +40,12 @@ type Prompt struct {
 	Kind string        // mixes only: the kind of load
 }
 
+// Full returns what is sent.
+func (p Prompt) Full() string { return p.Head + p.Text + p.Tail }
+
+// Bytes returns how many bytes Full has.
+func (p Prompt) Bytes() int64 { return int64(len(p.Head) + len(p.Text) + len(p.Tail)) }
+
 // Answer is the answer to one prompt. A Sender returns it only after it has received the server's
 // reply in full.
 type Answer struct {
@@ -47,6 +57,7 @@ type Answer struct {
 	BatchSize     int
 	ReleaseReason string
 	QueueWait     time.Duration // real time, not simulated
+	Attempts      int           // times that the proxy sent it to SGLang
 
 	TraceID string // empty if the prompt is not sampled; also set with an error
 }
@@ -83,7 +94,7 @@ type Direct struct {
 func (d *Direct) Send(ctx context.Context, p Prompt) (Answer, error) {
 	ctx, end := d.Tracer.begin(ctx, telemetry.SpanGenerate, p)
 	results, err := d.Client.Generate(ctx, sglang.Call{Requests: []sglang.Request{{
-		RID: sglang.NewRID(), Text: p.Text + p.Tail, MaxNewTokens: d.MaxNewTokens,
+		RID: sglang.NewRID(), Text: p.Full(), MaxNewTokens: d.MaxNewTokens,
 	}}})
 	if err == nil {
 		err = results[0].Err

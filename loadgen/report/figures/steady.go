@@ -27,7 +27,7 @@ type Humps struct {
 const (
 	minToDrift = 8    // runs of a phase from which a drift is looked for
 	minHump    = 2    // repeats in each group
-	humpGap    = 3    // the gap between two groups, as a multiple of the wider group
+	humpGap    = 8    // the gap between two groups, as a multiple of the wider group
 	driftRuns  = 2000 // shuffled orders that a drift is compared with
 )
 

@@ -97,7 +97,7 @@ func markdown(blocks []block) string {
 }
 
 // marks are those of strong words and code, which a terminal does not show.
-var marks = strings.NewReplacer("**", "", "`", "")
+var marks = strings.NewReplacer("**", "", "`", "", `\*`, "*")
 
 // terminal writes blocks for a terminal: tables in columns, lists under a heading indented.
 func terminal(blocks []block) string {
