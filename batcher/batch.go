@@ -41,6 +41,7 @@ type Release struct {
 	Size      int           // members; merged items are one
 	Limit     int           // the batch size in force at the release
 	Merged    int           // items that needed no prompt of their own
+	Shared    int           // tokens that another prompt has had cached since the members were accepted
 }
 
 // Batch is a released batch. Its Sender may call its methods from any goroutine until
@@ -128,6 +129,17 @@ func (b *Batch[Q, R]) send() {
 
 // Value returns the value of member i.
 func (b *Batch[Q, R]) Value(i int) Q { return b.members[i].leader.Value }
+
+// Values returns the values of all items of member i that have not ended.
+func (b *Batch[Q, R]) Values(i int) []Q {
+	b.owner.mu.Lock()
+	defer b.owner.unlock()
+	all := make([]Q, len(b.members[i].items))
+	for k, p := range b.members[i].items {
+		all[k] = p.Value
+	}
+	return all
+}
 
 // Context returns a context that ends when the last caller of member i has gone. It has
 // the values of the first caller's context, such as its trace.

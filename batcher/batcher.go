@@ -152,6 +152,9 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 	}
 	b.model.Doubt(p.accepted)
 	b.stats.Accepted++
+	if len(p.Prefix) > 0 {
+		p.fresh = b.uncached(p)
+	}
 	p.caller = b.callers.join(p.Caller, p.Weight)
 	if b.queue.push(p, b.settings.MergeIdentical) {
 		b.release(p.accepted)
@@ -169,7 +172,7 @@ func (b *Batcher[Q, R]) refusal(n int, bytes int64) error {
 		return ErrDraining
 	case b.queue.count+len(b.passing.all)+n > b.settings.QueueRequests:
 		return &FullError{"queue_requests", int64(b.settings.QueueRequests)}
-	case b.queue.bytes+bytes > b.settings.QueueBytes:
+	case b.queue.bytes+b.reserved+bytes > b.settings.QueueBytes:
 		return &FullError{"queue_bytes", b.settings.QueueBytes}
 	}
 	return nil
@@ -184,13 +187,14 @@ func (b *Batcher[Q, R]) Room(n int, bytes int64) error {
 }
 
 // Reserve counts bytes against QueueBytes that a request takes outside the queue: while it is
-// being read, or its caller sends it. A negative number undoes it. The error is a *FullError
-// if the bound is exceeded; the bytes are counted all the same. Submit does not count them.
+// being read, or its caller sends it. A negative number undoes it. An eighth is left to
+// Submit, so that what arrives slowly keeps out no prompt that has arrived. The error is a
+// *FullError if the rest is exceeded; the bytes are counted all the same.
 func (b *Batcher[Q, R]) Reserve(bytes int64) error {
 	b.mu.Lock()
 	defer b.unlock()
 	b.reserved += bytes
-	if b.queue.bytes+b.reserved > b.settings.QueueBytes {
+	if b.queue.bytes+b.reserved > b.settings.QueueBytes-b.settings.QueueBytes/8 {
 		return &FullError{"queue_bytes", b.settings.QueueBytes}
 	}
 	return nil

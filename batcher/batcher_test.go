@@ -241,6 +241,26 @@ func TestRoomIsForAllItemsTogetherOrForNone(t *testing.T) {
 	})
 }
 
+func TestReservedBytesAndWaitingOnesTogetherAreAtMostQueueBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := settings(1, time.Minute, 1)
+		s.QueueBytes = 80
+		b := newBatcher(t, &upstream{takes: time.Second}, s)
+		running, waiting := submit(t.Context(), b, 0), submit(t.Context(), b, 1) // 10 bytes wait
+		synctest.Wait()
+		var full *FullError
+		if b.Reserve(60) != nil || !errors.As(b.Reserve(1), &full) || full.Bound != "queue_bytes" {
+			t.Error("an eighth is not left to prompts")
+		}
+		if b.Room(1, 9) != nil || !errors.As(b.Room(1, 10), &full) {
+			t.Error("reserved bytes are not counted")
+		}
+		_ = b.Reserve(-61)
+		<-running
+		<-waiting
+	})
+}
+
 func TestQueueBoundsRefuseAtOnceAndLoseNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := settings(1, time.Minute, 1)

@@ -15,6 +15,10 @@ type Item[Q any] struct {
 	Tokens int    // prompt tokens, or an estimate; 0 means unknown
 	Key    string // only items of equal key share a batch
 
+	// NoWait makes a batch of items of this key leave as soon as a slot is free: it does not
+	// wait to fill. Items of equal key have equal NoWait.
+	NoWait bool
+
 	// Priority orders the batches of different keys, higher first. Items of equal
 	// key have equal priority.
 	Priority int
@@ -73,6 +77,7 @@ type pending[Q, R any] struct {
 
 	// Guarded by Batcher.mu until the item has ended.
 	accepted time.Time
+	fresh    float64 // tokens that were not cached when it was accepted; 0 without a prefix
 	caller   *caller
 	prompt   *prompt[Q, R] // while it waits
 	batch    *Batch[Q, R]  // while it is in flight

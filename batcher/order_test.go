@@ -35,12 +35,14 @@ type cacheServer struct {
 	released [][]string // the prompts of each batch
 	seen     map[string]bool
 	computed int // blocks
+	shared   int // tokens, as released
 }
 
 func (c *cacheServer) Send(_ context.Context, b *Batch[string, string]) []Result[string] {
 	var prompts []string
 	c.mu.Lock()
 	cached := make([]int, b.Size)
+	c.shared += b.Shared
 	for i := range b.Size {
 		p := b.Value(i)
 		prompts = append(prompts, p)
@@ -130,6 +132,18 @@ func TestOneOfThoseWhoShareANewPrefixGoesFirstAndTheOthersAfterItsAnswer(t *test
 		}
 		if c.computed != 7 { // x, a, y, d, b, c, e
 			t.Errorf("%d blocks computed of 7 different ones", c.computed)
+		}
+	})
+}
+
+func TestABatchTellsTheTokensThatALeaderHadReadForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, c := serve(t, nil)
+		defer b.Close()
+		sendAll(t, b, promptsOf("xa")...) // x and a are cached now
+		sendAll(t, b, promptsOf("xyb xyc xyd xz")...)
+		if want := 2 * prefix.BlockTokens; c.shared != want { // y, for two that waited for it
+			t.Errorf("%d tokens shared, want %d; released %q", c.shared, want, c.order())
 		}
 	})
 }

@@ -88,7 +88,7 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 		since := l.prompts.Front().Value.(*prompt[Q, R]).since
 		v := laneView{
 			count: l.prompts.Len(), open: l.open(), tokens: l.tokens, bytes: l.bytes,
-			oldest: since, since: since, priority: l.priority,
+			oldest: since, since: since, priority: l.priority, noWait: l.noWait,
 		}
 		if g := l.neediest(); g != nil {
 			v.attained = g.caller.attained
@@ -182,6 +182,7 @@ func (b *Batcher[Q, R]) fill(batch *Batch[Q, R], l *lane[Q, R], d *decision, s *
 			break
 		}
 		m := member[Q, R]{leader: it, items: p.items, uncached: b.uncached(it), inFlight: b.queue.send(p)}
+		batch.Shared += int(max(0, it.fresh-m.uncached))
 		b.callers.serve(it.caller, m.uncached+1) // a cached prompt is not free either
 		uncached += m.uncached
 		batch.members = append(batch.members, m)

@@ -15,14 +15,15 @@ import (
 // those in its own row only where the row is one package. docs/architecture.md draws
 // them.
 var layers = [][]string{
-	{"proto/paceline/v1", "tokenizer", "batcher/prefix", "batcher/tune", "proxy/file"},
+	{"proto/paceline/v1", "tokenizer", "batcher/prefix", "batcher/tune", "proxy/file", "proxy/suggest", "proxy/version"},
 	{"batcher", "sglang"},
 	{"sglang/sim/dialect", "proxy/telemetry"},
 	{"sglang/sim"},
 	{"proxy/upstream"},
 	{"proxy/api", "proxy/compat"},
 	{"proxy/server"},
-	{"proxy", "proxy/server/servertest"},
+	{"proxy/command", "proxy/server/servertest"},
+	{"proxy"},
 }
 
 // top are the folders that may import any package, and that none imports.

@@ -38,6 +38,16 @@ func (c *Client) Models(ctx context.Context) ([]Model, error) {
 	return list.Data, err
 }
 
+// Generates reports whether the served model generates. One that does not embeds or
+// classifies.
+func (c *Client) Generates(ctx context.Context) (bool, error) {
+	info := struct {
+		Generates bool `json:"is_generation"`
+	}{true}
+	err := c.callJSON(ctx, http.MethodGet, "/model_info", nil, &info)
+	return info.Generates, err
+}
+
 // Loads reads /v1/loads.
 func (c *Client) Loads(ctx context.Context) (sum Load, err error) {
 	var answer struct {

@@ -24,6 +24,7 @@ type Call struct {
 	Requests []Request // at least one; all with Text, or all with InputIDs
 	Priority *int32    // higher first; nil leaves it to the server
 	LoRA     string    // adapter; "" means the base model
+	Embed    Embedding // of Embed; zero for Generate
 
 	// Context is how many tokens the server's context holds. An answer that counts more is
 	// refused. 0 means unknown: then it is 16 Mi, more than any model's.

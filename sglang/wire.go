@@ -107,6 +107,7 @@ type ServerInfo struct {
 	MaxPrefillTokens   int            `json:"max_prefill_tokens"`
 	MaxRunningRequests int            `json:"max_running_requests"`
 	DPSize             int            `json:"dp_size"`
+	TokenizerWorkerNum int            `json:"tokenizer_worker_num"` // processes of the front end
 	DisableRadixCache  bool           `json:"disable_radix_cache"`
 	EnableMIS          bool           `json:"enable_mis"`     // /v1/score puts all items in one prompt
 	ContextLength      *int           `json:"context_length"` // null unless set at start

@@ -142,7 +142,7 @@ func build(f *file) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := new(Tokenizer)
+	t := &Tokenizer{plain: len(f.Model.Vocab)}
 	var all strings.Builder
 	for _, text := range texts {
 		all.WriteString(text)

@@ -10,6 +10,7 @@ import (
 // safe for concurrent use. Qwen's takes about 25 MiB.
 type Tokenizer struct {
 	text    string   // of all tokens, one after the other
+	plain   int      // tokens that are not added
 	ends    []uint32 // where each id's text ends; it begins where that of id-1 ends
 	added   *trie    // of tokens that are found in text as they stand
 	start   byte     // first byte of all added tokens
@@ -24,6 +25,9 @@ type Tokenizer struct {
 // Size is one more than the largest id. A model may know more ids than its tokenizer
 // makes.
 func (t *Tokenizer) Size() int { return len(t.ends) }
+
+// Plain is the number of ids without those of added tokens, which come after them.
+func (t *Tokenizer) Plain() int { return t.plain }
 
 // Encode returns the ids of a text, including those of added tokens in it. Bytes that are
 // not UTF-8 count as U+FFFD.

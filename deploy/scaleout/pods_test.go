@@ -186,7 +186,8 @@ func startPod(ctx context.Context, o podOptions) (*pod, error) {
 // slower returns a server on which all work takes times as long.
 func slower(p sim.Profile, times float64) sim.Profile {
 	for _, seconds := range []*float64{
-		&p.CallSeconds, &p.RequestSeconds, &p.TokenizeSecondsPerByte, &p.TokenSeconds, &p.ForwardSeconds, &p.SequenceSeconds, &p.AttentionSeconds,
+		&p.CallSeconds, &p.RequestSeconds, &p.TokenizeSecondsPerByte, &p.TokenSeconds, &p.ForwardSeconds,
+		&p.ScheduleSeconds, &p.ListSeconds, &p.LaunchSeconds, &p.AloneSeconds, &p.AttentionSeconds,
 	} {
 		*seconds *= times
 	}

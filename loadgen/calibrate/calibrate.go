@@ -1,10 +1,10 @@
 // Package calibrate measures the costs of a running SGLang and fits the simulator's cost model to
 // them. Read Run first.
 //
-// One call is in flight at a time. The server's own account (/v1/loads) says how long its device was
+// On a CPU, one call is in flight at a time, and the server's own account (/v1/loads) says how long its device was
 // busy with the call. The rest of the call's time is the front end's:
 //
-//	busy = forwards·ForwardSeconds + prompts·SequenceSeconds + uncached tokens·TokenSeconds + squares of tokens·AttentionSeconds
+//	busy = forwards·ForwardSeconds + prompts·ScheduleSeconds + uncached tokens·TokenSeconds + squares of tokens·AttentionSeconds
 //	rest = CallSeconds + prompts·RequestSeconds + bytes of text·TokenizeSecondsPerByte
 //
 // All numbers are at least 0. The fit uses relative errors, so short calls count as much as long ones.
@@ -57,6 +57,17 @@ func (r Result) String() string {
 	off := func(s stats.Summary) string {
 		return fmt.Sprintf("%.0f %% on average, %.0f %% at the 90th percentile, %.0f %% at the worst", 100*s.Mean, 100*s.P90, 100*s.Max)
 	}
+	if p.LaunchSeconds > 0 {
+		return fmt.Sprintf(`%s on %s, by the clock:
+  call      %8.3f ms + %.3f ms a list + %.3f ms a prompt + %.3f us a byte of text
+  launch    %8.3f ms + %.3f ms a prompt + %.3f ms divided by the prompts
+  forward   %8.3f ms + %.3f us a new token + %.3f ns a prompt's tokens squared; CUDA graphs: %t
+  calls that were not fitted are off by %s
+`, p.Model, strings.TrimSuffix(p.Device, simulated),
+			1e3*p.CallSeconds, 1e3*p.ListSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte,
+			1e3*p.LaunchSeconds, 1e3*p.ScheduleSeconds, 1e3*p.AloneSeconds,
+			1e3*p.ForwardSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, p.PrefillGraphs, off(r.Whole))
+	}
 	return fmt.Sprintf(`%d calls of %s on %s, one at a time, fitted:
   call      %8.3f ms + %.3f ms a prompt + %.3f us a byte of text   off by %s
   forward   %8.3f ms + %.3f ms a prompt + %.3f us a new token + %.3f ns a prompt's tokens squared   off by %s
@@ -64,7 +75,7 @@ func (r Result) String() string {
   with two callers a forward takes %.2f s longer for each second of the front end's   off by %s
 `, r.Calls, p.Model, strings.TrimSuffix(p.Device, simulated),
 		1e3*p.CallSeconds, 1e3*p.RequestSeconds, 1e6*p.TokenizeSecondsPerByte, off(r.Rest),
-		1e3*p.ForwardSeconds, 1e3*p.SequenceSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, off(r.Busy),
+		1e3*p.ForwardSeconds, 1e3*p.ScheduleSeconds, 1e6*p.TokenSeconds, 1e9*p.AttentionSeconds, off(r.Busy),
 		off(r.Whole), p.Contention, off(r.Contended))
 }
 
@@ -86,9 +97,17 @@ type call struct {
 // accountTimeout bounds how long the server's account may take to include a call.
 const accountTimeout = 5 * time.Second
 
+// Server is the part of *sglang.Client that Run needs.
+type Server interface {
+	ServerInfo(context.Context) (sglang.ServerInfo, error)
+	Loads(context.Context) (sglang.Load, error)
+	FlushCache(context.Context, time.Duration) error
+	Generate(context.Context, sglang.Call) ([]sglang.Result, error)
+}
+
 // Run measures and fits. It empties the server's cache and needs the server for itself, because it
 // would count other work as its own. It fails if it notices other work.
-func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
+func Run(ctx context.Context, c Server, o Options) (Result, error) {
 	info, err := c.ServerInfo(ctx)
 	if err != nil {
 		return Result{}, err
@@ -98,10 +117,13 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 	if n := info.MaxReqInputLen; n > 0 {
 		r.maxTokens = min(o.Tokens, n-1) // a prompt of n tokens is refused
 	}
-	shapes := r.shapes(o.Repeats)
 	if err := c.FlushCache(ctx, accountTimeout); err != nil {
 		return Result{}, fmt.Errorf("flush the cache: %w", err)
 	}
+	if !strings.Contains(strings.ToLower(info.Device), "cpu") {
+		return r.overlapped(ctx, o)
+	}
+	shapes := r.shapes(o.Repeats)
 	var calls []call
 	for i, s := range shapes {
 		m, err := r.measure(ctx, s)
@@ -115,13 +137,13 @@ func Run(ctx context.Context, c *sglang.Client, o Options) (Result, error) {
 			o.Progress(i+1, len(shapes))
 		}
 	}
-	result := fit(calls, info, o)
+	result := r.fit(calls, o)
 	return result, r.contention(ctx, &result)
 }
 
 // runner makes the calls.
 type runner struct {
-	client *sglang.Client
+	client Server
 	info   sglang.ServerInfo
 	random *rand.Rand
 
@@ -160,7 +182,7 @@ func (r *runner) prompts(s shape) []sglang.Request {
 	all := make([]sglang.Request, s.prompts)
 	for i := range all {
 		if s.text {
-			all[i].Text = r.text(4 * s.tokens)
+			all[i].Text = r.text(bytesOfToken * s.tokens)
 			continue
 		}
 		for range s.cached + s.tokens {
@@ -305,7 +327,7 @@ func (r *runner) contention(ctx context.Context, result *Result) error {
 			}
 			var a, f float64
 			for _, c := range calls {
-				a += p.ForwardSeconds + p.SequenceSeconds + c.uncached*p.TokenSeconds + c.squares*p.AttentionSeconds
+				a += p.ForwardSeconds + p.ScheduleSeconds + c.uncached*p.TokenSeconds + c.squares*p.AttentionSeconds
 				f += p.CallSeconds + p.RequestSeconds + c.bytes*p.TokenizeSecondsPerByte
 			}
 			alone, front, busy = append(alone, a), append(front, f), append(busy, b)
@@ -327,7 +349,7 @@ func (r *runner) contention(ctx context.Context, result *Result) error {
 // minSeconds is the shortest time that counts as measured, in seconds.
 const minSeconds = 1e-5
 
-func fit(calls []call, info sglang.ServerInfo, o Options) Result {
+func (r *runner) fit(calls []call, o Options) Result {
 	var device, front, both [][]float64
 	var busy, rest, whole []float64
 	for _, c := range calls {
@@ -340,29 +362,37 @@ func fit(calls []call, info sglang.ServerInfo, o Options) Result {
 		busy = append(busy, max(minSeconds, c.busy))
 	}
 	d, f := stats.LeastSquares(device, busy), stats.LeastSquares(front, rest)
-	r := Result{
+	result := Result{
 		Calls: len(calls), Busy: stats.Summarize(stats.RelativeErrors(device, busy, d)),
 		Rest:  stats.Summarize(stats.RelativeErrors(front, rest, f)),
 		Whole: stats.Summarize(stats.RelativeErrors(both, whole, slices.Concat(d, f))),
 	}
-	r.Profile = sim.Profile{
+	p := r.profile(o)
+	p.Origin += fmt.Sprintf("by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: whole calls are off by %.0f %% on average, "+
+		"%.0f %% at the worst", len(calls), o.Tokens, 100*result.Whole.Mean, 100*result.Whole.Max)
+	p.ForwardSeconds, p.ScheduleSeconds, p.TokenSeconds, p.AttentionSeconds = d[0], d[1], d[2], d[3]
+	p.CallSeconds, p.RequestSeconds, p.TokenizeSecondsPerByte = f[0], f[1], f[2]
+	result.Profile = p
+	return result
+}
+
+// profile returns a profile with all but the costs. Its origin goes on with how they were found.
+func (r *runner) profile(o Options) sim.Profile {
+	info := r.info
+	p := sim.Profile{
 		Name: o.Name, Device: strings.TrimSuffix(info.Device, simulated) + simulated, Model: info.ServedModelName,
-		Origin: fmt.Sprintf("fitted to SGLang %s by %d calls, one at a time, of 1 to 16 prompts of up to %d tokens: "+
-			"whole calls are off by %.0f %% on average, %.0f %% at the worst",
-			info.Version, len(calls), o.Tokens, 100*r.Whole.Mean, 100*r.Whole.Max),
-		ForwardSeconds: d[0], SequenceSeconds: d[1], TokenSeconds: d[2], AttentionSeconds: d[3],
-		CallSeconds: f[0], RequestSeconds: f[1], TokenizeSecondsPerByte: f[2],
-		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens, MaxRunningRequests: info.MaxRunningRequests,
+		Origin:             fmt.Sprintf("fitted to SGLang %s ", info.Version),
+		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens, MaxRunningRequests: max(1, info.MaxRunningRequests),
 		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve,
 		VocabSize: cmp.Or(o.VocabSize, sglang.VocabSize(info), 151_936),
 	}
 	if info.ChunkedPrefillSize <= 0 { // chunking is off, and a forward has another bound
-		r.Profile.ChunkedPrefillSize = max(1, info.MaxPrefillTokens, info.MaxTotalNumTokens)
+		p.ChunkedPrefillSize = max(1, info.MaxPrefillTokens, info.MaxTotalNumTokens)
 	}
 	if t := info.StartupTime; t != nil {
-		r.Profile.LoadSeconds = t.LoadWeight
+		p.LoadSeconds = t.LoadWeight
 	}
-	return r
+	return p
 }
 
 // simulated is the suffix of a profile's device.

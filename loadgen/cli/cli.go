@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"paceline/proxy/suggest"
 )
 
 // FlagSet is a flag.FlagSet whose help begins with a text and lists the flags by subject, in the
@@ -69,9 +71,9 @@ func (f *FlagSet) Removed(name, replacement string) {
 	f.Func(name, "", func(string) error { return errors.New("was removed: " + replacement) })
 }
 
-// Read parses args. flag.ErrHelp means that the help was written to w.
+// Read parses args. The error of an unknown flag names the nearest one. flag.ErrHelp means that the help was written to w.
 func (f *FlagSet) Read(args []string, w io.Writer) error {
-	err := f.Parse(args)
+	err := suggest.Flag(f.FlagSet, f.Parse(args))
 	if errors.Is(err, flag.ErrHelp) {
 		f.printHelp(w)
 	}

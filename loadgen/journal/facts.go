@@ -61,6 +61,7 @@ func PromptFacts(prompts []target.Prompt) []Fact {
 			_ = binary.Write(h, binary.BigEndian, uint64(len(text))) // a hash returns no error
 			_, _ = io.WriteString(h, text)
 		}
+		_, _ = h.Write(p.Body)
 		_ = binary.Write(h, binary.BigEndian, []bool{p.Follows, p.Joins})
 		_ = binary.Write(h, binary.BigEndian, []time.Duration{p.Pause, p.Stagger, p.At})
 	}

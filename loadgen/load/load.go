@@ -1,5 +1,6 @@
 // Package load makes the prompts that a sweep sends: first turns, whole conversations or rollouts of
-// trajectories, a mix of these, or the requests of a recorded trace. Read Options first.
+// trajectories, a mix of these, the requests of a recorded trace, or questions about states. Read Options
+// first.
 package load
 
 import (
@@ -18,8 +19,11 @@ import (
 
 // Options select what is sent. The errors of Validate name their flags.
 type Options struct {
-	Count int    // trajectories or requests of a trace, at most
-	Seed  uint64 // of generated trajectories and of a mix
+	Work  target.Work
+	Count int    // trajectories or requests of a trace, at most; states
+	Seed  uint64 // of generated trajectories and states, and of a mix
+
+	States States // of Score and Decide
 
 	// The source: one of these files, or generated trajectories.
 	Trajectories, Problems, Trace string
@@ -37,6 +41,9 @@ type Options struct {
 // Validate names the flag whose value is out of range, or does not fit another.
 func (o Options) Validate() error {
 	switch {
+	case o.asks() && (o.Trajectories != "" || o.Problems != "" || o.Trace != "" || o.Turns != 1 || o.Rollouts != 1 || o.Mix.shares != nil):
+		return fmt.Errorf("-work %s: sends questions about states: give it without -trajectories, -problems, -trace, -turns, -rollouts and -mix",
+			o.Work)
 	case o.Count < 1:
 		return fmt.Errorf("-n: must be at least 1, got %d", o.Count)
 	case o.Turns < 0:
@@ -59,8 +66,14 @@ func (o Options) Validate() error {
 	if _, err := prompt.FindChatTemplate(o.ChatTemplate); err != nil {
 		return fmt.Errorf("-chat-template: %w", err)
 	}
+	if o.asks() {
+		return o.States.validate()
+	}
 	return nil
 }
+
+// asks reports whether the load is of questions about states.
+func (o Options) asks() bool { return o.Work == target.Score || o.Work == target.Decide }
 
 // Load is what a sweep sends.
 type Load struct {
@@ -71,7 +84,10 @@ type Load struct {
 
 // Read reads or generates a load. All its errors are caused by the input.
 func Read(o Options) (Load, error) {
-	if o.Trace != "" {
+	switch {
+	case o.asks():
+		return readStates(o), nil
+	case o.Trace != "":
 		return readTrace(o)
 	}
 	template, err := prompt.Load(o.System, o.Instance)

@@ -47,14 +47,19 @@ func (r Report) Latencies() (all []Latencies) {
 func WriteBenchmarks(w io.Writer, r Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "goos: %s\ngoarch: %s\npkg: paceline/loadgen\n", r.Environment.OS, r.Environment.Arch)
+	benchmark := map[string]string{"": "Prefill", "score": "Score", "decide": "Decide", "generate": "Generate"}[r.Config.Work]
 	for _, run := range r.Runs {
 		if !run.Complete || run.Impossible() != "" {
 			continue
 		}
-		fmt.Fprintf(&b, "BenchmarkPrefill/setting=%s/cache=%s %d %.9g sec/op %.9g requests/s %.9g tokens/s",
-			plainName(run.Setting), run.Phase, run.Completed, run.WallSeconds/float64(run.Completed),
+		fmt.Fprintf(&b, "Benchmark%s/setting=%s/cache=%s %d %.9g sec/op %.9g requests/s %.9g tokens/s",
+			benchmark, plainName(run.Setting), run.Phase, run.Completed, run.WallSeconds/float64(run.Completed),
 			run.RequestThroughput, run.InputTokenThroughput)
-		fmt.Fprintf(&b, " %.9g p50-sec %.9g p99-sec %.9g cached/token\n", run.Latency.P50, run.Latency.P99, run.CachedShare())
+		fmt.Fprintf(&b, " %.9g p50-sec %.9g p99-sec", run.Latency.P50, run.Latency.P99)
+		if !run.CachedUnknown {
+			fmt.Fprintf(&b, " %.9g cached/token", run.CachedShare())
+		}
+		b.WriteByte('\n')
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("bench.txt: %w", err)

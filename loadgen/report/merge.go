@@ -43,6 +43,9 @@ func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 	m.joinTime(parts, speed)
 	requests := joinRequests(parts, m.StartedAt, speed)
 	m.joinArrivals(parts)
+	if !slices.ContainsFunc(parts, func(p Part) bool { return p.Run.TTFT == nil }) {
+		m.TTFT = &stats.Summary{}
+	}
 	for i, d := range m.distributions() {
 		m.join(d, parts, i)
 	}
@@ -55,6 +58,7 @@ func (r *Run) add(p Run) {
 	r.Total, r.Completed, r.Failed = r.Total+p.Total, r.Completed+p.Completed, r.Failed+p.Failed
 	r.Retried += p.Retried
 	r.PromptTokens, r.CachedTokens = r.PromptTokens+p.PromptTokens, r.CachedTokens+p.CachedTokens
+	r.OutputTokens, r.CachedUnknown = r.OutputTokens+p.OutputTokens, r.CachedUnknown || p.CachedUnknown
 	r.Interrupted = r.Interrupted || p.Interrupted
 	r.ImpossibleCounts, r.ImpossibleCause = r.ImpossibleCounts+p.ImpossibleCounts, cmp.Or(r.ImpossibleCause, p.ImpossibleCause)
 	for cause, n := range p.Errors {
@@ -134,7 +138,7 @@ func joinRequests(parts []Part, began time.Time, speed float64) (all []Request) 
 		offset := p.Run.StartedAt.Sub(began).Seconds() * speed
 		for _, r := range p.Requests {
 			if !r.Dropped && !r.WarmUp {
-				measured++
+				measured += max(1, r.Questions)
 			}
 			r.SentSeconds, r.IntendedSeconds = r.SentSeconds+offset, r.IntendedSeconds+offset
 			all = append(all, r)

@@ -68,7 +68,7 @@ type Environment struct {
 
 // Source is where the prompts come from.
 type Source struct {
-	Kind     string `json:"kind"`               // generated, trajectories, problems or trace
+	Kind     string `json:"kind"`               // generated, trajectories, problems, trace or states
 	File     string `json:"file,omitempty"`     // as it was given
 	Seed     uint64 `json:"seed,omitempty"`     // of generated ones
 	Template string `json:"template"`           // which system and instance prompt
@@ -76,6 +76,11 @@ type Source struct {
 	Requests int    `json:"requests,omitempty"` // prompts of one run: count times rollouts, or more with further turns; 0: as count
 	Turns    int    `json:"turns,omitempty"`    // maximum per trajectory; 0: all (if requests is absent, only the first)
 	Rollouts int    `json:"rollouts,omitempty"` // copies of each trajectory
+
+	// Of states, whose count is count.
+	Questions      int `json:"questions,omitempty"`       // about each
+	StateTokens    int `json:"state_tokens,omitempty"`    // in each
+	QuestionTokens int `json:"question_tokens,omitempty"` // in each question
 
 	StaggerSeconds float64        `json:"stagger_seconds,omitempty"` // between the starts of a trajectory's copies
 	Mix            map[string]int `json:"mix,omitempty"`             // trajectories, by kind of load: first, turns, rollouts
@@ -103,15 +108,16 @@ type Server struct {
 
 // Config is what was the same at every setting.
 type Config struct {
-	Settings    []string `json:"settings"`    // planned, by their names in runs; taken from runs if empty
-	Concurrency int      `json:"concurrency"` // callers of the closed loop
+	Work        string   `json:"work,omitempty"` // score, decide or generate; absent: prefill
+	Settings    []string `json:"settings"`       // planned, by their names in runs; taken from runs if empty
+	Concurrency int      `json:"concurrency"`    // callers of the closed loop
 
 	Arrival       *Arrival `json:"arrival,omitempty"`         // of an open loop; absent for the closed one
 	WarmUpPrompts int      `json:"warm_up_prompts,omitempty"` // sent once before the first run, and measured in none
 
 	MaxInFlight    int     `json:"max_in_flight"`    // batches at SGLang at once; for fixed sizes
 	MaxWaitSeconds float64 `json:"max_wait_seconds"` // longest wait for a batch to fill; for fixed sizes
-	MaxNewTokens   int     `json:"max_new_tokens"`   // tokens to generate for each prompt: 0 or 1
+	MaxNewTokens   int     `json:"max_new_tokens"`   // tokens to generate for each prompt: 0 or 1 in a prefill
 	Repeats        int     `json:"repeats"`          // planned for each setting and phase
 	Seed           uint64  `json:"seed"`             // of the random order of the settings
 

@@ -20,6 +20,8 @@ type Request struct {
 	SentSeconds    float64 `json:"sent_seconds"`    // from the start of its run
 	LatencySeconds float64 `json:"latency_seconds"` // from the send to the end
 
+	FirstTokenSeconds float64 `json:"first_token_seconds,omitempty"` // from the send to the first token; of streams
+
 	IntendedSeconds            float64 `json:"intended_seconds"`              // when it was due, from the start of its run
 	LatencyFromIntendedSeconds float64 `json:"latency_from_intended_seconds"` // from when it was due to the end
 
@@ -28,7 +30,9 @@ type Request struct {
 	Error   string `json:"error,omitempty"`   // short name of the cause; absent if answered
 
 	PromptTokens     int     `json:"prompt_tokens"`                // as the server counted
-	CachedTokens     int     `json:"cached_tokens"`                // of these, from its prefix cache
+	CachedTokens     int     `json:"cached_tokens"`                // of these, from its prefix cache; 0 if answers don't tell
+	Questions        int     `json:"questions,omitempty"`          // about one state, each a prompt; absent: one prompt
+	OutputTokens     int     `json:"output_tokens,omitempty"`      // generated; of streams
 	BatchID          string  `json:"batch_id,omitempty"`           // from the receipt; absent for direct
 	BatchSize        int     `json:"batch_size,omitempty"`         // requests in its batch, from the receipt
 	ReleaseReason    string  `json:"release_reason,omitempty"`     // why the batch left the proxy

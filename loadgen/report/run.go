@@ -26,7 +26,7 @@ type Run struct {
 
 	StartedAt time.Time `json:"started_at"` // real time
 
-	Total     int            `json:"total"`            // prompts
+	Total     int            `json:"total"`            // prompts; each question about a state is one
 	Completed int            `json:"completed"`        // answers received in full
 	Failed    int            `json:"failed"`           // ended with an error; the remaining ones were not sent
 	Errors    map[string]int `json:"errors,omitempty"` // failed, by gRPC code
@@ -39,8 +39,11 @@ type Run struct {
 	RequestThroughput    float64 `json:"request_throughput"`     // completed / wall_seconds
 	InputTokenThroughput float64 `json:"input_token_throughput"` // prompt_tokens / wall_seconds, including cached ones
 
-	PromptTokens int64 `json:"prompt_tokens"` // as the server counted, of completed prompts
-	CachedTokens int64 `json:"cached_tokens"` // of these, from its prefix cache
+	PromptTokens int64 `json:"prompt_tokens"`           // as the server counted, of completed prompts
+	CachedTokens int64 `json:"cached_tokens"`           // of these, from its prefix cache; where answers don't tell, by server_uncached_tokens
+	OutputTokens int64 `json:"output_tokens,omitempty"` // generated; of streams
+
+	CachedUnknown bool `json:"cached_unknown,omitempty"` // neither answers nor the server tell cached_tokens
 
 	// Answers whose token counts can't be true, in no sum above. A run with one has no figure.
 	ImpossibleCounts int    `json:"impossible_counts,omitempty"` // answers
@@ -59,6 +62,9 @@ type Run struct {
 	// The same, counted in histograms that merge exactly; absent in older reports.
 	LatencyHistogram   *stats.Histogram `json:"latency_histogram,omitempty"`
 	QueueWaitHistogram *stats.Histogram `json:"queue_wait_histogram,omitempty"`
+
+	TTFT          *stats.Summary   `json:"ttft_seconds,omitempty"`   // from send to first token; of streams
+	TTFTHistogram *stats.Histogram `json:"ttft_histogram,omitempty"` // the same
 
 	ServerUncachedTokens *int64   `json:"server_uncached_tokens,omitempty"` // computed, by the server's own count
 	ServerBusySeconds    *float64 `json:"server_busy_seconds,omitempty"`    // spent on that, by its own clock
@@ -119,6 +125,9 @@ func (r *Run) distributions() []distribution {
 			distribution{"send_delay_seconds", &a.SendDelay, &a.SendDelayHistogram},
 			distribution{"own_delay_seconds", &a.OwnDelay, &a.OwnDelayHistogram})
 	}
+	if r.TTFT != nil {
+		all = append(all, distribution{"ttft_seconds", r.TTFT, &r.TTFTHistogram})
+	}
 	return all
 }
 
@@ -147,8 +156,13 @@ func WorthSeeing(all []Trace) (kept []Trace) {
 	return kept
 }
 
-// CachedShare returns the share of prompt tokens that came from the cache, from 0 to 1.
-func (r Run) CachedShare() float64 { return Share(r.CachedTokens, r.PromptTokens) }
+// CachedShare returns the share of prompt tokens that came from the cache, from 0 to 1; NaN if unknown.
+func (r Run) CachedShare() float64 {
+	if r.CachedUnknown {
+		return math.NaN()
+	}
+	return Share(r.CachedTokens, r.PromptTokens)
+}
 
 // Due returns the run's Arrivals; zero in older reports.
 func (r Run) Due() Arrivals {

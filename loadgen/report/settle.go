@@ -60,6 +60,10 @@ func (r Run) settled(speed float64) Run {
 		a := *r.Arrivals
 		r.Arrivals = &a
 	}
+	if r.TTFT != nil {
+		t := *r.TTFT
+		r.TTFT = &t
+	}
 	for _, d := range r.distributions() {
 		settle(d.name, &d.summary.Mean, &d.summary.P50, &d.summary.P90, &d.summary.P95, &d.summary.P99, &d.summary.Max)
 	}

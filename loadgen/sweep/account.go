@@ -96,7 +96,16 @@ func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *re
 		after := c.read(ctx)
 		run.ServerUncachedTokens = minus(after.uncachedTokens, before.uncachedTokens)
 		run.ServerBusySeconds = minus(after.busySeconds, before.busySeconds)
+		takeCached(run)
 		run.ServerForwards, run.ServerSequences = minus(after.forwards, before.forwards), minus(after.sequences, before.sequences)
+	}
+}
+
+// takeCached takes the cached tokens from SGLang's own count where the answers do not tell them. No token
+// computed means an SGLang that does not count.
+func takeCached(run *report.Run) {
+	if n := run.ServerUncachedTokens; run.CachedUnknown && n != nil && *n > 0 && *n <= run.PromptTokens {
+		run.CachedTokens, run.CachedUnknown = run.PromptTokens-*n, false
 	}
 }
 

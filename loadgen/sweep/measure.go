@@ -45,22 +45,23 @@ func (m measurement) report() report.Run {
 	run := report.Run{
 		Setting: m.setting.Name(), Mode: string(m.setting.Mode), BatchSize: m.setting.BatchSize,
 		Phase: string(m.phase), Repeat: m.repeat, StartedAt: m.started,
-		Total: len(m.samples), WallSeconds: m.seconds(m.wall),
-		Errors: map[string]int{}, ReleaseReasons: map[string]int{},
+		WallSeconds: m.seconds(m.wall),
+		Errors:      map[string]int{}, ReleaseReasons: map[string]int{},
 		Arrivals: &report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()},
 	}
-	var latency, queueWait durations
+	var latency, queueWait, firstToken durations
 	var due dueTimes
 	batches := map[string]target.Answer{} // one answer of each
 	var traces []report.Trace
 	for i, s := range m.samples {
+		answers := m.prompts[i].Answers()
 		if m.warmsUp(s) {
-			run.Total--
-			run.Arrivals.WarmUp++
+			run.Arrivals.WarmUp += answers
 			continue
 		}
+		run.Total += answers
 		if s.dropped {
-			run.Arrivals.Dropped++
+			run.Arrivals.Dropped += answers
 			continue
 		}
 		m.addDue(&due, run.Arrivals, s)
@@ -71,15 +72,19 @@ func (m measurement) report() report.Run {
 		case !s.sent:
 			continue
 		case s.err != nil:
-			run.Failed++
-			run.Errors[causeOf(s.err)]++
+			run.Failed += answers
+			run.Errors[causeOf(s.err)] += answers
 			continue
 		}
-		run.Completed++
+		run.Completed += answers
 		m.addTokens(&run, i)
 		latency = append(latency, m.scaled(s.latency))
 		if s.answer.Attempts > 1 {
 			run.Retried++
+		}
+		if s.answer.FirstToken > 0 {
+			firstToken = append(firstToken, m.scaled(s.answer.FirstToken))
+			run.OutputTokens += int64(s.answer.OutputTokens)
 		}
 		if s.answer.BatchID != "" {
 			batches[s.answer.BatchID] = s.answer
@@ -102,6 +107,11 @@ func (m measurement) report() report.Run {
 	}
 	run.Latency, run.LatencyHistogram = latency.describe()
 	run.QueueWait, run.QueueWaitHistogram = queueWait.describe()
+	if len(firstToken) > 0 {
+		var ttft stats.Summary
+		ttft, run.TTFTHistogram = firstToken.describe()
+		run.TTFT = &ttft
+	}
 	a := run.Arrivals
 	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = due.latency.describe()
 	a.SendDelay, a.SendDelayHistogram = due.delay.describe()
@@ -116,6 +126,7 @@ func (m measurement) report() report.Run {
 func (m measurement) addTokens(run *report.Run, i int) {
 	prompt, cached := int64(m.samples[i].answer.PromptTokens), int64(m.samples[i].answer.CachedTokens)
 	why := report.ImpossibleCounts(prompt, cached, m.prompts[i].Bytes())
+	run.CachedUnknown = run.CachedUnknown || m.samples[i].answer.CachedUnknown
 	if why == "" {
 		run.PromptTokens, run.CachedTokens = run.PromptTokens+prompt, run.CachedTokens+cached
 		return
@@ -165,7 +176,8 @@ func (m measurement) requests() []report.Request {
 			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID, Kind: m.prompts[i].Kind,
 			IntendedSeconds: m.seconds(intended.Sub(m.started)), SentSeconds: m.seconds(at.Sub(m.started)),
 			LatencySeconds: m.seconds(s.latency), LatencyFromIntendedSeconds: m.seconds(at.Sub(intended) + s.latency),
-			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens,
+			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens, Questions: m.prompts[i].Questions,
+			FirstTokenSeconds: m.seconds(s.answer.FirstToken), OutputTokens: s.answer.OutputTokens,
 			BatchID: s.answer.BatchID, BatchSize: s.answer.BatchSize, ReleaseReason: s.answer.ReleaseReason,
 			QueueWaitSeconds: m.seconds(s.answer.QueueWait), TraceID: s.answer.TraceID,
 			Dropped: s.dropped, WarmUp: m.warmsUp(s),

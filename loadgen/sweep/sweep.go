@@ -25,7 +25,9 @@ type Sweep struct {
 	Plan     Plan
 	Prompts  []target.Prompt
 	Proxy    *target.Proxy               // for every setting but direct, and for flushing
-	Direct   *target.Direct              // for direct settings; nil without one
+	Direct   *target.Direct              // for direct settings, and for flushing; nil without one
+	Through  target.Sender               // sends all settings but direct ones: Proxy, or HTTP to it
+	Straight target.Sender               // sends direct settings: Direct, or HTTP to the same server
 	Counters Counters                    // SGLang's own counts
 	Progress atomic.Pointer[RunProgress] // the run at work; nil before the first
 	Log      *slog.Logger
@@ -158,9 +160,9 @@ func warmUp(prompts []target.Prompt) (few []target.Prompt) {
 
 func (s *Sweep) sender(c Setting) target.Sender {
 	if c.Mode == ModeDirect {
-		return s.Direct
+		return s.Straight
 	}
-	return s.Proxy
+	return s.Through
 }
 
 func firstError(samples []sample) error {

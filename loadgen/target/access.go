@@ -48,18 +48,27 @@ func (a Access) options(plain bool) ([]grpc.DialOption, error) {
 		transport = credentials.NewTLS(config)
 	}
 	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport)}
+	key, err := a.key()
+	if key != "" {
+		opts = append(opts, grpc.WithPerRPCCredentials(bearer(key)))
+	}
+	return opts, err
+}
+
+// key reads the bearer key; empty without a file.
+func (a Access) key() (string, error) {
 	if a.BearerFile == "" {
-		return opts, nil
+		return "", nil
 	}
 	data, err := os.ReadFile(a.BearerFile)
 	if err != nil {
-		return nil, fmt.Errorf("-target-key-file: %w", err)
+		return "", fmt.Errorf("-target-key-file: %w", err)
 	}
 	key := strings.TrimSpace(string(data))
 	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, fmt.Errorf("-target-key-file: %s must hold one key of printable ASCII characters", a.BearerFile)
+		return "", fmt.Errorf("-target-key-file: %s must hold one key of printable ASCII characters", a.BearerFile)
 	}
-	return append(opts, grpc.WithPerRPCCredentials(bearer(key))), nil
+	return key, nil
 }
 
 func (a Access) tls() (*tls.Config, error) {

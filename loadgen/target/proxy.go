@@ -23,6 +23,9 @@ type Proxy struct {
 	control      pb.AdminServiceClient
 	MaxNewTokens uint32  // of every prompt: 0 or 1
 	Tracer       *Tracer // nil: no spans
+
+	// Tokenize, if not nil, turns each text into the token ids that are sent instead of it.
+	Tokenize func(text string) []int32
 }
 
 // DialProxy returns a Proxy for the data and admin addresses (host:port) of a proxy. An admin address
@@ -58,10 +61,11 @@ func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close
 // Send implements Sender.
 func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 	ctx, end := p.Tracer.begin(ctx, strings.TrimPrefix(pb.PrefillService_Prefill_FullMethodName, "/"), prompt)
-	reply, err := p.prefill.Prefill(p.Tracer.outgoing(ctx), &pb.PrefillRequest{
-		Text:         prompt.Full(),
-		MaxNewTokens: p.MaxNewTokens,
-	})
+	request := &pb.PrefillRequest{Text: prompt.Full(), MaxNewTokens: p.MaxNewTokens}
+	if p.Tokenize != nil {
+		request.TokenIds, request.Text = p.Tokenize(request.Text), ""
+	}
+	reply, err := p.prefill.Prefill(p.Tracer.outgoing(ctx), request)
 	if err != nil {
 		return Answer{TraceID: end(Cause(err))}, err
 	}

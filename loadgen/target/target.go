@@ -1,7 +1,8 @@
-// Package target sends prompts through a proxy (Proxy) or straight to SGLang (Direct). Both return
-// the same Answer, with the server's own token counts. Read Prompt, Answer and Sender first.
+// Package target sends prompts through a proxy (Proxy) or straight to SGLang (Direct), and works other
+// than prefill to either (HTTP). All return the same Answer, with the server's own token counts. Read
+// Prompt, Answer and Sender first.
 //
-// The package never measures time; package sweep does.
+// The package measures no time but that to the first token of a stream; package sweep does.
 package target
 
 import (
@@ -38,19 +39,32 @@ type Prompt struct {
 
 	At   time.Duration // recorded traces only: when it was sent, from the start of the trace
 	Kind string        // mixes only: the kind of load
+
+	Body      []byte // of Score and Decide: the request, instead of a text
+	Questions int    // in it, each of which SGLang makes a prompt of; 0: this is one prompt
 }
 
-// Full returns what is sent.
+// Full returns what is sent of a text.
 func (p Prompt) Full() string { return p.Head + p.Text + p.Tail }
 
-// Bytes returns how many bytes Full has.
-func (p Prompt) Bytes() int64 { return int64(len(p.Head) + len(p.Text) + len(p.Tail)) }
+// Bytes returns the most bytes that SGLang's prompts can have. For a body, each question's prompt has
+// fewer than the whole.
+func (p Prompt) Bytes() int64 {
+	return int64(len(p.Head)+len(p.Text)+len(p.Tail)) + int64(p.Questions*len(p.Body))
+}
+
+// Answers returns how many answers the prompt gets: one, or one for each question.
+func (p Prompt) Answers() int { return max(1, p.Questions) }
 
 // Answer is the answer to one prompt. A Sender returns it only after it has received the server's
 // reply in full.
 type Answer struct {
 	PromptTokens int // as the server counted
 	CachedTokens int // of these, from its prefix cache
+	OutputTokens int // new tokens; of Generate
+
+	CachedUnknown bool          // the answer does not tell CachedTokens
+	FirstToken    time.Duration // real time from the send to the first token; of Generate
 
 	// From the proxy's receipt; zero without a proxy.
 	BatchID       string

@@ -26,7 +26,7 @@ func TestAReplyHoldsTheLogProbabilitiesThatWereAskedFor(t *testing.T) {
 	if err := json.Unmarshal([]byte(scored), &a.Answer); err != nil {
 		t.Fatal(err)
 	}
-	got := reply(&pb.PrefillRequest{RequestId: "mine", Logprobs: &pb.LogprobOptions{}}, a, nil)
+	got := reply("mine", true, a, nil)
 	want := &pb.PrefillResponse{
 		RequestId: "mine", PromptTokens: 2, CachedTokens: 1, CompletionTokens: 1,
 		FinishReason: pb.FinishReason_FINISH_REASON_STOP,
@@ -45,7 +45,7 @@ func TestAReplyHoldsTheLogProbabilitiesThatWereAskedFor(t *testing.T) {
 	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" {
 		t.Error(d)
 	}
-	if plain := reply(&pb.PrefillRequest{}, a, nil); plain.GetLogprobs() != nil || plain.GetRequestId() != a.Meta.ID {
+	if plain := reply("", false, a, nil); plain.GetLogprobs() != nil || plain.GetRequestId() != a.Meta.ID {
 		t.Errorf("not asked for: got %v", plain)
 	}
 }

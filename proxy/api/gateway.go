@@ -10,6 +10,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -30,9 +31,9 @@ type Gateway struct {
 	mux  *runtime.ServeMux
 }
 
-// NewGateway returns a gateway to one service. register is the service's generated
+// NewGateway returns a gateway to services. Each of register is a service's generated
 // function that registers its handler.
-func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error) (*Gateway, error) {
+func NewGateway(register ...func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error) (*Gateway, error) {
 	g := &Gateway{Pipe: bufconn.Listen(pipeBytes)}
 	conn, err := grpc.NewClient("passthrough:///pipe",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -49,9 +50,12 @@ func NewGateway(register func(context.Context, *runtime.ServeMux, *grpc.ClientCo
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newJSONBody()),
 		runtime.WithMetadata(ownMetadata),
 		runtime.WithErrorHandler(errorWithRetryAfter),
+		runtime.WithRoutingErrorHandler(wrongMethod),
 	)
-	if err := register(context.Background(), g.mux, conn); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	for _, service := range register {
+		if err := service(context.Background(), g.mux, conn); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
 	}
 	return g, nil
 }
@@ -71,6 +75,17 @@ func (g *Gateway) Handler(maxBytes int, arrivals *upstream.Arrivals) http.Handle
 		}
 		g.mux.ServeHTTP(w, r)
 	})
+}
+
+// wrongMethod answers a request whose path exists for another method with 405. The gateway's own
+// answer is 501.
+func wrongMethod(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	if code != http.StatusMethodNotAllowed {
+		runtime.DefaultRoutingErrorHandler(ctx, mux, m, w, r, code)
+		return
+	}
+	err := status.Errorf(codes.Unimplemented, "%s does not take %s", r.URL.Path, r.Method)
+	runtime.HTTPError(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: code, Err: err})
 }
 
 // Close ends the calls that are left.

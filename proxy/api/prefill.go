@@ -42,7 +42,7 @@ func (s *Service) Prefill(ctx context.Context, req *pb.PrefillRequest) (*pb.Pref
 	if err := sendReceipt(ctx, o.Receipt); err != nil {
 		return nil, upstream.ToStatus(err).Err()
 	}
-	return reply(req, o.Answer, o.Receipt), nil
+	return reply(req.GetRequestId(), req.GetLogprobs() != nil, o.Answer, o.Receipt), nil
 }
 
 // receiptTrailer carries a Receipt message. grpc-go encodes values of keys in -bin.
@@ -102,10 +102,10 @@ func forwardedFor(ctx context.Context) string {
 }
 
 // reply converts SGLang's answer to a message of the contract.
-func reply(req *pb.PrefillRequest, a *upstream.Answer, receipt *pb.Receipt) *pb.PrefillResponse {
+func reply(id string, logprobs bool, a *upstream.Answer, receipt *pb.Receipt) *pb.PrefillResponse {
 	m := &a.Meta
 	r := &pb.PrefillResponse{
-		RequestId:        req.GetRequestId(),
+		RequestId:        id,
 		PromptTokens:     uint32(m.PromptTokens),
 		CachedTokens:     uint32(m.CachedTokens),
 		CompletionTokens: uint32(m.CompletionTokens),
@@ -118,7 +118,7 @@ func reply(req *pb.PrefillRequest, a *upstream.Answer, receipt *pb.Receipt) *pb.
 	if r.RequestId == "" {
 		r.RequestId = m.ID
 	}
-	if req.GetLogprobs() != nil {
+	if logprobs {
 		r.Logprobs = &pb.Logprobs{
 			Prompt:     positions(m.InputTokenLogprobs, m.InputTopLogprobs, m.InputIDsLogprobs),
 			Completion: positions(m.OutputTokenLogprobs, m.OutputTopLogprobs, m.OutputIDsLogprobs),

@@ -87,9 +87,10 @@ type conversation struct {
 // asked is a request of the stream. It has no goroutine while it waits: ten thousand
 // goroutines would take 40 MiB.
 type asked struct {
-	req     *pb.PrefillRequest
-	endSpan func(error)
-	outcome func() upstream.Outcome
+	id       string
+	logprobs bool // asked for
+	endSpan  func(error)
+	outcome  func() upstream.Outcome
 }
 
 // listen reads requests and starts each. It returns nil when the client has sent its
@@ -114,7 +115,7 @@ func (c *conversation) listen() error {
 			<-c.window
 			continue
 		}
-		go c.serve(req)
+		c.serve(req)
 	}
 }
 
@@ -143,9 +144,10 @@ func (c *conversation) release(id string) {
 // serve submits one request and does not wait for its answer.
 func (c *conversation) serve(req *pb.PrefillRequest) {
 	ctx, endSpan := c.tracer.StartStreamed(c.stream.Context())
+	id, logprobs := req.GetRequestId(), req.GetLogprobs() != nil // the prompt must not wait for a client that does not read
 	parse := func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) }
 	c.up.SubmitFunc(ctx, hostOf(ctx), parse, func(outcome func() upstream.Outcome) {
-		c.complete(asked{req, endSpan, outcome})
+		c.complete(asked{id, logprobs, endSpan, outcome})
 	})
 }
 
@@ -183,15 +185,15 @@ func (c *conversation) replyAll(over <-chan struct{}) {
 func (c *conversation) reply(a asked) {
 	defer func() { <-c.window }()
 	o := a.outcome()
-	c.release(a.req.GetRequestId())
+	c.release(a.id)
 	if o.Err != nil {
 		st := upstream.ToStatus(o.Err)
 		a.endSpan(st.Err())
-		c.send(a.req.GetRequestId(), nil, st)
+		c.send(a.id, nil, st)
 		return
 	}
 	a.endSpan(nil)
-	c.send(a.req.GetRequestId(), reply(a.req, o.Answer, o.Receipt), nil)
+	c.send(a.id, reply(a.id, a.logprobs, o.Answer, o.Receipt), nil)
 }
 
 // send sends the outcome of one request: its response or its error. It ignores a failure to
@@ -201,8 +203,7 @@ func (c *conversation) send(id string, r *pb.PrefillResponse, failed *status.Sta
 	if failed == nil {
 		end.Result = &pb.PrefillStreamResponse_Response{Response: r}
 	} else {
-		p := failed.Proto()
-		end.Result = &pb.PrefillStreamResponse_Error{Error: &pb.Error{Code: p.GetCode(), Message: p.GetMessage(), Details: p.GetDetails()}}
+		end.Result = &pb.PrefillStreamResponse_Error{Error: errorOf(failed)}
 	}
 	if size := proto.Size(end); size > c.maxReply && failed == nil {
 		c.send(id, nil, status.Newf(codes.ResourceExhausted, "the reply has %d bytes, and the client receives at most %d: raise its limit "+
@@ -212,6 +213,11 @@ func (c *conversation) send(id string, r *pb.PrefillResponse, failed *status.Sta
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	_ = c.stream.Send(end)
+}
+
+func errorOf(s *status.Status) *pb.Error {
+	p := s.Proto()
+	return &pb.Error{Code: p.GetCode(), Message: p.GetMessage(), Details: p.GetDetails()}
 }
 
 // finish waits until no request is handled. Afterwards none can be started.

@@ -19,20 +19,14 @@ const (
 // It refuses what is known to crash SGLang 0.5.23: an empty prompt, and an id outside the
 // vocabulary.
 func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, error) {
-	if err := validatePrompt(req, l); err != nil {
+	if err := validatePrefix(req, l); err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		name, value string
-		limit       int
-	}{
-		{"request_id", req.GetRequestId(), maxRequestIDBytes},
-		{"cache_salt", req.GetCacheSalt(), maxNameBytes},
-		{"lora", req.GetLora(), maxNameBytes},
-	} {
-		if len(f.value) > f.limit {
-			return nil, upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.limit, len(f.value))
-		}
+	switch {
+	case req.GetText() == "" && len(req.GetTokenIds()) == 0:
+		return nil, upstream.WrongField("text", "must not be empty: give either text or token_ids")
+	case req.GetMaxNewTokens() > 1:
+		return nil, upstream.WrongField("max_new_tokens", "must be 0 or 1, got %d", req.GetMaxNewTokens())
 	}
 	p := &upstream.Prompt{Priority: req.Priority, LoRA: req.GetLora()}
 	p.Request = sglang.Request{Text: req.GetText(), MaxNewTokens: int(req.GetMaxNewTokens()), CacheSalt: req.GetCacheSalt()}
@@ -56,25 +50,39 @@ func validate(req *pb.PrefillRequest, l upstream.Limits) (*upstream.Prompt, erro
 	return p, nil
 }
 
-func validatePrompt(req *pb.PrefillRequest, l upstream.Limits) error {
+// prefixed is what PrefillRequest and ScoreRequest have in common: what their prompts begin
+// with, and names.
+type prefixed interface {
+	GetText() string
+	GetTokenIds() []int32
+	GetRequestId() string
+	GetCacheSalt() string
+	GetLora() string
+}
+
+func validatePrefix(req prefixed, l upstream.Limits) error {
+	for _, f := range []struct {
+		name, value string
+		limit       int
+	}{
+		{"request_id", req.GetRequestId(), maxRequestIDBytes},
+		{"cache_salt", req.GetCacheSalt(), maxNameBytes},
+		{"lora", req.GetLora(), maxNameBytes},
+	} {
+		if len(f.value) > f.limit {
+			return upstream.WrongField(f.name, "must have at most %d bytes, got %d", f.limit, len(f.value))
+		}
+	}
 	text, ids := req.GetText(), req.GetTokenIds()
-	switch {
-	case text == "" && len(ids) == 0:
-		return upstream.WrongField("text", "must not be empty: give either text or token_ids")
+	switch most := l.MaxPromptTokens; {
 	case text != "" && len(ids) > 0:
 		return upstream.WrongField("token_ids", "must be absent where text is given: give only one of the two")
-	case req.GetMaxNewTokens() > 1:
-		return upstream.WrongField("max_new_tokens", "must be 0 or 1, got %d", req.GetMaxNewTokens())
-	case l.MaxPromptTokens > 0 && len(ids) > l.MaxPromptTokens:
-		return upstream.WrongField("token_ids", "must hold at most %d tokens, got %d", l.MaxPromptTokens, len(ids))
+	case most > 0 && len(ids) > most:
+		return upstream.WrongField("token_ids", "must hold at most %d tokens, got %d", most, len(ids))
+	case most > 0 && text != "" && len(text) > l.MaxTextBytes():
+		return upstream.WrongField("text", "must have at most %d tokens, and %d bytes are more than that", most, len(text))
 	}
-	if text == "" {
-		return l.CheckIDs("token_ids", ids)
-	}
-	if most := l.MaxTextBytes(); most > 0 && len(text) > most {
-		return upstream.WrongField("text", "must have at most %d tokens, and %d bytes are more than that", l.MaxPromptTokens, len(text))
-	}
-	return nil
+	return l.CheckIDs("token_ids", ids)
 }
 
 // validateLogprobs checks the options of a prompt. The start in a text is checked once its

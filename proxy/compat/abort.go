@@ -77,13 +77,14 @@ func (c *generateCalls) abort(rid string) {
 // abortRequest answers POST /abort_request. It aborts a prompt in the batcher, and passes
 // the request on for prompts that were passed on to SGLang.
 func (h *Handler) abortRequest(w http.ResponseWriter, r *http.Request) {
-	body, ok := h.readBody(w, r)
+	var body []byte
+	var fields map[string]json.RawMessage
+	ok := h.readBody(w, r, func(b []byte) (err error) {
+		body = b
+		fields, err = h.check(h.snapshot(), "/abort_request", body)
+		return err
+	})
 	if !ok {
-		return
-	}
-	fields, err := h.check(h.snapshot(), "/abort_request", body)
-	if err != nil {
-		h.refuse(w, r, err)
 		return
 	}
 	rid, _ := readText(fields["rid"])

@@ -37,3 +37,17 @@ func TestAFormIsCheckedAndPassedOnAsItCame(t *testing.T) {
 		t.Error("something reached SGLang")
 	}
 }
+
+func TestACompletionWithoutItsContentTypeSaysSo(t *testing.T) {
+	b := newBehind(t, Options{})
+	for _, kind := range []string{"", "application/x-www-form-urlencoded"} {
+		w := b.send("/v1/completions", `{"model":"tiny","prompt":"a"}`, "Content-Type", kind)
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "Content-Type: must be application/json") {
+			t.Errorf("%q: %d %s", kind, w.Code, w.Body)
+		}
+	}
+	const kind = "Application/JSON; charset=utf-8"
+	if w := b.send("/v1/completions", `{"model":"tiny","prompt":"a"}`, "Content-Type", kind); w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

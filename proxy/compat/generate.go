@@ -18,28 +18,28 @@ import (
 
 // generate answers POST /generate.
 func (h *Handler) generate(w http.ResponseWriter, r *http.Request) {
-	body, ok := h.readBody(w, r)
-	if !ok {
-		return
-	}
-	snapshot := h.snapshot()
-	fields, err := h.check(snapshot, "/generate", body)
-	if err != nil {
-		h.refuse(w, r, err)
-		return
-	}
-	call := parseGenerate(fields)
-	if call == nil {
+	var (
+		body     []byte
+		fields   map[string]json.RawMessage
+		call     *generateCall
+		snapshot *upstream.Snapshot
+	)
+	ok := h.readBody(w, r, func(b []byte) (err error) {
+		body, snapshot = b, h.snapshot()
+		if fields, err = h.check(snapshot, "/generate", body); err == nil {
+			call = parseGenerate(fields)
+		}
+		return err
+	})
+	switch {
+	case !ok:
+	case call == nil:
 		h.forwardShared(w, r, snapshot, body, fields)
-		return
+	default:
+		body, fields = nil, nil // the prompts are copies; these must not wait with them
+		call.limits = snapshot.Limits
+		h.batch(w, r, call)
 	}
-	call.limits = snapshot.Limits
-	call.read = func(l upstream.Limits) (map[string]json.RawMessage, error) {
-		b := h.bounds("/generate", snapshot)
-		b.Limits = l
-		return readObject(body, "generate", b)
-	}
-	h.batch(w, r, call)
 }
 
 // receiptKey is the field of the receipt in an answer of /generate that was batched.

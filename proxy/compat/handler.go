@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	pathpkg "path"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +25,21 @@ var getPaths = []string{
 	"/", "/ready", "/ping", "/health", "/health_generate", "/metrics",
 	"/model_info", "/get_model_info", "/server_info", "/get_server_info", "/api/tags",
 }
+
+// adminPaths are the administrative paths of SGLang 0.5.23. The list only makes their refusal
+// another (403) than that of an unknown path (404): both are refused. A name with a slash at its
+// end stands for all paths that begin with it.
+var adminPaths = strings.Fields(`
+	/add_external_corpus /begin_weight_update /close_session /configure_logging /continue_generation /destroy_weights_update_group
+	/dump_expert_distribution_record /dumper/ /end_weight_update /flush_cache /freeze_gc /get_hicache_l3_cache_layout
+	/get_remote_instance_transfer_engine_info /get_weights_by_name /hicache/ /init_weights_send_group_for_remote_instance
+	/init_weights_update_group /is_scaling_elastic_ep /list_external_corpora /load_lora_adapter /load_lora_adapter_from_tensors
+	/open_session /pause_generation /pd_role_switch /release_memory_occupation /remote_instance_transfer_engine_info
+	/remove_external_corpus /resume_memory_occupation /scale_elastic_ep /send_weights_to_remote_instance /set_internal_state
+	/set_trace_level /slow_down /start_expert_distribution_record /start_profile /stop_expert_distribution_record /stop_profile
+	/unload_lora_adapter /update_weight_version /update_weights_from_disk /update_weights_from_distributed /update_weights_from_ipc
+	/update_weights_from_tensor /weights_checker
+`)
 
 // Options are the settings of a Handler.
 type Options struct {
@@ -45,7 +62,8 @@ type Handler struct {
 
 	mux   *http.ServeMux
 	calls generateCalls
-	odd   sync.Map // oddity: what answered in another shape than the table of scoring has
+	large chan struct{} // one for each large body that is parsed
+	odd   sync.Map      // oddity: what answered in another shape than the table of scoring has
 }
 
 // New returns a handler in front of up. metrics may be nil.
@@ -53,6 +71,7 @@ func New(up *upstream.Upstream, metrics *telemetry.Metrics, o Options) *Handler 
 	h := &Handler{
 		up: up, snapshot: up.Snapshot, metrics: metrics, maxBytes: o.MaxBytes, passAdmin: o.PassAdmin,
 		allowed: map[string]bool{}, log: o.Log, mux: http.NewServeMux(),
+		large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), // a CPU stays free
 	}
 	for _, name := range o.Allow {
 		h.allowed[name] = true
@@ -86,30 +105,49 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 	asks := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
 	switch admin := isAdmin(path, asks) && !h.allowed[path]; {
 	case admin && !h.passAdmin:
-		upstream.WriteError(w, http.StatusForbidden,
-			path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
+		refusePath(w, path)
+	case !admin && !asks && r.Method != http.MethodPost && r.Method != http.MethodPut:
+		allow := http.MethodPost
+		if slices.Contains(getPaths, path) {
+			allow = http.MethodGet
+		}
+		w.Header().Set("Allow", allow)
+		upstream.WriteError(w, http.StatusMethodNotAllowed, path+" takes "+allow+", not "+r.Method)
 	case asks, admin:
+		if !asks {
+			if err := upstream.Reserve(r.Context(), 1); err != nil {
+				h.refuse(w, r, err)
+				return
+			}
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, h.maxBytes)
 		h.up.Pass(w, r)
 	default:
-		body, ok := h.readBody(w, r)
-		if !ok {
-			return
-		}
-		var err error
+		var body []byte
 		var fields map[string]json.RawMessage
-		s := h.snapshot()
-		if path == formPath {
-			err = checkForm(r.Header, body)
-		} else {
+		var s *upstream.Snapshot
+		ok := h.readBody(w, r, func(b []byte) (err error) {
+			if body, s = b, h.snapshot(); path == formPath {
+				return checkForm(r.Header, body)
+			}
 			fields, err = h.check(s, path, body)
+			return cmp.Or(err, checkType(path, r.Header))
+		})
+		if ok && !h.collect(w, r, s, body, fields) {
+			h.forwardShared(w, r, s, body, fields)
 		}
-		if err != nil {
-			h.refuse(w, r, err)
-			return
-		}
-		h.forwardShared(w, r, s, body, fields)
 	}
+}
+
+// refusePath answers a request for a path that isAdmin holds back.
+func refusePath(w http.ResponseWriter, path string) {
+	clean := pathpkg.Clean(path)
+	if slices.ContainsFunc(adminPaths, func(p string) bool { return p == clean || strings.HasSuffix(p, "/") && strings.HasPrefix(clean, p) }) {
+		upstream.WriteError(w, http.StatusForbidden,
+			path+" is no path of SGLang's for clients: the data port refuses it (pass_admin passes it on)")
+		return
+	}
+	upstream.WriteError(w, http.StatusNotFound, path+" is not a path that this proxy knows (pass_admin passes it on)")
 }
 
 // isAdmin says whether a path administers SGLang, or is not known. A path is one to
@@ -149,6 +187,19 @@ func (h *Handler) check(s *upstream.Snapshot, path string, body []byte) (map[str
 		return nil, upstream.NotReady(s.Reason) // what is wrong may be only that nothing is known yet
 	}
 	return fields, err
+}
+
+// checkType refuses a content type that SGLang 0.5.23 refuses, before the request waits for others
+// and in one sentence instead of a list of Python's.
+func checkType(path string, header http.Header) error {
+	if path != "/v1/completions" && path != "/v1/chat/completions" {
+		return nil
+	}
+	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+	if strings.EqualFold(strings.TrimSpace(kind), "application/json") {
+		return nil
+	}
+	return upstream.WrongField("Content-Type", "must be application/json, got %q", kind)
 }
 
 func (h *Handler) bounds(path string, s *upstream.Snapshot) bounds {

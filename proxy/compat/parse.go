@@ -18,7 +18,6 @@ type generateCall struct {
 	rids    []string          // the client's; "" for none
 
 	limits upstream.Limits // that the body was read by
-	read   func(upstream.Limits) (map[string]json.RawMessage, error)
 }
 
 // Fields and sampling parameters of a call that can be batched: those that were seen to
@@ -164,7 +163,7 @@ func (c *generateCall) readSampling(fields map[string]json.RawMessage) bool {
 			return p, false
 		}
 		tokens, ok := read[int](said["max_new_tokens"]) // the default is 128
-		return params{bytes.TrimSpace(raw), tokens}, ok && (tokens == 0 || tokens == 1)
+		return params{bytes.Clone(bytes.TrimSpace(raw)), tokens}, ok && (tokens == 0 || tokens == 1)
 	}
 	given := false
 	return each(c, fields["sampling_params"], decode, func(p *upstream.Prompt, v params) {
@@ -253,9 +252,7 @@ func (c *generateCall) readRIDs(fields map[string]json.RawMessage) bool {
 func (c *generateCall) check(i int, l upstream.Limits) (*upstream.Prompt, error) {
 	p := &c.prompts[i]
 	if l != c.limits {
-		if _, err := c.read(l); err != nil {
-			return nil, err
-		}
+		return nil, upstream.NotReady("SGLang has other limits than when this request came")
 	}
 	o := p.Request.Logprobs
 	if o != nil && o.PromptStart != nil && !c.text && *o.PromptStart > len(p.Request.InputIDs) {

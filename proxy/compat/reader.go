@@ -14,7 +14,6 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"paceline/batcher"
 	"paceline/proxy/upstream"
 )
 
@@ -30,7 +29,7 @@ type bounds struct {
 // reader reads JSON once, by the table, and refuses what Go and Python could read as two
 // different values: names that come twice or differ only in case, numbers too large for
 // either, text that is not UTF-8, half a surrogate pair. It allocates nothing for each
-// element. Its errors are *upstream.FieldError and never quote text, or *batcher.FullError.
+// element. Its errors are *upstream.FieldError and never quote text.
 type reader struct {
 	bounds
 	d       *jsontext.Decoder
@@ -292,7 +291,7 @@ func (r *reader) list(f *listRule) error {
 func (r *reader) tooMany(n int, kind jsontext.Kind) error {
 	field := parentOf(r.path(), n)
 	if r.queued && kind != '0' && (field == "text" || field == "input_ids") {
-		return &batcher.FullError{Bound: "queue_requests", Limit: int64(n)}
+		return upstream.WrongField(field, "must hold at most %d elements, which is queue_requests", n)
 	}
 	return upstream.WrongField(field, "must hold at most %d %s", n, countedOf(kind))
 }

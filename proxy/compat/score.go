@@ -15,7 +15,7 @@ import (
 // SGLang makes one prompt of each item of a scoring request, and computes what they share
 // once per prompt if it is new. So score sends the first item alone, and then the others,
 // which find their beginning cached. Requests of other callers with the same beginning wait
-// for the first item, too.
+// for the first item, too. scoretexts.go has what is faster for texts.
 
 // scoring says how the requests of one path are split.
 type scoring struct {
@@ -67,6 +67,11 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 	parts, n := sc.split(fields)
 	if n == 0 {
 		return false
+	}
+	if r.URL.Path == "/v1/score" && n > 1 {
+		if answered, whole := h.scoreTexts(w, r, s, fields); answered || whole {
+			return answered
+		}
 	}
 	p := sc.prompt(r.URL.Path, fields)
 	g, err := h.admit(w, r, s, p)

@@ -21,7 +21,11 @@ const receiptHeader = "Paceline-Receipt"
 func (h *Handler) forwardShared(
 	w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage,
 ) {
-	if err := upstream.Reserve(r.Context()); err != nil {
+	err := h.up.Queue.Room(0, 0) // a drain refuses what waits for nothing, too
+	if err == nil {
+		err = upstream.Reserve(r.Context(), countPrompts(r.URL.Path, fields))
+	}
+	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
@@ -56,6 +60,26 @@ func (h *Handler) forwardShared(
 		}
 	}()
 	h.forward(watch, r, body)
+}
+
+// promptFields are the fields that may hold a list of prompts, by path.
+var promptFields = map[string]string{
+	"/generate": "text", "/v1/completions": "prompt", "/v1/embeddings": "input", "/encode": "text", "/classify": "text",
+}
+
+// countPrompts is how many prompts SGLang makes of a request.
+func countPrompts(path string, fields map[string]json.RawMessage) int {
+	name := promptFields[path]
+	if sc := scorings[path]; sc != nil {
+		name = sc.items
+	} else if name == "text" && isNull(fields[name]) {
+		name = "input_ids"
+	}
+	if raw := fields[name]; len(raw) > 0 && raw[0] != '"' && !isIDs(raw) {
+		all, _ := elements(raw)
+		return max(1, len(all))
+	}
+	return 1
 }
 
 // admit waits until SGLang should see a request, and says so in the header of the answer.

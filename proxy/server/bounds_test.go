@@ -39,21 +39,37 @@ func TestAListThatOverfillsTheQueueIsRefusedWholeLikeAPrompt(t *testing.T) {
 	defer close(f.hold)
 	r.send(r.context(), &pb.PrefillRequest{Text: "in flight"})
 	<-f.entered
+	list := func(n int) httpReply { return r.http(http.MethodPost, r.HTTPAddr()+"/generate", listOfTexts(n)) }
 	full := func(n int) {
 		t.Helper()
-		got := r.http(http.MethodPost, r.HTTPAddr()+"/generate", listOfTexts(n))
+		got := list(n)
 		if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "1" ||
 			!strings.Contains(got.body, "queue_requests is 64") {
 			t.Errorf("a list of %d: %d %.300s", n, got.code, got.body)
 		}
 	}
-	full(65)
-	full(500_000)
+	for _, n := range []int{65, 500_000} {
+		if got := list(n); got.code != http.StatusBadRequest || got.header.Get("Retry-After") != "" ||
+			!strings.Contains(got.body, "text: must hold at most 64 elements, which is queue_requests") {
+			t.Errorf("a list of %d, which never fits: %d %.300s", n, got.code, got.body)
+		}
+	}
 	r.send(r.context(), &pb.PrefillRequest{Text: "waits"})
 	await(t, "one prompt waits", func() bool { return r.up.Queue.Stats().Queued == 1 })
 	full(64)
 	if s := r.up.Queue.Stats(); s.Accepted != 2 || s.Queued != 1 {
 		t.Errorf("some were accepted: %+v", s)
+	}
+}
+
+func TestAListOfMoreBytesThanTheQueueEverHoldsIsRefusedForGood(t *testing.T) {
+	r := start(t, newFake(t), fewBytes)
+	one := "[1" + strings.Repeat(",1", 89) + "]"
+	body := `{"input_ids":[` + one + strings.Repeat(","+one, 799) + `],"sampling_params":{"max_new_tokens":0}}`
+	got := r.http(http.MethodPost, r.HTTPAddr()+"/generate", body)
+	if got.code != http.StatusBadRequest || got.header.Get("Retry-After") != "" ||
+		!strings.Contains(got.body, "262144 bytes together, which is queue_bytes") {
+		t.Errorf("%d %.300s", got.code, got.body)
 	}
 }
 
@@ -195,12 +211,12 @@ func (r *running) cut(bytes int64) <-chan error {
 
 func TestTheConnectionWithTheMostUnfinishedBytesIsClosedBeyondTheQueuesBytes(t *testing.T) {
 	r := start(t, newFake(t), func(c *Config) { c.Settings.QueueBytes, c.Settings.MaxWait = 1<<20, 0 })
-	small := r.cut(500 << 10)
-	await(t, "the first is counted", func() bool { return r.reserved() >= 400<<10 })
+	small := r.cut(350 << 10)
+	await(t, "the first is counted", func() bool { return r.reserved() >= 300<<10 })
 	if err := <-r.cut(700 << 10); status.Code(err) != codes.Unavailable {
 		t.Errorf("the largest: %v", err)
 	}
-	await(t, "the largest is not counted", func() bool { n := r.reserved(); return n >= 400<<10 && n <= 500<<10 })
+	await(t, "the largest is not counted", func() bool { n := r.reserved(); return n >= 300<<10 && n <= 350<<10 })
 	if o := <-r.send(r.context(), &pb.PrefillRequest{Text: "a"}); o.err != nil {
 		t.Error(o.err)
 	}

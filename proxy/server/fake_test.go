@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -138,8 +140,12 @@ func (f *fakeSGLang) answer(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// endless begins a stream that has no end.
+// endless begins a stream that has no end. It knows no other completions.
 func (f *fakeSGLang) endless(w http.ResponseWriter, r *http.Request) {
+	if body, _ := io.ReadAll(r.Body); !bytes.Contains(body, []byte(`"stream":true`)) {
+		http.NotFound(w, r)
+		return
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	_, _ = w.Write([]byte(`data: {"id":"0123456789abcdef0123456789abcdef","choices":[{"text":"a"}]}` + "\n\n"))
 	_ = http.NewResponseController(w).Flush()

@@ -41,7 +41,7 @@ type watched struct {
 // begin starts watching a call, if its method is traced and measured. The returned context
 // has the span.
 func (f front) begin(ctx context.Context, method string) (context.Context, watched) {
-	if !strings.HasPrefix(method, telemetry.ServicePrefix) {
+	if !strings.HasPrefix(method, telemetry.ServicePrefix) && !strings.HasPrefix(method, telemetry.ScorePrefix) {
 		return ctx, watched{}
 	}
 	w := watched{method: method[1:], began: time.Now(), trace: context.Background()}
@@ -193,10 +193,6 @@ type messageListener struct {
 	arrivals *upstream.Arrivals
 }
 
-// keepConnection is the number of unfinished bytes below which a connection is never closed:
-// the queue itself refuses a prompt of up to some 60,000 ids.
-const keepConnection = 256 << 10
-
 // Accept implements net.Listener.
 func (l messageListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
@@ -204,7 +200,7 @@ func (l messageListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &messageConn{Conn: conn, messages: map[uint32]message{}}
-	c.arrival = l.arrivals.New(keepConnection, func() { _ = conn.Close() })
+	c.arrival = l.arrivals.New(upstream.Large, func() { _ = conn.Close() })
 	c.in.have, c.in.left, c.in.header[3] = frameHeader, prefaceLength, 0xff // the preface is like a frame of an unknown type
 	return c, nil
 }
@@ -270,7 +266,6 @@ var errPadded = errors.New("padded DATA frames are refused: no gRPC client sends
 func (c *messageConn) Read(p []byte) (n int, err error) {
 	n, err = c.Conn.Read(p)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.in.each(p[:n], func(kind, flags byte, stream uint32, part []byte, last bool) {
 		m, open := c.messages[stream]
 		switch {
@@ -290,6 +285,11 @@ func (c *messageConn) Read(p []byte) (n int, err error) {
 	})
 	if c.unfinished/upstream.ArrivalStep != c.counted/upstream.ArrivalStep {
 		c.count()
+	}
+	large := c.unfinished > upstream.Large
+	c.mu.Unlock()
+	if large {
+		c.arrival.Pace(n)
 	}
 	return n, err
 }

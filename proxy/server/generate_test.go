@@ -289,7 +289,7 @@ func TestAdministrativePathsAreRefusedOnTheDataPort(t *testing.T) {
 	r := start(t, &fakeSGLang{addr: addr}, nil)
 	for _, path := range []string{
 		"/flush_cache", "/update_weights_from_disk", "/start_profile", "/set_trace_level", "/release_memory_occupation", "/open_session",
-		"/load_lora_adapter", "/pause_generation", "/freeze_gc", "/new_in_the_next_version",
+		"/load_lora_adapter", "/pause_generation", "/freeze_gc", "/hicache/storage-backend",
 		"//flush_cache", "/v1/../flush_cache", "/v1/%2e%2e/flush_cache",
 	} {
 		for _, method := range []string{"GET", "POST"} {

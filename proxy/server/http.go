@@ -55,21 +55,35 @@ func hostOf(hostport string) string {
 func restHandler(rest, sglang http.Handler, r *readiness) http.Handler {
 	mux := http.NewServeMux()
 	handleHealth(mux, r)
-	mux.Handle("/v1/prefill", rest)
-	mux.Handle("/v1/prefill:stream", rest)
+	for _, path := range []string{"/v1/prefill", "/v1/prefill:stream", "/v1/paceline/score", "/v1/paceline/score:stream"} {
+		mux.Handle(path, rest)
+	}
 	mux.Handle("/", sglang)
 	return mux
 }
 
 // handleHealth adds /healthz (the process answers) and /readyz (it accepts prompts).
 func handleHealth(mux *http.ServeMux, r *readiness) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, http.StatusOK, "alive") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("/healthz", getOnly(func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, http.StatusOK, "alive") }))
+	mux.Handle("/readyz", getOnly(func(w http.ResponseWriter, _ *http.Request) {
 		if v := r.now(); !v.ready {
 			writeHealth(w, http.StatusServiceUnavailable, "not ready: "+v.reason)
 			return
 		}
 		writeHealth(w, http.StatusOK, "ready")
+	}))
+}
+
+// getOnly answers other methods than GET and HEAD with 405. A pattern with the method would leave
+// them to the handler of all other paths.
+func getOnly(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, r.URL.Path+" takes GET, not "+r.Method, http.StatusMethodNotAllowed)
+			return
+		}
+		h(w, r)
 	})
 }
 

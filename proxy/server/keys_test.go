@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +137,33 @@ func TestAKeysRateIsItsOwn(t *testing.T) {
 	}
 }
 
+func TestAListThatIsPassedOnCountsEachOfItsPrompts(t *testing.T) {
+	for path, body := range map[string]string{
+		"/v1/completions": `{"model":"tiny","prompt":["a","b","c"]}`, "/v1/embeddings": `{"model":"tiny","input":["a","b","c"]}`,
+		"/generate": `{"input_ids":[[1],[2],[3]],"sampling_params":{"max_new_tokens":5}}`, "/v1/score": `{"query":"a","items":["a","b","c"]}`,
+	} {
+		r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", nil)
+		header := []string{"Authorization", "Bearer " + agentKey, "Content-Type", "application/json"}
+		if got := r.http("POST", r.HTTPAddr()+path, body, header...); got.code == http.StatusTooManyRequests {
+			t.Errorf("%s, the list: %+v", path, got)
+		}
+		got := r.http("POST", r.HTTPAddr()+path, body, header...)
+		if wait, _ := strconv.Atoi(got.header.Get("Retry-After")); got.code != http.StatusTooManyRequests || wait < 2500 {
+			t.Errorf("%s, 3 prompts later: %+v", path, got)
+		}
+	}
+}
+
+func TestAKeysRateHoldsOnAdministrativePathsThatArePassedOn(t *testing.T) {
+	r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", func(c *Config) { c.PassAdmin = true })
+	for i := range 2 {
+		got := r.http("POST", r.HTTPAddr()+"/flush_cache", "", "Authorization", "Bearer "+agentKey)
+		if refused := got.code == http.StatusTooManyRequests; refused != (i == 1) {
+			t.Errorf("%d: %+v", i, got)
+		}
+	}
+}
+
 // Requests that are passed on were not counted.
 func TestAKeysRateHoldsOnEveryPathInTheFormOfItsClients(t *testing.T) {
 	for path, c := range map[string]struct{ body, form string }{
@@ -149,7 +177,7 @@ func TestAKeysRateHoldsOnEveryPathInTheFormOfItsClients(t *testing.T) {
 		"/v1/prefill":          {`{"text":"a"}`, `"code":8`},
 	} {
 		r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", nil)
-		header := []string{"Authorization", "Bearer " + agentKey}
+		header := []string{"Authorization", "Bearer " + agentKey, "Content-Type", "application/json"}
 		if got := r.http("POST", r.HTTPAddr()+path, c.body, header...); got.code == http.StatusTooManyRequests {
 			t.Errorf("%s, the first: %+v", path, got)
 		}

@@ -149,4 +149,5 @@ func (r *readiness) publish() {
 	}
 	r.health.SetServingStatus("", status)
 	r.health.SetServingStatus(pb.PrefillService_ServiceDesc.ServiceName, status)
+	r.health.SetServingStatus(pb.ScoreService_ServiceDesc.ServiceName, status)
 }

@@ -192,3 +192,42 @@ func TestAClientThatIsNoForeignPageIsServed(t *testing.T) {
 		}
 	}
 }
+
+func TestAnUnknownPathIs404AndAWrongMethod405OnEachListener(t *testing.T) {
+	r := start(t, newFake(t), nil)
+	for _, c := range []struct {
+		method, url string
+		code        int
+	}{
+		{"GET", r.HTTPAddr() + "/nope", 404}, {"POST", r.HTTPAddr() + "/nope", 404}, {"POST", r.HTTPAddr() + "/v1/nope", 404},
+		{"DELETE", r.HTTPAddr() + "/generate", 405}, {"DELETE", r.HTTPAddr() + "/v1/completions", 405}, {"PATCH", r.HTTPAddr() + "/health", 405},
+		{"GET", r.HTTPAddr() + "/v1/prefill", 405}, {"DELETE", r.HTTPAddr() + "/healthz", 405},
+		{"GET", r.AdminAddr() + "/nope", 404}, {"POST", r.AdminAddr() + "/", 405}, {"DELETE", r.AdminAddr() + "/v1/admin/status", 405},
+		{"GET", r.AdminAddr() + "/v1/admin:drain", 405},
+		{"GET", r.MetricsAddr() + "/nope", 404}, {"POST", r.MetricsAddr() + "/metrics", 405},
+	} {
+		if got := r.http(c.method, c.url, ""); got.code != c.code {
+			t.Errorf("%s %s: %d %s, want %d", c.method, c.url, got.code, got.body, c.code)
+		}
+	}
+}
+
+func TestADrainRefusesLateArrivalsOnEachPathWithABody(t *testing.T) {
+	_, url := simulated(t)
+	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, nil)
+	if _, err := r.admin.Drain(r.context(), &pb.DrainRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for path, body := range map[string]string{
+		"/generate":       `{"text": "a"}`,
+		"/v1/completions": `{"model": "tiny", "prompt": "a", "max_tokens": 2}`,
+		"/v1/score":       `{"model": "tiny", "query": "a", "items": ["b"], "label_token_ids": [1]}`,
+		"/v1/embeddings":  `{"model": "tiny", "input": "a"}`,
+		"/v1/prefill":     `{"text": "a"}`,
+	} {
+		got := r.http("POST", r.HTTPAddr()+path, body, "Content-Type", "application/json")
+		if got.code != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "draining and takes no new requests") {
+			t.Errorf("%s: %d %s", path, got.code, got.body)
+		}
+	}
+}

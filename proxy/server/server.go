@@ -36,11 +36,12 @@ type Server struct {
 	stop     context.CancelFunc
 
 	service *api.Service
+	scores  *api.Scores
 
 	keys         *keyring      // nil asks for none
 	certificates *certificates // nil: no TLS
 
-	grpc  *grpc.Server // PrefillService
+	grpc  *grpc.Server // PrefillService and ScoreService
 	data  *port        // gRPC
 	rest  *port        // nil without Config.HTTP
 	admin *port        // nil without Config.Admin
@@ -71,7 +72,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.settings = &liveSettings{up: s.up}
 	s.readiness = newReadiness(s.up.Queue, s.up.Snapshot().Reason)
-	s.service = api.NewService(s.stopping, s.up, s.tracer)
+	s.service, s.scores = api.NewService(s.stopping, s.up, s.tracer), api.NewScores(s.up)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closePorts())
 	}
@@ -116,6 +117,7 @@ func (s *Server) openData() (*port, error) {
 		return nil, errors.Join(err, p.listener.Close())
 	}
 	pb.RegisterPrefillServiceServer(s.grpc, s.service)
+	pb.RegisterScoreServiceServer(s.grpc, s.scores)
 	p.serveGRPC(s.grpc)
 	return p, nil
 }
@@ -126,7 +128,7 @@ func (s *Server) openREST() (*port, error) {
 		return nil, err
 	}
 	p.secure(s.certificates, "h2", "http/1.1")
-	g, err := api.NewGateway(pb.RegisterPrefillServiceHandler)
+	g, err := api.NewGateway(pb.RegisterPrefillServiceHandler, pb.RegisterScoreServiceHandler)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("http: %w", err), p.listener.Close())
 	}
@@ -134,6 +136,7 @@ func (s *Server) openREST() (*port, error) {
 	// connection.
 	behind := s.grpcServer(gate{keys: s.keys, metrics: s.metrics})
 	pb.RegisterPrefillServiceServer(behind, s.service)
+	pb.RegisterScoreServiceServer(behind, s.scores)
 	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, compat.Options{
 		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log,
 	}))
@@ -191,11 +194,16 @@ func (s *Server) openMetrics() (*port, error) {
 
 // Limits of gRPC connections.
 const (
-	maxStreams      = 4096             // of one connection; a load generator has a few hundred
+	maxStreams      = 1024             // of one connection; a load generator has a few hundred
 	pingEvery       = time.Minute      // finds vanished callers, whose requests then leave the queue
 	pingTimeout     = 20 * time.Second // grpc's own default
 	maxHeaderBytes  = 64 << 10         // of one request; grpc's own default is 16 MiB
 	clientPingEvery = 10 * time.Second // min interval of client pings; grpc's default of 5 min refuses common settings
+
+	// Windows of flow control, which grpc would raise to 16 MiB each, for messages that
+	// nobody has asked for yet. A message that is being read may be larger.
+	streamWindow = 64 << 10
+	connWindow   = 1 << 20
 
 	// streamWorkers is the number of goroutines that serve calls one after the other.
 	// Their stacks have grown already: growing one for each call was 5 % of the CPU time
@@ -211,6 +219,8 @@ func (s *Server) grpcServer(g gate, options ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: pingEvery, Timeout: pingTimeout, MaxConnectionAge: s.cfg.MaxConnectionAge, // 0: none
 		}),

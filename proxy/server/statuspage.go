@@ -24,13 +24,13 @@ var statusPolicy = func() string {
 // withStatusPage serves the status page at / of the admin listener.
 func withStatusPage(rest http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("/{$}", getOnly(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", statusPolicy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-cache")
 		_, _ = w.Write([]byte(statusPage)) // an error means that the browser has gone
-	})
+	}))
 	mux.Handle("/", rest)
 	return mux
 }

@@ -205,7 +205,9 @@ func TestFollowersLinkToTheirLeader(t *testing.T) {
 	body := fmt.Sprintf(`{"model":"m","prompt":%q,"max_tokens":3,"stream":true}`, strings.Repeat("one shared beginning ", 300))
 	var wg sync.WaitGroup
 	for range 3 {
-		wg.Go(func() { r.http(http.MethodPost, r.HTTPAddr()+"/v1/completions", body) })
+		wg.Go(func() {
+			r.http(http.MethodPost, r.HTTPAddr()+"/v1/completions", body, "Content-Type", "application/json")
+		})
 	}
 	wg.Wait()
 	spans := tr.all(r)

@@ -110,7 +110,7 @@ func (f factory) histograms(
 // defineConventional makes the metrics of the semantic conventions.
 func (m *Metrics) defineConventional(f factory) {
 	m.rpc = f.histograms("rpc_server_call_duration_seconds",
-		"gRPC calls of PrefillService, those behind REST included.",
+		"gRPC calls of PrefillService and ScoreService, those behind REST included.",
 		secondsBuckets, prometheus.Labels{"rpc_system_name": "grpc"}, "rpc_method", "rpc_response_status_code")
 	m.http = f.histograms("http_server_request_duration_seconds",
 		"HTTP requests in SGLang's own form, batched or passed on.",
@@ -259,13 +259,15 @@ func (m *Metrics) Admitted(ctx context.Context, path string, g *batcher.Grant) {
 }
 
 // Released records a batch at its release: the reason, its prompts, the batch size then in
-// force, and the requests that were merged into them.
-func (m *Metrics) Released(reason string, prompts, limit, merged int) {
+// force, the requests that were merged into them, and the tokens that others had had cached
+// while they waited.
+func (m *Metrics) Released(reason string, prompts, limit, merged, shared int) {
 	if m == nil {
 		return
 	}
 	m.batches.WithLabelValues(reason).Inc()
 	m.merged.Add(float64(merged))
+	m.shared.WithLabelValues("batched").Add(float64(shared))
 	m.size.Observe(float64(prompts))
 	m.fill.Observe(float64(prompts) / float64(max(1, limit)))
 }

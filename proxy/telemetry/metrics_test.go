@@ -34,7 +34,7 @@ func (m *Metrics) useAll(ctx context.Context) {
 	m.Refused(ctx, RefusedKey)
 	m.Ended(ctx, "model", time.Now(), End{Outcome: OutcomeFailed, Status: "INTERNAL"})
 	m.Waited(ctx, time.Second)
-	m.Released("full", 1, 1, 0)
+	m.Released("full", 1, 1, 0, 0)
 	m.BatchEnded(ctx, time.Second, time.Second, 2, 1)
 	m.Called(ctx, "model", time.Now(), 2, 1, "")
 	m.Admitted(ctx, "/generate", &batcher.Grant{Role: batcher.Follower})

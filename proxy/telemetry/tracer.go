@@ -42,9 +42,12 @@ func NewTracer(provider trace.TracerProvider, p propagation.TextMapPropagator, v
 	return &Tracer{provider.Tracer("paceline/proxy", trace.WithInstrumentationVersion(version)), members, p}
 }
 
-// ServicePrefix begins the gRPC methods whose calls are traced and measured. Health and
-// reflection are not.
-const ServicePrefix = "/paceline.v1.PrefillService/"
+// ServicePrefix and ScorePrefix begin the gRPC methods whose calls are traced and measured.
+// Health and reflection are not.
+const (
+	ServicePrefix = "/paceline.v1.PrefillService/"
+	ScorePrefix   = "/paceline.v1.ScoreService/"
+)
 
 var (
 	streamMethod = pb.PrefillService_PrefillStream_FullMethodName[1:]
@@ -55,7 +58,7 @@ var (
 // Arrive reads the caller's trace. It is a tap.ServerInHandle, because an interceptor
 // would have to copy all of a call's metadata.
 func (t *Tracer) Arrive(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if strings.HasPrefix(call.FullMethodName, ServicePrefix) {
+	if strings.HasPrefix(call.FullMethodName, ServicePrefix) || strings.HasPrefix(call.FullMethodName, ScorePrefix) {
 		ctx = t.propagator.Extract(ctx, Metadata(call.Header))
 	}
 	return ctx, nil

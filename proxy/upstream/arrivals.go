@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Arrivals bounds the bytes of requests that the queue does not hold: of those that are not
@@ -15,6 +17,7 @@ import (
 // those who send large requests slowly keep out nobody else.
 type Arrivals struct {
 	reserve func(bytes int64) error // the queue's
+	pace    *rate.Limiter           // bytes of large arrivals
 
 	mu         sync.Mutex
 	unfinished map[*Arrival]struct{} // guarded by mu
@@ -32,8 +35,16 @@ type Arrival struct {
 
 // NewArrivals returns the arrivals whose bytes reserve counts: see batcher.Reserve.
 func NewArrivals(reserve func(bytes int64) error) *Arrivals {
-	return &Arrivals{reserve: reserve, unfinished: map[*Arrival]struct{}{}}
+	return &Arrivals{reserve: reserve, pace: rate.NewLimiter(largeRate, 1<<20), unfinished: map[*Arrival]struct{}{}}
 }
+
+// An arrival is large beyond its first Large bytes. All large ones together are read at
+// largeRate bytes a second: read as fast as they come, 200 of them took all of two CPUs, and a
+// small request of another caller waited 100 ms for a turn in each of its goroutines.
+const (
+	Large     = 256 << 10
+	largeRate = 256 << 20
+)
 
 // New returns an arrival without bytes. end is called at most once, when the queue has no
 // room and the arrival is the largest of all, with at least keep bytes.
@@ -61,6 +72,11 @@ func (a *Arrival) Add(bytes int64) error {
 		go largest.end() // it may wait
 	}
 	return a.refused
+}
+
+// Pace waits until more of a large arrival may be read, after so many bytes of it.
+func (a *Arrival) Pace(bytes int) {
+	time.Sleep(a.all.pace.ReserveN(time.Now(), min(bytes, a.all.pace.Burst())).Delay())
 }
 
 // largest returns the arrival that is ended next, or nil. It requires mu.
@@ -114,6 +130,7 @@ type Body struct {
 	io.ReadCloser
 	arrival *Arrival
 	new     int64 // bytes that are not counted yet
+	counted int64
 }
 
 // Body replaces the body of a request by one of at most maxBytes that is counted until
@@ -135,6 +152,8 @@ func (b *Body) Read(p []byte) (n int, err error) {
 	}
 	if full := b.arrival.Add(b.new); full != nil {
 		err = full
+	} else if b.counted += b.new; b.counted > Large {
+		b.arrival.Pace(int(b.new))
 	}
 	b.new = 0
 	if errors.Is(err, io.EOF) {

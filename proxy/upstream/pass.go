@@ -20,11 +20,11 @@ import (
 // Pass forwards a request to SGLang unchanged, and streams its answer back.
 func (u *Upstream) Pass(w http.ResponseWriter, r *http.Request) { u.through.ServeHTTP(w, r) }
 
-// Reserve counts a request that is passed on against the rate of its caller. The error is a
-// *RateError.
-func Reserve(ctx context.Context) error {
+// Reserve counts a request of n prompts that is passed on against the rate of its caller. The
+// error is a *RateError.
+func Reserve(ctx context.Context, n int) error {
 	if c := callerOf(ctx, ""); c.Rate != nil {
-		return c.reserve()
+		return c.reserve(n)
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ type Prompt struct {
 	Request  sglang.Request // without an id; Submit adds one
 	Priority *int32
 	LoRA     string
+	Place    string           // begins the names of its fields in errors, such as "items[3]."; empty for a request of one prompt
+	Embed    sglang.Embedding // the path, if it is not /generate
 
 	encoded    bool // it arrived as text and is sent as ids
 	generation int  // of the model it was checked and encoded for
@@ -29,17 +31,17 @@ type Prompt struct {
 // field returns the name of the prompt's field in the contract.
 func (p *Prompt) field() string {
 	if len(p.Request.InputIDs) > 0 && !p.encoded {
-		return "token_ids"
+		return p.Place + "token_ids"
 	}
-	return "text"
+	return p.Place + "text"
 }
 
 // prefix names the beginnings of the prompt. Prompts of different adapters or salts share
 // nothing. SGLang computes a prompt from the first position whose log probability is asked
-// for, even if it is cached (0.5.23).
+// for, even if it is cached (0.5.23). Of embeddings it does not always tell what was cached.
 func (p *Prompt) prefix() prefix.Prefix {
 	r := &p.Request
-	if r.Logprobs != nil && r.Logprobs.PromptStart != nil {
+	if p.Embed.Path != "" || r.Logprobs != nil && r.Logprobs.PromptStart != nil {
 		return nil
 	}
 	space := p.LoRA + "\x00" + r.CacheSalt
@@ -65,6 +67,9 @@ func (p *Prompt) key() string {
 	}
 	if p.LoRA != "" {
 		key = append(append(key, " l"...), p.LoRA...)
+	}
+	if p.Embed.Path != "" {
+		key = append(append(append(key, ' '), p.Embed.Path...), p.Embed.Fields...)
 	}
 	return string(key)
 }
@@ -183,8 +188,10 @@ func appendOptions(b []byte, p *Prompt, key string) []byte {
 	if o := r.Logprobs; o != nil {
 		number(int64(o.TopK) + 1)
 		number(optional(o.PromptStart))
-		for _, id := range o.TokenIDs {
-			number(int64(id))
+		if !p.sharesLabels() {
+			for _, id := range o.TokenIDs {
+				number(int64(id))
+			}
 		}
 	}
 	number(-1)

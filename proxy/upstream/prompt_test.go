@@ -44,7 +44,12 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 		"logprobs":     func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{} },
 		"their start":  func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{PromptStart: &three} },
 		"their number": func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{TopK: 3} },
-		"their ids":    func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{TokenIDs: []int32{3}} },
+		"their ids": func(p *Prompt) {
+			p.Request.Logprobs = &sglang.LogprobOptions{PromptStart: &three, TokenIDs: []int32{3}}
+		},
+		"their ids in SGLang's own words": func(p *Prompt) {
+			p.Request.KeepRaw, p.Request.Logprobs = true, &sglang.LogprobOptions{TokenIDs: []int32{3}}
+		},
 		"bias": func(p *Prompt) {
 			p.Request.MaxNewTokens, p.Request.Sampling.LogitBias = 1, map[int32]float32{3: 1}
 		},

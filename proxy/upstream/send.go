@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -30,7 +31,7 @@ func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 	if a.ctx = ctx; u.tracer != nil {
 		a.ctx, a.spans = u.traceBatch(ctx, b)
 	}
-	u.metrics.Released(b.Reason.String(), b.Size, b.Limit, b.Merged)
+	u.metrics.Released(b.Reason.String(), b.Size, b.Limit, b.Merged, b.Shared)
 	a.sendAll()
 	if ctx.Err() != nil {
 		a.err = ctx.Err() // all callers have gone, or the batcher closes
@@ -52,7 +53,7 @@ func (u sender) Send(ctx context.Context, b *batch) []batcher.Result[*Answer] {
 func (a *attempt) call(members []int) error {
 	a.facts.Calls++
 	first := a.batch.Value(members[0])
-	call := sglang.Call{Requests: make([]sglang.Request, len(members)), Priority: first.Priority, LoRA: first.LoRA}
+	call := sglang.Call{Requests: make([]sglang.Request, len(members)), Priority: first.Priority, LoRA: first.LoRA, Embed: first.Embed}
 	if n := a.current.Load().Limits.MaxPromptTokens; n > 0 {
 		call.Context = n + contextReserve
 	}
@@ -60,6 +61,9 @@ func (a *attempt) call(members []int) error {
 	for k, i := range members {
 		a.calls[i]++
 		call.Requests[k] = a.batch.Value(i).Request
+		if call.Requests[k].Logprobs != nil {
+			call.Requests[k].Logprobs = a.batch.Value(i).allLabels(a.batch.Values(i))
+		}
 		if a.calls[i] > 1 {
 			// SGLang may still hold the id of the failed call, and would refuse a second
 			// request with that id.
@@ -67,11 +71,15 @@ func (a *attempt) call(members []int) error {
 		}
 		rids[i] = call.Requests[k].RID
 	}
-	stopWatch := a.watchCallers(rids)
+	watched := rids
+	if call.Embed.Path != "" { // SGLang answers 500 to all of a list in which one is aborted (0.5.23)
+		watched = make([]string, a.batch.Size)
+	}
+	stopWatch := a.watchCallers(watched)
 	ctx, began, input, output := a.ctx, time.Now(), 0, 0
 	var endSpan func(error)
 	if a.spans != nil {
-		ctx, endSpan = a.spans.call(ctx, len(members), a.facts.Calls)
+		ctx, endSpan = a.spans.call(ctx, cmp.Or(call.Embed.Path, "/generate"), len(members), a.facts.Calls)
 	}
 	err := a.generate(ctx, call, func(k int, r sglang.Result) {
 		if r.Err == nil {
@@ -100,10 +108,14 @@ func (a *attempt) call(members []int) error {
 
 // generate sends a call and calls each with every result.
 func (a *attempt) generate(ctx context.Context, call sglang.Call, each func(k int, r sglang.Result)) error {
-	if a.cfg.StreamAnswers && !slices.ContainsFunc(call.Requests, func(r sglang.Request) bool { return r.KeepRaw }) {
+	if a.cfg.StreamAnswers && call.Embed.Path == "" && !slices.ContainsFunc(call.Requests, func(r sglang.Request) bool { return r.KeepRaw }) {
 		return a.client.GenerateEach(ctx, call, each)
 	}
-	results, err := a.client.Generate(ctx, call)
+	send := a.client.Generate
+	if call.Embed.Path != "" {
+		send = a.client.Embed
+	}
+	results, err := send(ctx, call)
 	for k, r := range results {
 		each(k, r)
 	}

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"slices"
+
 	"paceline/sglang"
 	"paceline/tokenizer"
 )
@@ -15,6 +17,7 @@ type Snapshot struct {
 	Info   sglang.ServerInfo
 	Limits Limits
 	Texts  string // how texts are sent, and why, for humans
+	Embeds bool   // the model embeds or classifies, and does not generate
 
 	unanswered int // times in a row that SGLang did not answer something of the above
 	pause      int // checks until it is asked again
@@ -28,6 +31,16 @@ type Snapshot struct {
 	// generation counts the models that were seen. A prompt prepared for one must not be
 	// sent to the next.
 	generation int
+}
+
+// PlainLabels says whether these lists of labels are what SGLang's /v1/score takes: none is
+// empty, has a token twice or one that was added to the vocabulary. It is false while the
+// model's tokenizer is not known.
+func (s *Snapshot) PlainLabels(lists [][]int32) bool {
+	return s.tokenizer != nil && !slices.ContainsFunc(lists, func(labels []int32) bool {
+		sorted := slices.Sorted(slices.Values(labels))
+		return len(sorted) == 0 || int(sorted[len(sorted)-1]) >= s.tokenizer.Plain() || len(slices.Compact(sorted)) < len(labels)
+	})
 }
 
 // Snapshot returns what is known of SGLang now.

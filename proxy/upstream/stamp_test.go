@@ -36,7 +36,7 @@ func TestAPromptHasTheStampOfTheSnapshotThatItWasCheckedAgainst(t *testing.T) {
 	for range 20_000 {
 		var checked Limits
 		s := u.begin(t.Context())
-		item, err := s.item(t.Context(), "", func(l Limits) (*Prompt, error) {
+		item, err := s.item(Caller{}, func(l Limits) (*Prompt, error) {
 			checked = l
 			return &Prompt{Request: sglang.Request{InputIDs: []int32{15}}}, nil
 		})
@@ -52,7 +52,7 @@ func TestAPromptHasTheStampOfTheSnapshotThatItWasCheckedAgainst(t *testing.T) {
 
 	u.current.Store(models[0])
 	s := u.begin(t.Context())
-	item, err := s.item(t.Context(), "", func(Limits) (*Prompt, error) {
+	item, err := s.item(Caller{}, func(Limits) (*Prompt, error) {
 		u.current.Store(models[1]) // the model changes while the prompt is parsed
 		return &Prompt{Request: sglang.Request{InputIDs: []int32{5}}}, nil
 	})

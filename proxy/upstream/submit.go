@@ -35,7 +35,7 @@ type Outcome struct {
 // ctx has no Caller. ToStatus maps the error.
 func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome {
 	s := u.begin(ctx)
-	item, err := s.item(ctx, host, parse)
+	item, err := s.item(callerOf(ctx, host), parse)
 	if err != nil {
 		return s.failed(err)
 	}
@@ -50,13 +50,17 @@ func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome
 // once, on any goroutine.
 func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, done func(outcome func() Outcome)) {
 	s := u.begin(ctx)
-	item, err := s.item(ctx, host, parse)
+	item, err := s.item(callerOf(ctx, host), parse)
 	if err != nil {
 		done(func() Outcome { return s.failed(err) })
 		return
 	}
+	s.submitFunc(ctx, item, done)
+}
+
+func (s *submission) submitFunc(ctx context.Context, item batcher.Item[*Prompt], done func(outcome func() Outcome)) {
 	began := time.Now()
-	err = u.Queue.SubmitFunc(ctx, item, func(answer *Answer, receipt batcher.Receipt, err error) {
+	err := s.Queue.SubmitFunc(ctx, item, func(answer *Answer, receipt batcher.Receipt, err error) {
 		done(func() Outcome { return s.finish(ctx, item.Value, began, answer, receipt, err) })
 	})
 	if err != nil {
@@ -65,11 +69,15 @@ func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, don
 }
 
 // Room returns the error with which Submit would refuse some of these prompts, because the
-// queue has no room for all of them; nil if it has.
+// queue has no room for all of them; nil if it has. If it never has, the error is a
+// *FieldError.
 func (u *Upstream) Room(prompts []Prompt) error {
 	var bytes int64
 	for i := range prompts {
 		bytes += int64(len(prompts[i].Request.Text) + 4*len(prompts[i].Request.InputIDs))
+	}
+	if most := u.Queue.Settings().QueueBytes; bytes > most {
+		return WrongField("body", "must have prompts of at most %d bytes together, which is queue_bytes, got %d", most, bytes)
 	}
 	return u.Queue.Room(len(prompts), bytes)
 }
@@ -92,10 +100,9 @@ func (u *Upstream) begin(ctx context.Context) submission {
 
 // item makes the item for the batcher. Its prompt is parsed, encoded and stamped by the same
 // snapshot.
-func (s *submission) item(ctx context.Context, host string, parse Parse) (item batcher.Item[*Prompt], err error) {
-	caller := callerOf(ctx, host)
+func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt], err error) {
 	if caller.Rate != nil {
-		if err := caller.reserve(); err != nil {
+		if err := caller.reserve(1); err != nil {
 			return item, err
 		}
 	}
@@ -107,7 +114,7 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 		return item, err
 	}
 	p.generation = s.snapshot.generation
-	if t := s.snapshot.tokenizer; t != nil && p.Request.Text != "" {
+	if t := s.snapshot.tokenizer; t != nil && p.Request.Text != "" && p.Embed.Path != sglang.ClassifyPath {
 		if err := encode(t, p, s.snapshot.Limits); err != nil {
 			return item, err
 		}
@@ -123,6 +130,7 @@ func (s *submission) item(ctx context.Context, host string, parse Parse) (item b
 		Weight:   caller.Weight,
 		Prefix:   names,
 		MergeKey: s.mergeKeys.of(p, key, names),
+		NoWait:   p.Embed.Path != "",
 	}
 	if p.Request.Text != "" {
 		item.Tokens = s.textLength.tokens(p.Request.Text)
@@ -154,6 +162,9 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 	if p.Request.Text != "" {
 		s.textLength.learn(p.Request.Text, answer.Meta.PromptTokens)
 	}
+	if receipt.Merged > 0 {
+		answer = answer.of(p)
+	}
 	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
 }
 
@@ -180,12 +191,17 @@ func callerOf(ctx context.Context, host string) Caller {
 	return Caller{Name: host}
 }
 
-// reserve counts one prompt or request against the caller's rate. The error is a *RateError.
-func (c Caller) reserve() error {
-	r := c.Rate.Reserve()
-	if wait := r.Delay(); wait > 0 {
-		r.Cancel()
+// reserve counts n prompts, or one request, against the caller's rate, if that allows one now.
+// Later ones then wait for the others too. The error is a *RateError.
+func (c Caller) reserve(n int) error {
+	now := time.Now()
+	r := c.Rate.ReserveN(now, 1)
+	if wait := r.DelayFrom(now); wait > 0 {
+		r.CancelAt(now)
 		return &RateError{wait}
+	}
+	for n--; n > 0; n -= c.Rate.Burst() {
+		c.Rate.ReserveN(now, min(n, c.Rate.Burst()))
 	}
 	return nil
 }

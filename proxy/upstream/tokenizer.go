@@ -135,7 +135,7 @@ func encode(t *tokenizer.Tokenizer, p *Prompt, l Limits) error {
 	ids := t.Encode(p.Request.Text)
 	p.Request.Text, p.Request.InputIDs, p.encoded = "", ids, true
 	if l.MaxPromptTokens > 0 && len(ids) > l.MaxPromptTokens {
-		return WrongField("text", "must have at most %d tokens, got %d", l.MaxPromptTokens, len(ids))
+		return WrongField(p.field(), "must have at most %d tokens, got %d", l.MaxPromptTokens, len(ids))
 	}
 	return CheckStart(p.Request.Logprobs, len(ids))
 }

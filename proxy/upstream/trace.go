@@ -173,9 +173,9 @@ func (t *batchTrace) member(i int, a *Answer, err error) {
 }
 
 // call starts the span of one call to SGLang.
-func (t *batchTrace) call(ctx context.Context, prompts, attempt int) (_ context.Context, end func(error)) {
-	ctx, span := t.tracer.Start(ctx, telemetry.SpanGenerate, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		attribute.String(telemetry.HTTPMethod, http.MethodPost), attribute.String(telemetry.URLPath, "/generate"),
+func (t *batchTrace) call(ctx context.Context, path string, prompts, attempt int) (_ context.Context, end func(error)) {
+	ctx, span := t.tracer.Start(ctx, http.MethodPost+" "+path, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String(telemetry.HTTPMethod, http.MethodPost), attribute.String(telemetry.URLPath, path),
 		attribute.Int(telemetry.BatchSize, prompts), attribute.Int(telemetry.BatchAttempts, attempt)))
 	return ctx, func(err error) {
 		var e *sglang.Error

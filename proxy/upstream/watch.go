@@ -170,7 +170,7 @@ func (u *Upstream) ask(ctx context.Context, away bool, s *Snapshot) error {
 			return u.absence(err)
 		}
 		if info.Version != s.Info.Version || info.ServedModelName != s.Info.ServedModelName || info.ModelPath != s.Info.ModelPath {
-			s.Fields, s.Limits, s.tokenizer = nil, Limits{}, nil
+			s.Fields, s.Limits, s.tokenizer, s.Embeds = nil, Limits{}, nil, false
 		}
 		s.Info, s.Model, s.unanswered = info, cmp.Or(info.ServedModelName, info.ModelPath), 0
 	case s.pause > 0:
@@ -180,7 +180,7 @@ func (u *Upstream) ask(ctx context.Context, away bool, s *Snapshot) error {
 		return nil
 	}
 	all := true
-	for _, learn := range []func(context.Context, *Snapshot) error{u.learnFields, u.learnLimits, u.learnTokenizer} {
+	for _, learn := range []func(context.Context, *Snapshot) error{u.learnFields, u.learnLimits, u.learnTokenizer, u.learnKind} {
 		asking, cancel := context.WithTimeout(ctx, checkTimeout) // of its own: one slow answer hides no other
 		all = !unanswered(learn(asking, s)) && all
 		cancel()
@@ -225,6 +225,16 @@ func (u *Upstream) learnTokenizer(ctx context.Context, s *Snapshot) error {
 	}
 	if s.Limits.VocabSize == 0 && s.tokenizer != nil {
 		s.Limits.VocabSize = s.tokenizer.Size()
+	}
+	return err
+}
+
+// learnKind finds out whether the model generates. It counts as one that does until SGLang
+// says that it does not.
+func (u *Upstream) learnKind(ctx context.Context, s *Snapshot) error {
+	generates, err := u.client.Generates(ctx)
+	if !unanswered(err) {
+		s.Embeds = err == nil && !generates
 	}
 	return err
 }

@@ -32,13 +32,14 @@ func sleepUntil(t time.Time, done <-chan struct{}) {
 	}
 }
 
-// frontEnd is the single-threaded front end, where work queues. It follows its own schedule
-// and not the times at which timers fire, so late timers do not add up while it is busy.
+// frontEnd is the front end: processes of one thread, where work queues. It follows its own
+// schedule and not the times at which timers fire, so late timers do not add up while it is
+// busy.
 type frontEnd struct {
 	mu     sync.Mutex
-	free   time.Time // when all reserved work is done
-	record bool      // keeps stretches
-	busy   []stretch // reserved, oldest first
+	free   []time.Time // of each process: when all reserved work is done
+	record bool        // keeps stretches
+	busy   []stretch   // reserved, oldest first
 }
 
 // maxStretches bounds the stretches that are kept while no forward asks for them.
@@ -51,27 +52,35 @@ type stretch struct{ from, to time.Time }
 func (f *frontEnd) restart() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.free, f.busy = time.Time{}, nil
+	clear(f.free)
+	f.busy = nil
 }
 
-// reserve reserves consecutive pieces of the front end's time, with no work of another call
-// between them, and returns the end of each.
+// reserve reserves consecutive pieces of the time of the process that is free first, with no
+// work of another call between them, and returns the end of each.
 func (f *frontEnd) reserve(now time.Time, pieces ...time.Duration) []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.free = later(f.free, now)
-	from := f.free
+	first := 0
+	for i, t := range f.free {
+		if t.Before(f.free[first]) {
+			first = i
+		}
+	}
+	from := later(f.free[first], now)
+	to := from
 	ends := make([]time.Time, len(pieces))
 	for i, d := range pieces {
-		f.free = f.free.Add(d)
-		ends[i] = f.free
+		to = to.Add(d)
+		ends[i] = to
 	}
+	f.free[first] = to
 	switch n := len(f.busy); {
-	case !f.record || f.free.Equal(from):
+	case !f.record || to.Equal(from):
 	case n > 0 && f.busy[n-1].to.Equal(from):
-		f.busy[n-1].to = f.free
+		f.busy[n-1].to = to
 	default:
-		f.busy = append(f.busy[max(0, n-maxStretches):], stretch{from, f.free})
+		f.busy = append(f.busy[max(0, n-maxStretches):], stretch{from, to})
 	}
 	return ends
 }

@@ -10,11 +10,19 @@ import (
 	"time"
 
 	"paceline/sglang"
-	"paceline/sglang/sim/dialect"
 )
 
-// version is the simulated version of SGLang.
-const version = "0.5.23"
+// newest is the version of SGLang that is simulated if no other is asked for.
+const newest = "0.5.23"
+
+// hasReady reports whether a version of SGLang has /ready, which came with 0.5.20.
+func hasReady(version string) (bool, error) {
+	var major, minor, patch int
+	if n, _ := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); n < 3 {
+		return false, fmt.Errorf("must be three numbers such as 0.5.17, got %q", version)
+	}
+	return major > 0 || minor > 5 || minor == 5 && patch >= 20, nil
+}
 
 // health takes a second, as measured: a real server generates a token and checks for it
 // once a second.
@@ -32,19 +40,20 @@ func (s *Server) health(_ http.ResponseWriter, r *http.Request) {
 func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"model_path": "simulated", "tokenizer_path": "simulated", "served_model_name": s.profile.Model,
-		"model_type": "simulated", "weight_version": "default", "is_generation": true,
+		"model_type": "simulated", "weight_version": "default", "is_generation": !s.profile.Embedding,
 	})
 }
 
 func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	p := s.profile
 	writeJSON(w, http.StatusOK, sglang.ServerInfo{
-		Version: version, Status: "ready", ModelPath: "simulated", ServedModelName: p.Model, Device: p.Device,
+		Version: s.version, Status: "ready", ModelPath: "simulated", ServedModelName: p.Model, Device: p.Device,
 		Dtype: "bfloat16", SchedulePolicy: "fcfs",
 		MaxReqInputLen: p.maxReqInputLen(), MaxTotalNumTokens: p.KVCacheTokens,
 		ChunkedPrefillSize: p.ChunkedPrefillSize, MaxPrefillTokens: p.maxPrefillTokens(), MaxRunningRequests: p.MaxRunningRequests,
-		StartupTime: &sglang.StartupTime{LoadWeight: p.LoadSeconds},
-		Simulator:   &sglang.SimulatorInfo{Profile: p.Name, Origin: p.Origin, Speed: s.clock.speed, VocabSize: p.VocabSize},
+		TokenizerWorkerNum: max(1, p.Tokenizers),
+		StartupTime:        &sglang.StartupTime{LoadWeight: p.LoadSeconds},
+		Simulator:          &sglang.SimulatorInfo{Profile: p.Name, Origin: p.Origin, Speed: s.clock.speed, VocabSize: p.VocabSize},
 	})
 }
 
@@ -58,16 +67,33 @@ func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// embeddings refuses all, as a server of a model that generates does.
-func (s *Server) embeddings(w http.ResponseWriter, _ *http.Request) {
-	s.refuse(w, meaning("This model does not appear to be an embedding model by default. "+
-		"Please add `--is-embedding` when launching the server or try another model."), &call{dialect: dialect.All()[0]})
+// tokenize answers for texts, and not for chats.
+func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Prompt any `json:"prompt"`
+	}
+	_ = json.NewDecoder(io.LimitReader(r.Body, maxBody)).Decode(&body) // what it can't read is no prompt
+	texts, list, err := stringsOf(body.Prompt, "prompt")
+	if err != nil {
+		s.refuse(w, err, &call{})
+		return
+	}
+	tokens, counts := make([][]int32, len(texts)), make([]int, len(texts))
+	for i, t := range texts {
+		tokens[i] = Tokenize(t, s.profile.VocabSize)
+		counts[i] = len(tokens[i])
+	}
+	if list {
+		writeJSON(w, http.StatusOK, map[string]any{"tokens": tokens, "count": counts, "max_model_len": s.profile.ContextLength})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"tokens": tokens[0], "count": counts[0], "max_model_len": s.profile.ContextLength})
 }
 
 func (s *Server) loads(w http.ResponseWriter, _ *http.Request) {
 	st, running, waiting := s.scheduler.snapshot()
 	writeJSON(w, http.StatusOK, map[string]any{
-		"timestamp": time.Now().UTC().Format(time.RFC3339Nano), "version": version, "num_accelerators": 1,
+		"timestamp": time.Now().UTC().Format(time.RFC3339Nano), "version": s.version, "num_accelerators": 1,
 		"loads": []any{map[string]any{
 			"dp_rank": 0, "num_running_reqs": running, "num_waiting_reqs": waiting,
 			"max_total_num_tokens": s.profile.KVCacheTokens, "max_running_requests": s.profile.MaxRunningRequests,

@@ -54,6 +54,14 @@ type prompt struct {
 	refusal      string // of this prompt alone, by the scheduler; "" for none
 }
 
+// seconds returns what a call costs the front end beside its prompts, in simulated seconds.
+func (c *call) seconds(p Profile) float64 {
+	if len(c.prompts) > 1 {
+		return p.CallSeconds + p.ListSeconds
+	}
+	return p.CallSeconds
+}
+
 // readCall reads a body in a dialect, as parseCall does.
 func readCall(body []byte, d *dialect.Dialect, p Profile) (c *call, err error) {
 	if d != nil {
@@ -100,12 +108,19 @@ func (c *call) readPrompts(b generateBody, p Profile) error {
 		}
 		c.list, c.text = list, true
 		for _, t := range texts {
-			c.prompts = append(c.prompts, prompt{tokens: tokenize(t, p.VocabSize), bytes: len(t)})
+			c.prompts = append(c.prompts, prompt{tokens: Tokenize(t, p.VocabSize), bytes: len(t)})
 		}
 		return nil
 	}
 	if !present(b.InputIDs) {
 		return meaning("Either text, input_ids or input_embeds should be provided.")
+	}
+	if ids, list := plainIDs(b.InputIDs); ids != nil {
+		c.list = list
+		for _, one := range ids {
+			c.prompts = append(c.prompts, prompt{tokens: one})
+		}
+		return nil
 	}
 	ids, list, err := idsOf(b.InputIDs)
 	if err != nil {
@@ -141,6 +156,52 @@ func stringsOf(value any, field string) (values []string, list bool, err error) 
 		return nil, false, validation(all...)
 	}
 	return values, true, nil
+}
+
+// plainIDs reads a list of ids, or a list of such lists, from valid JSON. It returns nil for
+// all that is not plain: empty lists, other types, ids of ten digits and more; idsOf reads
+// those. encoding/json took most of the simulator's own time for ids.
+func plainIDs(raw []byte) (ids [][]int32, list bool) {
+	inner, isList := bytes.CutPrefix(raw, []byte("["))
+	inner, _ = bytes.CutSuffix(inner, []byte("]"))
+	rows := [][]byte{inner}
+	if bytes.HasPrefix(inner, []byte("[")) {
+		inner, list = bytes.CutSuffix(inner, []byte("]"))
+		rows = bytes.Split(inner, []byte("]"))
+		isList = list
+	}
+	if !isList {
+		return nil, false
+	}
+	for _, row := range rows {
+		one := plainRow(bytes.TrimLeft(row, ", ["))
+		if one == nil {
+			return nil, false
+		}
+		ids = append(ids, one)
+	}
+	return ids, list
+}
+
+// plainRow reads ids between commas, and returns nil for anything else.
+func plainRow(row []byte) []int32 {
+	ids := make([]int32, 0, 1+bytes.Count(row, []byte(",")))
+	var id int32
+	digits := 0
+	for _, c := range row {
+		switch {
+		case c >= '0' && c <= '9' && digits < 9:
+			id, digits = 10*id+int32(c-'0'), digits+1
+		case c == ',' && digits > 0:
+			ids, id, digits = append(ids, id), 0, 0
+		case c != ' ':
+			return nil
+		}
+	}
+	if digits == 0 {
+		return nil
+	}
+	return append(ids, id)
 }
 
 // idsOf reads one list of ids or a list of lists.

@@ -21,6 +21,7 @@ type job struct {
 	ended    time.Time
 	cached   int   // tokens found in the cache at its start
 	computed int   // tokens cached or computed so far
+	kept     int   // tokens of it that are in the cache
 	made     int   // tokens generated
 	node     *node // end of what it holds in the cache
 	aborted  bool
@@ -56,6 +57,11 @@ type Stats struct {
 // scheduler runs the device: forward after forward, each with up to ChunkedPrefillSize
 // tokens of the waiting jobs, first come, first served. A prompt that doesn't fit is cut
 // and continues in the next forward, before all others.
+//
+// If launching takes time (LaunchSeconds), the scheduler overlaps as SGLang does on a GPU
+// (0.5.17, event_loop_overlap): it launches what waits, and only then waits for the result
+// of the forward before. So that forward's prefixes are not shared with the new one, and
+// its answers are as late as the launch.
 type scheduler struct {
 	profile Profile
 	clock   clock
@@ -69,6 +75,7 @@ type scheduler struct {
 	live     map[*job]struct{} // all jobs that have not ended, those at the front end too
 	cache    *radix
 	stats    Stats
+	busyTo   time.Time     // end of the last forward, whose seconds are counted
 	blocked  bool          // waiting jobs were not started for lack of room
 	over     bool          // closed: no job is accepted
 	idle     chan struct{} // closed and replaced when the last live job ends
@@ -138,67 +145,96 @@ func (s *scheduler) poke() {
 
 func (s *scheduler) run() {
 	defer close(s.ended)
-	var free time.Time // when the device finished, or will finish, its last forward
+	var free time.Time   // when the scheduler has done, or will have done, what it began
+	var device time.Time // when the device finished, or will finish, its last forward
+	var last *forward    // launched, its result not yet looked at
 	for {
-		f := s.plan(free)
-		for f == nil {
+		f := s.plan(free, last != nil)
+		if f == nil && last == nil {
 			select {
 			case <-s.wake:
-				f = s.plan(free)
+				continue
 			case <-s.closed:
 				return
 			}
 		}
-		free = s.compute(f)
+		if f != nil {
+			free = s.launch(f, device)
+			device = f.end
+		}
+		if s.profile.LaunchSeconds > 0 {
+			f, last = last, f
+		}
+		if f == nil {
+			continue
+		}
+		free = later(free, s.compute(f))
+		device = later(device, f.end)
 		select {
 		case <-f.life: // the server crashed during the forward
 			free = time.Now()
+			device = free
 		default:
 			s.complete(f, free)
 		}
 	}
 }
 
-// compute sleeps for the time of a forward and returns its end. Work of the front end
-// meanwhile may lengthen it.
+// launch sleeps while the scheduler launches a forward, and returns when it has. It sets
+// the forward's end.
+func (s *scheduler) launch(f *forward, device time.Time) time.Time {
+	host := s.profile.LaunchSeconds + s.profile.AloneSeconds/float64(len(f.parts))
+	begin := f.start.Add(s.clock.real(f.scheduling))
+	launched := begin.Add(s.clock.real(host))
+	f.end = later(later(begin, device).Add(s.clock.real(f.cost)), launched)
+	if host > 0 || f.scheduling > 0 {
+		sleepUntil(launched, f.life)
+	}
+	return launched
+}
+
+// compute sleeps until the end of a forward and returns it. Work of the front end meanwhile
+// may lengthen the forward.
 func (s *scheduler) compute(f *forward) time.Time {
-	alone := s.clock.real(f.cost)
-	end := f.start.Add(alone)
-	sleepUntil(end, f.life)
+	sleepUntil(f.end, f.life)
+	alone := f.end.Sub(f.start)
 	for s.profile.Contention > 0 {
-		longer := time.Duration(s.profile.Contention * float64(s.front.worked(f.start, end)))
+		longer := time.Duration(s.profile.Contention * float64(s.front.worked(f.start, f.end)))
 		then := f.start.Add(alone + min(alone, longer)) // two that share a core get half each
-		if !then.After(end) {
+		if !then.After(f.end) {
 			break
 		}
-		end = then
-		sleepUntil(end, f.life)
-		f.cost = s.clock.simulated(end.Sub(f.start))
+		f.end = then
+		sleepUntil(f.end, f.life)
 	}
-	return end
+	return f.end
 }
 
 // forward is one pass of the device.
 type forward struct {
-	parts []part
-	cost  float64   // simulated seconds
-	start time.Time // when the device was free and a job was ready, not when the loop woke up
-	life  <-chan struct{}
+	parts      []part
+	scheduling float64   // simulated seconds of the scheduler, for its prompts
+	cost       float64   // simulated seconds of the device
+	start      time.Time // when the scheduler was free and a job was ready, not when the loop woke up
+	end        time.Time
+	life       <-chan struct{}
 }
 
 // part is the part of one job in a forward.
 type part struct {
 	job    *job
 	tokens int
+	to     int // tokens of the job that are computed or cached after it
 }
 
-// plan chooses the next forward, or returns nil.
-func (s *scheduler) plan(free time.Time) *forward {
+// plan chooses the next forward, or returns nil. While another is under way, it does not
+// wait for jobs.
+func (s *scheduler) plan(free time.Time, underWay bool) *forward {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := &forward{start: free, life: s.life}
 	if s.chunked == nil {
-		if len(s.waiting) == 0 {
+		if len(s.waiting) == 0 || underWay && s.waiting[0].ready.After(free) {
 			return nil
 		}
 		f.start = later(f.start, s.waiting[0].ready)
@@ -217,7 +253,8 @@ func (s *scheduler) plan(free time.Time) *forward {
 		uncached += part.tokens
 		squares += float64(part.job.computed) * float64(part.job.computed)
 	}
-	f.cost = p.ForwardSeconds + float64(len(f.parts))*p.SequenceSeconds + float64(uncached)*p.TokenSeconds + squares*p.AttentionSeconds
+	f.scheduling = float64(len(f.parts)) * p.ScheduleSeconds
+	f.cost = p.ForwardSeconds + float64(p.GraphTokens(uncached))*p.TokenSeconds + squares*p.AttentionSeconds
 	return f
 }
 
@@ -225,6 +262,7 @@ func (s *scheduler) plan(free time.Time) *forward {
 func (s *scheduler) fill(f *forward) {
 	budget := s.profile.forwardTokens()
 	if j := s.chunked; j != nil {
+		s.keep(j, j.computed) // even while its forward is under way: the next comes after it
 		f.parts = append(f.parts, s.cut(j, &budget))
 	}
 	for budget > 0 && s.chunked == nil && len(s.waiting) > 0 && s.running < s.profile.MaxRunningRequests {
@@ -248,7 +286,7 @@ func (s *scheduler) admit(j *job, start time.Time) bool {
 		s.cache.release(end)
 		return false
 	}
-	j.cached, j.computed, j.node, j.started, j.state = matched, matched, end, start, inForward
+	j.cached, j.computed, j.kept, j.node, j.started, j.state = matched, matched, matched, end, start, inForward
 	s.running++
 	s.reserved += need
 	return true
@@ -264,7 +302,7 @@ func (s *scheduler) cut(j *job, budget *int) part {
 	if j.computed < len(j.tokens) {
 		s.chunked = j
 	}
-	return part{j, n}
+	return part{j, n, j.computed}
 }
 
 // complete ends a forward: it caches the computed tokens and answers the jobs whose prompt
@@ -274,7 +312,8 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 	defer s.mu.Unlock()
 	s.stats.Forwards++
 	s.stats.Sequences += int64(len(f.parts))
-	s.stats.BusySeconds += f.cost
+	s.stats.BusySeconds += s.clock.simulated(now.Sub(later(f.start, s.busyTo)))
+	s.busyTo = now
 	for _, p := range f.parts {
 		j := p.job
 		if j.crashed {
@@ -282,10 +321,9 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 		}
 		s.stats.UncachedTokens += int64(p.tokens)
 		s.reserved -= p.tokens
-		s.cache.release(j.node)
-		j.node = s.cache.insert(j.space, j.tokens[:j.computed])
-		s.cache.hold(j.node)
+		s.keep(j, p.to)
 		switch {
+		case p.to < j.computed: // its next part is under way
 		case j.aborted:
 			if s.chunked == j {
 				s.chunked = nil
@@ -298,6 +336,16 @@ func (s *scheduler) complete(f *forward, now time.Time) {
 			s.generate(j)
 		}
 	}
+}
+
+// keep puts the first tokens of a job in the cache, for others to share.
+func (s *scheduler) keep(j *job, tokens int) {
+	if tokens <= j.kept {
+		return
+	}
+	s.cache.release(j.node)
+	j.node, j.kept = s.cache.insert(j.space, j.tokens[:tokens]), tokens
+	s.cache.hold(j.node)
 }
 
 // generate ends a job after the time of its tokens beyond the first, one forward each. It

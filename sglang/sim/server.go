@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,11 +20,16 @@ import (
 type Options struct {
 	Profile Profile
 	Speed   float64 // simulated seconds per real second; 0 means 1
+
+	// Version is the version of SGLang to play; "" means 0.5.23. Before 0.5.20 there is no
+	// /ready. All else is as in 0.5.23.
+	Version string
 }
 
 // Server is a simulated SGLang. It is safe for concurrent use.
 type Server struct {
 	profile   Profile
+	version   string
 	clock     clock
 	front     frontEnd
 	scheduler *scheduler
@@ -48,28 +54,39 @@ func New(o Options) (*Server, error) {
 	if !(o.Speed > 0 && o.Speed <= 1000) {
 		return nil, fmt.Errorf("speed: must be above 0 and at most 1000, got %v", o.Speed)
 	}
+	o.Version = cmp.Or(o.Version, newest)
+	ready, err := hasReady(o.Version)
+	if err != nil {
+		return nil, fmt.Errorf("version: %w", err)
+	}
 	if err := o.Profile.Validate(); err != nil {
 		return nil, fmt.Errorf("profile %s: %w", o.Profile.Name, err)
 	}
-	s := &Server{profile: o.Profile, clock: clock{o.Speed}, mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{}}
-	s.front.record = o.Profile.Contention > 0
+	s := &Server{
+		profile: o.Profile, version: o.Version, clock: clock{o.Speed}, mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{},
+	}
+	s.front.record, s.front.free = o.Profile.Contention > 0, make([]time.Time, max(1, o.Profile.Tokenizers))
 	s.scheduler = newScheduler(o.Profile, s.clock, &s.front)
-	s.routes()
+	s.routes(ready)
 	return s, nil
 }
 
-func (s *Server) routes() {
+func (s *Server) routes(ready bool) {
 	read := []string{"GET"}
+	alive := []string{"/ping"}
+	if ready {
+		alive = append(alive, "/ready")
+	}
 	for _, r := range []struct {
 		paths   []string
 		methods []string
 		handle  http.HandlerFunc
 	}{
 		{[]string{"/generate"}, []string{"PUT", "POST"}, s.generate(nil)},
-		{[]string{"/v1/embeddings"}, []string{"POST"}, s.embeddings},
+		{[]string{"/tokenize"}, []string{"POST"}, s.tokenize},
 		{[]string{"/flush_cache"}, []string{"GET", "POST"}, s.flush},
 		{[]string{"/abort_request"}, []string{"POST"}, s.abort},
-		{[]string{"/ready", "/ping"}, read, func(http.ResponseWriter, *http.Request) {}},
+		{alive, read, func(http.ResponseWriter, *http.Request) {}},
 		{[]string{"/health", "/health_generate"}, read, s.health},
 		{[]string{"/model_info", "/get_model_info"}, read, s.modelInfo},
 		{[]string{"/server_info", "/get_server_info"}, read, s.serverInfo},
@@ -92,6 +109,9 @@ func (s *Server) routes() {
 	}
 	for _, path := range dialect.ScoringPaths() {
 		s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, dialect.Scoring(path)) })
+	}
+	for _, path := range dialect.EmbeddingPaths() {
+		s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, dialect.Embedding(path)) })
 	}
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "SGLang is running")
@@ -157,7 +177,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialec
 		return // the client has gone
 	}
 	c, err := readCall(body, d, s.profile)
-	spent := s.profile.CallSeconds
+	spent := c.seconds(s.profile)
+	if embeds := d != nil && d.Embeds; err == nil && embeds != s.profile.Embedding {
+		err = meaning("This model does not appear to be %s model.", map[bool]string{true: "an embedding", false: "a generation"}[embeds])
+	}
 	if err == nil {
 		err = c.check(s.profile)
 		for _, p := range c.prompts { // text is tokenized before its length is known
@@ -227,7 +250,7 @@ func (s *Server) unclaim(c *call) {
 // crashes. Ids arrive there as one message. Texts are tokenized and handed over one by one,
 // so a forward may begin with the first of a list (sglang 0.5.23).
 func (s *Server) handOver(c *call, arrived time.Time, jobs []*job, life <-chan struct{}) {
-	pieces := []time.Duration{s.clock.real(s.profile.CallSeconds)}
+	pieces := []time.Duration{s.clock.real(c.seconds(s.profile))}
 	for _, p := range c.prompts {
 		pieces = append(pieces, s.clock.real(s.profile.RequestSeconds+float64(p.bytes)*s.profile.TokenizeSecondsPerByte))
 	}

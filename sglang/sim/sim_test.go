@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -141,7 +142,7 @@ func TestTheFrontEndsWorkForOthersMayLengthenAForward(t *testing.T) {
 
 func TestEachPromptOfAForwardMayCostTheDeviceTime(t *testing.T) {
 	p := small()
-	p.SequenceSeconds = 0.02
+	p.ScheduleSeconds = 0.02
 	bubble(t, p, func(t *testing.T, s *Server) {
 		start := time.Now()
 		read(t, s, [][]int32{ids(100, 0, 1), ids(100, 0, 2)})
@@ -464,6 +465,86 @@ func TestSimulatorSaysThatItIsOne(t *testing.T) {
 	if w := do(t.Context(), s, "GET", "/generate", ""); w.Code != 405 || w.Header().Get("Allow") != "PUT, "+
 		"POST" || w.Body.String() != `{"detail":"Method Not Allowed"}` {
 		t.Errorf("got %d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+func TestOlderVersionHasNoReady(t *testing.T) {
+	for version, want := range map[string]int{"": 200, "0.5.20": 200, "0.5.17": 404} {
+		s, err := New(Options{Profile: small(), Version: version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := do(t.Context(), s, "GET", "/ready", ""); w.Code != want {
+			t.Errorf("%q: /ready is %d, want %d", version, w.Code, want)
+		}
+		if w := do(t.Context(), s, "GET", "/server_info", ""); !strings.Contains(w.Body.String(), cmp.Or(version, newest)) {
+			t.Errorf("%q: %s", version, w.Body)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := New(Options{Profile: small(), Version: "new"}); err == nil {
+		t.Error("a version that is none was taken")
+	}
+}
+
+// A GPU computes a forward while the scheduler launches the next, whose prompts then do not
+// share the first's prefix; on a CPU they do.
+func TestForwardsOverlapWhereTheyAreLaunched(t *testing.T) {
+	for name, c := range map[string]struct {
+		launch   float64
+		uncached int64
+	}{
+		"CPU": {0, 1001},
+		"GPU": {0.05, 2000},
+	} {
+		p := small()
+		p.LaunchSeconds = c.launch
+		bubble(t, p, func(t *testing.T, s *Server) {
+			var wg sync.WaitGroup
+			for i := range 2 { // the second arrives during the first's launch
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * 20 * time.Millisecond)
+					read(t, s, [][]int32{ids(1000, 0, 1)})
+				})
+			}
+			wg.Wait()
+			if st := s.Stats(); st.UncachedTokens != c.uncached || st.Forwards != 2 {
+				t.Errorf("%s: %+v, want %d tokens computed", name, st, c.uncached)
+			}
+		})
+	}
+}
+
+// With several tokenizer processes, calls do not wait for each other there.
+func TestTokenizerProcessesWorkSideBySide(t *testing.T) {
+	p := small()
+	p.Tokenizers = 2
+	bubble(t, p, func(t *testing.T, s *Server) {
+		start := time.Now()
+		now := start
+		for range 2 {
+			if end := s.front.reserve(now, time.Second)[0]; end.Sub(start) != time.Second {
+				t.Errorf("one of two ends after %v", end.Sub(start))
+			}
+		}
+		if end := s.front.reserve(now, time.Second)[0]; end.Sub(start) != 2*time.Second {
+			t.Errorf("the third ends after %v", end.Sub(start))
+		}
+	})
+}
+
+// A CUDA graph serves every number of tokens up to that for which it was captured.
+func TestGraphsAreSteps(t *testing.T) {
+	p := Profile{PrefillGraphs: true, ChunkedPrefillSize: 8192}
+	for n, want := range map[int]int{1: 4, 32: 32, 33: 48, 257: 288, 513: 576, 1024: 1024, 1025: 1280, 4097: 4608, 8192: 8192} {
+		if got := p.GraphTokens(n); got != want {
+			t.Errorf("%d tokens: a graph of %d, want %d", n, got, want)
+		}
+	}
+	if got := (Profile{}).GraphTokens(33); got != 33 {
+		t.Errorf("without graphs: %d tokens instead of 33", got)
 	}
 }
 

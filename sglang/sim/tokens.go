@@ -2,12 +2,12 @@ package sim
 
 import "unicode/utf8"
 
-// tokenize cuts text into pseudo token ids below vocab. It follows the shape of
+// Tokenize cuts text into pseudo token ids below vocab. It follows the shape of
 // Qwen2.5's pattern (a word with the space before it, single digits, runs of
 // punctuation, line ends with what follows) and cuts long words at fixed lengths. So
 // token counts are about right, and the tokens of a prefix of a text are, except for
 // the last, a prefix of its tokens. The ids mean nothing.
-func tokenize(text string, vocab int) []int32 {
+func Tokenize(text string, vocab int) []int32 {
 	ids := make([]int32, 0, len(text)/3)
 	for i := 0; i < len(text); {
 		end := i + pieceLen(text[i:])

@@ -41,13 +41,13 @@ func TestTokenCountsAreAboutQwens(t *testing.T) {
 		if err := json.Unmarshal(lines.Bytes(), &row); err != nil {
 			t.Fatal(err)
 		}
-		statements += len(tokenize(row.Problem, vocab))
-		firstTurns += len(tokenize(system+"\n"+strings.ReplaceAll(instance, "{problem_statement}", row.Problem), vocab))
+		statements += len(Tokenize(row.Problem, vocab))
+		firstTurns += len(Tokenize(system+"\n"+strings.ReplaceAll(instance, "{problem_statement}", row.Problem), vocab))
 		n++
 	}
 	about(t, "mean of the statements", float64(statements)/float64(n), 470.8, 0.03)
 	for file, want := range map[string]float64{"system.txt": 1249, "instance_r2egym_later.txt": 1177} {
-		about(t, file, float64(len(tokenize(read(file), vocab))), want, 0.08)
+		about(t, file, float64(len(Tokenize(read(file), vocab))), want, 0.08)
 	}
 	about(t, "all first turns", float64(firstTurns), 1_448_498, 0.03)
 }
@@ -64,7 +64,7 @@ func TestTokensOfAPrefixAreAPrefixButForItsEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := rapid.StringOf(rapid.RuneFrom([]rune("abZ_ .(\n\t7é漢"))).Draw(t, "a")
 		b := rapid.StringOf(rapid.RuneFrom([]rune("abZ_ .(\n\t7é漢"))).Draw(t, "b")
-		short, long := tokenize(a, 1000), tokenize(a+b, 1000)
+		short, long := Tokenize(a, 1000), Tokenize(a+b, 1000)
 		keep := max(0, len(short)-3)
 		if len(long) < keep || !slices.Equal(short[:keep], long[:keep]) {
 			t.Fatalf("%q: %v is no prefix of %v", a, short, long)
@@ -76,6 +76,6 @@ func BenchmarkTokenize(b *testing.B) {
 	text := strings.Repeat("def f(self, value):\n    return self._cache.get(value, None)  # looked up\n", 100)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		tokenize(text, 151_936)
+		Tokenize(text, 151_936)
 	}
 }

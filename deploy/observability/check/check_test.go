@@ -52,7 +52,7 @@ func dashboard(t *testing.T) (queries []query) {
 	if err := json.Unmarshal(data, &d); err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("$__rate_interval", "1m", "$instance", ".*")
+	fill := strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$instance", ".*")
 	for _, p := range d.Panels {
 		if p.Type != "row" && (len(p.Targets) == 0 || p.Description == "") {
 			t.Errorf("panel %q has no query or no description", p.Title)
@@ -149,9 +149,13 @@ func page(t *testing.T) (scrape func() []byte) {
 		}
 		wg.Wait()
 		_, _ = proxy.Client.Prefill(t.Context(), &pb.PrefillRequest{}) // refused
-		body := strings.NewReader(`{"text":"x = 1","sampling_params":{"max_new_tokens":1}}`)
-		if r, err := http.Post("http://"+proxy.HTTPAddr()+"/generate", "application/json", body); err == nil {
-			_ = r.Body.Close()
+		for path, body := range map[string]string{
+			"/generate":       `{"text":"x = 1","sampling_params":{"max_new_tokens":1}}`,
+			"/v1/completions": `{"model":"m","prompt":"x = 1","max_tokens":1}`,
+		} {
+			if r, err := http.Post("http://"+proxy.HTTPAddr()+path, "application/json", strings.NewReader(body)); err == nil {
+				_ = r.Body.Close()
+			}
 		}
 		r, err := http.Get("http://" + proxy.MetricsAddr() + "/metrics")
 		if err != nil {

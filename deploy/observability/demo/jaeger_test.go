@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -180,5 +182,36 @@ func TestATreeHasEachSpanBelowItsParent(t *testing.T) {
 	}
 	if want := []string{"  first", "    second", "      third", "  stray"}; !slices.Equal(names, want) {
 		t.Errorf("%q", names)
+	}
+}
+
+func TestTheDemoTakesAJaegerThatRuns(t *testing.T) {
+	if j := (&jaeger{addresses: addresses{page: free(t)}}); j.answers(t.Context()) {
+		t.Error("nobody listens there, and something answers")
+	}
+	running := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/services" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, `{"data":["paceline"]}`)
+	}))
+	defer running.Close()
+	if j := (&jaeger{addresses: addresses{page: strings.TrimPrefix(running.URL, "http://")}}); !j.answers(t.Context()) {
+		t.Error("a running Jaeger is not taken")
+	}
+}
+
+func TestABuildSaysWhatItHasDone(t *testing.T) {
+	var said strings.Builder
+	p := &buildProgress{w: &said, shown: time.Now()}
+	fmt.Fprint(p, "go: downloading a v1.0.0\ngo: downloading b v1.0.0\nb\n")
+	if said.Len() > 0 {
+		t.Errorf("said too soon: %q", said.String())
+	}
+	p.shown = time.Now().Add(-progressEvery)
+	fmt.Fprint(p, "a\n")
+	if want := "  2 modules downloaded, 2 packages compiled\n"; said.String() != want {
+		t.Errorf("said %q, want %q", said.String(), want)
 	}
 }

@@ -4,7 +4,8 @@
 //	go run ./deploy/observability/demo                                 simulated SGLang
 //	go run ./deploy/observability/demo -sglang http://127.0.0.1:30000  a running one
 //
-// Run it from the root of the repository. The first run builds Jaeger from its Go module
+// Run it from the root of the repository. If a Jaeger answers at -page, it takes that one, and
+// -otlp-http is where that one takes traces. Else the first run builds Jaeger from its Go module
 // (about five minutes); -jaeger names another binary.
 package main
 
@@ -51,15 +52,19 @@ func main() {
 }
 
 func run(ctx context.Context, o options, w io.Writer) error {
-	binary, err := jaegerBinary(ctx, o.jaeger, w)
-	if err != nil {
-		return err
+	j := &jaeger{addresses: o.addresses}
+	if j.answers(ctx) {
+		printf(w, "a Jaeger runs at %s: it gets the traces\n", j.url())
+	} else {
+		binary, err := jaegerBinary(ctx, o.jaeger, w)
+		if err != nil {
+			return err
+		}
+		if j, err = startJaeger(ctx, binary, o.addresses); err != nil {
+			return err
+		}
+		defer j.stop()
 	}
-	j, err := startJaeger(ctx, binary, o.addresses)
-	if err != nil {
-		return err
-	}
-	defer j.stop()
 	began := time.Now()
 	if err := load(ctx, o, w); err != nil {
 		return fmt.Errorf("the load: %w", err)
@@ -67,7 +72,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	if err := show(ctx, j, began, w); err != nil {
 		return err
 	}
-	if o.exit {
+	if o.exit || j.cmd == nil {
 		return nil
 	}
 	printf(w, "\nJaeger runs at %s until Ctrl-C.\n", j.url())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,11 +39,45 @@ func jaegerBinary(ctx context.Context, named string, w io.Writer) (string, error
 		return "", errors.New("run it from the root of the repository, or name a Jaeger with -jaeger")
 	}
 	printf(w, "building Jaeger %s into %s: about five minutes, once\n", version, binary)
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", module, "-trimpath", "-ldflags", "-s -w", "-o", binary,
+	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-C", module, "-trimpath", "-ldflags", "-s -w", "-o", binary,
 		"github.com/jaegertracing/jaeger/cmd/jaeger")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Stdout, cmd.Stderr = w, os.Stderr
-	return binary, cmd.Run()
+	progress := &buildProgress{w: w, shown: time.Now()}
+	cmd.Stdout, cmd.Stderr = w, progress
+	err = cmd.Run()
+	if err != nil {
+		err = fmt.Errorf("build Jaeger: %w\n%s", err, progress.last)
+	}
+	return binary, err
+}
+
+// progressEvery is the time between two lines about a build.
+const progressEvery = 10 * time.Second
+
+// buildProgress tells what go build -v does, from the lines that it prints: one for each module
+// that it downloads and each package that it compiles.
+type buildProgress struct {
+	w                 io.Writer
+	shown             time.Time
+	modules, packages int
+	last              []byte // what was written last, for an error
+}
+
+// Write implements io.Writer.
+func (p *buildProgress) Write(text []byte) (int, error) {
+	p.last = append(p.last[:0], text...)
+	for line := range bytes.Lines(text) {
+		if bytes.HasPrefix(line, []byte("go: downloading ")) {
+			p.modules++
+		} else {
+			p.packages++
+		}
+	}
+	if time.Since(p.shown) >= progressEvery {
+		p.shown = time.Now()
+		printf(p.w, "  %d modules downloaded, %d packages compiled\n", p.modules, p.packages)
+	}
+	return len(text), nil
 }
 
 // addresses are the host:port of Jaeger's listeners.
@@ -90,6 +125,13 @@ func startJaeger(ctx context.Context, binary string, a addresses) (*jaeger, erro
 		return nil, fmt.Errorf("jaeger did not start: %w\n%s", err, said)
 	}
 	return j, nil
+}
+
+// answers reports whether a Jaeger answers at the address of the page.
+func (j *jaeger) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return j.get(ctx, "/api/services", &struct{}{}) == nil
 }
 
 func (j *jaeger) ready(ctx context.Context) error {

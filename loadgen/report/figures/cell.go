@@ -30,7 +30,7 @@ type Cell struct {
 	Wall        float64 // median, seconds
 	PerItem     float64 // median, seconds per completed prompt
 	Effective   float64 // median effective batch size; 0 without batches
-	CachedShare float64 // over all Runs, from 0 to 1
+	CachedShare float64 // over all Runs, from 0 to 1; NaN if unknown
 	Tokens      int64   // median prompt tokens of a run
 }
 
@@ -124,7 +124,10 @@ func newCell(runs []report.Run) Cell {
 	for _, r := range c.Runs {
 		cached, prompt = cached+r.CachedTokens, prompt+r.PromptTokens
 	}
-	c.CachedShare = report.Share(cached, prompt)
+	c.CachedShare = report.Run{
+		CachedTokens: cached, PromptTokens: prompt,
+		CachedUnknown: slices.ContainsFunc(c.Runs, func(r report.Run) bool { return r.CachedUnknown }),
+	}.CachedShare()
 	return c
 }
 

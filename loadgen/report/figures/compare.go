@@ -53,7 +53,7 @@ type Difference struct {
 func (c Comparison) Differences() (out []Difference) {
 	a, b := c.Before, c.After
 	for _, d := range []Difference{
-		{"simulated", a.Simulated, b.Simulated}, {"prompts", a.Source.Count, b.Source.Count},
+		{"work", a.Config.Work, b.Config.Work}, {"simulated", a.Simulated, b.Simulated}, {"prompts", a.Source.Count, b.Source.Count},
 		{"bytes of all prompts", a.Source.PromptBytesTotal, b.Source.PromptBytesTotal},
 		{"callers", a.Config.Concurrency, b.Config.Concurrency}, {"batches in flight", a.Config.MaxInFlight, b.Config.MaxInFlight},
 		{"max_wait in seconds", a.Config.MaxWaitSeconds, b.Config.MaxWaitSeconds}, {"new tokens", a.Config.MaxNewTokens, b.Config.MaxNewTokens},

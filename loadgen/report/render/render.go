@@ -33,6 +33,7 @@ type Language struct {
 	comma, and, semicolon, space, unknown string
 	part                                  string // between the parts of a setting's name
 	inFlight, batchSize, noFigure         string // formats
+	perRequest, perQuestion               string // units of throughput
 	phases                                map[string]string
 	templates                             *template.Template
 }
@@ -42,10 +43,11 @@ var (
 	English = load(Language{
 		Code: "en", tag: "en", comma: ", ", and: " and ", semicolon: "; ", space: " ", unknown: "unknown",
 		part: ", ", inFlight: "%s in flight", batchSize: "batch size %s", noFigure: "no figure",
+		perRequest: "requests/s", perQuestion: "questions/s",
 	})
 	Chinese = load(Language{
 		Code: "zh", tag: "zh-Hans", comma: "、", and: " 和 ", semicolon: "；", unknown: "未提供",
-		part: "，", inFlight: "在途 %s 批", batchSize: "批大小 %s", noFigure: "无数据",
+		part: "，", inFlight: "在途 %s 批", batchSize: "批大小 %s", noFigure: "无数据", perRequest: "请求/s", perQuestion: "问题/s",
 		phases: map[string]string{"cold": "冷缓存", "warm": "热缓存"},
 	})
 )
@@ -101,6 +103,9 @@ func write(w io.Writer, name string, f figures.Figures, l *Language, form func([
 	text, err := l.text(name, f)
 	if err == nil {
 		text, err = form(parse(text, l.space))
+	}
+	if f.Source.Questions > 0 { // each is an answer
+		text = strings.ReplaceAll(text, l.perRequest, l.perQuestion)
 	}
 	if err == nil {
 		_, err = io.WriteString(w, text)

@@ -41,6 +41,16 @@ func (l *Language) funcs() template.FuncMap {
 		"found": func(p figures.Phase) bool {
 			return slices.ContainsFunc(p.Findings, func(f figures.Findings) bool { return !f.Empty() })
 		},
+		"streamed": func(f figures.Figures) bool {
+			return slices.ContainsFunc(f.Runs, func(r report.Run) bool { return r.TTFT != nil })
+		},
+		"ttft": ttft,
+		"outputs": func(c figures.Cell) float64 {
+			return c.Median(func(r report.Run) float64 { return float64(r.OutputTokens) })
+		},
+		"outputRate": func(c figures.Cell) float64 {
+			return c.Median(func(r report.Run) float64 { return float64(r.OutputTokens) / r.WallSeconds })
+		},
 		"varied": func(c report.Config) bool { return max(len(c.MaxInFlights), len(c.MaxWaitsSeconds), len(c.Orders)) > 1 },
 
 		"few":    func(runs []report.Run) []report.Run { return runs[:min(len(runs), 3)] },
@@ -58,6 +68,20 @@ func (l *Language) funcs() template.FuncMap {
 		"saturated":  whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
 		"minRepeats": same(stats.MinToCompare), "minForInterval": same(stats.MinForInterval),
 	}
+}
+
+// ttft returns the medians of the percentiles of a cell's first tokens.
+func ttft(c figures.Cell) (s stats.Summary) {
+	of := func(p func(stats.Summary) float64) float64 {
+		return c.Median(func(r report.Run) float64 {
+			if r.TTFT == nil {
+				return 0
+			}
+			return p(*r.TTFT)
+		})
+	}
+	s.P50, s.P99 = of(func(t stats.Summary) float64 { return t.P50 }), of(func(t stats.Summary) float64 { return t.P99 })
+	return s
 }
 
 // sig4 formats a throughput, with four digits so that close neighbours in a ranking still differ.
@@ -86,8 +110,8 @@ func signed(v float64) string {
 	return "+" + sig3(v)
 }
 
-// share formats a share of 0 to 1: 44.7 %.
-func share(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }
+// share formats a share of 0 to 1: 44.7 %, and NaN as unknown.
+func share(v float64) string { return known(!math.IsNaN(v), fmt.Sprintf("%.1f %%", 100*v), "–") }
 
 // success formats a success rate and never rounds a failure away.
 func success(completed, total int) string {

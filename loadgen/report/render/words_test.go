@@ -82,7 +82,19 @@ func telling(t *testing.T) map[string]report.Report {
 	constant := report.Arrival{Process: "constant", Rate: 20, RateEnd: 20, MostOutstanding: 100, WhenFull: "wait"}
 	mixed.Config.Arrival, mixed.Source.StaggerSeconds = &constant, 0.5
 	mixed.Source.Mix = map[string]int{"first": 70, "turns": 20, "rollouts": 10}
+	scored, generated := dimensional(), dimensional()
+	scored.Config.Work, scored.Source.Kind, scored.Source.Questions, scored.Source.Template = "score", "states", 8, "random token ids"
+	generated.Config.Work = "generate"
+	for i := range generated.Runs {
+		first := summary(8, 0.2)
+		generated.Runs[i].TTFT, generated.Runs[i].OutputTokens = &first, 256
+		scored.Runs[i].CachedUnknown = true
+	}
+	decided := of(repeats("16", "cold", 0.9, 2, 2.1, 2.2), repeats("direct", "cold", 0.4, 6, 6.1, 6.2))
+	decided.Config.Work, decided.Source.Kind, decided.Source.Questions = "decide", "states", 8
+	decided.Source.Template = "words that mean nothing, one token each; SGLang's own template"
 	return map[string]report.Report{
+		"scored": scored, "generated": generated, "decided": decided,
 		"dimensions": dimensional(), "several orders": ordered, "the sweep": swept, "joined": joined,
 		"open loop": offered(), "recorded": recorded, "mixed": mixed,
 		"full": judged, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},

@@ -168,8 +168,9 @@ type Settings struct {
 	// Max prompt bytes in a batch (a token id counts 4). A prompt above it alone
 	// goes alone. 0 (default) sets no bound.
 	BatchBytes uint64 `protobuf:"varint,8,opt,name=batch_bytes,json=batchBytes,proto3" json:"batch_bytes,omitempty"`
-	// Whether requests that wait together and ask for exactly the same thing,
-	// with 0 new tokens or greedily, are sent as one prompt. Default true.
+	// Whether requests that wait together and ask for the same thing, with 0 new
+	// tokens or greedily, are sent as one prompt. It asks for the labels of all.
+	// Default true.
 	MergeIdentical bool `protobuf:"varint,9,opt,name=merge_identical,json=mergeIdentical,proto3" json:"merge_identical,omitempty"`
 	// Which requests that share a new prefix wait until SGLang has read it for
 	// one of them: it shares nothing new within one forward. Default SHARE_ALL.

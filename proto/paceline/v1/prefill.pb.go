@@ -760,7 +760,8 @@ type Receipt struct {
 	// How many calls to SGLang included this request; 1 if none failed.
 	Attempts uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// How many other requests the same prompt answered, because they waited
-	// together and asked for exactly the same thing.
+	// together and asked for the same thing. Only LogprobOptions.token_ids, where
+	// prompt_start is absent, may have differed.
 	MergedRequests uint32 `protobuf:"varint,8,opt,name=merged_requests,json=mergedRequests,proto3" json:"merged_requests,omitempty"`
 	// Seconds from the release to the answer, as predicted at the release.
 	// Compare with upstream_seconds. Absent while too little is learned.

@@ -1,7 +1,7 @@
 // Package dialect translates SGLang's other generating paths to /generate and its answers
 // back, as far as prefill needs it: /v1/completions, /v1/chat/completions and
 // /vertex_generate. Of log probabilities it passes the request on and leaves out the answer.
-// scoring.go has the paths that score.
+// scoring.go has the paths that score, and embedding.go those that embed or classify.
 package dialect
 
 import (
@@ -19,6 +19,7 @@ import (
 type Dialect struct {
 	Path   string
 	OpenAI bool // it refuses as OpenAI's paths do
+	Embeds bool // it is for models that embed or classify, and not for those that generate
 
 	native        func(body fields) error // makes the body one of /generate
 	object, event string                  // what an answer and an event of it are called
@@ -33,8 +34,8 @@ type fields = map[string]json.RawMessage
 // All returns the dialects.
 func All() []*Dialect {
 	return []*Dialect{
-		{"/v1/completions", true, completions, "text_completion", "text_completion", "text", "text", nil},
-		{"/v1/chat/completions", true, chat, "chat.completion", "chat.completion.chunk", "message", "delta", nil},
+		{"/v1/completions", true, false, completions, "text_completion", "text_completion", "text", "text", nil},
+		{"/v1/chat/completions", true, false, chat, "chat.completion", "chat.completion.chunk", "message", "delta", nil},
 		{Path: "/vertex_generate", native: vertex},
 	}
 }

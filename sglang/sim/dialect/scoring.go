@@ -61,35 +61,9 @@ func (s *scoring) answer(model string, all []sglang.Answer) any {
 		for _, t := range a.Meta.OutputIDsLogprobs[0] {
 			logprobs[i] = append(logprobs[i], *t.Logprob)
 		}
-		scores[i] = s.weights(logprobs[i])
+		scores[i] = sglang.Scores(logprobs[i], s.softmax, s.temperature)
 	}
 	return s.say(model, scores, logprobs, tokens)
-}
-
-// weights are probabilities, of all tokens or, with softmax, of the labels.
-func (s *scoring) weights(logprobs []float64) []float64 {
-	top, scale, total := 0.0, 1.0, 1.0
-	if s.softmax {
-		top, scale, total = slices.Max(logprobs), s.temperature, 0
-		for _, l := range logprobs {
-			total += math.Exp((l - top) / scale)
-		}
-	}
-	weights := make([]float64, len(logprobs))
-	for i, l := range logprobs {
-		weights[i] = math.Exp((l-top)/scale) / total
-	}
-	return weights
-}
-
-// usage is SGLang's object, with the fields that are null.
-type usage struct {
-	Prompt           int  `json:"prompt_tokens"`
-	Total            int  `json:"total_tokens"`
-	Completion       int  `json:"completion_tokens"`
-	PromptDetails    *int `json:"prompt_tokens_details"`
-	Reasoning        int  `json:"reasoning_tokens"`
-	CompletionDetail *int `json:"completion_tokens_details"`
 }
 
 // score is /v1/score, without item_first, embeddings and setwise readouts.
@@ -120,18 +94,10 @@ func score(body fields) (*scoring, error) {
 		return nil, err
 	}
 	s.say = func(_ string, scores, logprobs [][]float64, tokens int) any {
-		answer := struct {
-			Scores   [][]float64 `json:"scores"`
-			Pooled   *int        `json:"pooled_hidden_states"`
-			Logprobs [][]float64 `json:"token_logprobs"`
-			Model    string      `json:"model"`
-			Usage    usage       `json:"usage"`
-			Object   string      `json:"object"`
-		}{Scores: scores, Model: cmp.Or(b.Model, "default"), Usage: usage{Prompt: tokens, Total: tokens}, Object: "scoring"}
-		if b.Logprobs {
-			answer.Logprobs = logprobs
+		if !b.Logprobs {
+			logprobs = nil
 		}
-		return answer
+		return sglang.NewScoringAnswer(cmp.Or(b.Model, sglang.DefaultModel), scores, logprobs, tokens)
 	}
 	return s, nil
 }

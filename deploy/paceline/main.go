@@ -1,0 +1,46 @@
+// Command paceline is the proxy and the load generator in one binary, for images and wheels.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	loadgen "paceline/loadgen/command"
+	proxy "paceline/proxy/command"
+	"paceline/proxy/version"
+)
+
+const usage = `paceline batches requests in front of an SGLang server, and measures what that gains.
+
+  paceline proxy -upstream http://127.0.0.1:30000
+  paceline loadgen
+  paceline version                            version, commit and date
+
+paceline proxy -h and paceline loadgen -h have the flags.
+`
+
+const exitBadInput = 2
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	name := ""
+	if len(args) > 0 {
+		name, args = args[0], args[1:]
+	}
+	switch name {
+	case "proxy":
+		return proxy.Main(args)
+	case "loadgen":
+		return loadgen.Main(args)
+	case "version", "-version", "--version":
+		fmt.Fprintln(stdout, "paceline", version.Full()) //nolint:errcheck // nowhere else to tell
+		return 0
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(stdout, usage) //nolint:errcheck // as above
+		return 0
+	}
+	fmt.Fprintf(stderr, "paceline: %q is not a command: proxy, loadgen or version\n", name) //nolint:errcheck // as above
+	return exitBadInput
+}

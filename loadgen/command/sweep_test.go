@@ -1,0 +1,273 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"paceline/loadgen/journal"
+	"paceline/loadgen/report"
+)
+
+// awaitRuns waits until a sweep has kept so many runs.
+func awaitRuns(t *testing.T, dir string, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(50 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		data, _ := os.ReadFile(filepath.Join(dir, journal.RunsFile))
+		if strings.Count(string(data), "\n")-1 >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d runs were not measured", n)
+		}
+	}
+}
+
+// requestsOf counts the lines of requests.jsonl by their run.
+func requestsOf(t *testing.T, dir string) map[string]int {
+	t.Helper()
+	all, err := journal.ReadRequests(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, q := range all {
+		counts[q.Setting+" "+q.Phase+" "+string(rune('0'+q.Repeat))]++
+	}
+	return counts
+}
+
+func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
+	out := t.TempDir()
+	args := []string{"-n", "30", "-sizes", "1,4", "-max-in-flight", "1,2", "-order", "fifo,prefix", "-unbatched=false",
+		"-auto=false", "-repeats", "2", "-sim-speed", "50"}
+	cmd, _, stderr := start(t, append(slices.Clone(args), "-out", out)...)
+	awaitRuns(t, out, 3)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, cmd)
+
+	if e := loadgen(t, append(slices.Clone(args), "-resume", out, "-sizes", "1,8")...); e.status != 2 ||
+		!strings.Contains(e.stderr, `-sizes: "1,4" there and "1,8" here`) {
+		t.Errorf("another plan: status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, "-resume="+out, "-n=5"); e.status != 2 || !strings.Contains(e.stderr, "-n: ") {
+		t.Errorf("another -n: status %d, %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, append(slices.Clone(args), "-out", out)...); e.status != 2 || !strings.Contains(e.stderr, "-resume "+out) {
+		t.Errorf("begun anew: status %d, %s", e.status, e.stderr)
+	}
+	e := loadgen(t, "-resume", out)
+	if e.status != 0 || !strings.Contains(e.stderr, "resumed: ") {
+		t.Fatalf("status %d: %s, before %s", e.status, e.stderr, stderr)
+	}
+	r := readReport(t, out)
+	if len(r.Runs) != 32 || r.Partial || len(r.Resumed) != 1 {
+		t.Errorf("%d runs, partial %v, resumed %v", len(r.Runs), r.Partial, r.Resumed)
+	}
+	for run, n := range requestsOf(t, out) {
+		if n != 30 {
+			t.Errorf("%d requests of %s, want each of the 30 once", n, run)
+		}
+	}
+	before := r.Runs[0].StartedAt
+	if e := loadgen(t, append(args, "-resume", out)...); e.status != 0 {
+		t.Errorf("a finished sweep with all its flags: status %d: %s", e.status, e.stderr)
+	}
+	if again := readReport(t, out); len(again.Runs) != 32 || !again.Runs[0].StartedAt.Equal(before) {
+		t.Error("a finished sweep was measured again")
+	}
+	hgrm, err := os.ReadFile(filepath.Join(out, "latency", "cold-4,2_in_flight,prefix.hgrm"))
+	if err != nil || !strings.Contains(string(hgrm), "#[Max") {
+		t.Errorf("%.80s, %v", hgrm, err)
+	}
+}
+
+func TestAFinishedSweepGoesOnWithMoreRepeats(t *testing.T) {
+	out := t.TempDir()
+	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-unbatched=false", "-auto=false", "-direct=false", "-phases", "cold",
+		"-repeats", "2", "-sim-speed", "50", "-out", out)
+	if e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	before := readReport(t, out).Runs
+	if e := loadgen(t, "-resume", out, "-repeats", "1"); e.status != 2 || !strings.Contains(e.stderr, `-repeats: "2" there and "1" here`) {
+		t.Errorf("fewer: status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, "-resume", out, "-repeats", "3"); e.status != 0 {
+		t.Fatalf("more: status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, "-resume", out); e.status != 0 {
+		t.Fatalf("once more: status %d: %s", e.status, e.stderr)
+	}
+	r := readReport(t, out)
+	if len(r.Runs) != 6 || r.Config.Repeats != 3 || len(requestsOf(t, out)) != 6 {
+		t.Fatalf("%d runs, %d repeats, requests of %d", len(r.Runs), r.Config.Repeats, len(requestsOf(t, out)))
+	}
+	for run, n := range requestsOf(t, out) {
+		if n != 20 {
+			t.Errorf("%d requests of %s, want each of the 20 once", n, run)
+		}
+	}
+	for i, run := range before {
+		if !r.Runs[i].StartedAt.Equal(run.StartedAt) {
+			t.Errorf("%s, repeat %d was measured again", run.Setting, run.Repeat)
+		}
+	}
+}
+
+func TestWhatIsAddedToAFinishedSweepIsNotThrownAway(t *testing.T) {
+	out := t.TempDir()
+	args := []string{"-n", "20", "-sizes", "1,4", "-unbatched=false", "-auto=false", "-direct=false", "-phases", "cold", "-sim-speed", "50"}
+	if e := loadgen(t, append(slices.Clone(args), "-repeats", "1", "-out", out)...); e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, append(slices.Clone(args), "-out", out)...); e.status != 2 || !strings.Contains(e.stderr, "holds a finished report") ||
+		!strings.Contains(e.stderr, "-resume "+out) {
+		t.Errorf("finished: status %d: %s", e.status, e.stderr)
+	}
+	cmd, _, _ := start(t, "-resume", out, "-repeats", "500")
+	awaitRuns(t, out, 3)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, cmd)
+	if e := loadgen(t, append(args, "-repeats", "1", "-out", out)...); e.status != 2 || !strings.Contains(e.stderr, "-resume "+out) {
+		t.Errorf("status %d: %s", e.status, e.stderr)
+	}
+}
+
+func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no interrupt to send to another process")
+	}
+	out := t.TempDir()
+	cmd, _, _ := start(t, "-n", "30", "-sizes", "1,2,4", "-repeats", "2", "-phases", "cold", "-sim-speed", "50", "-out", out)
+	awaitRuns(t, out, 2)
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	status := wait(t, cmd)
+	if r := readReport(t, out); status == 130 && !r.Partial {
+		t.Errorf("status %d, %d runs", status, len(r.Runs))
+	}
+	if e := loadgen(t, "report", "-lang", "zh", out); e.status != 0 {
+		t.Errorf("the report of it in Chinese: status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, "-resume="+out); e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	if r := readReport(t, out); r.Partial || len(r.Runs) != 10 ||
+		slices.ContainsFunc(r.Runs, func(r report.Run) bool { return r.Phase != "cold" }) {
+		t.Errorf("%d runs, partial %v", len(r.Runs), r.Partial)
+	}
+}
+
+// TestFourShardsMergeToTheCountsOfOneRun gives each shard a simulator of its own, so
+// that their counts don't hang on the order in which they reach one.
+func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
+	args := []string{"-n", "24", "-turns", "2", "-env-scale", "0", "-sizes", "4", "-auto=false", "-repeats", "1",
+		"-sim-speed", "50", "-concurrency", "16"}
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
+	for i, dir := range dirs {
+		if e := loadgen(t, append(slices.Clone(args), "-shard", string(rune('0'+i))+"/4", "-out", dir)...); e.status != 0 {
+			t.Fatalf("shard %d: status %d: %s", i, e.status, e.stderr)
+		}
+	}
+	whole, merged := t.TempDir(), t.TempDir()
+	if e := loadgen(t, append(slices.Clone(args), "-out", whole)...); e.status != 0 {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	if e := loadgen(t, append([]string{"merge", "-out", merged}, dirs...)...); e.status != 0 || !strings.Contains(e.stdout, "report: ") {
+		t.Fatalf("status %d: %s", e.status, e.stderr)
+	}
+	one, four := readReport(t, whole), readReport(t, merged)
+	if len(one.Runs) != len(four.Runs) || four.Merged != 4 {
+		t.Fatalf("%d runs of one process, %d of %d", len(one.Runs), len(four.Runs), four.Merged)
+	}
+	of := map[string]report.Run{}
+	for _, r := range four.Runs {
+		of[r.Setting+r.Phase] = r
+	}
+	for _, a := range one.Runs {
+		b := of[a.Setting+a.Phase]
+		if a.Total != b.Total || a.Completed != b.Completed || a.PromptTokens != b.PromptTokens || a.Latency.Count != b.Latency.Count ||
+			b.LatencyHistogram.Count() != 48 {
+			t.Errorf("one process %+v\nfour %+v", a, b)
+		}
+	}
+	ids := func(dir string) (all []string) {
+		requests, err := journal.ReadRequests(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range requests {
+			all = append(all, q.Setting+q.Phase+q.Trajectory)
+		}
+		slices.Sort(all)
+		return all
+	}
+	if !slices.Equal(ids(whole), ids(merged)) {
+		t.Error("not the same trajectories were sent")
+	}
+	if e := loadgen(t, append([]string{"merge"}, dirs[:3]...)...); e.status != 2 ||
+		!strings.Contains(e.stderr, "shard 0 is one of 4, and 3 reports given") {
+		t.Errorf("three of four: status %d: %s", e.status, e.stderr)
+	}
+}
+
+// TestShardsBeginTogether starts one shard before the other, as a cluster does.
+func TestShardsBeginTogether(t *testing.T) {
+	startAt := time.Now().Add(4 * time.Second).Truncate(time.Second)
+	args := []string{"-n", "8", "-sizes", "4", "-auto=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
+		"-start-at", startAt.Format(time.RFC3339)}
+	dirs := []string{t.TempDir(), t.TempDir()}
+	var shards []func() ending
+	for i, dir := range dirs {
+		cmd, o, e := start(t, append(slices.Clone(args), "-shard", fmt.Sprintf("%d/2", i), "-out", dir)...)
+		shards = append(shards, func() ending { return ending{wait(t, cmd), o.String(), e.String()} })
+		time.Sleep(500 * time.Millisecond) // apart, and long before the time
+	}
+	for i, shard := range shards {
+		if e := shard(); e.status != 0 || !strings.Contains(e.stderr, "ready; measuring begins at") {
+			t.Fatalf("shard %d: status %d: %s", i, e.status, e.stderr)
+		}
+		if began := readReport(t, dirs[i]).Runs[0].StartedAt; began.Before(startAt) || began.Sub(startAt) > 2*time.Second {
+			t.Errorf("shard %d began at %v, want %v", i, began, startAt)
+		}
+	}
+	if e := loadgen(t, "-resume", dirs[0]); e.status != 0 {
+		t.Errorf("resumed after its time: status %d: %s", e.status, e.stderr)
+	}
+}
+
+func TestAStartTimeIsAwaitedAndRefusedOnceItHasPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := time.Now().Add(time.Minute)
+		if err := awaitStart(t.Context(), at); err != nil || !time.Now().Equal(at) {
+			t.Errorf("%v at %v, want %v", err, time.Now(), at)
+		}
+		time.Sleep(time.Second)
+		var bad inputError
+		if err := awaitStart(t.Context(), at); !errors.As(err, &bad) || !strings.HasPrefix(err.Error(), "-start-at: ") {
+			t.Errorf("%v", err)
+		}
+		later, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		if err := awaitStart(later, time.Now().Add(time.Hour)); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		if err := awaitStart(t.Context(), time.Time{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
