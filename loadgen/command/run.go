@@ -166,7 +166,8 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt t
 			return j.Kept, err
 		}
 		if ratio := sw.TokenRatio; ratio > 0 && math.Abs(ratio-1) > figures.MaxTokensOff {
-			line.write(fmt.Sprintf("warning: the server counts %.2f times the prompt tokens that the trajectories record: see -chat-template\n", ratio))
+			line.write(fmt.Sprintf("warning: the server counts %.2f times the prompt tokens that the trajectories record: see -chat-template\n",
+				ratio))
 		}
 		if err := awaitStart(ctx, startAt); err != nil {
 			return j.Kept, err

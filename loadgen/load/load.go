@@ -98,7 +98,7 @@ func Read(o Options) (Load, error) {
 	if err != nil {
 		return Load{}, err
 	}
-	all, count, source, err := readTrajectories(o)
+	all, n, source, err := readTrajectories(o)
 	if err != nil {
 		return Load{}, err
 	}
@@ -108,7 +108,7 @@ func Read(o Options) (Load, error) {
 	s.Turns, s.Rollouts, s.EnvScale, s.StaggerSeconds = o.Turns, o.Rollouts, o.EnvScale, o.Stagger.Seconds()
 	var first []report.Parts // of the first turns
 	var shared target.Prompt // whose Head and Tail others may have
-	kinds := o.Mix.assign(count, o.Seed)
+	kinds := o.Mix.assign(n, o.Seed)
 	for t := range all {
 		if s.Count == 0 {
 			s.Template = templateText(o, chat, t)
@@ -118,8 +118,8 @@ func Read(o Options) (Load, error) {
 			return Load{}, fmt.Errorf("trajectory %s: %w", t.ID, err)
 		}
 		kind := kinds[s.Count]
-		n, copies := o.turnsAndCopies(kind)
-		turns := o.conversation(chat, own, t, n)
+		most, copies := o.turnsAndCopies(kind)
+		turns := o.conversation(chat, own, t, most)
 		if len(turns) == 1 {
 			turns[0] = share(turns[0], &shared)
 		}
@@ -127,20 +127,8 @@ func Read(o Options) (Load, error) {
 			l.Prompts = append(l.Prompts, o.copyOf(turns, c, kind)...)
 			first = append(first, report.Parts{turns[0].Head, turns[0].Text, turns[0].Tail})
 		}
-		for k, p := range turns {
-			s.PromptBytesTotal += int64(copies * (len(p.Head) + len(p.Text) + len(p.Tail)))
-			if k > 0 {
-				s.SharedBytes += int64(copies * len(turns[k-1].Text))
-			}
-		}
-		if kind != "" {
-			if s.Mix == nil {
-				s.Mix = map[string]int{}
-			}
-			s.Mix[kind]++
-		}
+		count(s, turns, copies, kind)
 		addExecution(l.EnvExec, t)
-		s.Count++
 	}
 	s.SharedBytes += report.SharedPrefixBytes(first)
 	s.Requests = len(l.Prompts)
@@ -152,6 +140,23 @@ func Read(o Options) (Load, error) {
 		e.MeanSecondsAStep = e.TotalSeconds / float64(e.Steps)
 	}
 	return l, nil
+}
+
+// count adds a trajectory to a source. Shared bytes are those between its turns.
+func count(s *report.Source, turns []target.Prompt, copies int, kind string) {
+	s.Count++
+	for k, p := range turns {
+		s.PromptBytesTotal += int64(copies) * p.Bytes()
+		if k > 0 {
+			s.SharedBytes += int64(copies * len(turns[k-1].Text))
+		}
+	}
+	if kind != "" {
+		if s.Mix == nil {
+			s.Mix = map[string]int{}
+		}
+		s.Mix[kind]++
+	}
 }
 
 // share cuts off what a prompt has in common with an earlier one at its start and its end, and lets both

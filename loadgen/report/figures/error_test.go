@@ -43,13 +43,11 @@ func splits(p Phase) (all []string) {
 	}
 	for _, f := range p.Findings {
 		at := f.Saturation.At
-		if c := f.Course; c.Ups+c.Downs > 0 || c.Whole.Told == Differ || at == nil || at.BatchSize != 1 || f.Knee.Found {
+		if c := f.Course; c.Ups+c.Downs > 0 || c.Whole.Told == Differ || at == nil || at.BatchSize != 1 {
 			all = append(all, "course")
 		}
-		for _, o := range f.Others {
-			if o.Told == Differ {
-				all = append(all, "finding on "+o.Base.Setting)
-			}
+		if b := p.Limit(); b == nil || b.SmallTold == Differ || b.LargeTold == Differ {
+			all = append(all, "bottleneck")
 		}
 	}
 	for _, row := range p.Improvement.Rows {

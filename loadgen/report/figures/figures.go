@@ -106,7 +106,6 @@ func Of(r report.Report, d Digest) Figures {
 	f.traces()
 	f.judge()
 	f.Notes = f.notes()
-	f.Digest = f.shown(f.Phases)
 	return f
 }
 

@@ -3,11 +3,9 @@ package figures
 import (
 	"cmp"
 	"maps"
-	"math"
 	"slices"
 
 	"paceline/loadgen/report"
-	"paceline/loadgen/stats"
 )
 
 // Findings are conclusions from the figures of one phase; a nil or empty field found nothing. If more
@@ -16,15 +14,12 @@ type Findings struct {
 	Side       string // the other dimensions that the settings share
 	Course     *Course
 	Saturation *Saturation
-	Knee       *Knee
-	Others     []Against // the size to take against the bases auto, unbatched and direct
-	Proxy      *Against  // single calls through the proxy against direct ones
 	NotFull    []NotFull
 }
 
 // Empty reports whether nothing was found.
 func (f Findings) Empty() bool {
-	return f.Course == nil && len(f.Others) == 0 && f.Proxy == nil && len(f.NotFull) == 0
+	return f.Course == nil && len(f.NotFull) == 0
 }
 
 // Course is how throughput follows the size.
@@ -41,12 +36,6 @@ type Saturation struct {
 	At   *Cell   // nil: no saturation
 	Few  bool    // some figures have too few repeats
 	Last Against // the last step
-}
-
-// Knee is the batch size at which throughput bends.
-type Knee struct {
-	stats.Bend
-	Size, Lowest, Highest int // batch sizes of Bend's At, Low and High
 }
 
 // NotFull explains why batches held less than the set size.
@@ -79,21 +68,7 @@ func (p Phase) findings(cfg report.Config) (f Findings) {
 		return f
 	}
 	if len(sized) >= 2 {
-		f.Course, f.Saturation, f.Knee = p.course(sized), p.saturation(sized), p.knee(sized)
-	}
-	if len(sized) > 0 {
-		take := p.choose().Take
-		for _, setting := range []string{"auto", "unbatched", "direct"} {
-			if other, ok := p.find(setting); ok {
-				f.Others = append(f.Others, p.against(other, take))
-			}
-		}
-	}
-	direct, ok := p.find("direct")
-	unbatched, both := p.find("unbatched")
-	if ok && both {
-		a := p.against(direct, unbatched)
-		f.Proxy = &a
+		f.Course, f.Saturation = p.course(sized), p.saturation(sized)
 	}
 	return f
 }
@@ -129,23 +104,6 @@ func (p Phase) saturation(sized []Cell) *Saturation {
 		s.At = &sized[i]
 	}
 	return s
-}
-
-// knee looks for the bend on a logarithmic axis, because sizes are doublings. It returns nil if there
-// are too few sizes. Sizes that don't differ have no knee.
-func (p Phase) knee(sized []Cell) *Knee {
-	if len(sized) < stats.MinSizesForKnee {
-		return nil
-	}
-	x, values := make([]float64, len(sized)), make([][]float64, len(sized))
-	for i, c := range sized {
-		x[i], values[i] = math.Log2(float64(c.BatchSize)), c.throughputs()
-	}
-	if !slices.ContainsFunc(sized, func(c Cell) bool { return p.compare(fastest(sized), c) == Differ }) {
-		return &Knee{Bend: stats.Bend{Enough: !p.tooFew(sized), ByChance: 1}}
-	}
-	b := stats.FindKnee(x, values)
-	return &Knee{b, sized[b.At].BatchSize, sized[b.Low].BatchSize, sized[b.High].BatchSize}
 }
 
 // minFilled is the share of the set size below which a finding explains why batches were not full.

@@ -134,32 +134,26 @@ func tableOf(rows [][]string) tableView {
 	return v
 }
 
-// picture is one plot or several, one below the other.
+// picture is one plot.
 type picture struct {
 	Title, Caption string
-	SVG            []template.HTML
+	SVG            template.HTML
 	Legend         []legend
 }
 
 // legend is a series that has a name.
 type legend struct {
 	Name  string
-	Kind  chart.Kind
 	Style int
 	Mark  string // SVG path of its points, in a box of 20 by 14
 }
 
-// newPicture draws plots. id must be unique in the page.
-func newPicture(id, title, caption string, plots ...chart.Plot) picture {
-	p := picture{Title: title, Caption: caption}
-	for i, plot := range plots {
-		p.SVG = append(p.SVG, template.HTML(plot.SVG(id+"-"+strconv.Itoa(i+1)))) //nolint:gosec // package chart escapes
-		for i, s := range plot.Series {
-			if s.Name != "" {
-				style := plot.Style(i)
-				p.Legend = append(p.Legend, legend{s.Name, s.Kind, style % chart.Styles, chart.Mark(style, 10, 7)})
-			}
-		}
+// newPicture draws a plot. id must be unique in the page.
+func newPicture(id, title, caption string, plot chart.Plot) picture {
+	plot.Title = title
+	p := picture{Title: title, Caption: caption, SVG: template.HTML(plot.SVG(id))} //nolint:gosec // package chart escapes
+	for i, s := range plot.Series {
+		p.Legend = append(p.Legend, legend{s.Name, i % chart.Styles, chart.Mark(i, 10, 7)})
 	}
 	return p
 }

@@ -19,19 +19,11 @@ type plotter struct {
 
 // picture draws the plot that layout.tmpl names.
 func (p plotter) picture(name string) picture {
-	switch title, caption := p.line(name, nil), p.line(name+" caption", nil); name {
-	case "throughput":
-		plot := p.throughput()
-		plot.Title = title
-		return newPicture(name, title, caption, plot)
-	case "latency":
-		plot := p.latency()
-		plot.Title = title
-		return newPicture(name, title, caption, plot)
-	default:
-		t := p.Timelines[0]
-		return newPicture(name, title, p.line("of", t), p.timeline(t)...)
+	plot := p.throughput
+	if name == "latency" {
+		plot = p.latency
 	}
+	return newPicture(name, p.line(name, nil), p.line(name+" caption", nil), plot())
 }
 
 // axis places settings along an axis.
@@ -167,35 +159,4 @@ type latencyPoint struct {
 	figures.Cell
 	Name    string // P50
 	Seconds float64
-}
-
-// timeline plots the requests under way in a run and, below, the batches that left the proxy.
-func (p plotter) timeline(t figures.Timeline) []chart.Plot {
-	plot := func(title string, height int) chart.Plot {
-		ticks := chart.Ticks(0, t.Seconds, 6, axisNumber)
-		return chart.Plot{Title: title, XMax: t.Seconds, XTicks: ticks, Height: height, YFormat: axisNumber, Whole: true}
-	}
-	course := func(s chart.Series, values []float64) chart.Series {
-		for i, v := range values {
-			s.Points = append(s.Points, chart.Point{X: (float64(i) + 0.5) * t.Seconds / figures.TimelineParts, Y: v, Joined: i > 0})
-		}
-		return s
-	}
-	above := plot(p.line("of", t), 180)
-	above.Series = []chart.Series{course(chart.Series{Name: p.line("under way", nil), Kind: chart.Line, Style: 1}, t.InFlight)}
-	above.Desc = p.line("at most under way", slices.Max(t.InFlight))
-	if len(t.Batches) == 0 {
-		above.XLabel = p.line("seconds", nil)
-		return []chart.Plot{above}
-	}
-	above.Series = append(above.Series, course(chart.Series{Name: p.line("waiting", nil), Kind: chart.Area, Style: 2}, t.Waiting))
-	batches := chart.Series{Name: p.line("batches", nil), Kind: chart.Dots, Style: 3}
-	maxSize := 0.0
-	for _, b := range t.Batches {
-		batches.Points = append(batches.Points, chart.Point{X: b.Seconds, Y: b.Size})
-		maxSize = max(maxSize, b.Size)
-	}
-	below := plot(batches.Name, 110)
-	below.XLabel, below.Series, below.Desc = p.line("seconds", nil), []chart.Series{batches}, p.line("at most batches", maxSize)
-	return []chart.Plot{above, below}
 }

@@ -18,7 +18,8 @@ func inTime(r report.Report) report.Report {
 
 func TestAServerThatGetsSlowerIsToldFirst(t *testing.T) {
 	r := inTime(of(repeats("4", "cold", 0, 10, 10.4, 10.8, 11.2, 11.6), repeats("8", "cold", 0, 8, 8.3, 8.6, 8.9, 9.2)))
-	contains(t, sectionOf(t, r, "warnings"), "Cold: from the first run to the last the throughput changed by -1", "at the same settings, more than chance")
+	contains(t, sectionOf(t, r, "warnings"), "Cold: from the first run to the last the throughput changed by -1",
+		"at the same settings, more than chance")
 }
 
 func TestSteadyRepeatsAreSeldomCalledUnsteady(t *testing.T) {
@@ -75,7 +76,8 @@ func TestTheFlagsOfASettingAreThoseItWasMeasuredWith(t *testing.T) {
 	}
 	want := "-mode fixed -batch-size 8 -max-in-flight 3 -max-wait 2ms -share all"
 	contains(t, markdownOf(t, r), "Flags of the proxy for batch size 8: `"+want+"`", "start the proxy with `"+want+"`", "It takes 32 callers")
-	contains(t, markdownOf(t, of(repeats("1", "cold", 0, 20, 20.1, 20.2), repeats("unbatched", "cold", 0, 10, 10.1, 10.2))), "`-mode unbatched`")
+	r = of(repeats("1", "cold", 0, 20, 20.1, 20.2), repeats("unbatched", "cold", 0, 10, 10.1, 10.2))
+	contains(t, markdownOf(t, r), "`-mode unbatched`")
 }
 
 func TestTheFirstScreenComparesWithSGLangStraight(t *testing.T) {

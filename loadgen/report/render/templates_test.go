@@ -21,7 +21,6 @@ var entries = map[string]any{
 	"sum": plausibility.Verdict{}, "comparison": comparison{}, "load": report.Config{}, "made": "", "contents": nil,
 	"throughput": nil, "throughput caption": nil, "throughput point": figures.Cell{},
 	"latency": nil, "latency caption": nil, "latency point": latencyPoint{},
-	"timeline": nil, "timeline caption": nil, "of": figures.Timeline{}, "under way": nil, "waiting": nil, "batches": nil, "at most under way": 1.5, "at most batches": 1.5,
 	"batch size": nil, "requests/s": nil, "seconds": nil,
 }
 
