@@ -48,7 +48,7 @@ func telling(t *testing.T) map[string]report.Report {
 	for i := range odd.Runs {
 		if odd.Runs[i].Setting == "4" {
 			odd.Runs[i].EffectiveBatchSize = 3
-			odd.Runs[i].ReleaseReasons = map[string]int{"wait": 9, "idle": 3, "deadline": 2, "budget": 1, "drain": 1}
+			odd.Runs[i].ReleaseReasons = map[string]int{"wait": 9, "idle": 3, "deadline": 2, "budget": 1, "drain": 1, "age": 1}
 		}
 	}
 	odd.Limits = &report.Limits{
@@ -148,7 +148,7 @@ var untranslated = regexp.MustCompile(strings.Join([]string{
 	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Auto`, `Unbatched`, `UTC`,
 	`auto`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
 	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `fifo`, `prefix`, `#new-seq`,
-	`full`, `wait`, `idle`, `deadline`, `budget`, `drain`, // release reasons as the contract has them
+	`full`, `wait`, `idle`, `deadline`, `budget`, `drain`, `age`, // release reasons as the contract has them
 	`R2EGym-7B-Agent`, `NVIDIA H100 SXM`, `h100(-qwen2\.5-7b)?`, `cuda`, `go1\.26\.8`, `linux/amd64`, `0123456789ab`, // data of the fixtures
 	`[a-z0-9|_]+\.(jsonl|json|md|log|txt|html)`, `repo-[0-9]`, `[at]{30,}.0|ffff|a{20,}[a-t]0`,
 	`InvalidArgument|Canceled|Unavailable`, `parentbased_traceidratio`,
