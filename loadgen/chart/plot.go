@@ -21,19 +21,17 @@ type Plot struct {
 	XTicks         []Tick // in increasing order; ticks that don't fit are left out
 	XMin, XMax     float64
 	YMax           float64 // 0: as the series need; the axis starts at 0
-	Whole          bool    // the vertical axis has whole numbers only
 	YFormat        func(float64) string
 
 	Series []Series
-	Height int // of the picture, in the units of Width; 0: DefaultHeight
 }
 
 // Width is the width of every picture, in its own units. A page may scale it; text stays readable at
 // three quarters.
 const Width = 480
 
-// DefaultHeight is the height of a picture whose Height is 0.
-const DefaultHeight = 300
+// height is that of every picture, in the units of Width.
+const height = 300
 
 // Tick is a place on the horizontal axis.
 type Tick struct {
@@ -41,24 +39,9 @@ type Tick struct {
 	Text string
 }
 
-// Kind is how a series is drawn.
-type Kind string
-
-// The kinds.
-const (
-	Marked Kind = ""     // points, and lines between neighbours that are Joined
-	Line   Kind = "line" // a line without points
-	Area   Kind = "area" // the same, filled down to 0
-	Dots   Kind = "dots" // small points
-	Bars   Kind = "bars" // a bar from 0 for each point
-)
-
-// Series is a series of values. Its index in Plot.Series, or Style if set, decides its colour and
-// shape.
+// Series is a series of values. Its index in Plot.Series decides its colour and shape.
 type Series struct {
 	Name   string
-	Kind   Kind
-	Style  int // from 1; 0: by its index
 	Points []Point
 }
 
@@ -68,14 +51,6 @@ type Point struct {
 	Low, High float64 // an interval around Y; none if both are 0
 	Joined    bool    // a line leads here from the point before
 	Title     string  // shown while pointed at
-}
-
-// Style returns the number of a series' colour and shape, from 0.
-func (p Plot) Style(i int) int {
-	if s := p.Series[i].Style; s > 0 {
-		return s - 1
-	}
-	return i
 }
 
 // points returns the titles of all points.
@@ -123,9 +98,6 @@ func (p Plot) reach(n float64) (top, step float64) {
 		return 1, 1
 	}
 	step = niceStep(maxY / n)
-	if p.Whole {
-		step = math.Ceil(step)
-	}
 	return step * math.Ceil(maxY/step-1e-9), step
 }
 
@@ -146,17 +118,4 @@ func niceStep(minStep float64) float64 {
 		}
 	}
 	return 10 * power
-}
-
-// Ticks returns about n ticks at round numbers from low to high.
-func Ticks(low, high float64, n int, text func(float64) string) (ticks []Tick) {
-	if !(high > low) || n < 1 || math.IsInf(high-low, 0) {
-		return nil
-	}
-	step := niceStep((high - low) / float64(n))
-	for i := math.Ceil(low/step - 1e-9); i*step <= high+step*1e-9 && len(ticks) <= 2*n+1; i++ {
-		at := i*step + 0 // never -0
-		ticks = append(ticks, Tick{at, text(at)})
-	}
-	return ticks
 }

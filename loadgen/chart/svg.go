@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"cmp"
 	_ "embed"
 	"html/template"
 	"math"
@@ -29,7 +28,6 @@ const charWidth = 6.5
 // SVG draws the plot. id must be unique in the page. All text is escaped.
 func (p Plot) SVG(id string) string {
 	d := drawing{Plot: p, ID: id, Width: Width, left: 54, right: Width - 14, top: 26}
-	d.Height = cmp.Or(p.Height, DefaultHeight)
 	foot := 40.0
 	if p.Turned() {
 		foot = 34 + 0.72*charWidth*float64(p.maxTick())
@@ -40,7 +38,7 @@ func (p Plot) SVG(id string) string {
 	if p.YLabel == "" {
 		d.top = 10
 	}
-	d.bottom = float64(d.Height) - foot
+	d.bottom = height - foot
 	d.yMax, d.step = p.reach(max(1, min(5, math.Floor((d.bottom-d.top)/28))))
 	if d.Desc == "" {
 		d.Desc = p.points()
@@ -78,34 +76,15 @@ func (d drawing) Y(v float64, plus ...float64) string { return tenth(d.y(v), plu
 
 // Centre and Foot are the coordinates of the horizontal axis's label.
 func (d drawing) Centre() string { return tenth((d.left + d.right) / 2) }
-func (d drawing) Foot() int      { return d.Height - 4 }
+func (d drawing) Foot() int      { return height - 4 }
+func (d drawing) Height() int    { return height }
 
 // Between returns the vertical distance of two values.
 func (d drawing) Between(high, low float64) string { return tenth(d.y(low) - d.y(high)) }
 
 // Mark and Colour return the look of series i.
-func (d drawing) Mark(i int, p Point) string { return Mark(d.Style(i), d.x(p.X), d.y(p.Y)) }
-func (d drawing) Colour(i int) int           { return d.Style(i) % Styles }
-
-// BarWidth and BarLeft place the bars of all series side by side.
-func (d drawing) BarWidth() string { return tenth(d.barWidth()) }
-func (d drawing) BarLeft(i int, p Point) string {
-	return tenth(d.x(p.X) + (float64(d.bars(i))-float64(d.bars(len(d.Series)))/2)*d.barWidth())
-}
-
-func (d drawing) barWidth() float64 {
-	return 0.76 * (d.x(d.XMin+1) - d.left) / float64(d.bars(len(d.Series)))
-}
-
-// bars counts the bar series among the first n.
-func (d drawing) bars(n int) (bars int) {
-	for _, s := range d.Series[:n] {
-		if s.Kind == Bars {
-			bars++
-		}
-	}
-	return bars
-}
+func (d drawing) Mark(i int, p Point) string { return Mark(i, d.x(p.X), d.y(p.Y)) }
+func (d drawing) Colour(i int) int           { return i % Styles }
 
 // YTicks returns the ticks of the vertical axis, from 0.
 func (d drawing) YTicks() (ticks []Tick) {
@@ -157,11 +136,6 @@ func (d drawing) Path(s Series) string {
 		line.WriteString(d.X(pt.X) + " " + d.Y(pt.Y))
 	}
 	return line.String()
-}
-
-// Close leads a path down to 0 and back to its beginning.
-func (d drawing) Close(s Series) string {
-	return "L" + d.X(s.Points[len(s.Points)-1].X) + " " + tenth(d.bottom) + "L" + d.X(s.Points[0].X) + " " + tenth(d.bottom) + "Z"
 }
 
 // Styles is the number of different looks of series.

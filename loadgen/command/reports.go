@@ -20,13 +20,16 @@ import (
 const resultsFile = "results.json"
 
 // makeOutput makes the directory of a report. If dir is empty, it makes a new one in results, named
-// after the time. It refuses a directory that holds an unfinished sweep.
+// after the time. It refuses a directory that holds a sweep or a report.
 func makeOutput(dir, suffix string) (string, error) {
 	switch {
 	case dir == "":
 		dir = filepath.Join("results", time.Now().Format("20060102-150405")+suffix)
 	case unfinished(dir):
 		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: continue it with -resume %s, or name another directory", dir, dir)
+	}
+	if _, err := os.Stat(filepath.Join(dir, resultsFile)); err == nil {
+		return "", fmt.Errorf("-out: %s holds a finished report: add repeats to it with -resume %s, or name another directory", dir, dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)

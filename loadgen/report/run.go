@@ -49,6 +49,8 @@ type Run struct {
 	ImpossibleCounts int    `json:"impossible_counts,omitempty"` // answers
 	ImpossibleCause  string `json:"impossible_cause,omitempty"`  // why the first can't be true; absent without one
 
+	Retried int `json:"retried,omitempty"` // answered requests that the proxy sent to SGLang more than once
+
 	Batches            int            `json:"batches"`                   // from the receipts; 0 for direct
 	EffectiveBatchSize float64        `json:"effective_batch_size"`      // mean members of a batch, from the receipts; 0 for direct
 	ReleaseReasons     map[string]int `json:"release_reasons,omitempty"` // number of batches by release reason

@@ -79,6 +79,9 @@ func (m measurement) report() report.Run {
 		run.Completed += answers
 		m.addTokens(&run, i)
 		latency = append(latency, m.scaled(s.latency))
+		if s.answer.Attempts > 1 {
+			run.Retried++
+		}
 		if s.answer.FirstToken > 0 {
 			firstToken = append(firstToken, m.scaled(s.answer.FirstToken))
 			run.OutputTokens += int64(s.answer.OutputTokens)

@@ -31,6 +31,9 @@ type Sweep struct {
 	Counters Counters                    // SGLang's own counts
 	Progress atomic.Pointer[RunProgress] // the run at work; nil before the first
 	Log      *slog.Logger
+
+	// TokenRatio is the median of prompt tokens as counted to those recorded, which WarmUp sets; 0: unknown.
+	TokenRatio float64
 }
 
 // ErrNothingAnswered ends a sweep after a run without any answer: the server is gone or refuses
@@ -122,7 +125,15 @@ func (s *Sweep) WarmUp(ctx context.Context) error {
 	if err := s.prepare(ctx, Pass{Setting: first, Phase: Cold}); err != nil {
 		return err
 	}
-	samples, _ := pass(ctx, s.sender(first), warmUp(s.Prompts), s.Plan, new(RunProgress))
+	prompts := warmUp(s.Prompts)
+	samples, _ := pass(ctx, s.sender(first), prompts, s.Plan, new(RunProgress))
+	var ratios []float64
+	for i, p := range prompts {
+		if samples[i].sent && samples[i].err == nil && p.Recorded > 0 {
+			ratios = append(ratios, float64(samples[i].answer.PromptTokens)/float64(p.Recorded))
+		}
+	}
+	s.TokenRatio = stats.Median(ratios)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type Notes struct {
 	Sequences  bool    // SGLang's #new-seq is known
 	WarmOnly   bool    // only warm runs were asked for
 	FewRepeats bool    // too few repeats to compare
+	Retried    int     // requests that the proxy sent more than once
 	KeptRuns   int     // measured before the sweep was last resumed
 	Early      []Early // settings whose repeats stopped early
 
@@ -73,6 +74,7 @@ func (f Figures) notes() Notes {
 	}
 	failures, last := map[string]int{}, map[string]int{} // by cause; the last repeat by setting
 	for _, run := range f.Runs {
+		n.Retried += run.Retried
 		last[run.Setting] = max(last[run.Setting], run.Repeat)
 		for cause, k := range run.Errors {
 			failures[cause] += k

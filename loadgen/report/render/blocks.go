@@ -96,6 +96,9 @@ func markdown(blocks []block) string {
 	return b.String()
 }
 
+// marks are those of strong words and code, which a terminal does not show.
+var marks = strings.NewReplacer("**", "", "`", "", `\*`, "*")
+
 // terminal writes blocks for a terminal: tables in columns, lists under a heading indented.
 func terminal(blocks []block) string {
 	var b strings.Builder
@@ -112,11 +115,11 @@ func terminal(blocks []block) string {
 				if heading {
 					before = "  "
 				}
-				b.WriteString(before + item + "\n")
+				b.WriteString(before + marks.Replace(item) + "\n")
 				before = ""
 			}
 		default:
-			b.WriteString(k.Text + "\n")
+			b.WriteString(marks.Replace(k.Text) + "\n")
 		}
 		heading = k.Level > 2
 	}
@@ -136,6 +139,10 @@ func columns(b *strings.Builder, rows [][]string) {
 	}
 	for _, row := range rows {
 		for i, cell := range row {
+			if strings.HasPrefix(cell, "█") { // a bar begins at the left
+				b.WriteString("  " + cell)
+				continue
+			}
 			b.WriteString(strings.Repeat(" ", 2+widths[i]-displayWidth(cell)) + cell)
 		}
 		b.WriteByte('\n')
