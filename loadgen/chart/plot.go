@@ -15,12 +15,9 @@ import (
 // Plot is one plot. A field with its zero value is left out.
 type Plot struct {
 	Title string // for readers who do not see the picture
-	Desc  string // likewise; if empty, the titles of all points
 
 	XLabel, YLabel string
-	XTicks         []Tick // in increasing order; ticks that don't fit are left out
-	XMin, XMax     float64
-	YMax           float64 // 0: as the series need; the axis starts at 0
+	Names          []string // under the horizontal axis; name i is at i + 0.5
 	YFormat        func(float64) string
 
 	Series []Series
@@ -31,9 +28,9 @@ type Plot struct {
 const Width = 480
 
 // height is that of every picture, in the units of Width.
-const height = 300
+const height = 240
 
-// Tick is a place on the horizontal axis.
+// Tick is a place on an axis.
 type Tick struct {
 	At   float64
 	Text string
@@ -53,8 +50,8 @@ type Point struct {
 	Title     string  // shown while pointed at
 }
 
-// points returns the titles of all points.
-func (p Plot) points() string {
+// Described returns the titles of all points, for readers who do not see the picture.
+func (p Plot) Described() string {
 	var titles []string
 	for _, s := range p.Series {
 		for _, pt := range s.Points {
@@ -64,34 +61,25 @@ func (p Plot) points() string {
 	return strings.Join(titles, "; ")
 }
 
-// maxTick returns the number of characters of the longest label under the plot.
-func (p Plot) maxTick() (n int) {
-	for _, t := range p.XTicks {
-		n = max(n, len([]rune(t.Text)))
+// longest returns the number of characters of the longest name.
+func (p Plot) longest() (n int) {
+	for _, name := range p.Names {
+		n = max(n, len([]rune(name)))
 	}
 	return n
 }
 
-// Names reports whether the ticks are names and not numbers on a scale: then each is half a step
-// from the edge.
-func (p Plot) Names() bool {
-	return len(p.XTicks) > 0 && p.XTicks[0].At == p.XMin+0.5 && p.XMax-p.XMin == float64(len(p.XTicks))
-}
-
-// Turned reports whether the labels under the plot must be turned to fit. Only names are turned;
-// numbers are thinned out.
+// Turned reports whether the names must be turned to fit.
 func (p Plot) Turned() bool {
-	return p.Names() && float64(p.maxTick())*charWidth > float64(Width-68)/float64(len(p.XTicks))
+	return float64(p.longest()*len(p.Names))*charWidth > Width-68
 }
 
 // reach returns the end of the vertical axis and the step between its ticks, for about n ticks.
 func (p Plot) reach(n float64) (top, step float64) {
-	maxY := p.YMax
-	if maxY <= 0 {
-		for _, s := range p.Series {
-			for _, pt := range s.Points {
-				maxY = max(maxY, drawable(pt.Y), drawable(pt.High))
-			}
+	maxY := 0.0
+	for _, s := range p.Series {
+		for _, pt := range s.Points {
+			maxY = max(maxY, drawable(pt.Y), drawable(pt.High))
 		}
 	}
 	if !(maxY > 1e-9) || maxY > 1e15 { // no real measurement

@@ -30,22 +30,10 @@ func (p Plot) SVG(id string) string {
 	d := drawing{Plot: p, ID: id, Width: Width, left: 54, right: Width - 14, top: 26}
 	foot := 40.0
 	if p.Turned() {
-		foot = 34 + 0.72*charWidth*float64(p.maxTick())
-	}
-	if p.XLabel == "" {
-		foot -= 14
-	}
-	if p.YLabel == "" {
-		d.top = 10
+		foot = 34 + 0.72*charWidth*float64(p.longest())
 	}
 	d.bottom = height - foot
 	d.yMax, d.step = p.reach(max(1, min(5, math.Floor((d.bottom-d.top)/28))))
-	if d.Desc == "" {
-		d.Desc = p.points()
-	}
-	if d.XMax <= d.XMin {
-		d.XMax = d.XMin + 1
-	}
 	var b strings.Builder
 	if err := svg.Execute(&b, d); err != nil {
 		return template.HTMLEscapeString(err.Error()) // tests draw every kind of plot
@@ -62,7 +50,7 @@ func tenth(v float64, plus ...float64) string {
 }
 
 func (d drawing) x(v float64) float64 {
-	return d.left + (drawable(v)-d.XMin)/(d.XMax-d.XMin)*(d.right-d.left)
+	return d.left + drawable(v)/float64(max(1, len(d.Names)))*(d.right-d.left)
 }
 
 func (d drawing) y(v float64) float64 {
@@ -99,27 +87,16 @@ func (d drawing) YTicks() (ticks []Tick) {
 	return ticks
 }
 
-// label is a tick of the horizontal axis. Its text is empty if it does not fit.
-type label struct {
-	Tick
-	Middle string
-}
-
-// Labels returns the ticks of the horizontal axis with the texts that fit.
-func (d drawing) Labels() (all []label) {
-	free := d.left - 20
-	for _, t := range d.XTicks {
-		half := charWidth * float64(len([]rune(t.Text))) / 2
-		l := label{t, tenth(min(d.x(t.At), Width-half))}
-		if d.x(t.At)-half >= free {
-			free = d.x(t.At) + half + charWidth
-		} else if !d.Turned() {
-			l.Text = ""
-		}
-		all = append(all, l)
+// Ticks returns the names with their places.
+func (d drawing) Ticks() (all []Tick) {
+	for i, name := range d.Names {
+		all = append(all, Tick{float64(i) + 0.5, name})
 	}
 	return all
 }
+
+// Edge is the right end of the horizontal axis.
+func (d drawing) Edge() string { return tenth(d.right) }
 
 // Path draws the lines between points that are joined.
 func (d drawing) Path(s Series) string {

@@ -230,7 +230,7 @@ func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
 		t.Fatalf("status %d: %s%s", e.status, e.stdout, e.stderr)
 	}
 	if md, html := read(anew, "report.md"), read(anew, "report.html"); !strings.Contains(md, "throughput") ||
-		!strings.Contains(html, `lang="en"`) || !strings.Contains(html, "Which setting is fastest?") {
+		!strings.Contains(html, `lang="en"`) || !strings.Contains(html, "Which setting is fastest, cold?") {
 		t.Error("the files are not in English")
 	}
 	for _, c := range []struct {

@@ -71,6 +71,8 @@ func markdown(blocks []block) string {
 	var b strings.Builder
 	for _, k := range blocks {
 		switch {
+		case k.Picture != "": // of the page only
+			continue
 		case k.Level > 0:
 			b.WriteString(strings.Repeat("#", k.Level) + " " + k.Text + "\n")
 		case k.Items != nil:

@@ -153,6 +153,9 @@ func newPicture(id, title, caption string, plot chart.Plot) picture {
 	plot.Title = title
 	p := picture{Title: title, Caption: caption, SVG: template.HTML(plot.SVG(id))} //nolint:gosec // package chart escapes
 	for i, s := range plot.Series {
+		if s.Name == "" {
+			continue
+		}
 		p.Legend = append(p.Legend, legend{s.Name, i % chart.Styles, chart.Mark(i, 10, 7)})
 	}
 	return p

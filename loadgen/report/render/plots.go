@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"paceline/loadgen/chart"
 	"paceline/loadgen/number"
@@ -19,29 +20,25 @@ type plotter struct {
 
 // picture draws the plot that layout.tmpl names.
 func (p plotter) picture(name string) picture {
-	plot := p.throughput
-	if name == "latency" {
-		plot = p.latency
+	kind, of, _ := strings.Cut(name, " ")
+	caption := p.line(kind+" caption", nil)
+	if kind == "latency" {
+		return newPicture(kind, p.line(kind, nil), caption, p.latency())
 	}
-	return newPicture(name, p.line(name, nil), p.line(name+" caption", nil), plot())
+	i := slices.IndexFunc(p.Phases, func(q figures.Phase) bool { return q.Name == of })
+	return newPicture(kind+"-"+strconv.Itoa(i), p.line(kind, of), caption, p.throughput(p.Phases[i]))
 }
 
 // axis places settings along an axis.
-type axis struct {
-	ticks []chart.Tick
-	at    map[string]float64
-}
+type axis struct{ names []string }
 
 // place returns the position of a name, and adds the name if it is new.
 func (a *axis) place(name string) float64 {
-	if _, ok := a.at[name]; !ok {
-		if a.at == nil {
-			a.at = map[string]float64{}
-		}
-		a.at[name] = float64(len(a.ticks)) + 0.5
-		a.ticks = append(a.ticks, chart.Tick{At: a.at[name], Text: name})
+	i := slices.Index(a.names, name)
+	if i < 0 {
+		i, a.names = len(a.names), append(a.names, name)
 	}
-	return a.at[name]
+	return float64(i) + 0.5
 }
 
 // bySize returns a point for each cell, and joins those of batch sizes. A cell's position is its size,
@@ -70,7 +67,7 @@ func newAxis(cells []figures.Cell) *axis {
 
 func (p plotter) plot(a *axis, label string) chart.Plot {
 	size := p.line("batch size", nil)
-	return chart.Plot{YLabel: p.line(label, nil), XLabel: size, XTicks: a.ticks, XMax: float64(len(a.ticks)), YFormat: axisNumber}
+	return chart.Plot{YLabel: p.line(label, nil), XLabel: size, Names: a.names, YFormat: axisNumber}
 }
 
 // axisNumber formats a round number without trailing zeros.
@@ -95,47 +92,34 @@ func curves(cells []figures.Cell) (names []string) {
 	return names
 }
 
-// measured returns the cells of all phases that have figures, so that all series share one axis.
-func (p plotter) measured() (cells []figures.Cell) {
-	for _, phase := range p.Phases {
-		cells = append(cells, phase.Measured()...)
-	}
-	return cells
-}
-
-// throughput plots a series for each phase and each combination of the other dimensions, as many as have
-// a colour and a shape of their own.
-func (p plotter) throughput() chart.Plot {
-	axis := newAxis(p.measured())
+// throughput plots a series for each combination of the other dimensions, as many as have a colour and a
+// shape of their own.
+func (p plotter) throughput(phase figures.Phase) chart.Plot {
+	cells := phase.Measured()
+	axis, names := newAxis(cells), curves(cells)
 	plot := p.plot(axis, "requests/s")
-	for _, phase := range p.Phases {
-		cells := phase.Measured()
-		for i, name := range curves(cells) {
-			if len(plot.Series) == chart.Styles {
-				break
+	for i, name := range names[:min(len(names), chart.Styles)] {
+		of := slices.DeleteFunc(slices.Clone(cells), func(c figures.Cell) bool { return c.Fixed() && c.Beside() != name || !c.Fixed() && i > 0 })
+		plot.Series = append(plot.Series, chart.Series{Name: p.setting(name), Points: axis.bySize(of, func(c figures.Cell) chart.Point {
+			pt, interval := chart.Point{Y: c.Throughput, Title: p.line("throughput point", c)}, c.Interval()
+			switch {
+			case interval != nil:
+				pt.Low, pt.High = interval.Low, interval.High
+			case len(c.Runs) > 1:
+				pt.Low, pt.High = c.Low, c.High
 			}
-			of := slices.DeleteFunc(slices.Clone(cells), func(c figures.Cell) bool { return c.Fixed() && c.Beside() != name || !c.Fixed() && i > 0 })
-			title := p.phase(phase.Name)
-			if name != "" {
-				title += p.part + p.setting(name)
-			}
-			plot.Series = append(plot.Series, chart.Series{Name: title, Points: axis.bySize(of, func(c figures.Cell) chart.Point {
-				pt, interval := chart.Point{Y: c.Throughput, Title: p.line("throughput point", c)}, c.Interval()
-				switch {
-				case interval != nil:
-					pt.Low, pt.High = interval.Low, interval.High
-				case len(c.Runs) > 1:
-					pt.Low, pt.High = c.Low, c.High
-				}
-				return pt
-			})})
-		}
+			return pt
+		})})
 	}
 	return plot
 }
 
 func (p plotter) latency() chart.Plot {
-	axis := newAxis(p.measured())
+	var all []figures.Cell
+	for _, phase := range p.Phases {
+		all = append(all, phase.Measured()...)
+	}
+	axis := newAxis(all) // that all series share
 	plot := p.plot(axis, "seconds")
 	for _, phase := range p.Phases {
 		cells := phase.Measured()
