@@ -78,8 +78,11 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 		return err
 	}
 	fmt.Printf("\n%s\n", render.Made(filepath.Join(out, "report.html"), lang))
-	failed, dropped, impossible := 0, 0, []string{}
+	failed, dropped, disturbed, impossible := 0, 0, 0, []string{}
 	for _, run := range r.Runs {
+		if r.Speed() <= report.JudgedSpeed && run.Disturbed(r.Speed()) {
+			disturbed++
+		}
 		if why := run.Impossible(); why != "" {
 			impossible = append(impossible, why)
 		}
@@ -95,9 +98,14 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
 	case dropped > 0 && !r.Partial:
 		return fmt.Errorf("%d requests were dropped, because -most-outstanding conversations were under way when they were due", dropped)
+	case disturbed > 0 && !r.Partial:
+		return fmt.Errorf("%w in %d of %d runs, also when they were repeated", errDisturbed, disturbed, len(r.Runs))
 	}
 	return nil
 }
+
+// errDisturbed ends a sweep whose figures are partly loadgen's own.
+var errDisturbed = errors.New("disturbed, no conclusion: the machine kept loadgen from its own work")
 
 // writePages writes report.md and report.html, and the summary to w.
 func writePages(w io.Writer, f figures.Figures, lang *render.Language, out string) error {

@@ -56,12 +56,6 @@ const (
 	// accountMargin is how far the server's count of computed tokens may be from that of the
 	// answers, as a share of the prompt tokens.
 	accountMargin = 0.02
-	// slowShare is the share of requests that loadgen sent late by itself above which it is no
-	// chance.
-	slowShare = 0.01
-	// SlowWait is the share of the median latency, spent waiting for a processor, above which a
-	// good part of a latency may be loadgen's own.
-	SlowWait = 0.1
 )
 
 func (f Figures) notes() Notes {
@@ -124,14 +118,8 @@ func (n *Notes) check(run report.Run, r report.Report) {
 	if a := run.Arrivals; a != nil {
 		n.WarmUp, n.Dropped, n.Due = n.WarmUp+a.WarmUp, n.Dropped+a.Dropped, n.Due+a.SendDelay.Count
 		n.Late, n.LateByItself = n.Late+a.Late, n.LateByItself+a.LateByItself
-		if float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) || slowScheduler(run, r.Speed()) {
+		if run.Disturbed(r.Speed()) {
 			n.Slow = append(n.Slow, run)
 		}
 	}
-}
-
-// slowScheduler reports whether loadgen's goroutines waited so long for a processor that latencies show
-// it. speed is simulated seconds per real second.
-func slowScheduler(r report.Run, speed float64) bool {
-	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
 }

@@ -65,7 +65,7 @@ func (l *Language) funcs() template.FuncMap {
 
 		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "margin": whole(figures.Margin),
 		"maxFailing": whole(figures.MaxFailing),
-		"saturated":  whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
+		"saturated":  whole(figures.Saturated), "slowWait": whole(report.SlowWait),
 		"minRepeats": same(stats.MinToCompare), "minForInterval": same(stats.MinForInterval),
 	}
 }
