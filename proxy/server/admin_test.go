@@ -191,6 +191,18 @@ func TestAdminOverREST(t *testing.T) {
 	if s := r.up.Queue.Settings(); s.BatchSize != 5 || s.MaxWait != 250*time.Millisecond || s.MaxInFlight != 8 {
 		t.Errorf("patched to %+v", s)
 	}
+	if got := r.http("PATCH", path, `{"mode": "unbatched", "share": "off", "max_wait": "5ms"}`); got.code != 200 {
+		t.Errorf("in the form of flags: %d %s", got.code, got.body)
+	}
+	if s := r.up.Queue.Settings(); s.Mode != batcher.ModeUnbatched || s.Share != batcher.ShareOff || s.MaxWait != 5*time.Millisecond {
+		t.Errorf("patched to %+v", s)
+	}
+	if got := r.http("POST", r.AdminAddr()+"/v1/admin/cache:flush", `{"timeout": "50ms"}`); got.code != 200 {
+		t.Errorf("flush: %d %s", got.code, got.body)
+	}
+	if got := r.http("PATCH", path, `{"max_wait": "5"}`); got.code != 400 || !strings.Contains(got.body, "max_wait: must be a duration") {
+		t.Errorf("wrong form: %d %s", got.code, got.body)
+	}
 	if got := r.http("PATCH", path, `{"batch_size": 0}`); got.code != 400 || !strings.Contains(got.body, "settings.batch_size") {
 		t.Errorf("wrong patch: %d %s", got.code, got.body)
 	}
