@@ -146,7 +146,7 @@ func (c *conversation) serve(req *pb.PrefillRequest) {
 	ctx, endSpan := c.tracer.StartStreamed(c.stream.Context())
 	id, logprobs := req.GetRequestId(), req.GetLogprobs() != nil // the prompt must not wait for a client that does not read
 	parse := func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) }
-	c.up.SubmitFunc(ctx, hostOf(ctx), parse, func(outcome func() upstream.Outcome) {
+	c.up.SubmitFunc(ctx, HostOf(ctx), parse, func(outcome func() upstream.Outcome) {
 		c.complete(asked{id, logprobs, endSpan, outcome})
 	})
 }

@@ -111,7 +111,7 @@ func begin(args, environ []string, stdout, stderr io.Writer) *start {
 		return &start{code: exitOK}
 	}
 	o.config.Logger = o.logger(stderr)
-	o.config.Version = version.Short()
+	o.config.Version, o.config.Sources = version.Short(), o.from
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit(o.config.Settings.QueueBytes))
 	}
@@ -184,13 +184,15 @@ func apply(proxy *server.Server, before, next *options) error {
 			later = append(later, name)
 		}
 	}
+	var changes []string
 	if len(live) > 0 {
-		if err := proxy.UpdateSettings(next.config.Settings, live); err != nil {
+		var err error
+		if changes, err = proxy.UpdateSettings(next.config.Settings, live, next.from); err != nil {
 			return err
 		}
 	}
 	log := before.config.Logger
-	log.Info("settings read again", "changed", live)
+	log.Info("settings read again", "by", "SIGHUP", "changed", changes)
 	if len(later) > 0 {
 		log.Warn("these settings change only at the next start", "settings", later)
 	}

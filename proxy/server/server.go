@@ -70,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 	if s.up, err = upstream.New(cfg.Upstream, cfg.Settings, s.tracer, s.metrics, s.log); err != nil {
 		return nil, settingFlag(err)
 	}
-	s.settings = &liveSettings{up: s.up}
+	s.settings = &liveSettings{up: s.up, sources: cfg.Sources}
 	s.readiness = newReadiness(s.up.Queue, s.up.Snapshot().Reason)
 	s.service, s.scores = api.NewService(s.stopping, s.up, s.tracer), api.NewScores(s.up)
 	if err := s.open(); err != nil {
@@ -172,6 +172,7 @@ func (s *Server) openAdmin() (*port, error) {
 	channelz.RegisterChannelzServiceToServer(server)
 	pb.RegisterAdminServiceServer(server, &adminService{
 		version: s.cfg.Version, started: time.Now(), up: s.up, settings: s.settings, readiness: s.readiness, delay: s.cfg.DrainDelay,
+		acts: s.cfg.acts(),
 	})
 	p.serveHTTP(adminHandler(server, notFromPages(withStatusPage(g.Handler(s.cfg.MaxMessageBytes, s.up.Arrivals)), local)), g, server)
 	closeHTTP := p.close
