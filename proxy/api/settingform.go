@@ -87,11 +87,8 @@ func fromFlagForms(data []byte, fields protoreflect.FieldDescriptors) (out []byt
 	for in.PeekKind() == '"' {
 		name, _ := in.ReadToken()
 		field := cmp.Or(fields.ByTextName(name.String()), fields.ByJSONName(name.String()))
-		v, err := in.ReadValue()
-		if err != nil {
-			break
-		}
-		if field == nil || v.Kind() != '"' {
+		v, _ := in.ReadValue()
+		if field == nil || v.Kind() != '"' { // of nothing after an error
 			continue
 		}
 		text, _ := jsontext.AppendUnquote(nil, v)

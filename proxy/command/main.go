@@ -3,7 +3,8 @@
 // caller its own answer.
 //
 // Package server does the work. This package has the flags (flags.go) and their sources
-// (sources.go), signals and exit codes (this file), and the subcommand drain (drain.go).
+// (sources.go), signals and exit codes (this file), and the subcommands that call a
+// running proxy (admin.go).
 package command
 
 import (
@@ -55,10 +56,12 @@ func Main(args []string) int {
 // run runs the program and returns its exit code. The first signal drains, or ends a start at
 // once, the second ends at once, and SIGHUP reads the settings again.
 func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
-	if len(args) > 0 && args[0] == "drain" {
-		ctx, stop := untilSignal(signals)
-		defer stop()
-		return runDrain(ctx, args[1:], environ, stdout, stderr)
+	if len(args) > 0 {
+		if c, ok := adminCommands[args[0]]; ok {
+			ctx, stop := untilSignal(signals)
+			defer stop()
+			return c.run(ctx, args[0], args[1:], environ, stdout, stderr)
+		}
 	}
 	started := make(chan *start, 1)
 	go func() { started <- begin(args, environ, stdout, stderr) }()
