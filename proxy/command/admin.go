@@ -183,7 +183,8 @@ func writeStatus(w io.Writer, s *pb.GetStatusResponse) {
 	}
 	//nolint:errcheck // nowhere else to tell
 	fmt.Fprintf(w, "%s\nproxy:     %s, since %s\nSGLang:    %s at %s, model %s\n"+
-		"waiting:   %d requests, %d bytes, %d held for another's prefix\nat SGLang: %d requests in %d batches\nso far:    %d accepted, %d answered, %d failed, %d cancelled, %d refused, %d merged\nsettings:\n",
+		"waiting:   %d requests, %d bytes, %d held for another's prefix\nat SGLang: %d requests in %d batches\n"+
+		"so far:    %d accepted, %d answered, %d failed, %d cancelled, %d refused, %d merged\nsettings:\n",
 		state, s.GetVersion(), s.GetStartTime().AsTime().Local().Format(time.RFC3339), u.GetVersion(), u.GetUrl(), u.GetModel(),
 		b.GetQueuedRequests(), b.GetQueuedBytes(), b.GetHeldPrompts(), b.GetInFlightRequests(), b.GetInFlightBatches(),
 		b.GetAccepted(), b.GetAnswered(), b.GetFailed(), b.GetCancelled(), b.GetRefused(), b.GetMerged())

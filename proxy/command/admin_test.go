@@ -65,7 +65,7 @@ func TestSetChangesARunningProxyAndStatusShowsIt(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 	code, out := call("status")
-	for _, want := range []string{"ready\n", "requests in 0 batches", "  mode=fixed\n", "  batch_size=7\n", "  max_wait=5ms\n", "  share=off\n"} {
+	for _, want := range []string{"ready\n", "0 batches", "  mode=fixed\n", "  batch_size=7\n", "  max_wait=5ms\n", "share=off\n"} {
 		if code != exitOK || !strings.Contains(out, want) {
 			t.Errorf("%d, no %q in %s", code, want, out)
 		}
