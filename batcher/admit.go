@@ -2,7 +2,6 @@ package batcher
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"paceline/batcher/prefix"
@@ -39,6 +38,10 @@ type Grant struct {
 	Held   time.Duration // how long the request waited
 	Shared int           // blocks of its prefix that were computed for others when it arrived
 	Leader any           // Passing.Trace of the one that it waited for; nil if that is not known
+
+	// Doubted says that its prefix is believed to be cached, but others may have emptied the
+	// cache since it was used last.
+	Doubted bool
 
 	// Prefill says that the prompt should be sent without new tokens first, followed by
 	// Prefilled: others share its new prefix, and it is silent.
@@ -132,7 +135,7 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	if b.settings.Share != ShareAll {
 		a.entry.Prefix = nil
 	}
-	b.model.Doubt(time.Now())
+	b.model.SetTime(time.Now())
 	trusted, computing := b.model.Computing(a.entry.Prefix)
 	a.grant.Shared = computing
 	isNew, shares := len(a.entry.Prefix)-trusted >= MinShared, computing >= MinShared
@@ -153,6 +156,7 @@ func (b *Batcher[Q, R]) arrive(a *admission) (longest time.Duration, err error) 
 	}
 	if isNew {
 		a.grant.Role = Leader
+		a.grant.Doubted = len(a.entry.Prefix)-b.model.Known(a.entry.Prefix, false) < MinShared
 	}
 	b.grant(a, isNew && (shares || s.following >= probeShare))
 	return 0, nil
@@ -204,10 +208,11 @@ func (b *Batcher[Q, R]) stopWaiting(a *admission, overtakes bool) {
 // finishPassing frees the followers of a request. It requires mu.
 func (b *Batcher[Q, R]) finishPassing(a *admission, prefilled bool, u Usage) {
 	if prefilled {
-		cached := math.MaxInt
+		cached := prefix.NotCounted
 		if u.PromptTokens > 0 {
 			cached = cachedBlocks(u, float64(len(a.entry.Prefix)+1))
 		}
+		b.model.SetTime(time.Now())
 		b.model.Answer(&a.flight, cached)
 	}
 	if b.model.Finish(&a.flight) {

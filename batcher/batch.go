@@ -255,6 +255,7 @@ func (b *Batch[Q, R]) learn(m *member[Q, R], u Usage) {
 	b.answered++
 	b.used.Uncached += uncached
 	b.used.Tokens += float64(u.PromptTokens)
+	b.owner.model.SetTime(time.Now())
 	b.owner.model.Answer(&m.inFlight, cachedBlocks(u, float64(m.leader.Bytes)/prefix.BlockBytes))
 }
 

@@ -149,7 +149,7 @@ func (b *Batcher[Q, R]) admit(p *pending[Q, R]) error {
 		b.stats.Refused++
 		return err
 	}
-	b.model.Doubt(p.accepted)
+	b.model.SetTime(p.accepted)
 	b.stats.Accepted++
 	if len(p.Prefix) > 0 {
 		p.fresh = b.uncached(p)

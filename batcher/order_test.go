@@ -28,7 +28,7 @@ func names(prompt string) prefix.Prefix {
 	return p
 }
 
-// cacheServer answers batches after a second, and caches as SGLang does: prompts of one list
+// cacheServer answers batches after 50 ms, and caches as SGLang does: prompts of one list
 // share nothing with each other, and answered prompts are cached.
 type cacheServer struct {
 	mu       sync.Mutex
@@ -53,7 +53,7 @@ func (c *cacheServer) Send(_ context.Context, b *Batch[string, string]) []Result
 	}
 	c.released = append(c.released, prompts)
 	c.mu.Unlock()
-	time.Sleep(time.Second)
+	time.Sleep(50 * time.Millisecond)
 	c.mu.Lock()
 	for _, p := range prompts {
 		for i := range p {

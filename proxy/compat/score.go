@@ -80,7 +80,11 @@ func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 		return true
 	}
 	defer g.Done()
-	if n == 1 || g.Role == batcher.Alone || g.Role == batcher.Follower && p.Blocks-g.Shared < batcher.MinShared { // it is cached by now
+	cached := g.Role == batcher.Alone || g.Role == batcher.Follower && p.Blocks-g.Shared < batcher.MinShared // by now
+	if !cached && g.Doubted && p.Chat == "" && !s.Embeds {
+		cached = h.prefill(r, p, g) // unlike a part, it tells whether the state was cached
+	}
+	if cached || n == 1 {
 		h.forward(&prefillWatch{ResponseWriter: w, grant: g}, r, body)
 		return true
 	}

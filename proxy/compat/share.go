@@ -45,12 +45,7 @@ func (h *Handler) forwardShared(
 	}
 	defer g.Done()
 	if g.Prefill {
-		if err := h.up.Prefill(r.Context(), p); err != nil {
-			h.log.DebugContext(r.Context(), "a prompt could not be prefilled before its request", "path", r.URL.Path, "error", err)
-			g.Done() // another leads
-		} else {
-			g.Prefilled(batcher.Usage{})
-		}
+		h.prefill(r, p, g)
 	}
 	watch := &prefillWatch{ResponseWriter: w, grant: g}
 	defer func() {
@@ -60,6 +55,19 @@ func (h *Handler) forwardShared(
 		}
 	}()
 	h.forward(watch, r, body)
+}
+
+// prefill has SGLang read the prompt of a leader before its request, and reports whether it
+// did.
+func (h *Handler) prefill(r *http.Request, p *upstream.Passed, g *batcher.Grant) bool {
+	counts, err := h.up.Prefill(r.Context(), p)
+	if err != nil {
+		h.log.DebugContext(r.Context(), "a prompt could not be prefilled before its request", "path", r.URL.Path, "error", err)
+		g.Done() // another leads
+		return false
+	}
+	g.Prefilled(counts)
+	return true
 }
 
 // promptFields are the fields that may hold a list of prompts, by path.

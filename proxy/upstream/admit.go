@@ -58,20 +58,22 @@ func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.
 // replicas that SGLang chooses from have a cache each.
 func (s *Snapshot) Shares() bool { return !s.Info.DisableRadixCache && s.Info.DPSize <= 1 }
 
-// Prefill makes SGLang compute the prompt of a request, without new tokens.
-func (u *Upstream) Prefill(ctx context.Context, p *Passed) error {
+// Prefill makes SGLang compute the prompt of a request, without new tokens, and returns its
+// counts.
+func (u *Upstream) Prefill(ctx context.Context, p *Passed) (n batcher.Usage, err error) {
 	r := p.Request
 	r.RID = sglang.NewRID()
 	if p.Chat != "" {
 		ids, err := u.client.TokenizeChat(ctx, p.Body)
 		if err != nil {
-			return err
+			return n, err
 		}
 		r.InputIDs = ids
 	}
 	results, err := u.client.Generate(ctx, sglang.Call{Requests: []sglang.Request{r}, LoRA: p.LoRA})
 	if err != nil {
-		return err
+		return n, err
 	}
-	return results[0].Err
+	meta := results[0].Answer.Meta
+	return batcher.Usage{PromptTokens: meta.PromptTokens, CachedTokens: meta.CachedTokens}, results[0].Err
 }
