@@ -132,42 +132,6 @@ func TestAStreamIsNotReadFromBeyondItsWindow(t *testing.T) {
 	}
 }
 
-func TestAStreamIsNotReadFromWhileItsRepliesAreNotRead(t *testing.T) {
-	const requests = 3 * 1024
-	r := start(t, newFake(t), nil)
-	s := r.stream(r.context())
-	// The client's connection takes few replies: each is refused with its long id.
-	id := strings.Repeat("x", 8<<10)
-	var sent atomic.Int64
-	ended := make(chan error, 1)
-	go func() {
-		for i := range requests {
-			if err := s.Send(&pb.PrefillStreamRequest{Request: &pb.PrefillRequest{RequestId: fmt.Sprint(id, i)}}); err != nil {
-				ended <- err
-				return
-			}
-			sent.Add(1)
-		}
-		ended <- s.CloseSend()
-	}()
-	var before int64
-	await(t, "no more are taken", func() bool {
-		time.Sleep(100 * time.Millisecond)
-		now := sent.Load()
-		defer func() { before = now }()
-		return now > 0 && now == before
-	})
-	if before > 1024/2 {
-		t.Errorf("%d requests were taken, and no reply was read", before)
-	}
-	if n := len(hear(t, s)); n != requests {
-		t.Errorf("%d replies", n)
-	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-}
-
 func TestACancelledStreamCancelsItsRequests(t *testing.T) {
 	f := newFake(t)
 	f.hold = make(chan struct{})
