@@ -509,7 +509,7 @@ func TestRealSGLangAndNeighboursLiveThroughTheExtremesOfEachField(t *testing.T) 
 		}
 	}
 	codes, shared := map[int]int{}, 0
-	for group := range slices.Chunk(calls, 8) {
+	for group := range slices.Chunk(calls, 16) {
 		answers := make([]*httptest.ResponseRecorder, len(group)+len(neighbours))
 		var all sync.WaitGroup
 		for i, c := range group {
