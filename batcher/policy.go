@@ -87,7 +87,7 @@ func decide(lanes []laneView, s *Settings, m *moment) decision {
 		}
 	case m.turn > 0 || d.take == 0:
 		l := &lanes[oldest]
-		return decision{lane: oldest, take: min(l.count, s.BatchSize, max(1, m.turn)), fifo: true, until: second, reason: ReasonWait}
+		return decision{lane: oldest, take: min(l.count, s.BatchSize, max(1, m.turn)), fifo: true, until: second, reason: ReasonAge}
 	}
 	return d
 }
@@ -146,12 +146,13 @@ const (
 	ReasonIdle                    // MaxWait is 0, or NoWait set, and a slot was free
 	ReasonDrain                   // the batcher is draining
 	ReasonUnbatched               // ModeUnbatched
+	ReasonAge                     // the oldest request had waited MaxAge, and some went in order of arrival
 
 	// NumReasons is the number of reasons, ReasonNone included.
 	NumReasons
 )
 
-var reasonNames = [...]string{"none", "full", "budget", "wait", "deadline", "idle", "drain", "unbatched"}
+var reasonNames = [...]string{"none", "full", "budget", "wait", "deadline", "idle", "drain", "unbatched", "age"}
 
 var _ [NumReasons]string = reasonNames // each reason has a name
 

@@ -15,6 +15,8 @@ const usage = `paceline batches requests in front of an SGLang server, and measu
 
   paceline proxy -upstream http://127.0.0.1:30000
   paceline loadgen
+  paceline status                             what a running proxy holds, has done and is set to
+  paceline set batch_size=8 max_wait=5ms      change its settings while it serves
   paceline version                            version, commit and date
 
 paceline proxy -h and paceline loadgen -h have the flags.
@@ -32,6 +34,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch name {
 	case "proxy":
 		return proxy.Main(args)
+	case "status", "set":
+		return proxy.Main(append([]string{name}, args...))
 	case "loadgen":
 		return loadgen.Main(args)
 	case "version", "-version", "--version":
@@ -41,6 +45,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage) //nolint:errcheck // as above
 		return 0
 	}
-	fmt.Fprintf(stderr, "paceline: %q is not a command: proxy, loadgen or version\n", name) //nolint:errcheck // as above
+	fmt.Fprintf(stderr, "paceline: %q is not a command: proxy, loadgen, status, set or version\n", name) //nolint:errcheck // as above
 	return exitBadInput
 }

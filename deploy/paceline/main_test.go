@@ -14,7 +14,7 @@ func TestPacelineTellsItsVersionAndRefusesOtherCommands(t *testing.T) {
 	}{
 		{"version", 0, "paceline ", ""},
 		{"-h", 0, "paceline proxy -upstream", ""},
-		{"proxies", exitBadInput, "", `paceline: "proxies" is not a command: proxy, loadgen or version`},
+		{"proxies", exitBadInput, "", `paceline: "proxies" is not a command: proxy, loadgen, status, set or version`},
 		{"", exitBadInput, "", `paceline: "" is not a command`},
 	} {
 		var stdout, stderr bytes.Buffer

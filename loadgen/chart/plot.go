@@ -15,50 +15,30 @@ import (
 // Plot is one plot. A field with its zero value is left out.
 type Plot struct {
 	Title string // for readers who do not see the picture
-	Desc  string // likewise; if empty, the titles of all points
 
 	XLabel, YLabel string
-	XTicks         []Tick // in increasing order; ticks that don't fit are left out
-	XMin, XMax     float64
-	YMax           float64 // 0: as the series need; the axis starts at 0
-	Whole          bool    // the vertical axis has whole numbers only
+	Names          []string // under the horizontal axis; name i is at i + 0.5
 	YFormat        func(float64) string
 
 	Series []Series
-	Height int // of the picture, in the units of Width; 0: DefaultHeight
 }
 
 // Width is the width of every picture, in its own units. A page may scale it; text stays readable at
 // three quarters.
 const Width = 480
 
-// DefaultHeight is the height of a picture whose Height is 0.
-const DefaultHeight = 300
+// height is that of every picture, in the units of Width.
+const height = 240
 
-// Tick is a place on the horizontal axis.
+// Tick is a place on an axis.
 type Tick struct {
 	At   float64
 	Text string
 }
 
-// Kind is how a series is drawn.
-type Kind string
-
-// The kinds.
-const (
-	Marked Kind = ""     // points, and lines between neighbours that are Joined
-	Line   Kind = "line" // a line without points
-	Area   Kind = "area" // the same, filled down to 0
-	Dots   Kind = "dots" // small points
-	Bars   Kind = "bars" // a bar from 0 for each point
-)
-
-// Series is a series of values. Its index in Plot.Series, or Style if set, decides its colour and
-// shape.
+// Series is a series of values. Its index in Plot.Series decides its colour and shape.
 type Series struct {
 	Name   string
-	Kind   Kind
-	Style  int // from 1; 0: by its index
 	Points []Point
 }
 
@@ -70,16 +50,8 @@ type Point struct {
 	Title     string  // shown while pointed at
 }
 
-// Style returns the number of a series' colour and shape, from 0.
-func (p Plot) Style(i int) int {
-	if s := p.Series[i].Style; s > 0 {
-		return s - 1
-	}
-	return i
-}
-
-// points returns the titles of all points.
-func (p Plot) points() string {
+// Described returns the titles of all points, for readers who do not see the picture.
+func (p Plot) Described() string {
 	var titles []string
 	for _, s := range p.Series {
 		for _, pt := range s.Points {
@@ -89,43 +61,31 @@ func (p Plot) points() string {
 	return strings.Join(titles, "; ")
 }
 
-// maxTick returns the number of characters of the longest label under the plot.
-func (p Plot) maxTick() (n int) {
-	for _, t := range p.XTicks {
-		n = max(n, len([]rune(t.Text)))
+// longest returns the number of characters of the longest name.
+func (p Plot) longest() (n int) {
+	for _, name := range p.Names {
+		n = max(n, len([]rune(name)))
 	}
 	return n
 }
 
-// Names reports whether the ticks are names and not numbers on a scale: then each is half a step
-// from the edge.
-func (p Plot) Names() bool {
-	return len(p.XTicks) > 0 && p.XTicks[0].At == p.XMin+0.5 && p.XMax-p.XMin == float64(len(p.XTicks))
-}
-
-// Turned reports whether the labels under the plot must be turned to fit. Only names are turned;
-// numbers are thinned out.
+// Turned reports whether the names must be turned to fit.
 func (p Plot) Turned() bool {
-	return p.Names() && float64(p.maxTick())*charWidth > float64(Width-68)/float64(len(p.XTicks))
+	return float64(p.longest()*len(p.Names))*charWidth > Width-68
 }
 
 // reach returns the end of the vertical axis and the step between its ticks, for about n ticks.
 func (p Plot) reach(n float64) (top, step float64) {
-	maxY := p.YMax
-	if maxY <= 0 {
-		for _, s := range p.Series {
-			for _, pt := range s.Points {
-				maxY = max(maxY, drawable(pt.Y), drawable(pt.High))
-			}
+	maxY := 0.0
+	for _, s := range p.Series {
+		for _, pt := range s.Points {
+			maxY = max(maxY, drawable(pt.Y), drawable(pt.High))
 		}
 	}
 	if !(maxY > 1e-9) || maxY > 1e15 { // no real measurement
 		return 1, 1
 	}
 	step = niceStep(maxY / n)
-	if p.Whole {
-		step = math.Ceil(step)
-	}
 	return step * math.Ceil(maxY/step-1e-9), step
 }
 
@@ -146,17 +106,4 @@ func niceStep(minStep float64) float64 {
 		}
 	}
 	return 10 * power
-}
-
-// Ticks returns about n ticks at round numbers from low to high.
-func Ticks(low, high float64, n int, text func(float64) string) (ticks []Tick) {
-	if !(high > low) || n < 1 || math.IsInf(high-low, 0) {
-		return nil
-	}
-	step := niceStep((high - low) / float64(n))
-	for i := math.Ceil(low/step - 1e-9); i*step <= high+step*1e-9 && len(ticks) <= 2*n+1; i++ {
-		at := i*step + 0 // never -0
-		ticks = append(ticks, Tick{at, text(at)})
-	}
-	return ticks
 }

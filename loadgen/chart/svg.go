@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"cmp"
 	_ "embed"
 	"html/template"
 	"math"
@@ -29,25 +28,12 @@ const charWidth = 6.5
 // SVG draws the plot. id must be unique in the page. All text is escaped.
 func (p Plot) SVG(id string) string {
 	d := drawing{Plot: p, ID: id, Width: Width, left: 54, right: Width - 14, top: 26}
-	d.Height = cmp.Or(p.Height, DefaultHeight)
 	foot := 40.0
 	if p.Turned() {
-		foot = 34 + 0.72*charWidth*float64(p.maxTick())
+		foot = 34 + 0.72*charWidth*float64(p.longest())
 	}
-	if p.XLabel == "" {
-		foot -= 14
-	}
-	if p.YLabel == "" {
-		d.top = 10
-	}
-	d.bottom = float64(d.Height) - foot
+	d.bottom = height - foot
 	d.yMax, d.step = p.reach(max(1, min(5, math.Floor((d.bottom-d.top)/28))))
-	if d.Desc == "" {
-		d.Desc = p.points()
-	}
-	if d.XMax <= d.XMin {
-		d.XMax = d.XMin + 1
-	}
 	var b strings.Builder
 	if err := svg.Execute(&b, d); err != nil {
 		return template.HTMLEscapeString(err.Error()) // tests draw every kind of plot
@@ -64,7 +50,7 @@ func tenth(v float64, plus ...float64) string {
 }
 
 func (d drawing) x(v float64) float64 {
-	return d.left + (drawable(v)-d.XMin)/(d.XMax-d.XMin)*(d.right-d.left)
+	return d.left + drawable(v)/float64(max(1, len(d.Names)))*(d.right-d.left)
 }
 
 func (d drawing) y(v float64) float64 {
@@ -78,34 +64,15 @@ func (d drawing) Y(v float64, plus ...float64) string { return tenth(d.y(v), plu
 
 // Centre and Foot are the coordinates of the horizontal axis's label.
 func (d drawing) Centre() string { return tenth((d.left + d.right) / 2) }
-func (d drawing) Foot() int      { return d.Height - 4 }
+func (d drawing) Foot() int      { return height - 4 }
+func (d drawing) Height() int    { return height }
 
 // Between returns the vertical distance of two values.
 func (d drawing) Between(high, low float64) string { return tenth(d.y(low) - d.y(high)) }
 
 // Mark and Colour return the look of series i.
-func (d drawing) Mark(i int, p Point) string { return Mark(d.Style(i), d.x(p.X), d.y(p.Y)) }
-func (d drawing) Colour(i int) int           { return d.Style(i) % Styles }
-
-// BarWidth and BarLeft place the bars of all series side by side.
-func (d drawing) BarWidth() string { return tenth(d.barWidth()) }
-func (d drawing) BarLeft(i int, p Point) string {
-	return tenth(d.x(p.X) + (float64(d.bars(i))-float64(d.bars(len(d.Series)))/2)*d.barWidth())
-}
-
-func (d drawing) barWidth() float64 {
-	return 0.76 * (d.x(d.XMin+1) - d.left) / float64(d.bars(len(d.Series)))
-}
-
-// bars counts the bar series among the first n.
-func (d drawing) bars(n int) (bars int) {
-	for _, s := range d.Series[:n] {
-		if s.Kind == Bars {
-			bars++
-		}
-	}
-	return bars
-}
+func (d drawing) Mark(i int, p Point) string { return Mark(i, d.x(p.X), d.y(p.Y)) }
+func (d drawing) Colour(i int) int           { return i % Styles }
 
 // YTicks returns the ticks of the vertical axis, from 0.
 func (d drawing) YTicks() (ticks []Tick) {
@@ -120,27 +87,16 @@ func (d drawing) YTicks() (ticks []Tick) {
 	return ticks
 }
 
-// label is a tick of the horizontal axis. Its text is empty if it does not fit.
-type label struct {
-	Tick
-	Middle string
-}
-
-// Labels returns the ticks of the horizontal axis with the texts that fit.
-func (d drawing) Labels() (all []label) {
-	free := d.left - 20
-	for _, t := range d.XTicks {
-		half := charWidth * float64(len([]rune(t.Text))) / 2
-		l := label{t, tenth(min(d.x(t.At), Width-half))}
-		if d.x(t.At)-half >= free {
-			free = d.x(t.At) + half + charWidth
-		} else if !d.Turned() {
-			l.Text = ""
-		}
-		all = append(all, l)
+// Ticks returns the names with their places.
+func (d drawing) Ticks() (all []Tick) {
+	for i, name := range d.Names {
+		all = append(all, Tick{float64(i) + 0.5, name})
 	}
 	return all
 }
+
+// Edge is the right end of the horizontal axis.
+func (d drawing) Edge() string { return tenth(d.right) }
 
 // Path draws the lines between points that are joined.
 func (d drawing) Path(s Series) string {
@@ -157,11 +113,6 @@ func (d drawing) Path(s Series) string {
 		line.WriteString(d.X(pt.X) + " " + d.Y(pt.Y))
 	}
 	return line.String()
-}
-
-// Close leads a path down to 0 and back to its beginning.
-func (d drawing) Close(s Series) string {
-	return "L" + d.X(s.Points[len(s.Points)-1].X) + " " + tenth(d.bottom) + "L" + d.X(s.Points[0].X) + " " + tenth(d.bottom) + "Z"
 }
 
 // Styles is the number of different looks of series.

@@ -21,15 +21,15 @@ func checkContext(ctx context.Context, client *sglang.Client, prompts []target.P
 	if limit == 0 {
 		return nil
 	}
-	bytes := func(a, b target.Prompt) int { return cmp.Compare(len(a.Text)+len(a.Tail), len(b.Text)+len(b.Tail)) }
+	bytes := func(a, b target.Prompt) int { return cmp.Compare(a.Bytes(), b.Bytes()) }
 	longest, shortest := slices.MaxFunc(prompts, bytes), slices.MinFunc(prompts, bytes)
-	ids, err := client.Tokenize(ctx, longest.Text+longest.Tail)
+	ids, err := client.Tokenize(ctx, longest.Full())
 	if err != nil || uint64(len(ids)) <= limit {
 		return ctx.Err()
 	}
 	needed := (len(ids)/contextStep + 1) * contextStep
 	advice := fmt.Sprintf("start it with --context-length %d, or name shorter prompts with -problems, -system and -instance", needed)
-	if ids, err := client.Tokenize(ctx, shortest.Text+shortest.Tail); err == nil && uint64(len(ids)) > limit {
+	if ids, err := client.Tokenize(ctx, shortest.Full()); err == nil && uint64(len(ids)) > limit {
 		return fmt.Errorf("-sglang: each prompt is longer than the %d tokens that SGLang at %s takes, the shortest has %d: %s",
 			limit, client.URL(), len(ids), advice)
 	}

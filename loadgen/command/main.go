@@ -36,6 +36,7 @@ const (
 	exitBadInput    = 2   // a flag or a file
 	exitThreshold   = 3   // a condition of -fail-if holds
 	exitImpossible  = 4   // what is reported can't be true
+	exitDisturbed   = 5   // the machine was too busy to measure on
 	exitInterrupted = 130 // 128 + SIGINT, as shells count
 )
 
@@ -185,6 +186,8 @@ func fail(err error) int {
 		return exitInterrupted
 	case errors.Is(err, errImpossible):
 		return exitImpossible
+	case errors.Is(err, errDisturbed):
+		return exitDisturbed
 	case errors.Is(err, errThreshold):
 		return exitThreshold
 	}

@@ -118,7 +118,7 @@ func TestAServerThatMisbehavesIsNeverRecommended(t *testing.T) {
 		"no prompt tokens": {
 			server: misbehaving{spoil: none}, status: exitImpossible, stderr: "can't be true: the server's token counts in 4 of 4 runs",
 			said: []string{
-				"The server's token counts can't be true in cold", "(0 prompt tokens)", "4 *         –           –", "no batch size has a figure",
+				"The server's token counts can't be true in cold", "(0 prompt tokens)", "4 *           –           –", "no batch size has a figure",
 			},
 		},
 		"more tokens than bytes": {

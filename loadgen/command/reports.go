@@ -20,13 +20,16 @@ import (
 const resultsFile = "results.json"
 
 // makeOutput makes the directory of a report. If dir is empty, it makes a new one in results, named
-// after the time. It refuses a directory that holds an unfinished sweep.
+// after the time. It refuses a directory that holds a sweep or a report.
 func makeOutput(dir, suffix string) (string, error) {
 	switch {
 	case dir == "":
 		dir = filepath.Join("results", time.Now().Format("20060102-150405")+suffix)
 	case unfinished(dir):
 		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: continue it with -resume %s, or name another directory", dir, dir)
+	}
+	if _, err := os.Stat(filepath.Join(dir, resultsFile)); err == nil {
+		return "", fmt.Errorf("-out: %s holds a finished report: add repeats to it with -resume %s, or name another directory", dir, dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
@@ -75,8 +78,11 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 		return err
 	}
 	fmt.Printf("\n%s\n", render.Made(filepath.Join(out, "report.html"), lang))
-	failed, dropped, impossible := 0, 0, []string{}
+	failed, dropped, disturbed, impossible := 0, 0, 0, []string{}
 	for _, run := range r.Runs {
+		if r.Speed() <= report.JudgedSpeed && run.Disturbed(r.Speed()) {
+			disturbed++
+		}
 		if why := run.Impossible(); why != "" {
 			impossible = append(impossible, why)
 		}
@@ -92,9 +98,14 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
 	case dropped > 0 && !r.Partial:
 		return fmt.Errorf("%d requests were dropped, because -most-outstanding conversations were under way when they were due", dropped)
+	case disturbed > 0 && !r.Partial:
+		return fmt.Errorf("%w in %d of %d runs, also when they were repeated", errDisturbed, disturbed, len(r.Runs))
 	}
 	return nil
 }
+
+// errDisturbed ends a sweep whose figures are partly loadgen's own.
+var errDisturbed = errors.New("disturbed, no conclusion: the machine kept loadgen from its own work")
 
 // writePages writes report.md and report.html, and the summary to w.
 func writePages(w io.Writer, f figures.Figures, lang *render.Language, out string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -98,7 +99,7 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 	defer j.Close() //nolint:errcheck // each line is on the disk already
 	r.Resumed = j.Resumed
 	announce(r, out)
-	announceKept(j)
+	announceKept(j, len(r.Config.Phases))
 	if o.target != "" {
 		fmt.Fprintf(os.Stderr, "each cold run flushes the prefix cache of SGLang behind %s, whose settings change until the end\n", o.target)
 	}
@@ -113,6 +114,7 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 		Counters: s.counters, Log: log,
 	}
 	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
+	r.Source.TokenRatio = sw.TokenRatio
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
 	return finish(ctx, o, r, out, err, log)
@@ -162,6 +164,10 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt t
 	if len(j.Kept) < sw.Plan.Passes() { // else nothing is left to measure
 		if err := sw.WarmUp(ctx); err != nil {
 			return j.Kept, err
+		}
+		if ratio := sw.TokenRatio; ratio > 0 && math.Abs(ratio-1) > figures.MaxTokensOff {
+			line.write(fmt.Sprintf("warning: the server counts %.2f times the prompt tokens that the trajectories record: see -chat-template\n",
+				ratio))
 		}
 		if err := awaitStart(ctx, startAt); err != nil {
 			return j.Kept, err
@@ -233,7 +239,7 @@ func orInterrupted(ctx context.Context, err error) error {
 }
 
 // announceKept prints which runs of a resumed sweep are not measured again.
-func announceKept(j *journal.Journal) {
+func announceKept(j *journal.Journal, phases int) {
 	if len(j.Resumed) == 0 {
 		return
 	}
@@ -247,6 +253,6 @@ func announceKept(j *journal.Journal) {
 		fmt.Fprintln(os.Stderr, "resumed: no run was complete")
 		return
 	}
-	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s)\n",
-		len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "))
+	fmt.Fprintf(os.Stderr, "resumed: %d runs of %s are kept (%s); the passes of the setting under way when it ended, at most %d, are lost\n",
+		len(j.Kept), j.At.Local().Format(time.DateTime), strings.Join(names, "; "), phases)
 }

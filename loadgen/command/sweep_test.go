@@ -133,6 +133,10 @@ func TestWhatIsAddedToAFinishedSweepIsNotThrownAway(t *testing.T) {
 	if e := loadgen(t, append(slices.Clone(args), "-repeats", "1", "-out", out)...); e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
+	if e := loadgen(t, append(slices.Clone(args), "-out", out)...); e.status != 2 || !strings.Contains(e.stderr, "holds a finished report") ||
+		!strings.Contains(e.stderr, "-resume "+out) {
+		t.Errorf("finished: status %d: %s", e.status, e.stderr)
+	}
 	cmd, _, _ := start(t, "-resume", out, "-repeats", "500")
 	awaitRuns(t, out, 3)
 	if err := cmd.Process.Kill(); err != nil {

@@ -57,7 +57,7 @@ func summary(all []string) string {
 func PromptFacts(prompts []target.Prompt) []Fact {
 	h := sha256.New()
 	for _, p := range prompts {
-		for _, text := range []string{p.ID, p.Text, p.Tail} {
+		for _, text := range []string{p.ID, p.Full()} {
 			_ = binary.Write(h, binary.BigEndian, uint64(len(text))) // a hash returns no error
 			_, _ = io.WriteString(h, text)
 		}

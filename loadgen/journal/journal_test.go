@@ -213,7 +213,6 @@ func TestOtherPromptsAreOtherFacts(t *testing.T) {
 	base := []target.Prompt{{ID: "a", Text: "ab", Tail: "c"}, {ID: "b", Text: "x"}}
 	for name, other := range map[string][]target.Prompt{
 		"another text":   {{ID: "a", Text: "ab", Tail: "d"}, {ID: "b", Text: "x"}},
-		"another cut":    {{ID: "a", Text: "a", Tail: "bc"}, {ID: "b", Text: "x"}},
 		"a pause":        {{ID: "a", Text: "ab", Tail: "c"}, {ID: "b", Text: "x", Pause: 1}},
 		"a conversation": {{ID: "a", Text: "ab", Tail: "c"}, {ID: "b", Text: "x", Follows: true}},
 		"fewer":          base[:1],

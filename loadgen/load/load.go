@@ -5,7 +5,9 @@ package load
 
 import (
 	"fmt"
+	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,44 +98,85 @@ func Read(o Options) (Load, error) {
 	if err != nil {
 		return Load{}, err
 	}
-	all, source, err := readTrajectories(o)
+	all, n, source, err := readTrajectories(o)
 	if err != nil {
 		return Load{}, err
 	}
-	all = all[:min(len(all), o.Count)]
-	l := Load{Source: source, EnvExec: envExec(all)}
+	l := Load{Source: source, EnvExec: &report.EnvExec{}}
 	s := &l.Source
-	s.Template = templateText(o, chat, all)
-	s.Count, s.Turns, s.Rollouts, s.EnvScale, s.StaggerSeconds = len(all), o.Turns, o.Rollouts, o.EnvScale, o.Stagger.Seconds()
-	var first []string // the texts of the first turns
-	kinds := o.Mix.assign(len(all), o.Seed)
-	for i, t := range all {
+	s.Template = templateText(o, chat, trajectory.Trajectory{})
+	s.Turns, s.Rollouts, s.EnvScale, s.StaggerSeconds = o.Turns, o.Rollouts, o.EnvScale, o.Stagger.Seconds()
+	var first []report.Parts // of the first turns
+	var shared target.Prompt // whose Head and Tail others may have
+	kinds := o.Mix.assign(n, o.Seed)
+	for t := range all {
+		if s.Count == 0 {
+			s.Template = templateText(o, chat, t)
+		}
 		own, err := template.For(t.SystemPrompt, t.InstancePrompt)
 		if err != nil {
 			return Load{}, fmt.Errorf("trajectory %s: %w", t.ID, err)
 		}
-		n, copies := o.turnsAndCopies(kinds[i])
-		turns := o.conversation(chat, own, t, n)
+		kind := kinds[s.Count]
+		most, copies := o.turnsAndCopies(kind)
+		turns := o.conversation(chat, own, t, most)
+		if len(turns) == 1 {
+			turns[0] = share(turns[0], &shared)
+		}
 		for c := range copies {
-			l.Prompts = append(l.Prompts, o.copyOf(turns, c, kinds[i])...)
-			first = append(first, turns[0].Text+turns[0].Tail)
+			l.Prompts = append(l.Prompts, o.copyOf(turns, c, kind)...)
+			first = append(first, report.Parts{turns[0].Head, turns[0].Text, turns[0].Tail})
 		}
-		for k, p := range turns {
-			s.PromptBytesTotal += int64(copies * (len(p.Text) + len(p.Tail)))
-			if k > 0 {
-				s.SharedBytes += int64(copies * len(turns[k-1].Text))
-			}
-		}
-		if kinds[i] != "" {
-			if s.Mix == nil {
-				s.Mix = map[string]int{}
-			}
-			s.Mix[kinds[i]]++
-		}
+		count(s, turns, copies, kind)
+		addExecution(l.EnvExec, t)
 	}
 	s.SharedBytes += report.SharedPrefixBytes(first)
 	s.Requests = len(l.Prompts)
+	if e := l.EnvExec; e.Trajectories == 0 {
+		l.EnvExec = nil
+	} else {
+		e.MeanSeconds = e.TotalSeconds / float64(e.Trajectories)
+		e.FirstFiveMean = e.FirstFiveTotal / float64(e.Trajectories)
+		e.MeanSecondsAStep = e.TotalSeconds / float64(e.Steps)
+	}
 	return l, nil
+}
+
+// count adds a trajectory to a source. Shared bytes are those between its turns.
+func count(s *report.Source, turns []target.Prompt, copies int, kind string) {
+	s.Count++
+	for k, p := range turns {
+		s.PromptBytesTotal += int64(copies) * p.Bytes()
+		if k > 0 {
+			s.SharedBytes += int64(copies * len(turns[k-1].Text))
+		}
+	}
+	if kind != "" {
+		if s.Mix == nil {
+			s.Mix = map[string]int{}
+		}
+		s.Mix[kind]++
+	}
+}
+
+// share cuts off what a prompt has in common with an earlier one at its start and its end, and lets both
+// have it in the same memory. The first prompt becomes the one to share with.
+func share(p target.Prompt, with *target.Prompt) target.Prompt {
+	text, of := p.Full(), with.Text
+	if of == "" {
+		with.Text = text
+		return p
+	}
+	n := min(len(text), len(of))
+	head, tail := 0, 0
+	for head < n && text[head] == of[head] {
+		head++
+	}
+	for tail < n-head && text[len(text)-1-tail] == of[len(of)-1-tail] {
+		tail++
+	}
+	p.Head, p.Text, p.Tail = of[:head], strings.Clone(text[head:len(text)-tail]), of[len(of)-tail:]
+	return p
 }
 
 // copyOf returns the n-th copy of a conversation, from 0.
@@ -168,6 +211,9 @@ func (o Options) conversation(chat prompt.ChatTemplate, template prompt.Template
 			last = text
 		}
 		turns[i] = target.Prompt{ID: t.ID, Text: text, Tail: tail, Follows: i > 0}
+		if i < len(t.Steps) {
+			turns[i].Recorded = max(0, t.Steps[i].PromptTokens)
+		}
 		if i > 0 {
 			turns[i].Pause = time.Duration(o.EnvScale * t.Steps[i-1].EnvExecSeconds * float64(time.Second))
 		}
@@ -175,16 +221,21 @@ func (o Options) conversation(chat prompt.ChatTemplate, template prompt.Template
 	return turns
 }
 
-func readTrajectories(o Options) ([]trajectory.Trajectory, report.Source, error) {
+// readTrajectories returns the trajectories and how many they are. Generated ones are made one by one.
+func readTrajectories(o Options) (all iter.Seq[trajectory.Trajectory], count int, s report.Source, err error) {
+	var read []trajectory.Trajectory
 	switch {
 	case o.Trajectories != "":
-		t, err := trajectory.ReadFile(o.Trajectories)
-		return t, report.Source{Kind: "trajectories", File: filepath.Base(o.Trajectories)}, err
+		s = report.Source{Kind: "trajectories", File: o.Trajectories}
+		read, err = trajectory.ReadFile(o.Trajectories)
 	case o.Problems != "":
-		t, err := trajectory.ReadProblems(o.Problems)
-		return t, report.Source{Kind: "problems", File: filepath.Base(o.Problems)}, err
+		s = report.Source{Kind: "problems", File: o.Problems}
+		read, err = trajectory.ReadProblems(o.Problems)
+	default:
+		return trajectory.Generated(o.Count, o.Seed), o.Count, report.Source{Kind: "generated", Seed: o.Seed}, nil
 	}
-	return trajectory.Generate(o.Count, o.Seed), report.Source{Kind: "generated", Seed: o.Seed}, nil
+	read = read[:min(len(read), o.Count)]
+	return slices.Values(read), len(read), s, err
 }
 
 // readTrace makes a prompt for each request of a recorded trace, with the recorded length and the
@@ -196,26 +247,27 @@ func readTrace(o Options) (Load, error) {
 	}
 	var made trajectory.Synthesis
 	l := Load{Source: report.Source{
-		Kind: "trace", File: filepath.Base(o.Trace), Count: len(all), Requests: len(all), Turns: 1, Rollouts: 1,
+		Kind: "trace", File: o.Trace, Count: len(all), Requests: len(all), Turns: 1, Rollouts: 1,
 		Template: "words that mean nothing, one token each; no chat template",
 	}}
-	texts := make([]string, len(all))
+	texts := make([]report.Parts, len(all))
 	for i, r := range all {
-		texts[i] = made.Prompt(r)
-		l.Prompts = append(l.Prompts, target.Prompt{ID: fmt.Sprintf("line-%d", r.Line), Text: texts[i], At: r.At})
-		l.Source.PromptBytesTotal += int64(len(texts[i]))
+		text := made.Prompt(r)
+		texts[i] = report.Parts{text}
+		l.Prompts = append(l.Prompts, target.Prompt{ID: fmt.Sprintf("line-%d", r.Line), Text: text, At: r.At})
+		l.Source.PromptBytesTotal += int64(len(text))
 	}
 	l.Source.SharedBytes = report.SharedPrefixBytes(texts)
 	return l, nil
 }
 
 // templateText names the texts around the problem statements.
-func templateText(o Options, chat prompt.ChatTemplate, all []trajectory.Trajectory) string {
+func templateText(o Options, chat prompt.ChatTemplate, first trajectory.Trajectory) string {
 	name := func(file string) string {
 		switch {
 		case file != "":
 			return filepath.Base(file)
-		case len(all) > 0 && all[0].SystemPrompt != "":
+		case first.SystemPrompt != "":
 			return "the trajectories' own"
 		}
 		return "our own"
@@ -227,24 +279,14 @@ func templateText(o Options, chat prompt.ChatTemplate, all []trajectory.Trajecto
 	return fmt.Sprintf("system prompt: %s; instance prompt: %s; %s chat template", name(o.System), name(o.Instance), format)
 }
 
-// envExec sums the execution times of the trajectories; nil if none has a step.
-func envExec(all []trajectory.Trajectory) *report.EnvExec {
+// addExecution adds the execution times of a trajectory that has steps.
+func addExecution(e *report.EnvExec, t trajectory.Trajectory) {
 	const few = 5
-	e := &report.EnvExec{}
-	for _, t := range all {
-		if len(t.Steps) == 0 {
-			continue
-		}
-		e.Trajectories++
-		e.Steps += len(t.Steps)
-		e.TotalSeconds += t.EnvExecSeconds(0)
-		e.FirstFiveTotal += t.EnvExecSeconds(few)
+	if len(t.Steps) == 0 {
+		return
 	}
-	if e.Trajectories == 0 {
-		return nil
-	}
-	e.MeanSeconds = e.TotalSeconds / float64(e.Trajectories)
-	e.FirstFiveMean = e.FirstFiveTotal / float64(e.Trajectories)
-	e.MeanSecondsAStep = e.TotalSeconds / float64(e.Steps)
-	return e
+	e.Trajectories++
+	e.Steps += len(t.Steps)
+	e.TotalSeconds += t.EnvExecSeconds(0)
+	e.FirstFiveTotal += t.EnvExecSeconds(few)
 }

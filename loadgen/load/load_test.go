@@ -1,9 +1,11 @@
 package load
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +37,7 @@ func TestTurnsHoldTheExactHistoryAndShareIt(t *testing.T) {
 				var before []trajectory.Step
 				for k, s := range tr.Steps {
 					p := l.Prompts[i]
-					if want := prompt.Render(format, template.Turn(tr.Problem, before, tr.MaxSteps)); p.Text+p.Tail != want {
+					if want := prompt.Render(format, template.Turn(tr.Problem, before, tr.MaxSteps)); p.Full() != want {
 						t.Fatalf("%s: turn %d of %s is another text", chat, k, tr.ID)
 					}
 					if p.Follows != (k > 0) || (copies == 1) != strings.HasSuffix(p.ID, "#2") ||
@@ -74,9 +76,9 @@ func TestGeneratedLoadsStayTheSameBytes(t *testing.T) {
 		o             Options
 		prompts, hash string
 	}{
-		{"the default", Options{Count: 500, Seed: 1, Turns: 1, Rollouts: 1, EnvScale: 1, ChatTemplate: "qwen2.5"}, "500", "27c391ee05242106"},
-		{"whole conversations", whole, "2864", "35c1df53dffeda80"},
-		{"a mix", mixed, "662", "0be6f4888ced76d6"},
+		{"the default", Options{Count: 500, Seed: 1, Turns: 1, Rollouts: 1, EnvScale: 1, ChatTemplate: "qwen2.5"}, "500", "14ebf6d16ecaaca2"},
+		{"whole conversations", whole, "2864", "2edaaa9b46fe05c4"},
+		{"a mix", mixed, "662", "c8206f8e9b5129a9"},
 	} {
 		l, err := Read(c.o)
 		if err != nil {
@@ -85,6 +87,42 @@ func TestGeneratedLoadsStayTheSameBytes(t *testing.T) {
 		if facts := journal.PromptFacts(l.Prompts); facts[0].Value != c.prompts || facts[1].Value != c.hash {
 			t.Errorf("%s: %v, want %s prompts with the hash %s", c.name, facts, c.prompts, c.hash)
 		}
+	}
+}
+
+// What single prompts have in common is held once: 12 kB of text take little more than their problem.
+func TestManyGeneratedPromptsTakeLittleMemory(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	const n = 2000
+	l, err := Read(Options{Count: n, Seed: 1, Turns: 1, Rollouts: 1, EnvScale: 1, ChatTemplate: "qwen2.5"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n
+	if each > 3000 || l.Source.PromptBytesTotal/n < 10_000 {
+		t.Errorf("%d bytes of memory for each prompt of %d bytes", each, l.Source.PromptBytesTotal/n)
+	}
+	t.Logf("%d bytes of memory for each prompt of %d bytes", each, l.Source.PromptBytesTotal/n)
+}
+
+func TestAPromptKnowsHowManyTokensItsTrajectoryRecords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.jsonl")
+	all := trajectory.Generate(1, 1)
+	all[0].Steps[0].PromptTokens = 1234
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(trajectory.Write(f, all), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Read(Options{Count: 1, Trajectories: path, Turns: 2, Rollouts: 1, ChatTemplate: "qwen2.5"})
+	if err != nil || l.Prompts[0].Recorded != 1234 || l.Prompts[1].Recorded != 0 || l.Source.File != path {
+		t.Errorf("%+v, %v", l.Source, err)
 	}
 }
 

@@ -56,6 +56,7 @@ func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 // add adds the counts of a part.
 func (r *Run) add(p Run) {
 	r.Total, r.Completed, r.Failed = r.Total+p.Total, r.Completed+p.Completed, r.Failed+p.Failed
+	r.Retried += p.Retried
 	r.PromptTokens, r.CachedTokens = r.PromptTokens+p.PromptTokens, r.CachedTokens+p.CachedTokens
 	r.OutputTokens, r.CachedUnknown = r.OutputTokens+p.OutputTokens, r.CachedUnknown || p.CachedUnknown
 	r.Interrupted = r.Interrupted || p.Interrupted

@@ -69,7 +69,7 @@ type Environment struct {
 // Source is where the prompts come from.
 type Source struct {
 	Kind     string `json:"kind"`               // generated, trajectories, problems, trace or states
-	File     string `json:"file,omitempty"`     // base name
+	File     string `json:"file,omitempty"`     // as it was given
 	Seed     uint64 `json:"seed,omitempty"`     // of generated ones
 	Template string `json:"template"`           // which system and instance prompt
 	Count    int    `json:"count"`              // trajectories sent at each setting
@@ -88,6 +88,7 @@ type Source struct {
 	EnvScale         float64 `json:"env_scale,omitempty"`           // of the environment's time between turns
 	PromptBytesTotal int64   `json:"prompt_bytes_total"`            // of all prompts of one run
 	SharedBytes      int64   `json:"shared_prefix_bytes,omitempty"` // of these, the result of SharedPrefixBytes; 0: unknown
+	TokenRatio       float64 `json:"token_ratio,omitempty"`         // median, at the warm-up: prompt tokens counted / recorded; 0: unknown
 }
 
 // Server is what the proxy knows about SGLang. Zero and empty values mean unknown.

@@ -49,6 +49,8 @@ type Run struct {
 	ImpossibleCounts int    `json:"impossible_counts,omitempty"` // answers
 	ImpossibleCause  string `json:"impossible_cause,omitempty"`  // why the first can't be true; absent without one
 
+	Retried int `json:"retried,omitempty"` // answered requests that the proxy sent to SGLang more than once
+
 	Batches            int            `json:"batches"`                   // from the receipts; 0 for direct
 	EffectiveBatchSize float64        `json:"effective_batch_size"`      // mean members of a batch, from the receipts; 0 for direct
 	ReleaseReasons     map[string]int `json:"release_reasons,omitempty"` // number of batches by release reason
@@ -71,9 +73,9 @@ type Run struct {
 
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process with all it embeds, if known
 
-	// SchedulerWait is how long goroutines of that process waited for a processor, in real
-	// seconds; absent if unknown. If it is long compared with a latency, a slow generator may
-	// look like a slow server.
+	// SchedulerWait is how late a goroutine of that process was that slept for a millisecond at
+	// a time, in real seconds; absent in older reports. If it is long compared with a latency, a
+	// slow generator may look like a slow server. See Disturbed.
 	SchedulerWait *SchedulerWait `json:"scheduler_wait_seconds,omitempty"`
 
 	Traces []Trace `json:"traces,omitempty"` // sampled requests: the slowest and some that failed
@@ -101,7 +103,29 @@ type Arrivals struct {
 	OwnDelayHistogram            *stats.Histogram `json:"own_delay_histogram,omitempty"`
 }
 
-// SchedulerWait is a distribution in real seconds, with the upper edges of the runtime's buckets.
+const (
+	// slowShare is the share of requests that loadgen sent late by itself above which a run is
+	// disturbed.
+	slowShare = 0.01
+	// SlowWait is the share of the median latency, spent waiting for a processor, above which a
+	// run is disturbed.
+	SlowWait = 0.1
+	// JudgedSpeed is the max number of simulated seconds per real one at which disturbed runs are
+	// measured again and deny a conclusion. A faster clock is for trying things: on it each run is
+	// disturbed.
+	JudgedSpeed = 4
+)
+
+// Disturbed reports whether loadgen was kept from its own work: it sent late, or its goroutines ran
+// so late that latencies show it. speed is simulated seconds per real second.
+func (r Run) Disturbed(speed float64) bool {
+	if a := r.Arrivals; a != nil && float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) {
+		return true
+	}
+	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
+}
+
+// SchedulerWait is a distribution in real seconds.
 type SchedulerWait struct {
 	P50 float64 `json:"p50"` // median
 	P99 float64 `json:"p99"` // 99th percentile

@@ -1,7 +1,6 @@
 // Package stats holds the statistics that a report of few repeats can honestly use: the spread of a
 // sample (summary.go, histogram.go), the certainty of its median (bootstrap.go), whether two samples
-// differ by more than chance (difference.go), where a curve bends (knee.go), and a fit of costs
-// (leastsquares.go).
+// differ by more than chance (difference.go), and a fit of costs (leastsquares.go).
 //
 // All functions are pure. None changes its arguments. Equal arguments give equal results, because
 // random numbers have a fixed seed. Samples must hold finite numbers.

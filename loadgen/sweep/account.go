@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"os"
 	"regexp"
-	"runtime/metrics"
 	"strconv"
 	"time"
 
 	"paceline/loadgen/report"
+	"paceline/loadgen/stats"
 	"paceline/sglang"
 )
 
@@ -117,55 +116,45 @@ func minus[T int64 | float64](a, b *T) *T {
 	return &d
 }
 
-// usage is what this process, with all that it embeds, has used since it started.
+// usage watches what this process, with all that it embeds, uses during a pass.
 type usage struct {
-	cpu   time.Duration             // user and system; 0 where the system does not report it
-	waits *metrics.Float64Histogram // how long runnable goroutines waited for a processor, in seconds
+	cpu  time.Duration // user and system, at the start; 0 where the system does not report it
+	late []float64     // see report.Run.SchedulerWait
+	stop chan struct{}
+	done chan struct{}
 }
 
-func readUsage() usage {
-	s := []metrics.Sample{{Name: "/sched/latencies:seconds"}}
-	metrics.Read(s)
-	u := usage{cpu: processCPU()}
-	if s[0].Value.Kind() == metrics.KindFloat64Histogram {
-		u.waits = s[0].Value.Float64Histogram()
-	}
+// nap is how long watch's goroutine sleeps at a time.
+const nap = time.Millisecond
+
+// watch begins to watch, until since.
+func watch() *usage {
+	u := &usage{cpu: processCPU(), stop: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(u.done)
+		for {
+			start := time.Now()
+			select {
+			case <-u.stop:
+				return
+			case <-time.After(nap):
+				u.late = append(u.late, max(0, time.Since(start)-nap).Seconds())
+			}
+		}
+	}()
 	return u
 }
 
-// since returns what was used after before; nil if unknown.
-func (u usage) since(before usage) (cpuSeconds *float64, wait *report.SchedulerWait) {
-	if cpu := (u.cpu - before.cpu).Seconds(); cpu > 0 {
+// since ends the watch, and returns what was used; nil if unknown.
+func (u *usage) since() (cpuSeconds *float64, wait *report.SchedulerWait) {
+	close(u.stop)
+	<-u.done
+	if cpu := (processCPU() - u.cpu).Seconds(); cpu > 0 {
 		cpuSeconds = &cpu
 	}
-	if p50, ok := u.wait(before, 0.5); ok {
-		p99, _ := u.wait(before, 0.99)
-		maxWait, _ := u.wait(before, 1)
-		wait = &report.SchedulerWait{P50: p50, P99: p99, Max: maxWait}
+	if len(u.late) > 0 {
+		s := stats.Summarize(u.late)
+		wait = &report.SchedulerWait{P50: s.P50, P99: s.P99, Max: s.Max}
 	}
 	return cpuSeconds, wait
-}
-
-// wait returns a quantile of the waits between before and u, in real seconds: the upper edge of its
-// bucket. It returns false if the runtime reports no waits.
-func (u usage) wait(before usage, share float64) (float64, bool) {
-	if u.waits == nil || before.waits == nil || len(u.waits.Counts) != len(before.waits.Counts) {
-		return 0, false
-	}
-	total := uint64(0)
-	for i, n := range u.waits.Counts {
-		total += n - before.waits.Counts[i]
-	}
-	need, seen := uint64(math.Ceil(share*float64(total))), uint64(0)
-	edges := u.waits.Buckets
-	for i, n := range u.waits.Counts {
-		if seen += n - before.waits.Counts[i]; total == 0 || seen < max(1, need) {
-			continue
-		}
-		if i+1 < len(edges) && !math.IsInf(edges[i+1], 1) {
-			return edges[i+1], true
-		}
-		return edges[i], true
-	}
-	return 0, false
 }

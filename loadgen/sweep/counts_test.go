@@ -1,9 +1,11 @@
 package sweep
 
 import (
+	"context"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"paceline/loadgen/report"
 	"paceline/loadgen/target"
@@ -39,5 +41,21 @@ func TestCountsThatCannotBeTrueAreInNoSum(t *testing.T) {
 		if (report.Report{Runs: []report.Run{run}}).Latencies() != nil && want != "" {
 			t.Errorf("%s: the run has latencies", want)
 		}
+	}
+}
+
+// tokens answers every prompt with the same count, at the second attempt.
+type tokens int
+
+func (n tokens) Send(context.Context, target.Prompt) (target.Answer, error) {
+	return target.Answer{PromptTokens: int(n), Attempts: 2}, nil
+}
+
+func TestARunCountsTheRequestsThatTheProxySentAgain(t *testing.T) {
+	prompts := []target.Prompt{{ID: "a", Text: "abcd"}, {ID: "b", Text: "efgh"}}
+	samples, wall := pass(t.Context(), tokens(3), prompts, Plan{Concurrency: 1, Timeout: time.Minute, Speed: 1}, new(RunProgress))
+	m := measurement{setting: Setting{Mode: ModeDirect}, speed: 1, prompts: prompts, samples: samples, wall: wall}
+	if run := m.report(); run.Retried != 2 {
+		t.Errorf("%d retried, want 2", run.Retried)
 	}
 }

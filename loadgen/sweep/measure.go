@@ -24,7 +24,8 @@ type measurement struct {
 	speed       float64 // seconds of the report per real second
 	interrupted bool
 
-	before, after usage // of this process, around the pass
+	cpuSeconds *float64 // of this process, in the pass
+	wait       *report.SchedulerWait
 }
 
 // durations are times of the report.
@@ -79,6 +80,9 @@ func (m measurement) report() report.Run {
 		run.Completed += answers
 		m.addTokens(&run, i)
 		latency = append(latency, m.scaled(s.latency))
+		if s.answer.Attempts > 1 {
+			run.Retried++
+		}
 		if s.answer.FirstToken > 0 {
 			firstToken = append(firstToken, m.scaled(s.answer.FirstToken))
 			run.OutputTokens += int64(s.answer.OutputTokens)
@@ -113,7 +117,7 @@ func (m measurement) report() report.Run {
 	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = due.latency.describe()
 	a.SendDelay, a.SendDelayHistogram = due.delay.describe()
 	a.OwnDelay, a.OwnDelayHistogram = due.own.describe()
-	run.ProcessCPUSeconds, run.SchedulerWait = m.after.since(m.before)
+	run.ProcessCPUSeconds, run.SchedulerWait = m.cpuSeconds, m.wait
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total
 	return run

@@ -128,16 +128,16 @@ func saturate(b *testing.B, plan Plan, to target.Sender) {
 	if _, err := to.Send(ctx, list[0]); err != nil { // the connection is made
 		b.Fatal(err)
 	}
-	before := readUsage()
+	before := processCPU()
 	b.ResetTimer()
 	samples, _, wall := plan.send(ctx, to, list, 1, new(RunProgress))
 	b.StopTimer()
-	after := readUsage()
+	after := processCPU()
 	for _, s := range samples {
 		if s.err != nil || !s.sent {
 			b.Fatal(s.err)
 		}
 	}
 	b.ReportMetric(float64(b.N)/wall.Seconds(), "requests/s")
-	b.ReportMetric(float64((after.cpu-before.cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64((after-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }

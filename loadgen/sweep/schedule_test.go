@@ -248,3 +248,43 @@ func TestAPlanNamesTheFlagThatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// restless is a Runner on a machine that disturbs the first passes.
+type restless struct {
+	paper
+	disturbed int
+}
+
+func (r *restless) Measure(ctx context.Context, p Pass) (*report.Run, []report.Request, error) {
+	run, requests, err := r.paper.Measure(ctx, p)
+	run.Latency.Count, run.Latency.P50 = 1, 0.1
+	if len(r.passes) <= r.disturbed {
+		run.SchedulerWait = &report.SchedulerWait{P99: 1}
+	}
+	return run, requests, err
+}
+
+func TestWhatTheMachineDisturbedIsMeasuredAgain(t *testing.T) {
+	for _, disturbed := range []int{0, 1, 3, 1000} {
+		plan := small(2)
+		runner := &restless{disturbed: disturbed}
+		runs, err := Schedule{Plan: plan, Runner: runner, Measured: keepAll}.Run(t.Context())
+		if err != nil || len(runs) != plan.Passes() {
+			t.Fatalf("%d runs of %d, %v", len(runs), plan.Passes(), err)
+		}
+		left := 0
+		for _, r := range runs {
+			if r.Disturbed(1) {
+				left++
+			}
+		}
+		most := plan.Passes() * (1 + moreTries)
+		again := len(runner.passes) - plan.Passes()
+		switch {
+		case disturbed == 1000 && (left != len(runs) || len(runner.passes) != most):
+			t.Errorf("always disturbed: %d of %d runs left so, after %d passes", left, len(runs), len(runner.passes))
+		case disturbed < 1000 && (left != 0 || again != (disturbed+1)/2*2): // a cell is a cold and a warm pass
+			t.Errorf("%d disturbed: %d left so, %d passes more", disturbed, left, again)
+		}
+	}
+}

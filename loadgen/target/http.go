@@ -71,7 +71,7 @@ func (h *HTTP) send(ctx context.Context, p Prompt) (Answer, error) {
 	body := p.Body
 	if h.Work == Generate {
 		body, _ = json.Marshal(map[string]any{ // of strings, numbers and bools
-			"text": p.Text + p.Tail, "stream": true,
+			"text": p.Full(), "stream": true,
 			"sampling_params": map[string]any{"max_new_tokens": h.MaxNewTokens, "ignore_eos": true}, // all answers are as long
 		})
 	}

@@ -61,7 +61,7 @@ func (p *Proxy) Close() error { return errors.Join(p.data.Close(), p.admin.Close
 // Send implements Sender.
 func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 	ctx, end := p.Tracer.begin(ctx, strings.TrimPrefix(pb.PrefillService_Prefill_FullMethodName, "/"), prompt)
-	request := &pb.PrefillRequest{Text: prompt.Text + prompt.Tail, MaxNewTokens: p.MaxNewTokens}
+	request := &pb.PrefillRequest{Text: prompt.Full(), MaxNewTokens: p.MaxNewTokens}
 	if p.Tokenize != nil {
 		request.TokenIds, request.Text = p.Tokenize(request.Text), ""
 	}
@@ -77,6 +77,7 @@ func (p *Proxy) Send(ctx context.Context, prompt Prompt) (Answer, error) {
 		BatchSize:     int(r.GetBatchSize()),
 		ReleaseReason: strings.ToLower(strings.TrimPrefix(r.GetReleaseReason().String(), "RELEASE_REASON_")),
 		QueueWait:     time.Duration(r.GetQueueWaitSeconds() * float64(time.Second)),
+		Attempts:      int(r.GetAttempts()),
 		TraceID:       end(""),
 	}, nil
 }

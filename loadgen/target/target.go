@@ -20,8 +20,12 @@ import (
 
 // Prompt is one prompt to send.
 type Prompt struct {
-	ID         string // of the trajectory it comes from
-	Text, Tail string // Text+Tail is sent; the turns of a conversation share their Text
+	ID string // of the trajectory it comes from
+	// Head+Text+Tail is sent. The turns of a conversation share the memory of their Text, and single
+	// prompts that of their Head and Tail.
+	Head, Text, Tail string
+
+	Recorded int // prompt tokens as the trajectory's own server counted them; 0: unknown
 
 	// Follows marks a later turn of the previous prompt's conversation. It is sent once that
 	// prompt was answered and Pause, in time of the report, is over.
@@ -40,9 +44,14 @@ type Prompt struct {
 	Questions int    // in it, each of which SGLang makes a prompt of; 0: this is one prompt
 }
 
+// Full returns what is sent of a text.
+func (p Prompt) Full() string { return p.Head + p.Text + p.Tail }
+
 // Bytes returns the most bytes that SGLang's prompts can have. For a body, each question's prompt has
 // fewer than the whole.
-func (p Prompt) Bytes() int64 { return int64(len(p.Text)+len(p.Tail)) + int64(p.Questions*len(p.Body)) }
+func (p Prompt) Bytes() int64 {
+	return int64(len(p.Head)+len(p.Text)+len(p.Tail)) + int64(p.Questions*len(p.Body))
+}
 
 // Answers returns how many answers the prompt gets: one, or one for each question.
 func (p Prompt) Answers() int { return max(1, p.Questions) }
@@ -62,6 +71,7 @@ type Answer struct {
 	BatchSize     int
 	ReleaseReason string
 	QueueWait     time.Duration // real time, not simulated
+	Attempts      int           // times that the proxy sent it to SGLang
 
 	TraceID string // empty if the prompt is not sampled; also set with an error
 }
@@ -98,7 +108,7 @@ type Direct struct {
 func (d *Direct) Send(ctx context.Context, p Prompt) (Answer, error) {
 	ctx, end := d.Tracer.begin(ctx, telemetry.SpanGenerate, p)
 	results, err := d.Client.Generate(ctx, sglang.Call{Requests: []sglang.Request{{
-		RID: sglang.NewRID(), Text: p.Text + p.Tail, MaxNewTokens: d.MaxNewTokens,
+		RID: sglang.NewRID(), Text: p.Full(), MaxNewTokens: d.MaxNewTokens,
 	}}})
 	if err == nil {
 		err = results[0].Err

@@ -1,6 +1,11 @@
 package trajectory
 
-import "strconv"
+import (
+	"crypto/sha256"
+	"iter"
+	"slices"
+	"strconv"
+)
 
 // firstNumber is the number of the first generated issue.
 const firstNumber = 1001
@@ -9,19 +14,24 @@ const firstNumber = 1001
 // seed gives the same bytes on every machine, and a larger n only adds trajectories. 500 of them hold
 // about 45 MB of text. Reward, token counts and the model's times stay unknown, because only a real run
 // has them.
-func Generate(n int, seed uint64) []Trajectory {
-	all := make([]Trajectory, 0, max(n, 0))
-	seen := make(map[string]bool)
-	projects := texts().Projects
-	for i := range n {
-		project := projects[i%len(projects)]
-		id := project + "__" + project + "-" + strconv.Itoa(firstNumber+i)
-		g := generator{seed, id, newSubject(project, newStream(seed, id, "subject"))}
-		problem := g.problem(seen)
-		seen[problem] = true
-		all = append(all, g.trajectory(problem))
+func Generate(n int, seed uint64) []Trajectory { return slices.Collect(Generated(n, seed)) }
+
+// Generated makes the trajectories of Generate one by one, and keeps none.
+func Generated(n int, seed uint64) iter.Seq[Trajectory] {
+	return func(yield func(Trajectory) bool) {
+		seen := make(map[[sha256.Size]byte]bool)
+		projects := texts().Projects
+		for i := range n {
+			project := projects[i%len(projects)]
+			id := project + "__" + project + "-" + strconv.Itoa(firstNumber+i)
+			g := generator{seed, id, newSubject(project, newStream(seed, id, "subject"))}
+			problem := g.problem(seen)
+			seen[sha256.Sum256([]byte(problem))] = true
+			if !yield(g.trajectory(problem)) {
+				return
+			}
+		}
 	}
-	return all
 }
 
 // generator makes one trajectory.
@@ -36,12 +46,12 @@ func (g generator) writer(field string) *writer {
 }
 
 // problem makes a statement that is not among those seen. Only very short ones need a second draw.
-func (g generator) problem(seen map[string]bool) string {
+func (g generator) problem(seen map[[sha256.Size]byte]bool) string {
 	w := g.writer("problem")
 	size := problemTokens.bytes(w.stream, problemBytesPerToken)
 	for {
 		w.problem(size)
-		if text := w.pop(); !seen[text] {
+		if text := w.pop(); !seen[sha256.Sum256([]byte(text))] {
 			return text
 		}
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"paceline/proxy/upstream"
 )
@@ -38,6 +40,9 @@ func (j *jsonBody) Unmarshal(data []byte, v any) error {
 func (j *jsonBody) NewDecoder(r io.Reader) runtime.Decoder {
 	d := j.JSONPb.NewDecoder(r)
 	return runtime.DecoderFunc(func(v any) error {
+		if m := takesFlagForms(v); m != nil {
+			return j.decodeForms(r, m)
+		}
 		err := d.Decode(v)
 		if err == nil {
 			upstream.ReleaseBody(r) // a message of a stream is on its way to the queue
@@ -46,9 +51,24 @@ func (j *jsonBody) NewDecoder(r io.Reader) runtime.Decoder {
 	})
 }
 
+// decodeForms decodes a body whose values may have the form of flags.
+func (j *jsonBody) decodeForms(r io.Reader, m proto.Message) error {
+	data, err := io.ReadAll(r)
+	switch {
+	case err != nil:
+		return bodyError(err)
+	case len(bytes.TrimSpace(data)) == 0:
+		return io.EOF
+	}
+	if data, err = fromFlagForms(data, m.ProtoReflect().Descriptor().Fields()); err != nil {
+		return err
+	}
+	return bodyError(j.UnmarshalOptions.Unmarshal(data, m))
+}
+
 var (
 	bodyField   = regexp.MustCompile(`(unknown|duplicate) field "([A-Za-z0-9_]{1,64})"`)
-	valueField  = regexp.MustCompile(`invalid value for \w+ field (\w+):`)
+	valueField  = regexp.MustCompile(`invalid value for (\w+) field (\w+):`)
 	bodyPlace   = regexp.MustCompile(`\(line \d+:\d+\)`)
 	upperLetter = regexp.MustCompile(`[A-Z]`)
 	errBodyEnds = errors.New("the body is not JSON: it ends too early")
@@ -84,7 +104,14 @@ func messageError(text string) error {
 		return fmt.Errorf("%s: %s field%s", m[2], m[1], place)
 	}
 	if m := valueField.FindStringSubmatch(text); m != nil {
-		return fmt.Errorf("%s: not a value of the field's type%s", protoName(m[1]), place)
+		form := "not a value of the field's type"
+		switch {
+		case strings.HasPrefix(m[1], "uint"):
+			form = "must be a whole number, 0 or more"
+		case m[1] == "bool":
+			form = "must be true or false"
+		}
+		return fmt.Errorf("%s: %s%s", protoName(m[2]), form, place)
 	}
 	return fmt.Errorf("the body is not the expected message%s", place)
 }

@@ -35,7 +35,7 @@ func NewService(stopping context.Context, up *upstream.Upstream, tracer *telemet
 
 // Prefill implements PrefillServiceServer.
 func (s *Service) Prefill(ctx context.Context, req *pb.PrefillRequest) (*pb.PrefillResponse, error) {
-	o := s.up.Submit(ctx, hostOf(ctx), func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) })
+	o := s.up.Submit(ctx, HostOf(ctx), func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) })
 	if o.Err != nil {
 		return nil, upstream.ToStatus(o.Err).Err()
 	}
@@ -70,9 +70,9 @@ type trailer struct {
 	md   metadata.MD // with one value
 }
 
-// hostOf returns the host of the peer, without the port. It distinguishes callers that have
+// HostOf returns the host of the peer, without the port. It distinguishes callers that have
 // no key.
-func hostOf(ctx context.Context) string {
+func HostOf(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return ""

@@ -36,7 +36,7 @@ func TestACallerIsTheHostOfItsPeer(t *testing.T) {
 		{"REST behind a header of the client's own", from(pipeAddr{}, "1.2.3.4, 10.0.0.8"), "10.0.0.8"},
 		{"nobody known", t.Context(), ""},
 	} {
-		if got := hostOf(c.ctx); got != c.want {
+		if got := HostOf(c.ctx); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}

@@ -76,7 +76,7 @@ func (s *Scores) score(ctx context.Context, req *pb.ScoreRequest, each func(i in
 		}
 		return scorePrompt(req, i), nil
 	}
-	return s.up.SubmitList(ctx, hostOf(ctx), len(items), int64(bytes), parse, func(i int, o upstream.Outcome) bool {
+	return s.up.SubmitList(ctx, HostOf(ctx), len(items), int64(bytes), parse, func(i int, o upstream.Outcome) bool {
 		if o.Err != nil {
 			return each(i, nil, o.Err)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -23,6 +24,11 @@ import (
 // sends faster than it reads replies. No request is refused for it.
 const streamWindow = 1024
 
+// maxUnsent is the number of replies of one stream that wait to be sent at which the stream
+// is not read until the client has read some: four batches. A client that never reads its
+// replies costs no more than what fills the windows of its connection.
+const maxUnsent = 64
+
 type prefillStream = grpc.BidiStreamingServer[pb.PrefillStreamRequest, pb.PrefillStreamResponse]
 
 // PrefillStream implements PrefillServiceServer. It ends when the client has sent its last
@@ -37,6 +43,7 @@ func (s *Service) PrefillStream(stream prefillStream) error {
 	c := &conversation{
 		Service: s, stream: stream, maxReply: maxReply(stream.Context()),
 		waiting: map[string]struct{}{}, window: make(chan struct{}, streamWindow), some: make(chan struct{}, 1),
+		sent: make(chan struct{}, 1),
 	}
 	over := make(chan struct{})
 	defer close(over)
@@ -82,6 +89,9 @@ type conversation struct {
 
 	some    chan struct{} // signals that ended is not empty
 	sending sync.Mutex    // one sender at a time
+
+	unsent atomic.Int32  // requests that have ended and have no reply yet
+	sent   chan struct{} // signals that unsent fell below maxUnsent
 }
 
 // asked is a request of the stream. It has no goroutine while it waits: ten thousand
@@ -97,6 +107,13 @@ type asked struct {
 // last.
 func (c *conversation) listen() error {
 	for {
+		for c.unsent.Load() >= maxUnsent {
+			select {
+			case <-c.sent:
+			case <-c.stream.Context().Done():
+				return c.stream.Context().Err()
+			}
+		}
 		m, err := c.stream.Recv()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -146,13 +163,14 @@ func (c *conversation) serve(req *pb.PrefillRequest) {
 	ctx, endSpan := c.tracer.StartStreamed(c.stream.Context())
 	id, logprobs := req.GetRequestId(), req.GetLogprobs() != nil // the prompt must not wait for a client that does not read
 	parse := func(l upstream.Limits) (*upstream.Prompt, error) { return validate(req, l) }
-	c.up.SubmitFunc(ctx, hostOf(ctx), parse, func(outcome func() upstream.Outcome) {
+	c.up.SubmitFunc(ctx, HostOf(ctx), parse, func(outcome func() upstream.Outcome) {
 		c.complete(asked{id, logprobs, endSpan, outcome})
 	})
 }
 
 // complete hands a request that has ended to replyAll. It does not block.
 func (c *conversation) complete(a asked) {
+	c.unsent.Add(1)
 	c.mu.Lock()
 	c.ended = append(c.ended, a)
 	c.mu.Unlock()
@@ -183,7 +201,15 @@ func (c *conversation) replyAll(over <-chan struct{}) {
 
 // reply sends the reply to a request and frees its slot.
 func (c *conversation) reply(a asked) {
-	defer func() { <-c.window }()
+	defer func() {
+		<-c.window
+		if c.unsent.Add(-1) == maxUnsent-1 {
+			select {
+			case c.sent <- struct{}{}:
+			default:
+			}
+		}
+	}()
 	o := a.outcome()
 	c.release(a.id)
 	if o.Err != nil {

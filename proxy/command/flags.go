@@ -18,7 +18,9 @@ const usage = `proxy batches prefill requests in front of an SGLang server.
 
   go run ./proxy -upstream http://127.0.0.1:30000 -batch-size 16 -max-wait 5ms -max-in-flight 2
   curl -s 127.0.0.1:8080/v1/prefill -d '{"text": "def add(a, b):", "max_new_tokens": 1}'
-  go run ./proxy drain -h                     drain a running proxy before SGLang is stopped
+  go run ./proxy status                       what a running proxy holds, has done and is set to
+  go run ./proxy set max_wait=5ms             change its settings while it serves
+  go run ./proxy drain -h                     drain it before SGLang is stopped
 
 The proxy may start before SGLang. It becomes ready when SGLang is.
 SIGTERM or Ctrl-C drains: every accepted request is answered. A second one ends at once.

@@ -3,7 +3,8 @@
 // caller its own answer.
 //
 // Package server does the work. This package has the flags (flags.go) and their sources
-// (sources.go), signals and exit codes (this file), and the subcommand drain (drain.go).
+// (sources.go), signals and exit codes (this file), and the subcommands that call a
+// running proxy (admin.go).
 package command
 
 import (
@@ -55,10 +56,12 @@ func Main(args []string) int {
 // run runs the program and returns its exit code. The first signal drains, or ends a start at
 // once, the second ends at once, and SIGHUP reads the settings again.
 func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
-	if len(args) > 0 && args[0] == "drain" {
-		ctx, stop := untilSignal(signals)
-		defer stop()
-		return runDrain(ctx, args[1:], environ, stdout, stderr)
+	if len(args) > 0 {
+		if c, ok := adminCommands[args[0]]; ok {
+			ctx, stop := untilSignal(signals)
+			defer stop()
+			return c.run(ctx, args[0], args[1:], environ, stdout, stderr)
+		}
 	}
 	started := make(chan *start, 1)
 	go func() { started <- begin(args, environ, stdout, stderr) }()
@@ -111,7 +114,7 @@ func begin(args, environ []string, stdout, stderr io.Writer) *start {
 		return &start{code: exitOK}
 	}
 	o.config.Logger = o.logger(stderr)
-	o.config.Version = version.Short()
+	o.config.Version, o.config.Sources = version.Short(), o.from
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit(o.config.Settings.QueueBytes))
 	}
@@ -184,13 +187,15 @@ func apply(proxy *server.Server, before, next *options) error {
 			later = append(later, name)
 		}
 	}
+	var changes []string
 	if len(live) > 0 {
-		if err := proxy.UpdateSettings(next.config.Settings, live); err != nil {
+		var err error
+		if changes, err = proxy.UpdateSettings(next.config.Settings, live, next.from); err != nil {
 			return err
 		}
 	}
 	log := before.config.Logger
-	log.Info("settings read again", "changed", live)
+	log.Info("settings read again", "by", "SIGHUP", "changed", changes)
 	if len(later) > 0 {
 		log.Warn("these settings change only at the next start", "settings", later)
 	}

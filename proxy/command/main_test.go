@@ -71,17 +71,23 @@ func TestAnAddressInUseEndsWithCode1(t *testing.T) {
 	}
 }
 
-// process is run on a goroutine, with its log.
+// process is run on a goroutine, with its log. Lines that nobody reads do not hold it up.
 type process struct {
 	t       *testing.T
 	signals chan os.Signal
-	log     *bufio.Scanner
+	log     chan []byte
 	code    chan int
 }
 
 func startProcess(t *testing.T, upstream string, more ...string) *process {
 	read, write := io.Pipe()
-	p := &process{t: t, signals: make(chan os.Signal, 2), log: bufio.NewScanner(read), code: make(chan int, 1)}
+	p := &process{t: t, signals: make(chan os.Signal, 2), log: make(chan []byte, 1000), code: make(chan int, 1)}
+	go func() {
+		defer close(p.log)
+		for lines := bufio.NewScanner(read); lines.Scan(); {
+			p.log <- bytes.Clone(lines.Bytes())
+		}
+	}()
 	go func() {
 		code := run(append([]string{
 			"-upstream", upstream, "-listen", "127.0.0.1:0", "-http", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-metrics", "127.0.0.1:0",
@@ -96,9 +102,9 @@ func startProcess(t *testing.T, upstream string, more ...string) *process {
 // line returns the next log line with this message.
 func (p *process) line(message string) map[string]any {
 	p.t.Helper()
-	for p.log.Scan() {
+	for line := range p.log {
 		var m map[string]any
-		if err := json.Unmarshal(p.log.Bytes(), &m); err != nil {
+		if err := json.Unmarshal(line, &m); err != nil {
 			p.t.Fatal(err)
 		}
 		if strings.HasPrefix(m["msg"].(string), message) {
@@ -109,9 +115,8 @@ func (p *process) line(message string) map[string]any {
 	return nil
 }
 
-// wait reads the rest of the log and returns the exit code.
+// wait returns the exit code.
 func (p *process) wait() int {
-	go func() { _, _ = io.Copy(io.Discard, scanRest{p.log}) }()
 	select {
 	case code := <-p.code:
 		return code
@@ -119,15 +124,6 @@ func (p *process) wait() int {
 		p.t.Fatal("still running")
 		return 0
 	}
-}
-
-type scanRest struct{ *bufio.Scanner }
-
-func (s scanRest) Read([]byte) (int, error) {
-	if s.Scan() {
-		return 0, nil
-	}
-	return 0, io.EOF
 }
 
 // slowSGLang is ready, and answers prompts only after a call of answer.

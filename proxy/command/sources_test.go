@@ -109,7 +109,7 @@ func TestSIGHUPAppliesWhatChangedAndCanChangeLive(t *testing.T) {
 	p := startProcess(t, s.URL, "-config", path)
 	p.line("listening")
 	for _, c := range []struct{ text, message, holds string }{
-		{"batch_size: 3\nmax_age: 1m\n", "settings read again", "batch-size"},
+		{"batch_size: 3\nmax_age: 1m\n", "settings read again", "batch_size: 2 -> 3 max_age: 30s -> 1m0s"},
 		{"batch_size: 3\nmax_age: 1m\nvocab_size: 7\n", "these settings change only at the next start", "vocab-size"},
 		{"batch_size: 0\n", "the settings could not be read again and stay as they were", "batch-size"},
 	} {

@@ -108,7 +108,7 @@ func TestTheFlagsOfTheManifestsAreAccepted(t *testing.T) {
 	if len(command) < 4 || command[0] != "/usr/local/bin/paceline" || command[1] != "proxy" || command[2] != "drain" {
 		t.Fatalf("preStop: %q", command)
 	}
-	if _, err := parseDrain(command[3:], io.Discard); err != nil {
+	if _, err := adminCommands["drain"].parse("drain", command[3:], io.Discard); err != nil {
 		t.Error(err)
 	}
 }

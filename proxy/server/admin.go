@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/api"
 	"paceline/proxy/upstream"
 	"paceline/sglang"
 )
@@ -27,6 +29,12 @@ type adminService struct {
 	settings  *liveSettings
 	readiness *readiness
 	delay     time.Duration // Config.DrainDelay
+	acts      *slog.Logger
+}
+
+// log logs an administrative act of a caller, who is named by its key, or else its host.
+func (a *adminService) log(ctx context.Context, act string, args ...any) {
+	a.acts.Info(act, append([]any{"by", upstream.CallerOf(ctx, api.HostOf(ctx)).Name}, args...)...)
 }
 
 // GetStatus implements AdminServiceServer.
@@ -51,10 +59,12 @@ func (a *adminService) GetSettings(context.Context, *pb.GetSettingsRequest) (*pb
 }
 
 // UpdateSettings implements AdminServiceServer.
-func (a *adminService) UpdateSettings(_ context.Context, req *pb.UpdateSettingsRequest) (*pb.UpdateSettingsResponse, error) {
-	if err := a.settings.update(req.GetSettings(), req.GetUpdateMask().GetPaths()); err != nil {
+func (a *adminService) UpdateSettings(ctx context.Context, req *pb.UpdateSettingsRequest) (*pb.UpdateSettingsResponse, error) {
+	changes, err := a.settings.update(req.GetSettings(), req.GetUpdateMask().GetPaths(), nil)
+	if err != nil {
 		return nil, upstream.ToStatus(err).Err()
 	}
+	a.log(ctx, "settings changed", "changed", changes)
 	return &pb.UpdateSettingsResponse{Settings: settingsMessage(a.up.Queue.Settings())}, nil
 }
 
@@ -68,6 +78,7 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 	var e *sglang.Error
 	switch {
 	case err == nil:
+		a.log(ctx, "SGLang's cache flushed")
 		return &pb.FlushCacheResponse{}, nil
 	case errors.As(err, &e) && e.Kind == sglang.KindBusy:
 		return nil, status.Error(codes.FailedPrecondition, "SGLang is still working and does not flush")
@@ -77,6 +88,7 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 
 // Drain implements AdminServiceServer.
 func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.DrainResponse, error) {
+	a.log(ctx, "drain", "was_draining", a.readiness.now().draining, "pending", a.up.Queue.Pending())
 	wait, err := a.readiness.drain(ctx, a.delay)
 	if err == nil {
 		err = wait(ctx)
@@ -88,9 +100,11 @@ func (a *adminService) Drain(ctx context.Context, _ *pb.DrainRequest) (*pb.Drain
 }
 
 // Undrain implements AdminServiceServer.
-func (a *adminService) Undrain(context.Context, *pb.UndrainRequest) (*pb.UndrainResponse, error) {
+func (a *adminService) Undrain(ctx context.Context, _ *pb.UndrainRequest) (*pb.UndrainResponse, error) {
+	was := a.readiness.now().draining
 	if !a.readiness.resume() {
 		return nil, status.Error(codes.FailedPrecondition, "the process is stopping")
 	}
+	a.log(ctx, "undrain", "was_draining", was)
 	return &pb.UndrainResponse{}, nil
 }

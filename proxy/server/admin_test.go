@@ -191,6 +191,18 @@ func TestAdminOverREST(t *testing.T) {
 	if s := r.up.Queue.Settings(); s.BatchSize != 5 || s.MaxWait != 250*time.Millisecond || s.MaxInFlight != 8 {
 		t.Errorf("patched to %+v", s)
 	}
+	if got := r.http("PATCH", path, `{"mode": "unbatched", "share": "off", "max_wait": "5ms"}`); got.code != 200 {
+		t.Errorf("in the form of flags: %d %s", got.code, got.body)
+	}
+	if s := r.up.Queue.Settings(); s.Mode != batcher.ModeUnbatched || s.Share != batcher.ShareOff || s.MaxWait != 5*time.Millisecond {
+		t.Errorf("patched to %+v", s)
+	}
+	if got := r.http("POST", r.AdminAddr()+"/v1/admin/cache:flush", `{"timeout": "50ms"}`); got.code != 200 {
+		t.Errorf("flush: %d %s", got.code, got.body)
+	}
+	if got := r.http("PATCH", path, `{"max_wait": "5"}`); got.code != 400 || !strings.Contains(got.body, "max_wait: must be a duration") {
+		t.Errorf("wrong form: %d %s", got.code, got.body)
+	}
 	if got := r.http("PATCH", path, `{"batch_size": 0}`); got.code != 400 || !strings.Contains(got.body, "settings.batch_size") {
 		t.Errorf("wrong patch: %d %s", got.code, got.body)
 	}
@@ -205,6 +217,36 @@ func TestAdminOverREST(t *testing.T) {
 	}
 	if got := r.http("POST", r.AdminAddr()+"/v1/admin:undrain", ""); got.code != 200 {
 		t.Errorf("undrain: %d %s", got.code, got.body)
+	}
+}
+
+func TestEachAdministrativeActIsLoggedOnceWithWhoAndWhatChanged(t *testing.T) {
+	r, _, _ := keyed(t, "- {name: ops, key: "+adminKey+", admin: true}\n", func(c *Config) { c.Admin = "0.0.0.0:0" })
+	address := r.AdminAddr()
+	for _, c := range []struct{ method, path, body string }{
+		{"PATCH", "/v1/admin/settings", `{"batch_size": 5, "max_wait": "5ms", "max_in_flight": 8}`},
+		{"POST", "/v1/admin/cache:flush", ""}, {"POST", "/v1/admin:drain", ""}, {"POST", "/v1/admin:undrain", ""},
+	} {
+		if got := r.http(c.method, address+c.path, c.body, "Authorization", "Bearer "+adminKey); got.code != 200 {
+			t.Fatalf("%s: %d %s", c.path, got.code, got.body)
+		}
+	}
+	for _, want := range []string{
+		`msg="settings changed" by=ops changed="[batch_size: 16 -> 5 max_wait: 0s -> 5ms]"`, `msg="SGLang's cache flushed" by=ops`,
+		"msg=drain by=ops was_draining=false pending=0", "msg=undrain by=ops was_draining=true",
+	} {
+		if n := strings.Count(r.log.String(), want); n != 1 {
+			t.Errorf("%d times %q in\n%s", n, want, r.log)
+		}
+	}
+	local := start(t, newFake(t), nil)
+	for range 20 { // none is left out as a repetition
+		if got := local.http("POST", local.AdminAddr()+"/v1/admin:undrain", "", "X-Forwarded-For", "9.9.9.9"); got.code != 200 {
+			t.Fatal(got)
+		}
+	}
+	if log := local.log.String(); strings.Count(log, "msg=undrain by=127.0.0.1 was_draining=false") != 20 {
+		t.Error(log)
 	}
 }
 

@@ -98,6 +98,10 @@ type Config struct {
 	// Logger receives the proxy's own log; nil logs nothing.
 	Logger *slog.Logger
 
+	// Sources has the source of each setting of Settings that is not at its default, by the
+	// name of its flag: flag, environment or file. The admin page shows it.
+	Sources map[string]string
+
 	// Version is the version in the status.
 	Version string
 }
@@ -224,9 +228,12 @@ func settingFlag(err error) error {
 
 func flagName(setting string) string { return strings.ReplaceAll(setting, "_", "-") }
 
-func (c Config) logger() *slog.Logger {
+func (c Config) logger() *slog.Logger { return telemetry.Quiet(c.acts()) }
+
+// acts returns the logger of administrative acts, which leaves out none.
+func (c Config) acts() *slog.Logger {
 	if c.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return telemetry.Quiet(c.Logger)
+	return c.Logger
 }

@@ -16,9 +16,9 @@ import (
 // neither requests nor the end of the process: what was read before stays in force. It is
 // safe for concurrent use.
 type followed struct {
-	paths []string     // "" for a file that is not given
-	read  func() error // reads all files and puts them in force; called once at a time
-	stays string       // what stays in force if read fails, for the log
+	paths []string                             // "" for a file that is not given
+	read  func() (changes []string, err error) // reads all files and puts them in force; called once at a time
+	stays string                               // what stays in force if read fails, for the log
 	log   *slog.Logger
 
 	reading  file.Reading
@@ -43,7 +43,10 @@ const (
 func (f *followed) open() error {
 	var err error
 	f.due(time.Now())
-	if !f.reading.Do(file.Patience, func() { f.versions, err = f.versionsNow(), f.read() }) {
+	if !f.reading.Do(file.Patience, func() {
+		f.versions = f.versionsNow()
+		_, err = f.read()
+	}) {
 		return fmt.Errorf("%s: could not be read within %v", strings.Join(f.paths, " "), file.Patience)
 	}
 	return err
@@ -73,9 +76,12 @@ func (f *followed) readIfChanged() {
 		return
 	}
 	f.versions = v // a failure is logged once
-	if err := f.read(); err != nil {
+	changes, err := f.read()
+	if err != nil {
 		f.log.Error("files can't be read again: "+f.stays, "error", err)
+		return
 	}
+	f.log.Info("files read again", "files", f.paths, "changed", changes)
 }
 
 func (f *followed) versionsNow() []fileVersion {

@@ -2,12 +2,14 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"go.yaml.in/yaml/v3"
@@ -52,7 +54,7 @@ func openKeys(path string, log *slog.Logger) (*keyring, error) {
 		return nil, nil
 	}
 	k := &keyring{followed: followed{paths: []string{path}, stays: "the previous keys stay", log: log}}
-	k.read = func() error { return k.readKeys(path) }
+	k.read = func() ([]string, error) { return k.readKeys(path) }
 	k.keys.Store(new(keysByDigest))
 	return k, k.open()
 }
@@ -64,23 +66,55 @@ func (k *keyring) find(key string) *apiKey {
 }
 
 // readKeys reads the file. A caller whose rate is unchanged keeps its used part of the rate.
-func (k *keyring) readKeys(path string) error {
+func (k *keyring) readKeys(path string) (changes []string, err error) {
 	data, err := file.Read(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var entries []keyEntry
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&entries); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: not a list of keys (name, key, weight, requests_per_second, admin)", path) // err quotes the file
+		return nil, fmt.Errorf("%s: not a list of keys (name, key, weight, requests_per_second, admin)", path) // err quotes the file
 	}
-	keys, err := keysOf(entries, *k.keys.Load())
+	before := *k.keys.Load()
+	keys, err := keysOf(entries, before)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	k.keys.Store(&keys)
-	return nil
+	return keyChanges(before, keys), nil
+}
+
+// keyChanges returns the keys that differ, by the names of their callers.
+func keyChanges(before, after keysByDigest) (changes []string) {
+	for digest, key := range after {
+		switch old := before[digest]; {
+		case old == nil:
+			changes = append(changes, key.String()+" added")
+		case old.String() != key.String():
+			changes = append(changes, fmt.Sprintf("%s -> %s", old, key))
+		}
+	}
+	for digest, key := range before {
+		if after[digest] == nil {
+			changes = append(changes, key.String()+" removed")
+		}
+	}
+	slices.Sort(changes)
+	return changes
+}
+
+// String describes the key for the log, without the key itself.
+func (k *apiKey) String() string {
+	text := fmt.Sprintf("%s (weight %v", k.caller.Name, cmp.Or(k.caller.Weight, 1))
+	if k.caller.Rate != nil {
+		text += fmt.Sprintf(", %v requests/s", float64(k.caller.Rate.Limit()))
+	}
+	if k.admin {
+		text += ", admin"
+	}
+	return text + ")"
 }
 
 func keysOf(entries []keyEntry, before keysByDigest) (keysByDigest, error) {

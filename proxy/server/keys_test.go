@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -204,6 +205,10 @@ func TestAChangedKeysFileIsFollowedAndABrokenOneIsNot(t *testing.T) {
 	if c := call(agentKey); c != codes.Unauthenticated {
 		t.Errorf("the old key: %v", c)
 	}
+	if log := r.log.String(); strings.Count(log, "files read again") != 1 || strings.Contains(log, adminKey) ||
+		!strings.Contains(log, "agents (weight 1) removed agents (weight 3) added") {
+		t.Error(log)
+	}
 	writeKeys(t, path, "- {name: agents, key: short}\n")
 	await(t, "the log line", func() bool { _ = call(adminKey); return strings.Contains(r.log.String(), "previous keys stay") })
 	if c := call(adminKey); c != codes.OK {
@@ -369,6 +374,9 @@ func TestTLSServesBothPortsAndFollowsARotatedCertificate(t *testing.T) {
 
 	a.issue("second", cert, key)
 	await(t, "the new certificate is served", func() bool { return served(r.Addr(), "h2") == "second h2" })
+	if log := r.log.String(); !regexp.MustCompile(`files read again.*serial [0-9a-f]+, valid until .* -> serial `).MatchString(log) {
+		t.Error(log)
+	}
 	writeKeys(t, cert, "nonsense")
 	await(t, "the broken one is told of", func() bool {
 		return strings.HasPrefix(served(r.HTTPAddr(), "http/1.1"), "second") && strings.Contains(r.log.String(), "previous certificates stay")

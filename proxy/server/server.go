@@ -31,6 +31,7 @@ type Server struct {
 	settings  *liveSettings
 	tracer    *telemetry.Tracer  // nil: no spans
 	metrics   *telemetry.Metrics // nil: none
+	history   *history           // for the admin page
 
 	stopping context.Context // ends when every accepted request has ended; idle streams end with it
 	stop     context.CancelFunc
@@ -64,13 +65,14 @@ func New(cfg Config) (*Server, error) {
 		return nil, &ConfigError{"tls-cert", err.Error()}
 	}
 	s.tracer = telemetry.NewTracer(cfg.TracerProvider, cfg.Propagator, cfg.Version, cfg.TraceDetail != TraceDetailLinks)
-	if cfg.Metrics != "" {
+	if cfg.Metrics != "" || cfg.Admin != "" {
 		s.metrics = telemetry.NewMetrics(cfg.Version)
 	}
 	if s.up, err = upstream.New(cfg.Upstream, cfg.Settings, s.tracer, s.metrics, s.log); err != nil {
 		return nil, settingFlag(err)
 	}
-	s.settings = &liveSettings{up: s.up}
+	s.history = &history{read: func() (telemetry.Totals, int) { return s.metrics.Totals(), s.up.Queue.Stats().Queued }}
+	s.settings = &liveSettings{up: s.up, sources: cfg.Sources}
 	s.readiness = newReadiness(s.up.Queue, s.up.Snapshot().Reason)
 	s.service, s.scores = api.NewService(s.stopping, s.up, s.tracer), api.NewScores(s.up)
 	if err := s.open(); err != nil {
@@ -172,8 +174,9 @@ func (s *Server) openAdmin() (*port, error) {
 	channelz.RegisterChannelzServiceToServer(server)
 	pb.RegisterAdminServiceServer(server, &adminService{
 		version: s.cfg.Version, started: time.Now(), up: s.up, settings: s.settings, readiness: s.readiness, delay: s.cfg.DrainDelay,
+		acts: s.cfg.acts(),
 	})
-	p.serveHTTP(adminHandler(server, notFromPages(withStatusPage(g.Handler(s.cfg.MaxMessageBytes, s.up.Arrivals)), local)), g, server)
+	p.serveHTTP(adminHandler(server, notFromPages(s.withStatusPage(open, g.Handler(s.cfg.MaxMessageBytes, s.up.Arrivals)), local)), g, server)
 	closeHTTP := p.close
 	p.close = func(ctx context.Context) {
 		closeHTTP(ctx)
@@ -271,6 +274,9 @@ func (s *Server) Run(ctx context.Context) error {
 			s.readiness.setUpstream(now.Ready, now.Reason)
 		}
 	})
+	if s.admin != nil {
+		running.Go(func() { s.history.run(watching) })
+	}
 	failed := make(chan error, 1)
 	for _, p := range s.ports() {
 		p.serve(&running, failed)

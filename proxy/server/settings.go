@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"paceline/batcher"
 	pb "paceline/proto/paceline/v1"
+	"paceline/proxy/api"
 	"paceline/proxy/upstream"
 )
 
@@ -43,31 +46,66 @@ func IsLive(name string) bool {
 func settingPath(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
 // UpdateSettings copies the settings with the given flag names from to, and leaves the
-// others as they are now. After an error nothing has changed. It may be called at any
-// time.
-func (s *Server) UpdateSettings(to batcher.Settings, names []string) error {
+// others as they are now. sources has the source of each value by its flag, as in
+// Config.Sources. It returns what changed ("max_wait: 200µs -> 5ms"), for the log. After an
+// error nothing has changed. It may be called at any time.
+func (s *Server) UpdateSettings(to batcher.Settings, names []string, sources map[string]string) (changes []string, err error) {
 	paths := make([]string, len(names))
 	for i, name := range names {
 		paths[i] = settingPath(name)
 	}
-	return s.settings.update(settingsMessage(to), paths)
+	return s.settings.update(settingsMessage(to), paths, sources)
 }
 
 // liveSettings changes the settings of the queue, one change at a time.
 type liveSettings struct {
-	mu sync.Mutex // held from reading the settings to setting the changed ones
 	up *upstream.Upstream
+
+	mu      sync.Mutex        // held from reading the settings to setting the changed ones
+	sources map[string]string // by flag; guarded by mu
 }
 
-// update changes all named settings, or none.
-func (l *liveSettings) update(m *pb.Settings, paths []string) error {
+// Sources of a setting that is not set at the start.
+const (
+	sourceDefault = "default"
+	sourceLive    = "changed live"
+)
+
+// update changes all named settings, or none, and returns what changed. sources is nil for a
+// change of the admin service.
+func (l *liveSettings) update(m *pb.Settings, paths []string, sources map[string]string) (changes []string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next, err := withSettings(l.up.Queue.Settings(), m, paths)
+	before := l.up.Queue.Settings()
+	next, err := withSettings(before, m, paths)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return l.up.Queue.SetSettings(next)
+	if err := l.up.Queue.SetSettings(next); err != nil {
+		return nil, err
+	}
+	l.sources = maps.Clone(l.sources)
+	if l.sources == nil {
+		l.sources = map[string]string{}
+	}
+	for _, path := range paths {
+		if l.sources[flagName(path)] = sourceLive; sources != nil {
+			l.sources[flagName(path)] = sources[flagName(path)]
+		}
+	}
+	return settingChanges(settingsMessage(before), settingsMessage(next)), nil
+}
+
+// settingChanges returns the settings that differ, with both values in the form of flags.
+func settingChanges(before, after *pb.Settings) (changes []string) {
+	fields := before.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		was, is := api.SettingText(before.ProtoReflect(), fields.Get(i)), api.SettingText(after.ProtoReflect(), fields.Get(i))
+		if was != is {
+			changes = append(changes, fmt.Sprintf("%s: %s -> %s", fields.Get(i).Name(), was, is))
+		}
+	}
+	return changes
 }
 
 // withSettings returns s with the named fields of m. It does not validate the result. An

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"paceline/proxy/file"
 )
@@ -28,7 +29,7 @@ func openCertificates(cert, key, clientCA string, log *slog.Logger) (*certificat
 		return nil, errors.New("needs both -tls-cert and -tls-key")
 	}
 	c := &certificates{followed: followed{paths: []string{cert, key, clientCA}, stays: "the previous certificates stay", log: log}}
-	c.read = func() error { return c.readTLS(cert, key, clientCA) }
+	c.read = func() ([]string, error) { return c.readTLS(cert, key, clientCA) }
 	return c, c.open()
 }
 
@@ -46,27 +47,35 @@ func (c *certificates) tls(protocols ...string) *tls.Config {
 	}
 }
 
-func (c *certificates) readTLS(cert, key, clientCA string) error {
+func (c *certificates) readTLS(cert, key, clientCA string) (changes []string, err error) {
 	certPEM, certErr := file.Read(cert)
 	keyPEM, keyErr := file.Read(key)
-	if err := errors.Join(certErr, keyErr); err != nil {
-		return err
+	if err = errors.Join(certErr, keyErr); err != nil {
+		return nil, err
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	if clientCA != "" {
 		pem, err := file.Read(clientCA)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
 		if !config.ClientCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s: holds no certificate", clientCA)
+			return nil, fmt.Errorf("%s: holds no certificate", clientCA)
 		}
 	}
-	c.config.Store(config)
-	return nil
+	if old := c.config.Swap(config); old != nil {
+		changes = []string{certificateText(old) + " -> " + certificateText(config)}
+	}
+	return changes, nil
+}
+
+// certificateText names the certificate of a configuration for the log.
+func certificateText(c *tls.Config) string {
+	leaf := c.Certificates[0].Leaf
+	return fmt.Sprintf("serial %x, valid until %s", leaf.SerialNumber, leaf.NotAfter.Format(time.RFC3339))
 }

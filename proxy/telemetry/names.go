@@ -34,7 +34,7 @@ const (
 	BatchID        = "batch.id"             // as in the receipt
 	BatchSize      = "batch.size"           // prompts at the release
 	BatchPosition  = "batch.position"       // of the prompt in the batch, from 0
-	BatchReason    = "batch.release_reason" // full, budget, wait, deadline, idle, drain, unbatched
+	BatchReason    = "batch.release_reason" // full, budget, wait, deadline, idle, drain, unbatched, age
 	BatchWait      = "batch.wait_seconds"   // from acceptance to release
 	BatchPredicted = "batch.predicted_seconds"
 	BatchRequests  = "batch.requests" // prompts, and the requests merged into them

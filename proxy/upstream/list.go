@@ -17,7 +17,7 @@ import (
 func (u *Upstream) SubmitList(ctx context.Context, host string, n int, bytes int64,
 	parse func(i int, l Limits) (*Prompt, error), each func(i int, o Outcome) bool) error {
 	s := u.begin(ctx)
-	items, err := s.items(callerOf(ctx, host), n, bytes, parse)
+	items, err := s.items(CallerOf(ctx, host), n, bytes, parse)
 	if err != nil {
 		return s.failed(err).Err
 	}
@@ -61,7 +61,7 @@ func (s *submission) items(
 // Counted returns a context whose request does not count again against the rate of its
 // caller.
 func Counted(ctx context.Context) context.Context {
-	c := callerOf(ctx, "")
+	c := CallerOf(ctx, "")
 	if c.Rate == nil {
 		return ctx
 	}

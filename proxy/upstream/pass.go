@@ -23,7 +23,7 @@ func (u *Upstream) Pass(w http.ResponseWriter, r *http.Request) { u.through.Serv
 // Reserve counts a request of n prompts that is passed on against the rate of its caller. The
 // error is a *RateError.
 func Reserve(ctx context.Context, n int) error {
-	if c := callerOf(ctx, ""); c.Rate != nil {
+	if c := CallerOf(ctx, ""); c.Rate != nil {
 		return c.reserve(n)
 	}
 	return nil

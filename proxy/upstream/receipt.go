@@ -61,6 +61,8 @@ func ReleaseReason(r batcher.Reason) pb.ReleaseReason {
 		return pb.ReleaseReason_RELEASE_REASON_DRAIN
 	case batcher.ReasonUnbatched:
 		return pb.ReleaseReason_RELEASE_REASON_UNBATCHED
+	case batcher.ReasonAge:
+		return pb.ReleaseReason_RELEASE_REASON_AGE
 	}
 	return pb.ReleaseReason_RELEASE_REASON_UNSPECIFIED
 }

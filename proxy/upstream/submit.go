@@ -35,7 +35,7 @@ type Outcome struct {
 // ctx has no Caller. ToStatus maps the error.
 func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome {
 	s := u.begin(ctx)
-	item, err := s.item(callerOf(ctx, host), parse)
+	item, err := s.item(CallerOf(ctx, host), parse)
 	if err != nil {
 		return s.failed(err)
 	}
@@ -50,7 +50,7 @@ func (u *Upstream) Submit(ctx context.Context, host string, parse Parse) Outcome
 // once, on any goroutine.
 func (u *Upstream) SubmitFunc(ctx context.Context, host string, parse Parse, done func(outcome func() Outcome)) {
 	s := u.begin(ctx)
-	item, err := s.item(callerOf(ctx, host), parse)
+	item, err := s.item(CallerOf(ctx, host), parse)
 	if err != nil {
 		done(func() Outcome { return s.failed(err) })
 		return
@@ -183,8 +183,8 @@ func WithCaller(ctx context.Context, c *Caller) context.Context {
 	return context.WithValue(ctx, callerContext{}, c)
 }
 
-// callerOf returns the caller of a context, or one named host without a rate limit.
-func callerOf(ctx context.Context, host string) Caller {
+// CallerOf returns the caller of a context, or one named host without a rate limit.
+func CallerOf(ctx context.Context, host string) Caller {
 	if c, ok := ctx.Value(callerContext{}).(*Caller); ok {
 		return *c
 	}

@@ -10,7 +10,7 @@ import (
 	"paceline/loadgen/report"
 )
 
-// simulated makes a sweep of five sizes, unbatched and auto, cold and warm. Rounds differ by 3 % and runs
+// simulated makes a sweep of five sizes, unbatched and defaults, cold and warm. Rounds differ by 3 % and runs
 // within a round by noise. gain is what size 1 lacks.
 func simulated(rng *rand.Rand, repeats int, noise, gain float64) (r report.Report) {
 	for repeat := range repeats {
@@ -43,13 +43,11 @@ func splits(p Phase) (all []string) {
 	}
 	for _, f := range p.Findings {
 		at := f.Saturation.At
-		if c := f.Course; c.Ups+c.Downs > 0 || c.Whole.Told == Differ || at == nil || at.BatchSize != 1 || f.Knee.Found {
+		if c := f.Course; c.Ups+c.Downs > 0 || c.Whole.Told == Differ || at == nil || at.BatchSize != 1 {
 			all = append(all, "course")
 		}
-		for _, o := range f.Others {
-			if o.Told == Differ {
-				all = append(all, "finding on "+o.Base.Setting)
-			}
+		if b := p.Limit(); b == nil || b.SmallTold == Differ || b.LargeTold == Differ {
+			all = append(all, "bottleneck")
 		}
 	}
 	for _, row := range p.Improvement.Rows {

@@ -36,10 +36,11 @@ type Figures struct {
 	Unseen     int             // requests that failed without a trace
 	Judged     []Judged        // verdicts, if there is a device
 	Impossible []Judged        // those verdicts that say impossible
+	Unsteady   []Unsteady      // phases whose repeats drift or lie in two groups
+	BusyShare  float64         // largest share of a run that SGLang's busy time fills, if it can't be true and is left out
 	Notes      Notes
 
 	Digest
-	Spectra []Spectrum
 }
 
 // TracedRequest is a sampled request and its run.
@@ -76,8 +77,16 @@ type Detail struct {
 // Of derives the figures. An empty digest leaves out single requests.
 func Of(r report.Report, d Digest) Figures {
 	f := Figures{Report: r.Settled(), Digest: d}
+	if f.BusyShare = overlapping(f.Runs); f.BusyShare > 0 {
+		for i := range f.Runs {
+			f.Runs[i].ServerBusySeconds = nil
+		}
+	}
 	f.Phases = phases(f.Report)
 	for _, p := range f.Phases {
+		if u := p.unsteady(); u != nil && f.Config.Arrival == nil {
+			f.Unsteady = append(f.Unsteady, *u)
+		}
 		f.Failing = append(f.Failing, only(p.Cells, func(c Cell) bool { return c.Failing > 0 })...)
 		f.Miscounted = append(f.Miscounted, only(p.Cells, func(c Cell) bool { return len(c.Impossible) > 0 })...)
 	}
@@ -97,8 +106,6 @@ func Of(r report.Report, d Digest) Figures {
 	f.traces()
 	f.judge()
 	f.Notes = f.notes()
-	f.Digest = f.shown(f.Phases)
-	f.Spectra = spectra(f.Report)
 	return f
 }
 

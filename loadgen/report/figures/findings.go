@@ -3,11 +3,9 @@ package figures
 import (
 	"cmp"
 	"maps"
-	"math"
 	"slices"
 
 	"paceline/loadgen/report"
-	"paceline/loadgen/stats"
 )
 
 // Findings are conclusions from the figures of one phase; a nil or empty field found nothing. If more
@@ -16,16 +14,12 @@ type Findings struct {
 	Side       string // the other dimensions that the settings share
 	Course     *Course
 	Saturation *Saturation
-	Knee       *Knee
-	Others     []Against // the size to take against the bases defaults, unbatched and direct
-	Proxy      *Against  // single calls through the proxy against direct ones
-	Busy       *Busy
 	NotFull    []NotFull
 }
 
 // Empty reports whether nothing was found.
 func (f Findings) Empty() bool {
-	return f.Course == nil && len(f.Others) == 0 && f.Proxy == nil && f.Busy == nil && len(f.NotFull) == 0
+	return f.Course == nil && len(f.NotFull) == 0
 }
 
 // Course is how throughput follows the size.
@@ -43,24 +37,6 @@ type Saturation struct {
 	Few  bool    // some figures have too few repeats
 	Last Against // the last step
 }
-
-// Knee is the batch size at which throughput bends.
-type Knee struct {
-	stats.Bend
-	Size, Lowest, Highest int // batch sizes of Bend's At, Low and High
-}
-
-// Busy is the share of time in which the server computed, at one size.
-type Busy struct {
-	Size  int
-	Share float64 // by the server's own clock, from 0 to 1
-}
-
-// Most reports whether computing is the limit.
-func (b Busy) Most() bool { return b.Share >= 0.9 }
-
-// Little reports whether most of the time went elsewhere.
-func (b Busy) Little() bool { return b.Share < 0.5 }
 
 // NotFull explains why batches held less than the set size.
 type NotFull struct {
@@ -92,22 +68,7 @@ func (p Phase) findings(cfg report.Config) (f Findings) {
 		return f
 	}
 	if len(sized) >= 2 {
-		f.Course, f.Saturation, f.Knee = p.course(sized), p.saturation(sized), p.knee(sized)
-	}
-	if len(sized) > 0 {
-		take := p.choose().Take
-		for _, setting := range []string{"defaults", "unbatched", "direct"} {
-			if other, ok := p.find(setting); ok {
-				f.Others = append(f.Others, p.against(other, take))
-			}
-		}
-		f.Busy = busy(take)
-	}
-	direct, ok := p.find("direct")
-	unbatched, both := p.find("unbatched")
-	if ok && both {
-		a := p.against(direct, unbatched)
-		f.Proxy = &a
+		f.Course, f.Saturation = p.course(sized), p.saturation(sized)
 	}
 	return f
 }
@@ -143,34 +104,6 @@ func (p Phase) saturation(sized []Cell) *Saturation {
 		s.At = &sized[i]
 	}
 	return s
-}
-
-// knee looks for the bend on a logarithmic axis, because sizes are doublings. It returns nil if there
-// are too few sizes. Sizes that don't differ have no knee.
-func (p Phase) knee(sized []Cell) *Knee {
-	if len(sized) < stats.MinSizesForKnee {
-		return nil
-	}
-	x, values := make([]float64, len(sized)), make([][]float64, len(sized))
-	for i, c := range sized {
-		x[i], values[i] = math.Log2(float64(c.BatchSize)), c.throughputs()
-	}
-	if !slices.ContainsFunc(sized, func(c Cell) bool { return p.compare(fastest(sized), c) == Differ }) {
-		return &Knee{Bend: stats.Bend{Enough: !p.tooFew(sized), ByChance: 1}}
-	}
-	b := stats.FindKnee(x, values)
-	return &Knee{b, sized[b.At].BatchSize, sized[b.Low].BatchSize, sized[b.High].BatchSize}
-}
-
-// busy returns the median share; nil if the server does not report it.
-func busy(c Cell) *Busy {
-	known := only(c.Runs, func(r report.Run) bool {
-		return r.ServerBusySeconds != nil && *r.ServerBusySeconds >= 0 && r.WallSeconds > 0
-	})
-	if len(known) == 0 {
-		return nil
-	}
-	return &Busy{c.BatchSize, stats.Median(each(known, func(r report.Run) float64 { return *r.ServerBusySeconds / r.WallSeconds }))}
 }
 
 // minFilled is the share of the set size below which a finding explains why batches were not full.

@@ -16,6 +16,7 @@ type Notes struct {
 	Sequences  bool    // SGLang's #new-seq is known
 	WarmOnly   bool    // only warm runs were asked for
 	FewRepeats bool    // too few repeats to compare
+	Retried    int     // requests that the proxy sent more than once
 	KeptRuns   int     // measured before the sweep was last resumed
 	Early      []Early // settings whose repeats stopped early
 
@@ -55,12 +56,6 @@ const (
 	// accountMargin is how far the server's count of computed tokens may be from that of the
 	// answers, as a share of the prompt tokens.
 	accountMargin = 0.02
-	// slowShare is the share of requests that loadgen sent late by itself above which it is no
-	// chance.
-	slowShare = 0.01
-	// SlowWait is the share of the median latency, spent waiting for a processor, above which a
-	// good part of a latency may be loadgen's own.
-	SlowWait = 0.1
 )
 
 func (f Figures) notes() Notes {
@@ -73,6 +68,7 @@ func (f Figures) notes() Notes {
 	}
 	failures, last := map[string]int{}, map[string]int{} // by cause; the last repeat by setting
 	for _, run := range f.Runs {
+		n.Retried += run.Retried
 		last[run.Setting] = max(last[run.Setting], run.Repeat)
 		for cause, k := range run.Errors {
 			failures[cause] += k
@@ -122,14 +118,8 @@ func (n *Notes) check(run report.Run, r report.Report) {
 	if a := run.Arrivals; a != nil {
 		n.WarmUp, n.Dropped, n.Due = n.WarmUp+a.WarmUp, n.Dropped+a.Dropped, n.Due+a.SendDelay.Count
 		n.Late, n.LateByItself = n.Late+a.Late, n.LateByItself+a.LateByItself
-		if float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) || slowScheduler(run, r.Speed()) {
+		if run.Disturbed(r.Speed()) {
 			n.Slow = append(n.Slow, run)
 		}
 	}
-}
-
-// slowScheduler reports whether loadgen's goroutines waited so long for a processor that latencies show
-// it. speed is simulated seconds per real second.
-func slowScheduler(r report.Run, speed float64) bool {
-	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
 }

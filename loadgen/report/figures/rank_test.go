@@ -234,7 +234,7 @@ func TestIfOnlyTheSizeVariesThereIsOneSide(t *testing.T) {
 // simulated clock count as that clock does.
 func TestASlowGeneratorIsToldFromASlowServer(t *testing.T) {
 	run := report.Run{Latency: stats.Summary{Count: 9, P50: 0.1}, SchedulerWait: &report.SchedulerWait{P99: 0.004}}
-	if slowScheduler(run, 1) || !slowScheduler(run, 3) {
+	if run.Disturbed(1) || !run.Disturbed(3) {
 		t.Error("4 ms of 100 ms are 12 ms at three simulated seconds a real one")
 	}
 }

@@ -71,6 +71,8 @@ func markdown(blocks []block) string {
 	var b strings.Builder
 	for _, k := range blocks {
 		switch {
+		case k.Picture != "": // of the page only
+			continue
 		case k.Level > 0:
 			b.WriteString(strings.Repeat("#", k.Level) + " " + k.Text + "\n")
 		case k.Items != nil:
@@ -96,6 +98,9 @@ func markdown(blocks []block) string {
 	return b.String()
 }
 
+// marks are those of strong words and code, which a terminal does not show.
+var marks = strings.NewReplacer("**", "", "`", "", `\*`, "*")
+
 // terminal writes blocks for a terminal: tables in columns, lists under a heading indented.
 func terminal(blocks []block) string {
 	var b strings.Builder
@@ -112,11 +117,11 @@ func terminal(blocks []block) string {
 				if heading {
 					before = "  "
 				}
-				b.WriteString(before + item + "\n")
+				b.WriteString(before + marks.Replace(item) + "\n")
 				before = ""
 			}
 		default:
-			b.WriteString(k.Text + "\n")
+			b.WriteString(marks.Replace(k.Text) + "\n")
 		}
 		heading = k.Level > 2
 	}
@@ -136,6 +141,10 @@ func columns(b *strings.Builder, rows [][]string) {
 	}
 	for _, row := range rows {
 		for i, cell := range row {
+			if strings.HasPrefix(cell, "█") { // a bar begins at the left
+				b.WriteString("  " + cell)
+				continue
+			}
 			b.WriteString(strings.Repeat(" ", 2+widths[i]-displayWidth(cell)) + cell)
 		}
 		b.WriteByte('\n')

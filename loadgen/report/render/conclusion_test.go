@@ -102,7 +102,7 @@ func TestTheConclusionBeginsWithWhatWentWrong(t *testing.T) {
 		"\nThe server's token counts can't be true in cold 4 (1452501 cached of 1452500 prompt tokens). Such runs have no figure,",
 		"\nMore than 1 % of the prompts failed or were dropped in cold 16 (60.0 %). Their figures are of the rest,",
 		"\nCold: only batch size 8 has a figure")
-	text, err := Chinese.text("recommendations", figuresOf(r))
+	text, err := Chinese.text("warnings", figuresOf(r))
 	if err != nil {
 		t.Fatal(err)
 	}

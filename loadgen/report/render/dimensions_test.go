@@ -47,7 +47,6 @@ func TestSizesAreComparedWithTheRestTheSame(t *testing.T) {
 		"| 8, 4 in flight | 1, 4 in flight | +0.0 % | 1.00× | no |",
 		"| unbatched (single calls) | 1, 4 in flight |",
 		"- 1 in flight: From batch size 1 to 8, throughput goes from 12.50 to 100.0 requests/s (+700.0 %), never falling.",
-		"- 4 in flight: No knee",
 		"every batch size with at most 1 or 4 in flight, 0.005 s of waiting, in order fifo",
 		"batch 1, 1 in flight; 1, 4 in flight; 2, 1 in flight",
 		"### Batch size 8, 4 in flight",

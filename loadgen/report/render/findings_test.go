@@ -48,20 +48,45 @@ func TestBatchesThatWereNotFullAreExplained(t *testing.T) {
 }
 
 func TestTheServersOwnClockTellsWhatTheLimitIs(t *testing.T) {
-	runs := repeats("8", "cold", 0, 10)
+	r := of(repeats("4", "cold", 0, 20, 20.1, 20.2), repeats("8", "cold", 0, 10, 10, 10))
 	for busy, want := range map[float64]string{
 		9.8: "its computing is the limit", 4: "most of the time went elsewhere", 7: "70 % of the time, by its own clock.",
 	} {
-		runs[0].ServerBusySeconds = &busy
-		contains(t, sectionOf(t, of(runs), "findings"), want)
+		for i := range r.Runs {
+			r.Runs[i].ServerBusySeconds = &busy
+		}
+		contains(t, sectionOf(t, r, "bottleneck"), want, "Why 4 is slower: an item takes 0.0402 s instead of 0.0200 s. 0 % of the difference",
+			"No size above 8 was measured")
 	}
-	runs[0].ServerBusySeconds = nil
-	lacks(t, sectionOf(t, of(runs), "findings"), "SGLang computed")
+	r.Runs[0].ServerBusySeconds = nil
+	r.Runs[1].ServerBusySeconds = nil
+	r.Runs[2].ServerBusySeconds = nil
+	lacks(t, sectionOf(t, r, "bottleneck"), "SGLang computed for")
+}
+
+func TestForwardsSayWhyLargerListsAreNoFaster(t *testing.T) {
+	r := of(repeats("1", "cold", 0, 20, 20.1, 20.2), repeats("8", "cold", 0, 10, 10.1, 10.2), repeats("16", "cold", 0, 10, 10.1, 10.05))
+	for i, of := range []struct{ forwards, sequences int64 }{{500, 500}, {100, 500}, {98, 500}} {
+		for k := range 3 {
+			r.Runs[3*i+k].ServerForwards, r.Runs[3*i+k].ServerSequences = &of.forwards, &of.sequences
+		}
+	}
+	contains(t, sectionOf(t, r, "bottleneck"), "SGLang ran 500 forwards of 1.00 new sequences instead of 100 of 5.00",
+		"Why 16 is no better than 8: SGLang's forwards hold no more new sequences, 5.10 instead of 5.00")
+}
+
+func TestABusyTimeThatCantBeAShareOfTheTimeIsLeftOut(t *testing.T) {
+	r := of(repeats("4", "cold", 0, 20, 20, 20), repeats("8", "cold", 0, 10, 10, 10))
+	busy := 19.1
+	r.Runs[4].ServerBusySeconds = &busy
+	contains(t, sectionOf(t, r, "notes"), "left out: it would fill 191 % of a run's time")
+	contains(t, sectionOf(t, r, "bottleneck"), "How long SGLang computes is not known")
+	lacks(t, markdownOf(t, r), "tokens computed in", "by its own clock")
 }
 
 func TestTheProxysCostIsToldFromSingleCallsWithAndWithoutIt(t *testing.T) {
 	r := of(repeats("unbatched", "cold", 0, 10.2, 10.3, 10.4), repeats("direct", "cold", 0, 10, 10, 10))
-	contains(t, sectionOf(t, r, "findings"), "The proxy itself: single calls through it make -2.9 %", "tell them apart")
+	contains(t, markdownOf(t, r), "| unbatched | 48.54 | 0.0206 | – | -2.9 % |")
 }
 
 func TestWarmRunsThatAreNotWarmAreExplainedByTheCacheOnlyIfItIsTooSmall(t *testing.T) {

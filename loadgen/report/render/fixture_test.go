@@ -195,9 +195,17 @@ func sectionOf(t *testing.T, r report.Report, name string) string {
 	if name == "findings" {
 		data = f.Phases[0]
 	}
-	text, err := English.text(name, data)
-	if err != nil {
-		t.Fatal(err)
+	names := []string{name}
+	if name == "recommendations" {
+		names = []string{"warnings", "why"}
+	}
+	text := ""
+	for _, name := range names {
+		part, err := English.text(name, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += part
 	}
 	var lines []string
 	for _, b := range parse(text, " ") {

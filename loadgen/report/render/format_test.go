@@ -27,8 +27,8 @@ func TestNumbersAreWrittenForPeople(t *testing.T) {
 		{capital("über 8"), "Über 8"},
 		{capital(""), ""},
 		{Chinese.setting("16, 4 in flight, 0s"), "16，在途 4 批，0s"},
-		{English.settings([]string{"1, 4 in flight", "defaults"}), "1, 4 in flight; auto"},
-		{Chinese.settings([]string{"1", "defaults"}), "1、auto"},
+		{English.settings([]string{"1, 4 in flight", "defaults"}), "1, 4 in flight; defaults"},
+		{Chinese.settings([]string{"1", "defaults"}), "1、defaults"},
 		{cell("a|b\n c"), `a\|b c`},
 		{cell(cell("a|b")), `a\|b`},
 	} {

@@ -25,6 +25,7 @@ type pageView struct {
 
 type section struct {
 	ID, Title string
+	Folded    bool // it opens when it is wanted
 	Blocks    []block
 }
 
@@ -38,7 +39,7 @@ func page(blocks []block, f figures.Figures, l *Language) (string, error) {
 		Lang: l.tag, Made: f.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"), Contents: l.line("contents", nil),
 		Style: template.CSS(style), //nolint:gosec // our own file
 	}
-	plots := plotter{f, l}
+	plots, folded := plotter{f, l}, false
 	for _, b := range blocks {
 		into := &v.Intro
 		if n := len(v.Sections); n > 0 {
@@ -48,7 +49,9 @@ func page(blocks []block, f figures.Figures, l *Language) (string, error) {
 		case b.Level == 1:
 			v.Title = b.Text
 		case b.Level == 2:
-			v.Sections = append(v.Sections, section{ID: "s" + strconv.Itoa(len(v.Sections)+1), Title: b.Text})
+			v.Sections = append(v.Sections, section{ID: "s" + strconv.Itoa(len(v.Sections)+1), Title: b.Text, Folded: folded})
+		case b.Picture == "fold": // everything after this
+			folded = true
 		case b.Picture != "" && last >= 0 && (*into)[last].Pictures != nil: // side by side
 			(*into)[last].Pictures = append((*into)[last].Pictures, plots.picture(b.Picture))
 		case b.Picture != "":
@@ -68,11 +71,16 @@ var (
 	link   = regexp.MustCompile(`^\[([^\]]*)\]\((\S+)\)$`)
 )
 
+// medals draws medals, because not every machine has a font with them.
+var medals = strings.NewReplacer("🥇 1", `<span class="medal m1">1</span>`, "🥈 2", `<span class="medal m2">2</span>`,
+	"🥉 3", `<span class="medal m3">3</span>`)
+
 // inline marks up strong words and code, and escapes everything else.
 func inline(text string) template.HTML {
 	text = html.EscapeString(text)
 	text = strong.ReplaceAllString(text, "<strong>$1</strong>")
 	text = code.ReplaceAllString(text, "<code>$1</code>")
+	text = medals.Replace(text)
 	return template.HTML(strings.ReplaceAll(text, `\*`, "*")) //nolint:gosec // escaped above
 }
 
@@ -126,32 +134,29 @@ func tableOf(rows [][]string) tableView {
 	return v
 }
 
-// picture is one plot or several, one below the other.
+// picture is one plot.
 type picture struct {
 	Title, Caption string
-	SVG            []template.HTML
+	SVG            template.HTML
 	Legend         []legend
 }
 
 // legend is a series that has a name.
 type legend struct {
 	Name  string
-	Kind  chart.Kind
 	Style int
 	Mark  string // SVG path of its points, in a box of 20 by 14
 }
 
-// newPicture draws plots. id must be unique in the page.
-func newPicture(id, title, caption string, plots ...chart.Plot) picture {
-	p := picture{Title: title, Caption: caption}
-	for i, plot := range plots {
-		p.SVG = append(p.SVG, template.HTML(plot.SVG(id+"-"+strconv.Itoa(i+1)))) //nolint:gosec // package chart escapes
-		for i, s := range plot.Series {
-			if s.Name != "" {
-				style := plot.Style(i)
-				p.Legend = append(p.Legend, legend{s.Name, s.Kind, style % chart.Styles, chart.Mark(style, 10, 7)})
-			}
+// newPicture draws a plot. id must be unique in the page.
+func newPicture(id, title, caption string, plot chart.Plot) picture {
+	plot.Title = title
+	p := picture{Title: title, Caption: caption, SVG: template.HTML(plot.SVG(id))} //nolint:gosec // package chart escapes
+	for i, s := range plot.Series {
+		if s.Name == "" {
+			continue
 		}
+		p.Legend = append(p.Legend, legend{s.Name, i % chart.Styles, chart.Mark(i, 10, 7)})
 	}
 	return p
 }

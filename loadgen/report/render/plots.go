@@ -1,7 +1,6 @@
 package render
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -22,44 +21,24 @@ type plotter struct {
 // picture draws the plot that layout.tmpl names.
 func (p plotter) picture(name string) picture {
 	kind, of, _ := strings.Cut(name, " ")
-	id := strings.ReplaceAll(name, " ", "-")
-	if kind == "timeline" {
-		i, _ := strconv.Atoi(of)
-		return newPicture(id, p.line("timeline", p.Timelines[i]), "", p.timeline(p.Timelines[i])...)
+	caption := p.line(kind+" caption", nil)
+	if kind == "latency" {
+		return newPicture(kind, p.line(kind, nil), caption, p.latency())
 	}
-	title, caption := p.line(kind, of), p.line(kind+" caption", nil)
 	i := slices.IndexFunc(p.Phases, func(q figures.Phase) bool { return q.Name == of })
-	var plot chart.Plot
-	switch kind {
-	case "throughput":
-		plot = p.throughput(p.Phases[i])
-	case "latency":
-		plot = p.latency(p.Phases[i])
-	case "spectrum":
-		plot = p.spectrum(p.Spectra[slices.IndexFunc(p.Spectra, func(s figures.Spectrum) bool { return s.Phase == of })])
-	case "cached":
-		plot = p.cached()
-	}
-	plot.Title = title
-	return newPicture(id, title, caption, plot)
+	return newPicture(kind+"-"+strconv.Itoa(i), p.line(kind, of), caption, p.throughput(p.Phases[i]))
 }
 
 // axis places settings along an axis.
-type axis struct {
-	ticks []chart.Tick
-	at    map[string]float64
-}
+type axis struct{ names []string }
 
 // place returns the position of a name, and adds the name if it is new.
 func (a *axis) place(name string) float64 {
-	if _, ok := a.at[name]; !ok {
-		if a.at == nil {
-			a.at = map[string]float64{}
-		}
-		a.at[name] = float64(len(a.ticks)) + 0.5
-		a.ticks = append(a.ticks, chart.Tick{At: a.at[name], Text: name})
+	i := slices.Index(a.names, name)
+	if i < 0 {
+		i, a.names = len(a.names), append(a.names, name)
 	}
-	return a.at[name]
+	return float64(i) + 0.5
 }
 
 // bySize returns a point for each cell, and joins those of batch sizes. A cell's position is its size,
@@ -88,7 +67,7 @@ func newAxis(cells []figures.Cell) *axis {
 
 func (p plotter) plot(a *axis, label string) chart.Plot {
 	size := p.line("batch size", nil)
-	return chart.Plot{YLabel: p.line(label, nil), XLabel: size, XTicks: a.ticks, XMax: float64(len(a.ticks)), YFormat: axisNumber}
+	return chart.Plot{YLabel: p.line(label, nil), XLabel: size, Names: a.names, YFormat: axisNumber}
 }
 
 // axisNumber formats a round number without trailing zeros.
@@ -113,11 +92,13 @@ func curves(cells []figures.Cell) (names []string) {
 	return names
 }
 
+// throughput plots a series for each combination of the other dimensions, as many as have a colour and a
+// shape of their own.
 func (p plotter) throughput(phase figures.Phase) chart.Plot {
 	cells := phase.Measured()
 	axis, names := newAxis(cells), curves(cells)
 	plot := p.plot(axis, "requests/s")
-	for i, name := range names {
+	for i, name := range names[:min(len(names), chart.Styles)] {
 		of := slices.DeleteFunc(slices.Clone(cells), func(c figures.Cell) bool { return c.Fixed() && c.Beside() != name || !c.Fixed() && i > 0 })
 		plot.Series = append(plot.Series, chart.Series{Name: p.setting(name), Points: axis.bySize(of, func(c figures.Cell) chart.Point {
 			pt, interval := chart.Point{Y: c.Throughput, Title: p.line("throughput point", c)}, c.Interval()
@@ -133,22 +114,27 @@ func (p plotter) throughput(phase figures.Phase) chart.Plot {
 	return plot
 }
 
-func (p plotter) latency(phase figures.Phase) chart.Plot {
-	cells := phase.Measured()
-	axis, first := newAxis(cells), curves(cells)[0]
+func (p plotter) latency() chart.Plot {
+	var all []figures.Cell
+	for _, phase := range p.Phases {
+		all = append(all, phase.Measured()...)
+	}
+	axis := newAxis(all) // that all series share
 	plot := p.plot(axis, "seconds")
-	cells = slices.DeleteFunc(cells, func(c figures.Cell) bool { return c.Fixed() && c.Beside() != first })
-	for _, q := range []struct {
-		name string
-		of   func(report.Run) float64
-	}{
-		{"P50", func(r report.Run) float64 { return r.Latency.P50 }}, {"P90", func(r report.Run) float64 { return r.Latency.P90 }},
-		{"P95", func(r report.Run) float64 { return r.Latency.P95 }}, {"P99", func(r report.Run) float64 { return r.Latency.P99 }},
-	} {
-		plot.Series = append(plot.Series, chart.Series{Name: q.name, Points: axis.bySize(cells, func(c figures.Cell) chart.Point {
-			v := c.Median(q.of)
-			return chart.Point{Y: v, Title: p.line("latency point", latencyPoint{c, q.name, v})}
-		})})
+	for _, phase := range p.Phases {
+		cells := phase.Measured()
+		first := curves(cells)[0]
+		cells = slices.DeleteFunc(cells, func(c figures.Cell) bool { return c.Fixed() && c.Beside() != first })
+		for _, q := range []struct {
+			name string
+			of   func(report.Run) float64
+		}{{"P50", func(r report.Run) float64 { return r.Latency.P50 }}, {"P99", func(r report.Run) float64 { return r.Latency.P99 }}} {
+			title := p.phase(phase.Name) + p.part + q.name
+			plot.Series = append(plot.Series, chart.Series{Name: title, Points: axis.bySize(cells, func(c figures.Cell) chart.Point {
+				v := c.Median(q.of)
+				return chart.Point{Y: v, Title: p.line("latency point", latencyPoint{c, q.name, v})}
+			})})
+		}
 	}
 	return plot
 }
@@ -157,82 +143,4 @@ type latencyPoint struct {
 	figures.Cell
 	Name    string // P50
 	Seconds float64
-}
-
-// spectrum plots latency against the percentile, on HdrHistogram's axis: each nine takes
-// as much room as the one before.
-func (p plotter) spectrum(of figures.Spectrum) chart.Plot {
-	plot := chart.Plot{YLabel: p.line("seconds", nil), XLabel: p.line("percentile", nil), YFormat: axisNumber}
-	nines := func(share float64) float64 { return -math.Log10(max(1e-9, 1-share)) } // 0.9 is at 1, 0.99 at 2
-	var described []string
-	for _, c := range of.Curves {
-		s := chart.Series{Name: p.setting(c.Setting), Kind: chart.Line}
-		for i, pt := range c.Histogram.Spectrum() {
-			s.Points = append(s.Points, chart.Point{X: nines(pt.Share), Y: pt.Seconds, Joined: i > 0})
-			plot.XMax = max(plot.XMax, nines(pt.Share))
-		}
-		plot.Series = append(plot.Series, s)
-		described = append(described, p.line("at most", c))
-	}
-	for _, text := range []string{"0", "50", "75", "90", "99", "99.9", "99.99", "99.999", "99.9999"} {
-		percent, _ := strconv.ParseFloat(text, 64)
-		if at := nines(percent / 100); at <= plot.XMax+1e-9 {
-			plot.XTicks = append(plot.XTicks, chart.Tick{At: at, Text: text})
-		}
-	}
-	plot.Desc = strings.Join(described, "; ")
-	return plot
-}
-
-func (p plotter) cached() chart.Plot {
-	plot := chart.Plot{YMax: 100, YFormat: func(v float64) string { return fmt.Sprintf("%.0f %%", v) }}
-	a := &axis{}
-	for _, d := range p.Details {
-		if slices.ContainsFunc(d.Cells, func(c figures.Cell) bool { return len(c.Runs) > 0 }) {
-			a.place(p.setting(d.Setting))
-		}
-	}
-	for _, phase := range p.Phases {
-		s := chart.Series{Name: p.phase(phase.Name), Kind: chart.Bars}
-		for _, c := range phase.Measured() {
-			if math.IsNaN(c.CachedShare) {
-				continue
-			}
-			s.Points = append(s.Points, chart.Point{X: a.place(p.setting(c.Setting)), Y: 100 * c.CachedShare, Title: p.line("cached point", c)})
-		}
-		plot.Series = append(plot.Series, s)
-	}
-	plot.XTicks, plot.XMax = a.ticks, float64(len(a.ticks))
-	return plot
-}
-
-// timeline plots the requests under way in a run and, below, the batches that left the proxy.
-func (p plotter) timeline(t figures.Timeline) []chart.Plot {
-	plot := func(title string, height int) chart.Plot {
-		ticks := chart.Ticks(0, t.Seconds, 6, axisNumber)
-		return chart.Plot{Title: title, XMax: t.Seconds, XTicks: ticks, Height: height, YFormat: axisNumber, Whole: true}
-	}
-	course := func(s chart.Series, values []float64) chart.Series {
-		for i, v := range values {
-			s.Points = append(s.Points, chart.Point{X: (float64(i) + 0.5) * t.Seconds / figures.TimelineParts, Y: v, Joined: i > 0})
-		}
-		return s
-	}
-	above := plot(p.line("timeline", t), 180)
-	above.Series = []chart.Series{course(chart.Series{Name: p.line("under way", nil), Kind: chart.Line, Style: 1}, t.InFlight)}
-	above.Desc = p.line("at most under way", slices.Max(t.InFlight))
-	if len(t.Batches) == 0 {
-		above.XLabel = p.line("seconds", nil)
-		return []chart.Plot{above}
-	}
-	above.Series = append(above.Series, course(chart.Series{Name: p.line("waiting", nil), Kind: chart.Area, Style: 2}, t.Waiting))
-	batches := chart.Series{Name: p.line("batches", nil), Kind: chart.Dots, Style: 3}
-	maxSize := 0.0
-	for _, b := range t.Batches {
-		batches.Points = append(batches.Points, chart.Point{X: b.Seconds, Y: b.Size})
-		maxSize = max(maxSize, b.Size)
-	}
-	below := plot(batches.Name, 110)
-	below.XLabel, below.Series, below.Desc = p.line("seconds", nil), []chart.Series{batches}, p.line("at most batches", maxSize)
-	return []chart.Plot{above, below}
 }

@@ -53,6 +53,10 @@ func (l *Language) funcs() template.FuncMap {
 		},
 		"varied": func(c report.Config) bool { return max(len(c.MaxInFlights), len(c.MaxWaitsSeconds), len(c.Orders)) > 1 },
 
+		"few":    func(runs []report.Run) []report.Run { return runs[:min(len(runs), 3)] },
+		"podium": podiumOf, "best": bestOf, "medal": medal, "bar": bar,
+		"tokensOff": func(ratio float64) bool { return math.Abs(ratio-1) > figures.MaxTokensOff },
+
 		"line": oneLine, "cell": cell, "capital": capital, "stored": l.fromEnglish,
 		"flags":   func(args []string) string { return cell(strings.ReplaceAll(strings.Join(args, " "), "`", "'")) },
 		"told":    func(s string) string { return cmp.Or(cell(s), l.unknown) },
@@ -61,7 +65,7 @@ func (l *Language) funcs() template.FuncMap {
 
 		"chance": whole(figures.ByChance), "confidence": whole(figures.Confidence), "margin": whole(figures.Margin),
 		"maxFailing": whole(figures.MaxFailing),
-		"saturated":  whole(figures.Saturated), "slowWait": whole(figures.SlowWait),
+		"saturated":  whole(figures.Saturated), "slowWait": whole(report.SlowWait),
 		"minRepeats": same(stats.MinToCompare), "minForInterval": same(stats.MinForInterval),
 	}
 }
@@ -231,4 +235,53 @@ func (l *Language) sep(i, n int) string {
 		return l.and
 	}
 	return l.comma
+}
+
+// podium is the short ranking of one phase.
+type podium struct {
+	figures.Phase
+	Bars    bool    // the last column shows the throughput as a bar
+	Highest float64 // throughput of any setting
+}
+
+func podiumOf(f figures.Figures, p figures.Phase, bars bool) podium {
+	v := podium{Phase: p, Bars: bars}
+	for _, q := range f.Phases {
+		for _, c := range q.Cells {
+			v.Highest = max(v.Highest, c.Throughput)
+		}
+	}
+	return v
+}
+
+// best is the setting that a phase's recommendation gives flags for; its fields are empty without one.
+type best struct{ Setting, Flags string }
+
+func bestOf(f figures.Figures, p figures.Phase) best {
+	if c := p.Recommended.Best(); c != nil {
+		return best{c.Setting, f.Flags(*c)}
+	}
+	return best{}
+}
+
+// medal formats a rank; 0 is none.
+func medal(rank int) string {
+	switch rank {
+	case 0:
+		return "–"
+	case 1, 2, 3:
+		return string([]rune("🥇🥈🥉")[rank-1]) + " " + strconv.Itoa(rank)
+	}
+	return strconv.Itoa(rank)
+}
+
+// barWidth is the number of characters of the longest bar.
+const barWidth = 24
+
+// bar draws a value as blocks; highest fills barWidth.
+func bar(v, highest float64) string {
+	if !(v > 0) || !(highest > 0) {
+		return ""
+	}
+	return strings.Repeat("█", max(1, int(math.Round(barWidth*v/highest))))
 }

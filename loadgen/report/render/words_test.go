@@ -48,7 +48,7 @@ func telling(t *testing.T) map[string]report.Report {
 	for i := range odd.Runs {
 		if odd.Runs[i].Setting == "4" {
 			odd.Runs[i].EffectiveBatchSize = 3
-			odd.Runs[i].ReleaseReasons = map[string]int{"wait": 9, "idle": 3, "deadline": 2, "budget": 1, "drain": 1}
+			odd.Runs[i].ReleaseReasons = map[string]int{"wait": 9, "idle": 3, "deadline": 2, "budget": 1, "drain": 1, "age": 1}
 		}
 	}
 	odd.Limits = &report.Limits{
@@ -143,12 +143,12 @@ var tags = regexp.MustCompile(`<[^>]*>`)
 // untranslated are words that Chinese reports have as they are: names, units, what
 // people type, and what the fixtures' data says.
 var untranslated = regexp.MustCompile(strings.Join([]string{
-	"`[^`]*`", `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
+	"`[^`]*`", `-mode [a-z]+( -[a-z-]+ \S+)*`, `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
 	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`,
 	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Defaults`, `Unbatched`, `UTC`,
 	`defaults`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
 	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `fifo`, `prefix`, `#new-seq`,
-	`full`, `wait`, `idle`, `deadline`, `budget`, `drain`, // release reasons as the contract has them
+	`full`, `wait`, `idle`, `deadline`, `budget`, `drain`, `age`, // release reasons as the contract has them
 	`R2EGym-7B-Agent`, `NVIDIA H100 SXM`, `h100(-qwen2\.5-7b)?`, `cuda`, `go1\.26\.8`, `linux/amd64`, `0123456789ab`, // data of the fixtures
 	`[a-z0-9|_]+\.(jsonl|json|md|log|txt|html)`, `repo-[0-9]`, `[at]{30,}.0|ffff|a{20,}[a-t]0`,
 	`InvalidArgument|Canceled|Unavailable`, `parentbased_traceidratio`,

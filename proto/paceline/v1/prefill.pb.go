@@ -100,6 +100,8 @@ const (
 	ReleaseReason_RELEASE_REASON_DRAIN ReleaseReason = 6
 	// Batching is off (BATCH_MODE_UNBATCHED).
 	ReleaseReason_RELEASE_REASON_UNBATCHED ReleaseReason = 7
+	// The oldest request had waited max_age: a few went in order of arrival.
+	ReleaseReason_RELEASE_REASON_AGE ReleaseReason = 8
 )
 
 // Enum value maps for ReleaseReason.
@@ -113,6 +115,7 @@ var (
 		5: "RELEASE_REASON_IDLE",
 		6: "RELEASE_REASON_DRAIN",
 		7: "RELEASE_REASON_UNBATCHED",
+		8: "RELEASE_REASON_AGE",
 	}
 	ReleaseReason_value = map[string]int32{
 		"RELEASE_REASON_UNSPECIFIED": 0,
@@ -123,6 +126,7 @@ var (
 		"RELEASE_REASON_IDLE":        5,
 		"RELEASE_REASON_DRAIN":       6,
 		"RELEASE_REASON_UNBATCHED":   7,
+		"RELEASE_REASON_AGE":         8,
 	}
 )
 
@@ -1174,7 +1178,7 @@ const file_paceline_v1_prefill_proto_rawDesc = "" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x01\x12\x16\n" +
-	"\x12FINISH_REASON_STOP\x10\x02*\xea\x01\n" +
+	"\x12FINISH_REASON_STOP\x10\x02*\x82\x02\n" +
 	"\rReleaseReason\x12\x1e\n" +
 	"\x1aRELEASE_REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13RELEASE_REASON_FULL\x10\x01\x12\x19\n" +
@@ -1183,7 +1187,8 @@ const file_paceline_v1_prefill_proto_rawDesc = "" +
 	"\x17RELEASE_REASON_DEADLINE\x10\x04\x12\x17\n" +
 	"\x13RELEASE_REASON_IDLE\x10\x05\x12\x18\n" +
 	"\x14RELEASE_REASON_DRAIN\x10\x06\x12\x1c\n" +
-	"\x18RELEASE_REASON_UNBATCHED\x10\a2\xb2\x01\n" +
+	"\x18RELEASE_REASON_UNBATCHED\x10\a\x12\x16\n" +
+	"\x12RELEASE_REASON_AGE\x10\b2\xb2\x01\n" +
 	"\x0ePrefillService\x12D\n" +
 	"\aPrefill\x12\x1b.paceline.v1.PrefillRequest\x1a\x1c.paceline.v1.PrefillResponse\x12Z\n" +
 	"\rPrefillStream\x12!.paceline.v1.PrefillStreamRequest\x1a\".paceline.v1.PrefillStreamResponse(\x010\x01B'Z%paceline/proto/paceline/v1;pacelinev1b\x06proto3"

@@ -47,6 +47,48 @@ func TestDrainFailsWhereNoProxyIs(t *testing.T) {
 	}
 }
 
+func TestSetChangesARunningProxyAndStatusShowsIt(t *testing.T) {
+	p := startProcess(t, startSlowSGLang(t).url)
+	admin := p.line("listening")["admin"].(string)
+	p.line("ready")
+	call := func(name string, args ...string) (int, string) {
+		var out bytes.Buffer
+		code := run(append([]string{name, "-admin", admin}, args...), nil, &out, &out, nil)
+		return code, out.String()
+	}
+	if code, out := call("set", "batch_size=7", "max_wait=5ms", "share=off"); code != exitOK ||
+		out != "  batch_size=7\n  max_wait=5ms\n  share=off\n" {
+		t.Errorf("%d %s", code, out)
+	}
+	if code, out := call("set", "batch_size=9", "max_in_flight=0"); code != exitFailed ||
+		!strings.Contains(out, "max_in_flight: must be from 1") {
+		t.Errorf("%d %s", code, out)
+	}
+	code, out := call("status")
+	for _, want := range []string{"ready\n", "0 batches", "  mode=fixed\n", "  batch_size=7\n", "  max_wait=5ms\n", "share=off\n"} {
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("%d, no %q in %s", code, want, out)
+		}
+	}
+	for args, want := range map[string]string{
+		"":                          "names no setting",
+		"batch_size":                "must be setting=value",
+		"batch_sise=8":              "batch_sise: not a live setting: is batch_size meant?",
+		"batch_size=8 batch_size=9": "batch_size: is set twice",
+		"max_wait=5":                "max_wait: must be a duration, such as 5ms or 1m30s",
+		"batch_size=many":           "batch_size: must be a whole number",
+	} {
+		if code, out := call("set", strings.Fields(args)...); code != exitBadInput || !strings.Contains(out, want) ||
+			strings.Count(out, "\n") != 1 {
+			t.Errorf("%q: %d %s", args, code, out)
+		}
+	}
+	p.signals <- syscall.SIGTERM
+	if code := p.wait(); code != exitOK {
+		t.Error(code)
+	}
+}
+
 func TestASignalEndsTheWaitForADrain(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // never answers
 	if err != nil {
