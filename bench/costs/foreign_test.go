@@ -228,3 +228,26 @@ func TestWhereOthersEvictEachStateIsReadOnce(t *testing.T) {
 		}
 	}
 }
+
+// Questions/s about states that are all cached, and were not used for a minute.
+func TestDoubtCostsWarmCallersLittle(t *testing.T) {
+	const states = 100
+	once := visits(rand.New(rand.NewPCG(1, 0)), states, states) //nolint:gosec // no secret
+	for name, read := range ways {
+		computed(t, 950_000, func(t *testing.T, s *sim.Server, b *batcher.Batcher[prompt, usage]) {
+			timed := func() float64 {
+				began := time.Now()
+				readAll(t, s, b, once, 0, read)
+				return 8 * states / time.Since(began).Seconds()
+			}
+			timed()
+			lately := timed()
+			time.Sleep(time.Minute)
+			doubted := timed()
+			t.Logf("%s: %.0f questions/s, and %.0f after a minute", name, lately, doubted)
+			if doubted < 0.85*lately {
+				t.Errorf("%s: %.0f questions/s after a minute, and %.0f without a pause", name, doubted, lately)
+			}
+		})
+	}
+}
