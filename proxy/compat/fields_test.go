@@ -469,7 +469,7 @@ func TestRealSGLangAndNeighboursLiveThroughTheExtremesOfEachField(t *testing.T) 
 		{body: `{"input_ids":[8,9,10],"sampling_params":{"max_new_tokens":8,"temperature":0}}`},
 	}
 	for i := range neighbours {
-		answer, err := http.Post(url+"/generate", "application/json", strings.NewReader(neighbours[i].body)) //nolint:gosec // the server under test
+		answer, err := http.Post(url+"/generate", "application/json", strings.NewReader(neighbours[i].body)) //nolint:gosec // a test
 		if err != nil {
 			t.Fatal(err)
 		}
