@@ -469,7 +469,7 @@ func TestRealSGLangAndNeighboursLiveThroughTheExtremesOfEachField(t *testing.T) 
 		{body: `{"input_ids":[8,9,10],"sampling_params":{"max_new_tokens":8,"temperature":0}}`},
 	}
 	for i := range neighbours {
-		answer, err := http.Post(url+"/generate", "application/json", strings.NewReader(neighbours[i].body)) //nolint:gosec,noctx // a test's
+		answer, err := http.Post(url+"/generate", "application/json", strings.NewReader(neighbours[i].body)) //nolint:gosec // a test
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -516,7 +516,7 @@ func TestRealSGLangAndNeighboursLiveThroughTheExtremesOfEachField(t *testing.T) 
 			all.Go(func() { answers[i] = ask(t, h, 2*time.Second, c.path, c.body) }) // some ask for thousands of tokens
 		}
 		for i, n := range neighbours {
-			all.Go(func() { answers[len(group)+i] = ask(t, h, 30*time.Second, "/generate", n.body) })
+			all.Go(func() { answers[len(group)+i] = ask(t, h, 2*time.Minute, "/generate", n.body) })
 		}
 		all.Wait()
 		for _, a := range answers[:len(group)] {
