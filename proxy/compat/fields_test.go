@@ -443,7 +443,7 @@ func TestRealSGLangAndNeighboursLiveThroughTheExtremesOfEachField(t *testing.T) 
 	cfg := upstream.DefaultConfig()
 	cfg.URL = url
 	settings := batcher.DefaultSettings()
-	settings.MaxWait = 5 * time.Millisecond // what is sent at once shares lists
+	settings.MaxWait = 50 * time.Millisecond // what is sent at once shares lists
 	up, err := upstream.New(cfg, settings, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
