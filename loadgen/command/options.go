@@ -166,7 +166,7 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.simProfile, defaultProfile, "sim-profile", "simulated server: a profile's name, or a JSON `file` with one")
 	// A cold pass takes a simulated H100 18 to 22 s. A faster clock makes the real cost of a call show: at 4 a warm pass
 	// of a fast setting keeps two cores busy.
-	cli.Define(f, &o.simSpeed, report.JudgedSpeed, "sim-speed", "simulated seconds per real second")
+	cli.Define(f, &o.simSpeed, 4, "sim-speed", "simulated seconds per real second")
 }
 
 func (o *options) processFlags(f *cli.FlagSet) {

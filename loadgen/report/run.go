@@ -111,9 +111,9 @@ const (
 	// run is disturbed.
 	SlowWait = 0.1
 	// JudgedSpeed is the max number of simulated seconds per real one at which disturbed runs are
-	// measured again and deny a conclusion. A faster clock is for trying things: on it each run is
-	// disturbed.
-	JudgedSpeed = 4
+	// measured again and deny a conclusion. On a faster clock loadgen's own work is part of each
+	// warm run, and repeating it changes nothing.
+	JudgedSpeed = 1
 )
 
 // Disturbed reports whether loadgen was kept from its own work: it sent late, or its goroutines ran

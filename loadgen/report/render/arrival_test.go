@@ -36,7 +36,7 @@ func TestAnOpenLoopIsToldWithItsArrivalsAndLatenciesFromWhenDue(t *testing.T) {
 		"requests due in the first 2 s of each run are in no figure: 14 requests",
 		"Of 1,000 requests sent 40 late, more than 0.01 s after they were due; 30 of them by loadgen's own doing.",
 		"Dropped: 10 requests due while",
-		"loadgen itself was slow in batch size 16 cold repeat 1:",
+		"Loadgen itself was slow in batch size 16 cold repeat 1:",
 		"## The load generator itself", "| 8 | cold | 1 | 5.00 | 0.50 |",
 	} {
 		if !strings.Contains(got, want) {
