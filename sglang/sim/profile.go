@@ -69,7 +69,7 @@ func Profiles() []Profile {
 			Origin: "fitted to one H100 with SGLang 0.5.17 at its defaults and dummy weights, 2026-11-27: " +
 				"with 64 callers, cold first turns are off by 10 % at most, warm ones by 15 %, rollouts and scores by 12 %",
 			CallSeconds: 0.0012, RequestSeconds: 0.0007, ListSeconds: 0.002, TokenizeSecondsPerByte: 0.8e-6,
-			LaunchSeconds: 0.007, AloneSeconds: 0.0102, ScheduleSeconds: 0.0008,
+			LaunchSeconds: 0.007, AloneSeconds: 0.0099, ScheduleSeconds: 0.0008,
 			TokenSeconds: 21.3e-6, ForwardSeconds: 0.005, AttentionSeconds: 3.8e-11, PrefillGraphs: true,
 			ChunkedPrefillSize: 8192, MaxRunningRequests: 2048, KVCacheTokens: 952_093, ContextLength: 32768, VocabSize: 152_064,
 			LoadSeconds: 0.13, // of dummy weights
