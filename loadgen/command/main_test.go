@@ -28,6 +28,7 @@ import (
 	"paceline/loadgen/report"
 	"paceline/loadgen/target"
 	"paceline/proxy/server"
+	"paceline/proxy/server/servertest"
 	"paceline/sglang/sim"
 )
 
@@ -347,32 +348,11 @@ func TestWhateverASignalBreaksOffIsAnInterrupt(t *testing.T) {
 // process would run it.
 func runningProxy(t *testing.T) (addr, admin string) {
 	t.Helper()
-	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := sim.New(sim.Options{Profile: profile, Speed: 50})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	cfg := server.DefaultConfig()
-	url, err := s.Listen("127.0.0.1:0")
-	cfg.Upstream.URL = url
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
-	cfg.Settings.Mode = batcher.ModeUnbatched
-	cfg.Settings.BatchSize, cfg.Settings.BatchTokens, cfg.Settings.MaxWait = 7, 100, 3*time.Millisecond
-	p, err := server.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- p.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended })
+	p := servertest.Start(t, 50, func(cfg *server.Config) {
+		cfg.Admin = "127.0.0.1:0"
+		cfg.Settings.Mode = batcher.ModeUnbatched
+		cfg.Settings.BatchSize, cfg.Settings.BatchTokens, cfg.Settings.MaxWait = 7, 100, 3*time.Millisecond
+	})
 	return p.Addr(), p.AdminAddr()
 }
 

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"paceline/sglang/sim"
+	"paceline/proxy/server/servertest"
 )
 
 // misbehaving is a simulated SGLang whose answers were changed: spoil changes the meta_info of each prompt, and
@@ -78,16 +78,7 @@ func (m misbehaving) refuses(body []byte) bool {
 
 func (m misbehaving) listen(t *testing.T) string {
 	t.Helper()
-	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := sim.New(sim.Options{Profile: profile, Speed: 50})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	m.sim = s.Handler()
+	m.sim = servertest.Simulator(t, 50).Handler()
 	server := httptest.NewServer(m)
 	t.Cleanup(server.Close)
 	return server.URL

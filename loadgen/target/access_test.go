@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"paceline/proxy/server"
-	"paceline/sglang/sim"
+	"paceline/proxy/server/servertest"
 )
 
 // authority issues certificates for loopback into a folder.
@@ -100,17 +100,8 @@ const (
 // run is a proxy in front of a simulator; its addresses are on loopback.
 func run(t *testing.T, change func(*server.Config)) (addr, admin string) {
 	t.Helper()
-	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	simulator, err := sim.New(sim.Options{Profile: profile, Speed: 50})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = simulator.Close() })
 	cfg := server.DefaultConfig()
-	url, err := simulator.Listen("127.0.0.1:0")
+	url, err := servertest.Simulator(t, 50).Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,21 +26,28 @@ type Proxy struct {
 	Stop func() error
 }
 
-// Start runs a simulated H100 at the given speed and a proxy in front of it, and waits until
-// it is ready. The proxy serves only gRPC, on a free port. change may change its
-// configuration.
-func Start(t testing.TB, speed float64, change func(*server.Config)) *Proxy {
+// Simulator returns a simulated H100 at the given speed, which ends with the test. It listens
+// nowhere yet.
+func Simulator(t testing.TB, speed float64) *sim.Server {
 	t.Helper()
 	profile, err := sim.ProfileNamed("h100-qwen2.5-7b")
 	if err != nil {
 		t.Fatal(err)
 	}
-	simulator, err := sim.New(sim.Options{Profile: profile, Speed: speed})
+	s, err := sim.New(sim.Options{Profile: profile, Speed: speed})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = simulator.Close() })
-	upstream, err := simulator.Listen("127.0.0.1:0")
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// Start runs a simulated H100 at the given speed and a proxy in front of it, and waits until
+// it is ready. The proxy serves only gRPC, on a free port. change may change its
+// configuration.
+func Start(t testing.TB, speed float64, change func(*server.Config)) *Proxy {
+	t.Helper()
+	upstream, err := Simulator(t, speed).Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
