@@ -129,7 +129,7 @@ func (call *Call) cutNative(data []byte, results []Result) (ok bool) {
 	}
 	for i, raw := range items {
 		a := &results[i].Answer
-		if json.Unmarshal(raw, a, tolerant) != nil || a.Meta.ID != call.Requests[i].RID || !call.counts(&a.Meta) {
+		if json.Unmarshal(raw, a, tolerant) != nil || a.Meta.ID != call.Requests[i].RID || call.wrongCount(&a.Meta) != "" {
 			return false
 		}
 		if a.Raw = raw; a.Meta.FinishReason != nil && a.Meta.FinishReason.Type == "abort" {
@@ -153,16 +153,11 @@ func (call *Call) share(whole *embedded, counts []int, results []Result) (ok boo
 		case len(counts) == len(results):
 			m.PromptTokens = counts[i]
 		}
-		if sum += m.PromptTokens; !call.counts(m) {
+		if sum += m.PromptTokens; call.wrongCount(m) != "" {
 			return false
 		}
 	}
 	return whole.Usage.PromptTokens == sum && whole.Usage.TotalTokens == sum
-}
-
-// counts reports whether the counts of an answer can be true.
-func (call *Call) counts(m *MetaInfo) bool {
-	return m.PromptTokens >= 0 && m.PromptTokens <= cmp.Or(call.Context, maxContext) && m.CachedTokens >= 0 && m.CachedTokens <= m.PromptTokens
 }
 
 // embedded is an answer of /v1/embeddings or /v1/classify. What is not named is kept as the

@@ -209,7 +209,7 @@ func placesOf(items []item, requests []Request) ([]int, error) {
 // result returns what an element means for request i of the call. It uses nothing of an
 // answer that can't be true.
 func (it *item) result(call *Call, i int) Result {
-	m, context, problem := &it.Meta, cmp.Or(call.Context, maxContext), ""
+	m, context, problem := &it.Meta, cmp.Or(call.Context, maxContext), call.wrongCount(&it.Meta)
 	scores := len(m.InputTokenLogprobs) + len(m.InputTopLogprobs) + len(m.InputIDsLogprobs) +
 		len(m.OutputTokenLogprobs) + len(m.OutputTopLogprobs) + len(m.OutputIDsLogprobs)
 	switch {
@@ -217,12 +217,7 @@ func (it *item) result(call *Call, i int) Result {
 		return Result{Err: it.Error.err()}
 	case it.malformed:
 		problem = "is not of the expected form"
-	case m.PromptTokens < 0 || m.PromptTokens > context:
-		problem = fmt.Sprintf("counts %d prompt_tokens, expected 0 to %d", m.PromptTokens, context)
-	case m.CachedTokens < 0 || m.CachedTokens > m.PromptTokens:
-		problem = fmt.Sprintf("counts %d cached_tokens, expected 0 to its %d prompt_tokens", m.CachedTokens, m.PromptTokens)
-	case m.CompletionTokens < 0 || m.CompletionTokens > context:
-		problem = fmt.Sprintf("counts %d completion_tokens, expected 0 to %d", m.CompletionTokens, context)
+	case problem != "":
 	case len(it.OutputIDs) > context || len(it.OutputIDs) > 0 && slices.Min(it.OutputIDs) < 0:
 		problem = "holds output_ids that are none"
 	case scores > 0 && !m.scoresFit(call.Requests[i].Logprobs):
@@ -233,6 +228,20 @@ func (it *item) result(call *Call, i int) Result {
 		return Result{Answer: it.Answer}
 	}
 	return Result{Err: protocolError(generateWhere, "an answer "+problem)}
+}
+
+// wrongCount says which count of an answer can't be true; "" if all can.
+func (call *Call) wrongCount(m *MetaInfo) string {
+	context := cmp.Or(call.Context, maxContext)
+	switch {
+	case m.PromptTokens < 0 || m.PromptTokens > context:
+		return fmt.Sprintf("counts %d prompt_tokens, expected 0 to %d", m.PromptTokens, context)
+	case m.CachedTokens < 0 || m.CachedTokens > m.PromptTokens:
+		return fmt.Sprintf("counts %d cached_tokens, expected 0 to its %d prompt_tokens", m.CachedTokens, m.PromptTokens)
+	case m.CompletionTokens < 0 || m.CompletionTokens > context:
+		return fmt.Sprintf("counts %d completion_tokens, expected 0 to %d", m.CompletionTokens, context)
+	}
+	return ""
 }
 
 // scoresFit reports whether the lists of log probabilities have no more places than there are
