@@ -16,15 +16,7 @@ func (b *Batcher[Q, R]) release(now time.Time) {
 		b.admitWaiting()
 	}
 	for b.queue.count > 0 {
-		s := b.effective()
-		free := b.breaker.slots(s.MaxInFlight, now) - len(b.inFlight)
-		if tokens, bound := b.forwardsLeft(); bound && s.Mode != ModeUnbatched {
-			if tokens <= 0 {
-				free = 0 // until a batch in flight ends
-			} else if s.BatchTokens == 0 || tokens < s.BatchTokens {
-				s.BatchTokens = tokens
-			}
-		}
+		s, free := b.effective(now)
 		d := decide(b.look(&s, free, now), &s, &moment{now: now, free: free, draining: b.draining, turn: b.ordered / (agedShare - 1)})
 		if d.take == 0 {
 			b.wakeUp(d.wake, now)
@@ -45,32 +37,32 @@ func (b *Batcher[Q, R]) settle() {
 	}
 }
 
-// effective returns the settings with the values that the mode chooses. It requires mu.
-func (b *Batcher[Q, R]) effective() Settings {
-	s := b.settings
-	if s.Mode == ModeUnbatched {
-		s.BatchSize, s.MaxInFlight = 1, math.MaxInt
-	}
-	return s
-}
-
 // minShare is the min share of prompt tokens that a budget counts as not cached: cached
 // tokens cost a little, too, and the next prompts may have fewer of them.
 const minShare = 0.1
 
-// forwardsLeft returns how many prompt tokens, cached ones included, ForwardsInFlight leaves
-// to the next batch, if it sets a bound. They are 0 unless a whole forward is left, so that
-// a small rest makes no small batches. It requires mu.
-func (b *Batcher[Q, R]) forwardsLeft() (tokens int64, bound bool) {
+// effective returns the settings with what the mode and ForwardsInFlight make of them, and
+// the free slots. No slot is free unless ForwardsInFlight leaves a whole forward, so that a
+// small rest makes no small batches. It requires mu.
+func (b *Batcher[Q, R]) effective(now time.Time) (s Settings, free int) {
+	s = b.settings
+	if s.Mode == ModeUnbatched {
+		s.BatchSize, s.MaxInFlight, s.ForwardsInFlight = 1, math.MaxInt, 0
+	}
+	free = b.breaker.slots(s.MaxInFlight, now) - len(b.inFlight)
 	forward := float64(b.server.ForwardTokens)
-	left := float64(b.settings.ForwardsInFlight) * forward
-	if left == 0 {
-		return 0, false
+	left := float64(s.ForwardsInFlight) * forward // in prompt tokens: cached ones count by minShare
+	switch {
+	case left == 0: // no bound
+		return s, free
+	case left-b.uncachedInFlight < forward && len(b.inFlight) > 0:
+		return s, 0 // until a batch in flight ends
 	}
-	if left -= b.uncachedInFlight; left < forward && len(b.inFlight) > 0 {
-		return 0, true
+	tokens := int64((left - b.uncachedInFlight) / max(b.meter.UncachedShare(), minShare))
+	if s.BatchTokens == 0 || tokens < s.BatchTokens {
+		s.BatchTokens = tokens
 	}
-	return int64(left / max(b.meter.UncachedShare(), minShare)), true
+	return s, free
 }
 
 // look returns the policy's view of each lane, or nil while no slot is free. It requires
