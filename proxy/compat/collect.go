@@ -32,7 +32,7 @@ func (h *Handler) collect(
 ) bool {
 	path, odd := r.URL.Path, oddity{r.URL.Path, s.Model}
 	p := singleEmbedding(path, fields)
-	if _, known := h.odd.Load(odd); known || p == nil || !s.Embeds || !strings.HasPrefix(r.Header.Get("Content-Type"), jsonType) {
+	if _, known := h.odd.Load(odd); known || p == nil || !s.Embeds || !isJSON(r.Header) {
 		return false
 	}
 	var wrong error // by what is known of SGLang when it is queued

@@ -195,12 +195,19 @@ func checkType(path string, header http.Header) error {
 	if path != "/v1/completions" && path != "/v1/chat/completions" {
 		return nil
 	}
-	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
-	if strings.EqualFold(strings.TrimSpace(kind), "application/json") {
+	if isJSON(header) {
 		return nil
 	}
-	return upstream.WrongField("Content-Type", "must be application/json, got %q", kind)
+	return upstream.WrongField("Content-Type", "must be application/json, got %q", contentType(header))
 }
+
+// contentType returns the content type without its parameters.
+func contentType(header http.Header) string {
+	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+	return strings.TrimSpace(kind)
+}
+
+func isJSON(header http.Header) bool { return strings.EqualFold(contentType(header), jsonType) }
 
 func (h *Handler) bounds(path string, s *upstream.Snapshot) bounds {
 	return bounds{

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"google.golang.org/grpc/codes"
 
@@ -108,7 +107,7 @@ func (h *Handler) scoreTexts(
 		writeFailure(w, r, err)
 		return true, false
 	}
-	w.Header().Set(receiptHeader, "role=batched, held_seconds="+strconv.FormatFloat(held, 'f', 4, 64))
+	setReceipt(w, "batched", held)
 	upstream.WriteJSON(w, http.StatusOK, answer)
 	return true, false
 }

@@ -97,8 +97,12 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, s *upstream.Snap
 		return nil, err
 	}
 	h.metrics.Admitted(r.Context(), Route(r.URL.Path), g)
-	w.Header().Set(receiptHeader, "role="+g.Role.String()+", held_seconds="+strconv.FormatFloat(g.Held.Seconds(), 'f', 4, 64))
+	setReceipt(w, g.Role.String(), g.Held.Seconds())
 	return g, nil
+}
+
+func setReceipt(w http.ResponseWriter, role string, heldSeconds float64) {
+	w.Header().Set(receiptHeader, "role="+role+", held_seconds="+strconv.FormatFloat(heldSeconds, 'f', 4, 64))
 }
 
 // prefillWatch tells the grant when the first byte of an answer comes: the prompt has been
