@@ -88,6 +88,8 @@ type column struct {
 	prompts int     // in the heading
 }
 
+var rateWords = regexp.MustCompile(`(req[a-z]*|prompts?|items?|quer[a-z]*|条|个)( ?/ ?(s\b|sec|秒)| per second)|\bqps\b|\brps\b`)
+
 // kinds are the kinds of columns by words in their headings, in English and Chinese. The first that
 // matches counts. Those without a name are not read.
 var kinds = []struct {
@@ -98,7 +100,7 @@ var kinds = []struct {
 	{"", regexp.MustCompile(`ttft|tpot|itl|latency|p\d\d|延迟|时延`)},
 	{"", regexp.MustCompile(`per (item|request|prompt|token)|/ ?(item|request|prompt)\b|每条|单条|每个`)},
 	{"", regexp.MustCompile(`tok[a-z]*( ?/ ?s| per s)|token ?/ ?秒|词元`)},
-	{"rate", regexp.MustCompile(`(req[a-z]*|prompts?|items?|quer[a-z]*|条|个)( ?/ ?(s\b|sec|秒)| per second)|\bqps\b|\brps\b`)},
+	{"rate", rateWords},
 	{"size", regexp.MustCompile(`batch|size|setting|批|设置|配置`)},
 	{"time", regexp.MustCompile(`time|duration|elapsed|wall|seconds|时间|耗时|用时|时长`)},
 }
@@ -205,7 +207,7 @@ func (c column) number(cell string, isTime bool) (float64, error) {
 		return 0, wrong
 	}
 	if !isTime {
-		if m[2] != "" && !kinds[4].words.MatchString(strings.ToLower(m[2])) {
+		if m[2] != "" && !rateWords.MatchString(strings.ToLower(m[2])) {
 			return 0, wrong
 		}
 		return v, nil
