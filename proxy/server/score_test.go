@@ -225,16 +225,23 @@ func TestAStateThatOthersMayHaveEvictedIsReadBeforeItsScoring(t *testing.T) {
 	}
 }
 
-// stopFirst makes the first call of c close entered and then wait until going is closed.
-func (c *counted) stopFirst() (entered, going chan struct{}) {
+// stopFirst returns a function for the first call to a server, which then closes entered and
+// waits until going is closed.
+func stopFirst() (entered, going chan struct{}, answer func(n int) bool) {
 	entered, going = make(chan struct{}), make(chan struct{})
-	c.answer = func(_ http.ResponseWriter, _ *http.Request, n int) bool {
+	return entered, going, func(n int) bool {
 		if n == 1 {
 			close(entered)
 			<-going
 		}
 		return false
 	}
+}
+
+// stopFirst makes the first call of c close entered and then wait until going is closed.
+func (c *counted) stopFirst() (entered, going chan struct{}) {
+	entered, going, answer := stopFirst()
+	c.answer = func(_ http.ResponseWriter, _ *http.Request, n int) bool { return answer(n) }
 	return entered, going
 }
 

@@ -368,14 +368,8 @@ func TestItemsBeyondTheQueueAreRefusedTogether(t *testing.T) {
 
 func TestAScoreWhoseCallerGoesAwayLeavesNothing(t *testing.T) {
 	b := newByteSGLang(t, nil)
-	entered, going := make(chan struct{}), make(chan struct{})
-	b.generate = func(_ http.ResponseWriter, n int) bool {
-		if n == 1 {
-			close(entered)
-			<-going
-		}
-		return false
-	}
+	entered, going, answer := stopFirst()
+	b.generate = func(_ http.ResponseWriter, n int) bool { return answer(n) }
 	ctx, cancel := context.WithCancel(b.context())
 	ended := make(chan error, 1)
 	go func() {
@@ -398,14 +392,8 @@ func TestAScoreWhoseCallerGoesAwayLeavesNothing(t *testing.T) {
 
 func TestPromptsWithOtherLabelsAreOnePromptAskedForAll(t *testing.T) {
 	b := newByteSGLang(t, func(c *Config) { c.Settings.MaxInFlight = 1 })
-	entered, going := make(chan struct{}), make(chan struct{})
-	b.generate = func(_ http.ResponseWriter, n int) bool {
-		if n == 1 {
-			close(entered)
-			<-going
-		}
-		return false
-	}
+	entered, going, answer := stopFirst()
+	b.generate = func(_ http.ResponseWriter, n int) bool { return answer(n) }
 	prefill := func(text string, labels ...int32) *pb.PrefillResponse {
 		r, err := b.prefill.Prefill(b.context(), &pb.PrefillRequest{Text: text, Logprobs: &pb.LogprobOptions{TokenIds: labels}})
 		if err != nil {

@@ -58,37 +58,34 @@ func splits(p Phase) (all []string) {
 	return all
 }
 
-func TestAtMostOneIn20SweepsOfEqualSettingsSplitsThem(t *testing.T) {
-	const sweeps = 400
+// atMostOneIn20 tries 400 times, for 3 and 5 repeats, and fails if wrong holds more than 20 times.
+func atMostOneIn20(t *testing.T, seed uint64, wrong func(rng *rand.Rand, repeats int) bool) {
+	const tries = 400
 	for _, repeats := range []int{3, 5} {
-		rng, split := rand.New(rand.NewPCG(uint64(repeats), 0)), 0
-		for range sweeps {
-			if slices.ContainsFunc(phases(simulated(rng, repeats, 0.03, 0)), func(p Phase) bool { return len(splits(p)) > 0 }) {
-				split++
+		rng, found := rand.New(rand.NewPCG(uint64(repeats), seed)), 0
+		for range tries {
+			if wrong(rng, repeats) {
+				found++
 			}
 		}
-		t.Logf("%d repeats: %d of %d sweeps split equal settings", repeats, split, sweeps)
-		if split > sweeps/20 {
-			t.Errorf("%d repeats: %d of %d sweeps split equal settings", repeats, split, sweeps)
+		t.Logf("%d repeats: %d of %d", repeats, found, tries)
+		if found > tries/20 {
+			t.Errorf("%d repeats: %d of %d", repeats, found, tries)
 		}
 	}
 }
 
+func TestAtMostOneIn20SweepsOfEqualSettingsSplitsThem(t *testing.T) {
+	atMostOneIn20(t, 0, func(rng *rand.Rand, repeats int) bool {
+		return slices.ContainsFunc(phases(simulated(rng, repeats, 0.03, 0)), func(p Phase) bool { return len(splits(p)) > 0 })
+	})
+}
+
 func TestAtMostOneIn20ComparisonsOfEqualServersTellsThemApart(t *testing.T) {
-	const pairs = 400
-	for _, repeats := range []int{3, 5} {
-		rng, differ := rand.New(rand.NewPCG(uint64(repeats), 1)), 0
-		for range pairs {
-			c := Compare(simulated(rng, repeats, 0.03, 0), simulated(rng, repeats, 0.03, 0))
-			if slices.ContainsFunc(c.Pairs, func(p Pair) bool { return p.Told == Differ }) {
-				differ++
-			}
-		}
-		t.Logf("%d repeats: %d of %d comparisons tell equal servers apart", repeats, differ, pairs)
-		if differ > pairs/20 {
-			t.Errorf("%d repeats: %d of %d comparisons tell equal servers apart", repeats, differ, pairs)
-		}
-	}
+	atMostOneIn20(t, 1, func(rng *rand.Rand, repeats int) bool {
+		c := Compare(simulated(rng, repeats, 0.03, 0), simulated(rng, repeats, 0.03, 0))
+		return slices.ContainsFunc(c.Pairs, func(p Pair) bool { return p.Told == Differ })
+	})
 }
 
 // The power: how often the test finds what is there. Size 1 is slower than all others.
