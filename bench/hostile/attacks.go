@@ -70,7 +70,7 @@ var attacks = map[string]func(context.Context, *victim){
 	"ids": func(ctx context.Context, v *victim) {
 		v.post(ctx, "/v1/completions", `{"model":"m","prompt":[1`, ",1", 60<<20, 0)
 	},
-	"messages": func(ctx context.Context, v *victim) { // two messages of 30 MiB, of which 20 arrive
+	"messages": func(ctx context.Context, v *victim) { // begins two messages of 30 MiB and stops after 20 MiB in all
 		conn, err := v.client(20 << 20)
 		if err != nil {
 			return

@@ -17,7 +17,7 @@ import (
 
 // This file calibrates a server whose scheduler launches one forward while the device computes another. It uses the
 // clock alone: such a server's own account counts the time from the launch of a forward to its result, so forwards
-// that overlap count twice (sglang 0.5.17). Each measurement is a sum of costs, some of which others do not contain:
+// that overlap count twice (sglang 0.5.17). Each measurement adds up other costs:
 //
 //	a lone call            call [+ list] + prompts·(request + schedule) + bytes·tokenize + the longer of launch and device
 //	the device             forward + tokens of the graph·token + squares of tokens·attention

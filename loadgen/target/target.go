@@ -41,7 +41,7 @@ type Prompt struct {
 	Kind string        // mixes only: the kind of load
 
 	Body      []byte // of Score and Decide: the request, instead of a text
-	Questions int    // in it, each of which SGLang makes a prompt of; 0: this is one prompt
+	Questions int    // SGLang makes one prompt for each; 0 means that the request is one prompt itself
 }
 
 // Full returns what is sent of a text.

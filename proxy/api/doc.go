@@ -3,8 +3,9 @@
 //
 // Read prefill.go first: a call is validated (validate.go), submitted to package
 // upstream, and answered with a reply and a receipt. stream.go does the same for the
-// requests of a stream, and score.go for the items of a score request. gateway.go turns REST into calls of a gRPC server of the same
-// process, and jsonbody.go reads and writes its bodies.
+// requests of a stream, and score.go for the items of a score request. gateway.go turns
+// REST into calls of a gRPC server of the same process, and jsonbody.go reads and writes
+// its bodies.
 //
 // The package has no listeners, keys or limits: package server adds them. It never logs or
 // traces prompt text, and returns it only in a reply.

@@ -238,7 +238,7 @@ func TestABadEmbeddingFailsAloneWithSGLangsOwnAnswer(t *testing.T) {
 		for i := range bodies {
 			prompt := fmt.Sprint("the cat ", i)
 			if i == 7 {
-				prompt = strings.Repeat("x ", 200) // too long, which only SGLang can tell of a text
+				prompt = strings.Repeat("x ", 200) // longer than the context, but only SGLang counts the tokens of a text
 			}
 			bodies[i] = fmt.Sprintf(body, prompt)
 			wg.Go(func() { codes[i], got[i] = ask(t, http.MethodPost, r.url(path), bodies[i]) })
