@@ -144,32 +144,43 @@ func TestTheSharedPrefixOfRolloutsIsReadOnce(t *testing.T) {
 	}
 }
 
-func TestAStreamWhoseClientHasGoneIsAbortedAtOnce(t *testing.T) {
+func TestAGenerationWhoseClientHasGoneIsAbortedAtOnce(t *testing.T) {
 	f := newFake(t)
 	r := start(t, f, nil)
-	for body, aborts := range map[string]bool{
-		`{"prompt":"a","stream":true}`:             true,
-		`{"prompt":"a","stream":true,"rid":"own"}`: false, // SGLang would abort all that begin with it
+	for _, c := range []struct {
+		body   string
+		aborts bool
+	}{
+		{`{"model":"endless","prompt":"a","stream":true}`, true},
+		{` {"model":"endless","prompt":"a"}`, true},
+		{`{"model":"endless","prompt":"a","rid":"own"}`, false}, // SGLang would abort all that begin with it
 	} {
 		ctx, leave := context.WithCancel(t.Context())
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url("/v1/completions"), strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := res.Body.Read(make([]byte, 10)); err != nil {
-			t.Error(err)
-		}
-		leave()
-		_ = res.Body.Close()
-		if aborts {
-			if rid := <-f.aborted; rid != "0123456789abcdef0123456789abcdef" {
-				t.Errorf("aborted %q", rid)
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url("/v1/completions"), strings.NewReader(c.body))
+			if err != nil {
+				t.Error(err)
+				return
 			}
+			req.Header.Set("Content-Type", "application/json")
+			if res, err := http.DefaultClient.Do(req); err == nil {
+				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+			}
+		}()
+		rid := (<-f.entered)[0]
+		leave()
+		<-gone
+		if !c.aborts {
+			if rid != "own" {
+				t.Errorf("%s went as %q", c.body, rid)
+			}
+			continue
+		}
+		if aborted := <-f.aborted; len(rid) != 32 || aborted != rid {
+			t.Errorf("%s went as %q, aborted %q", c.body, rid, aborted)
 		}
 	}
 	r.stop()
