@@ -52,8 +52,8 @@ func (h *Handler) forwardShared(
 		rid := sglang.NewRID()
 		body = withRID(body, rid)
 		defer func() {
-			// SGLang itself notices after 2 s that the client of a stream has gone, and
-			// after 4 s that another has (0.5.23).
+			// SGLang itself notices within 2 s that the client of a stream has gone, and
+			// within 4 s that another has (0.5.23).
 			if r.Context().Err() != nil {
 				h.up.Abort(r.Context(), rid)
 			}

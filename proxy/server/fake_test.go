@@ -138,18 +138,19 @@ func (f *fakeSGLang) answer(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// endless takes completions by the name "endless" and never ends them. It begins streams.
+// endless takes completions by the models "endless" and "mute", and never ends them. It begins
+// the streams of the first.
 func (f *fakeSGLang) endless(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Model, RID string
 		Stream     bool
 	}
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Model != "endless" {
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Model != "endless" && body.Model != "mute" {
 		http.NotFound(w, r)
 		return
 	}
 	f.entered <- []string{body.RID}
-	if body.Stream {
+	if body.Stream && body.Model == "endless" {
 		_, _ = w.Write([]byte(`data: {"choices":[{"text":"a"}]}` + "\n\n"))
 		_ = http.NewResponseController(w).Flush()
 	}

@@ -119,6 +119,9 @@ func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt
 			return item, err
 		}
 	}
+	if !s.cfg.ShareAcrossKeys {
+		p.owner = caller.Name
+	}
 	p.Request.RID, p.sampled = sglang.NewRID(), s.trace != context.Background()
 	names, key := p.prefix(), p.key()
 	item = batcher.Item[*Prompt]{
