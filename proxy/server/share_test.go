@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+
+	pb "paceline/proto/paceline/v1"
 )
 
 // generation is one path that generates, as a client asks it.
@@ -186,5 +189,32 @@ func TestAGenerationWhoseClientHasGoneIsAbortedAtOnce(t *testing.T) {
 	r.stop()
 	if len(f.aborted) != 0 {
 		t.Errorf("aborted %q too", <-f.aborted)
+	}
+}
+
+func TestNothingIsHeldAtAnSGLangThatSharesNothing(t *testing.T) {
+	for option, value := range map[string]any{"disable_radix_cache": true, "dp_size": 2} {
+		var log safeBuffer
+		f := newFake(t)
+		f.hold = make(chan struct{})
+		f.info["max_req_input_len"], f.info[option] = 10_000, value
+		r := start(t, f, func(c *Config) {
+			c.Settings.MaxWait, c.Logger = 0, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		long := strings.Repeat("a shared beginning ", 200)
+		var wg sync.WaitGroup
+		for i := range 2 {
+			wg.Go(func() {
+				r.http(http.MethodPost, r.HTTPAddr()+"/generate", fmt.Sprintf(`{"text":"%s%d","sampling_params":{"max_new_tokens":0}}`, long, i))
+			})
+			<-f.entered
+		}
+		close(f.hold)
+		wg.Wait()
+		s, err := r.admin.GetStatus(r.context(), &pb.GetStatusRequest{})
+		if why := s.GetUpstream().GetSharesNothing(); err != nil || !strings.HasPrefix(why, "SGLang runs with --") ||
+			strings.Count(log.String(), why) != 1 {
+			t.Errorf("%s: %q %v\n%s", option, why, err, log.String())
+		}
 	}
 }
