@@ -83,7 +83,8 @@ func (o *options) flags() *flag.FlagSet {
 // the environment.
 var fileOnly = []string{
 	"batch-tokens", "batch-bytes", "forwards-in-flight", "merge-identical", "prefix-blocks", "max-age", "retries", "breaker-failures",
-	"pass-admin", "allow-fields", "share-across-keys", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports", "trace-detail",
+	"share-across-keys", "pass-admin", "allow-fields", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports",
+	"trace-detail",
 }
 
 func (o *options) upstreamFlags(f *flag.FlagSet) {
