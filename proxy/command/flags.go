@@ -83,7 +83,8 @@ func (o *options) flags() *flag.FlagSet {
 // the environment.
 var fileOnly = []string{
 	"batch-tokens", "batch-bytes", "forwards-in-flight", "merge-identical", "prefix-blocks", "max-age", "retries", "breaker-failures",
-	"pass-admin", "allow-fields", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports", "trace-detail",
+	"share-across-keys", "pass-admin", "allow-fields", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports",
+	"trace-detail",
 }
 
 func (o *options) upstreamFlags(f *flag.FlagSet) {
@@ -97,6 +98,8 @@ func (o *options) upstreamFlags(f *flag.FlagSet) {
 		"number of token ids that the model knows; 0 reads it from the model's config.json if it can be read")
 	f.DurationVar(&c.MaxOutage, "max-outage", c.MaxOutage,
 		"max time that accepted requests wait for SGLang to come back; 0 fails them at once")
+	f.BoolVar(&c.ShareAcrossKeys, "share-across-keys", c.ShareAcrossKeys,
+		"callers of different keys wait for each other's new prefixes, and are merged; SGLang's own cache is shared in any case")
 	f.BoolVar(&c.StreamAnswers, "stream-answers", c.StreamAnswers,
 		"SGLang answers each prompt of a batch as soon as it is done, instead of all with the last")
 }

@@ -58,7 +58,7 @@ var scorings = map[string]*scoring{
 // refuses a part. Then SGLang's own error names the client's fields.
 func (h *Handler) score(w http.ResponseWriter, r *http.Request, s *upstream.Snapshot, body []byte, fields map[string]json.RawMessage) bool {
 	sc, odd := scorings[r.URL.Path], oddity{r.URL.Path, s.Model}
-	if sc == nil || !s.Shares() || s.Info.EnableMIS {
+	if sc == nil || s.SharesNothing != "" || s.Info.EnableMIS {
 		return false
 	}
 	if _, known := h.odd.Load(odd); known {

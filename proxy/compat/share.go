@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-	"regexp"
+	"slices"
 	"strconv"
 
 	"paceline/batcher"
 	"paceline/proxy/upstream"
+	"paceline/sglang"
 )
 
 // receiptHeader is in the answer to a request that was admitted: its role in the reading of
@@ -47,14 +48,26 @@ func (h *Handler) forwardShared(
 	if g.Prefill {
 		h.prefill(r, p, g)
 	}
-	watch := &prefillWatch{ResponseWriter: w, grant: g}
-	defer func() {
-		// SGLang itself notices after 2 s that the client of a stream has gone.
-		if r.Context().Err() != nil && watch.id != "" && isNull(fields["rid"]) {
-			h.up.Abort(r.Context(), watch.id)
-		}
-	}()
-	h.forward(watch, r, body)
+	if _, own := fields["rid"]; !own {
+		rid := sglang.NewRID()
+		body = withRID(body, rid)
+		defer func() {
+			// SGLang itself notices within 2 s that the client of a stream has gone, and
+			// within 4 s that another has (0.5.23).
+			if r.Context().Err() != nil {
+				h.up.Abort(r.Context(), rid)
+			}
+		}()
+	}
+	h.forward(&prefillWatch{ResponseWriter: w, grant: g}, r, body)
+}
+
+// withRID returns a JSON object that has no rid with one, in front of all that it has. SGLang
+// would make one of the same form itself. A rid of a client's own is none to abort by: SGLang
+// would abort all that begin with it.
+func withRID(object []byte, rid string) []byte {
+	at := bytes.IndexByte(object, '{') + 1
+	return slices.Concat(object[:at], []byte(`"rid":"`+rid+`",`), object[at:])
 }
 
 // prefill has SGLang read the prompt of a leader before its request, and reports whether it
@@ -111,12 +124,7 @@ type prefillWatch struct {
 	http.ResponseWriter
 	grant *batcher.Grant
 	code  int
-	id    string // of the request at SGLang, if it made one
 }
-
-// ownID finds the id that SGLang gave a request. An id of a client's own is none to abort
-// by: SGLang would abort all that begin with it.
-var ownID = regexp.MustCompile(`"id":"([0-9a-f]{32})"`)
 
 // WriteHeader implements http.ResponseWriter.
 func (w *prefillWatch) WriteHeader(code int) {
@@ -129,9 +137,6 @@ func (w *prefillWatch) Write(b []byte) (int, error) {
 	if w.code == http.StatusOK {
 		w.grant.Prefilled(usageIn(b))
 		w.code = 0 // told once
-		if m := ownID.FindSubmatch(b); m != nil {
-			w.id = string(m[1])
-		}
 	}
 	return w.ResponseWriter.Write(b)
 }

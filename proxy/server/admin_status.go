@@ -63,6 +63,7 @@ func upstreamStatus(u *upstream.Upstream) *pb.UpstreamStatus {
 		SchedulePolicy:       s.Info.SchedulePolicy,
 		VocabSize:            uint64(s.Limits.VocabSize),
 		TextsSent:            s.Texts,
+		SharesNothing:        s.SharesNothing,
 	}
 	if t := s.Info.StartupTime; t != nil {
 		out.LoadSeconds = &t.LoadWeight

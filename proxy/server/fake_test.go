@@ -1,10 +1,8 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -140,15 +138,22 @@ func (f *fakeSGLang) answer(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// endless begins a stream that has no end. It knows no other completions.
+// endless takes completions by the models "endless" and "mute", and never ends them. It begins
+// the streams of the first.
 func (f *fakeSGLang) endless(w http.ResponseWriter, r *http.Request) {
-	if body, _ := io.ReadAll(r.Body); !bytes.Contains(body, []byte(`"stream":true`)) {
+	var body struct {
+		Model, RID string
+		Stream     bool
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Model != "endless" && body.Model != "mute" {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	_, _ = w.Write([]byte(`data: {"id":"0123456789abcdef0123456789abcdef","choices":[{"text":"a"}]}` + "\n\n"))
-	_ = http.NewResponseController(w).Flush()
+	f.entered <- []string{body.RID}
+	if body.Stream && body.Model == "endless" {
+		_, _ = w.Write([]byte(`data: {"choices":[{"text":"a"}]}` + "\n\n"))
+		_ = http.NewResponseController(w).Flush()
+	}
 	<-r.Context().Done()
 }
 

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -440,5 +441,53 @@ func TestTLSFilesAreCheckedAtTheStart(t *testing.T) {
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "tls-cert: ") {
 			t.Errorf("%v: %v", files, err)
 		}
+	}
+}
+
+func TestKeysShareNoPrefixAndNoPromptUnlessTheyMay(t *testing.T) {
+	const otherKey = "others-key-0123456789"
+	long := strings.Repeat("a shared beginning ", 200)
+	for _, across := range []bool{true, false} {
+		r, f, _ := keyed(t, "- {name: agents, key: "+agentKey+"}\n- {name: others, key: "+otherKey+"}\n", func(c *Config) {
+			c.Upstream.ShareAcrossKeys = across
+		})
+		f.hold = make(chan struct{})
+		f.info["max_req_input_len"] = 10_000
+		ctx, leave := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for i, key := range []string{agentKey, otherKey} {
+			if i == 1 {
+				<-f.entered
+				<-f.entered
+			}
+			wg.Go(func() {
+				r.http(http.MethodPost, r.HTTPAddr()+"/generate", `{"text":"`+long+`","sampling_params":{"max_new_tokens":0}}`,
+					"Authorization", "Bearer "+key)
+			})
+			wg.Go(func() {
+				body := strings.NewReader(`{"model":"mute","stream":true,"prompt":"other ` + long + `"}`)
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url("/v1/completions"), body)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header = http.Header{"Authorization": {"Bearer " + key}, "Content-Type": {"application/json"}}
+				if res, err := http.DefaultClient.Do(req); err == nil {
+					_ = res.Body.Close()
+				}
+			})
+		}
+		if across {
+			await(t, "both wait", func() bool { s := r.up.Queue.Stats(); return s.Held == 1 && s.Passing.Waiting == 1 })
+		} else {
+			<-f.entered
+			<-f.entered
+		}
+		if len(f.entered) > 0 {
+			t.Error("more was sent")
+		}
+		close(f.hold)
+		leave()
+		wg.Wait()
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+
+	pb "paceline/proto/paceline/v1"
 )
 
 // generation is one path that generates, as a client asks it.
@@ -144,36 +147,74 @@ func TestTheSharedPrefixOfRolloutsIsReadOnce(t *testing.T) {
 	}
 }
 
-func TestAStreamWhoseClientHasGoneIsAbortedAtOnce(t *testing.T) {
+func TestAGenerationWhoseClientHasGoneIsAbortedAtOnce(t *testing.T) {
 	f := newFake(t)
 	r := start(t, f, nil)
-	for body, aborts := range map[string]bool{
-		`{"prompt":"a","stream":true}`:             true,
-		`{"prompt":"a","stream":true,"rid":"own"}`: false, // SGLang would abort all that begin with it
+	for _, c := range []struct {
+		body   string
+		aborts bool
+	}{
+		{`{"model":"endless","prompt":"a","stream":true}`, true},
+		{` {"model":"endless","prompt":"a"}`, true},
+		{`{"model":"endless","prompt":"a","rid":"own"}`, false}, // SGLang would abort all that begin with it
 	} {
 		ctx, leave := context.WithCancel(t.Context())
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url("/v1/completions"), strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := res.Body.Read(make([]byte, 10)); err != nil {
-			t.Error(err)
-		}
-		leave()
-		_ = res.Body.Close()
-		if aborts {
-			if rid := <-f.aborted; rid != "0123456789abcdef0123456789abcdef" {
-				t.Errorf("aborted %q", rid)
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url("/v1/completions"), strings.NewReader(c.body))
+			if err != nil {
+				t.Error(err)
+				return
 			}
+			req.Header.Set("Content-Type", "application/json")
+			if res, err := http.DefaultClient.Do(req); err == nil {
+				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+			}
+		}()
+		rid := (<-f.entered)[0]
+		leave()
+		<-gone
+		if !c.aborts {
+			if rid != "own" {
+				t.Errorf("%s went as %q", c.body, rid)
+			}
+			continue
+		}
+		if aborted := <-f.aborted; len(rid) != 32 || aborted != rid {
+			t.Errorf("%s went as %q, aborted %q", c.body, rid, aborted)
 		}
 	}
 	r.stop()
 	if len(f.aborted) != 0 {
 		t.Errorf("aborted %q too", <-f.aborted)
+	}
+}
+
+func TestNothingIsHeldAtAnSGLangThatSharesNothing(t *testing.T) {
+	for option, value := range map[string]any{"disable_radix_cache": true, "dp_size": 2} {
+		var log safeBuffer
+		f := newFake(t)
+		f.hold = make(chan struct{})
+		f.info["max_req_input_len"], f.info[option] = 10_000, value
+		r := start(t, f, func(c *Config) {
+			c.Settings.MaxWait, c.Logger = 0, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		long := strings.Repeat("a shared beginning ", 200)
+		var wg sync.WaitGroup
+		for i := range 2 {
+			wg.Go(func() {
+				r.http(http.MethodPost, r.HTTPAddr()+"/generate", fmt.Sprintf(`{"text":"%s%d","sampling_params":{"max_new_tokens":0}}`, long, i))
+			})
+			<-f.entered
+		}
+		close(f.hold)
+		wg.Wait()
+		s, err := r.admin.GetStatus(r.context(), &pb.GetStatusRequest{})
+		if why := s.GetUpstream().GetSharesNothing(); err != nil || !strings.HasPrefix(why, "SGLang runs with --") ||
+			strings.Count(log.String(), why) != 1 {
+			t.Errorf("%s: %q %v\n%s", option, why, err, log.String())
+		}
 	}
 }

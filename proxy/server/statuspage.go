@@ -35,7 +35,8 @@ type pageData struct {
 	Pending  int           `json:"pending"` // accepted requests that are not answered
 	Upstream string        `json:"upstream"`
 	Model    string        `json:"model"`
-	SGLang   string        `json:"sglang"` // its version
+	SGLang   string        `json:"sglang"`             // its version
+	Unshared string        `json:"unshared,omitempty"` // upstream.Snapshot.SharesNothing
 	Points   []point       `json:"points"`
 	Bounds   []float64     `json:"bounds"` // of the sizes of batches
 	Sizes    []uint64      `json:"sizes"`  // batches up to each bound
@@ -73,7 +74,7 @@ func (s *Server) pageData() pageData {
 	v, up := s.readiness.now(), s.up.Snapshot()
 	d := pageData{
 		Version: s.cfg.Version, Ready: v.ready, Reason: v.reason, Draining: v.draining, Pending: s.Pending(),
-		Upstream: s.up.URL(), Model: up.Model, SGLang: up.Info.Version, Settings: s.settings.list(),
+		Upstream: s.up.URL(), Model: up.Model, SGLang: up.Info.Version, Unshared: up.SharesNothing, Settings: s.settings.list(),
 	}
 	if v.ready && s.up.Queue.Stats().BreakerOpen {
 		d.Reason = "SGLang failed every recent call, and nothing is sent to it for a while"

@@ -30,10 +30,13 @@ type Passed struct {
 // Admit waits until SGLang should see a request: see batcher.Admit.
 func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.Grant, error) {
 	q := batcher.Passing{Silent: p.Silent, Trace: trace.SpanContextFromContext(ctx)}
+	if !u.cfg.ShareAcrossKeys {
+		p.owner = CallerOf(ctx, "").Name
+	}
 	switch r := &p.Request; {
-	case !s.Shares():
+	case s.SharesNothing != "":
 	case p.Chat != "":
-		q.Prefix = prefix.OfText(p.Chat, "chat "+p.LoRA+"\x00"+p.Space)
+		q.Prefix = prefix.OfText(p.Chat, "chat "+p.LoRA+"\x00"+p.owner+"\x00"+p.Space)
 	default:
 		if s.tokenizer != nil && r.Text != "" {
 			r.InputIDs, r.Text = s.tokenizer.Encode(r.Text), ""
@@ -53,10 +56,6 @@ func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.
 	}
 	return g, nil
 }
-
-// Shares reports whether a prompt of this SGLang finds what it computed for another:
-// replicas that SGLang chooses from have a cache each.
-func (s *Snapshot) Shares() bool { return !s.Info.DisableRadixCache && s.Info.DPSize <= 1 }
 
 // Prefill makes SGLang compute the prompt of a request, without new tokens, and returns its
 // counts.

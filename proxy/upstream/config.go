@@ -33,6 +33,11 @@ type Config struct {
 	// last answer.
 	StreamAnswers bool
 
+	// ShareAcrossKeys lets the callers of different API keys share prefixes and prompts in
+	// the proxy. Without it none waits for, follows or is merged with another's request.
+	// SGLang's own cache is shared in any case, but for cache_salt.
+	ShareAcrossKeys bool
+
 	// MaxOutage is the max time that accepted requests wait for SGLang to come back, for
 	// example after a restart. 0 fails them at once.
 	MaxOutage time.Duration
@@ -44,6 +49,8 @@ func DefaultConfig() Config {
 		URL:       "http://127.0.0.1:30000", // SGLang's own default port
 		Tokenizer: TokenizerAuto,
 		MaxOutage: 5 * time.Minute, // longer than the load of a model of 70 billion parameters
+
+		ShareAcrossKeys: true, // rollouts of one team may have many keys
 	}
 }
 

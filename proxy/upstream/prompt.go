@@ -23,9 +23,10 @@ type Prompt struct {
 	Place    string           // begins the names of its fields in errors, such as "items[3]."; empty for a request of one prompt
 	Embed    sglang.Embedding // the path, if it is not /generate
 
-	encoded    bool // it arrived as text and is sent as ids
-	generation int  // of the model it was checked and encoded for
-	sampled    bool // the trace of its request is sampled
+	owner      string // whose prompts alone it shares anything with; empty: everybody's
+	encoded    bool   // it arrived as text and is sent as ids
+	generation int    // of the model it was checked and encoded for
+	sampled    bool   // the trace of its request is sampled
 }
 
 // field returns the name of the prompt's field in the contract.
@@ -36,15 +37,15 @@ func (p *Prompt) field() string {
 	return p.Place + "text"
 }
 
-// prefix names the beginnings of the prompt. Prompts of different adapters or salts share
-// nothing. SGLang computes a prompt from the first position whose log probability is asked
+// prefix names the beginnings of the prompt. Prompts of different adapters, salts or owners
+// share nothing. SGLang computes a prompt from the first position whose log probability is asked
 // for, even if it is cached (0.5.23). Of embeddings it does not always tell what was cached.
 func (p *Prompt) prefix() prefix.Prefix {
 	r := &p.Request
 	if p.Embed.Path != "" || r.Logprobs != nil && r.Logprobs.PromptStart != nil {
 		return nil
 	}
-	space := p.LoRA + "\x00" + r.CacheSalt
+	space := p.LoRA + "\x00" + r.CacheSalt + "\x00" + p.owner
 	if len(r.InputIDs) > 0 {
 		return prefix.OfTokens(r.InputIDs, space)
 	}
@@ -180,6 +181,7 @@ func appendOptions(b []byte, p *Prompt, key string) []byte {
 	number := func(v int64) { b = binary.AppendVarint(b, v) }
 	text(key)
 	text(r.CacheSalt)
+	text(p.owner)
 	if r.KeepRaw { // its answer has more fields
 		number(1)
 	}

@@ -40,6 +40,7 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 		"new tokens":   func(p *Prompt) { p.Request.MaxNewTokens = 1 },
 		"salt":         func(p *Prompt) { p.Request.CacheSalt = "s" },
 		"adapter":      func(p *Prompt) { p.LoRA = "l" },
+		"owner":        func(p *Prompt) { p.owner = "o" },
 		"priority":     func(p *Prompt) { p.Priority = &priority },
 		"logprobs":     func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{} },
 		"their start":  func(p *Prompt) { p.Request.Logprobs = &sglang.LogprobOptions{PromptStart: &three} },

@@ -19,6 +19,10 @@ type Snapshot struct {
 	Texts  string // how texts are sent, and why, for humans
 	Embeds bool   // the model embeds or classifies, and does not generate
 
+	// SharesNothing names the option of SGLang under which a prompt may not find what was
+	// computed for another; empty for none. Then no request is held.
+	SharesNothing string
+
 	unanswered int // times in a row that SGLang did not answer something of the above
 	pause      int // checks until it is asked again
 

@@ -119,8 +119,14 @@ func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt
 			return item, err
 		}
 	}
+	if !s.cfg.ShareAcrossKeys {
+		p.owner = caller.Name
+	}
 	p.Request.RID, p.sampled = sglang.NewRID(), s.trace != context.Background()
 	names, key := p.prefix(), p.key()
+	if s.snapshot.SharesNothing != "" {
+		names = nil
+	}
 	item = batcher.Item[*Prompt]{
 		Value:    p,
 		Bytes:    len(p.Request.Text) + 4*len(p.Request.InputIDs),

@@ -173,6 +173,7 @@ func (u *Upstream) ask(ctx context.Context, away bool, s *Snapshot) error {
 			s.Fields, s.Limits, s.tokenizer, s.Embeds = nil, Limits{}, nil, false
 		}
 		s.Info, s.Model, s.unanswered = info, cmp.Or(info.ServedModelName, info.ModelPath), 0
+		s.SharesNothing = sharesNothing(info)
 	case s.pause > 0:
 		s.pause--
 		return nil
@@ -189,6 +190,19 @@ func (u *Upstream) ask(ctx context.Context, away bool, s *Snapshot) error {
 		s.pause, s.unanswered = 0, 0
 	}
 	return nil
+}
+
+// sharesNothing returns the option of SGLang under which a prompt may not find what was
+// computed for another: replicas that SGLang chooses from have a cache each, those of
+// --enable-dp-attention too.
+func sharesNothing(info sglang.ServerInfo) string {
+	switch {
+	case info.DisableRadixCache:
+		return "SGLang runs with --disable-radix-cache"
+	case info.DPSize > 1:
+		return fmt.Sprintf("SGLang runs with --dp-size %d", info.DPSize)
+	}
+	return ""
 }
 
 // maxUnanswered bounds the pause until SGLang is asked again to 2^6 checks, some 5 minutes.
@@ -308,6 +322,12 @@ func (u *Upstream) logChange(before, now *Snapshot) {
 		u.log.Info("ready", "model", now.Model, "sglang", now.Info.Version, "upstream", u.URL(),
 			"simulated", now.Info.Simulator != nil, "vocab_size", now.Limits.VocabSize,
 			"max_prompt_tokens", now.Limits.MaxPromptTokens, "prompts", now.Texts)
+		if now.SharesNothing != "" && now.SharesNothing != before.SharesNothing {
+			u.log.Warn("no request is held for a prefix that it shares with another: " + now.SharesNothing)
+		}
+		if now.Info.EnableMIS && !before.Info.EnableMIS {
+			u.log.Warn("/v1/score is passed on whole: SGLang runs with --enable-mis")
+		}
 	case !now.Ready && (before.Ready || !before.Asked):
 		u.log.Warn("not ready: " + now.Reason)
 	}

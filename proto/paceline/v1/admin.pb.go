@@ -1412,7 +1412,11 @@ type UpstreamStatus struct {
 	// How the server simulates, if it is a simulator.
 	Simulator *SimulatorStatus `protobuf:"bytes,15,opt,name=simulator,proto3" json:"simulator,omitempty"`
 	// How texts are sent: as token ids or as texts, and why.
-	TextsSent     string `protobuf:"bytes,16,opt,name=texts_sent,json=textsSent,proto3" json:"texts_sent,omitempty"`
+	TextsSent string `protobuf:"bytes,16,opt,name=texts_sent,json=textsSent,proto3" json:"texts_sent,omitempty"`
+	// Why no request is held for a prefix that it shares with another, whatever
+	// the setting share: the option of SGLang under which it would find nothing
+	// cached. Empty if it can.
+	SharesNothing string `protobuf:"bytes,17,opt,name=shares_nothing,json=sharesNothing,proto3" json:"shares_nothing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1555,6 +1559,13 @@ func (x *UpstreamStatus) GetSimulator() *SimulatorStatus {
 func (x *UpstreamStatus) GetTextsSent() string {
 	if x != nil {
 		return x.TextsSent
+	}
+	return ""
+}
+
+func (x *UpstreamStatus) GetSharesNothing() string {
+	if x != nil {
+		return x.SharesNothing
 	}
 	return ""
 }
@@ -1723,7 +1734,7 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\fReleaseCount\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.paceline.v1.ReleaseReasonR\x06reason\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x04R\abatches\x12\x1a\n" +
-	"\brequests\x18\x03 \x01(\x04R\brequests\"\xb9\x04\n" +
+	"\brequests\x18\x03 \x01(\x04R\brequests\"\xe0\x04\n" +
 	"\x0eUpstreamStatus\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\x12\x14\n" +
@@ -1744,7 +1755,8 @@ const file_paceline_v1_admin_proto_rawDesc = "" +
 	"\fload_seconds\x18\x0e \x01(\x01H\x00R\vloadSeconds\x88\x01\x01\x12:\n" +
 	"\tsimulator\x18\x0f \x01(\v2\x1c.paceline.v1.SimulatorStatusR\tsimulator\x12\x1d\n" +
 	"\n" +
-	"texts_sent\x18\x10 \x01(\tR\ttextsSentB\x0f\n" +
+	"texts_sent\x18\x10 \x01(\tR\ttextsSent\x12%\n" +
+	"\x0eshares_nothing\x18\x11 \x01(\tR\rsharesNothingB\x0f\n" +
 	"\r_load_seconds\"Y\n" +
 	"\x0fSimulatorStatus\x12\x18\n" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x16\n" +
