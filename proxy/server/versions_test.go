@@ -93,3 +93,38 @@ func lacksLogged(lacks []string) string {
 	}
 	return fmt.Sprintf("lacks=%q", fmt.Sprint(lacks))
 }
+
+// Without ids of a chat its leader can't be prefilled, and would hold the others for as long
+// as it generates.
+func TestChatsThatDoNotStreamAreNotHeldWhereSGLangTokenizesNone(t *testing.T) {
+	for version, held := range map[string]bool{"0.5.11": false, "0.5.12": true} {
+		_, url := simulatedVersion(t, version, 1e-4)
+		r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, nil)
+		for _, g := range generations() {
+			if !strings.HasPrefix(g.name, "chat") {
+				continue
+			}
+			held := held || g.name == "chat, streamed"
+			if _, followed := rollouts(t, r.url(""), g, len(g.name)); (followed > 0) != held {
+				t.Errorf("%s, %s: %d followed", version, g.name, followed)
+			}
+		}
+	}
+}
+
+func TestAnSGLangWithoutTokenizerIsNotAskedForTokens(t *testing.T) {
+	path, _ := bytesTokenizer(t, t.TempDir())
+	f := newFake(t)
+	f.setInfo("skip_tokenizer_init", true)
+	f.encode = func(string) []int32 { t.Error("asked"); return nil }
+	r := start(t, f, func(c *Config) { c.Upstream.Tokenizer = path })
+	if sent := r.up.Snapshot().Texts; !strings.Contains(sent, "--skip-tokenizer-init") {
+		t.Error(sent)
+	}
+	if _, err := r.prefill.Prefill(r.context(), &pb.PrefillRequest{TokenIds: []int32{1, 2}}); err != nil {
+		t.Error(err)
+	}
+	if log := r.log.String(); strings.Contains(log, "level=WARN") {
+		t.Error(log)
+	}
+}
