@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"unicode"
 
 	"github.com/go-json-experiment/json"
@@ -32,6 +33,7 @@ type Client struct {
 	header func(context.Context, http.Header)
 	limit  int64 // max bytes of an answer that is read
 	client *http.Client
+	older  atomic.Bool // the server has no /ready
 }
 
 // NewClient returns a client of the server at baseURL: http://host:port, with a path if

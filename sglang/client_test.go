@@ -375,6 +375,31 @@ func TestAddressesAreCheckedBeforeUse(t *testing.T) {
 	}
 }
 
+func TestAServerWithoutReadyIsAskedForItOnceUntilItGoesAway(t *testing.T) {
+	var asked []string
+	ready, model := 404, 200
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		w.WriteHeader(map[string]int{"/ready": ready, "/model_info": model}[r.URL.Path])
+	})
+	for i, s := range []struct {
+		ready, model int
+		ok           bool
+		asks         string
+	}{
+		{404, 200, true, "/ready /model_info"},
+		{404, 200, true, "/model_info"},
+		{404, 503, false, "/model_info"},
+		{200, 200, true, "/ready"}, // another version came
+		{503, 200, false, "/ready"},
+	} {
+		asked, ready, model = nil, s.ready, s.model
+		if err := c.Ready(t.Context()); (err == nil) != s.ok || strings.Join(asked, " ") != s.asks {
+			t.Errorf("step %d: asked %v, %v", i, asked, err)
+		}
+	}
+}
+
 func TestKeyIsSentAsABearerToken(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if got := r.Header.Get("Authorization"); got != "Bearer k" {

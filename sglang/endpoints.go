@@ -14,12 +14,17 @@ import (
 )
 
 // Ready returns nil if the server says that it is ready. It costs no forward, unlike
-// /health. A server without /ready, before 0.5.20 or so, is ready when it tells its model.
+// /health. A server without /ready, before 0.5.20, is ready when it tells its model. Ready
+// does not ask it for /ready again, until it does not answer.
 func (c *Client) Ready(ctx context.Context) error {
-	_, _, err := c.exchange(ctx, http.MethodGet, "/ready", nil)
-	if older := new(Error); errors.As(err, &older) && older.Status == http.StatusNotFound {
-		_, _, err = c.exchange(ctx, http.MethodGet, "/model_info", nil)
+	if !c.older.Load() {
+		_, _, err := c.exchange(ctx, http.MethodGet, "/ready", nil)
+		if e := new(Error); !errors.As(err, &e) || e.Status != http.StatusNotFound {
+			return err
+		}
 	}
+	_, _, err := c.exchange(ctx, http.MethodGet, "/model_info", nil)
+	c.older.Store(err == nil)
 	return err
 }
 

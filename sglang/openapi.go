@@ -8,7 +8,7 @@ import (
 )
 
 // RequestFields are the names of the outer fields that the bodies of a server's paths
-// may have, by path.
+// may have, by path. A path without a body has none.
 type RequestFields map[string][]string
 
 // openAPI is the part of /openapi.json that is used.
@@ -39,6 +39,7 @@ func (c *Client) RequestFields(ctx context.Context) (RequestFields, error) {
 	}
 	fields := RequestFields{}
 	for path, methods := range doc.Paths {
+		fields[path] = nil
 		for _, method := range methods {
 			for _, content := range method.RequestBody.Content {
 				fields[path] = doc.names(content.Schema, fields[path], 0)

@@ -108,6 +108,7 @@ type ServerInfo struct {
 	MaxRunningRequests int            `json:"max_running_requests"`
 	DPSize             int            `json:"dp_size"`
 	TokenizerWorkerNum int            `json:"tokenizer_worker_num"` // processes of the front end
+	SkipTokenizerInit  bool           `json:"skip_tokenizer_init"`  // it takes ids only, and answers no text
 	DisableRadixCache  bool           `json:"disable_radix_cache"`
 	EnableMIS          bool           `json:"enable_mis"`     // /v1/score puts all items in one prompt
 	ContextLength      *int           `json:"context_length"` // null unless set at start

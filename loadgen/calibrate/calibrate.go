@@ -296,7 +296,8 @@ func (r *runner) account(ctx context.Context, before sglang.Load, tokens int64) 
 		case got == tokens:
 			return float64(now.TotalPrefillBusyMicros-before.TotalPrefillBusyMicros) / 1e6, nil
 		case time.Now().After(end):
-			return 0, fmt.Errorf("the server's account (/v1/loads) holds %d tokens of %d after %v", got, tokens, accountTimeout)
+			return 0, fmt.Errorf("the server's account (/v1/loads) holds %d tokens of %d after %v; SGLang keeps one from 0.5.17 on",
+				got, tokens, accountTimeout)
 		}
 		select {
 		case <-time.After(2 * time.Millisecond):

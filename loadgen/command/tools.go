@@ -27,7 +27,8 @@ var simulateCommand = subcommand{
 		cli.Define(f, &listen, "127.0.0.1:30000", "listen", "`host:port` to serve; the default is SGLang's own")
 		cli.Define(f, &profile, defaultProfile, "sim-profile", "`name` or JSON file of the profile")
 		cli.Define(f, &speed, 1, "sim-speed", "simulated seconds per real second")
-		cli.Define(f, &sglangVersion, "", "sglang-version", "`version` of SGLang to play, such as 0.5.17, which has no /ready (default: 0.5.23)")
+		cli.Define(f, &sglangVersion, "", "sglang-version",
+			"`version` of SGLang to play, from 0.5.10 on, without what came later (default: 0.5.23)")
 		return func(ctx context.Context, _ []string, _ io.Reader, out io.Writer) error {
 			simulator, p, err := newSimulator(profile, speed, sglangVersion)
 			if err != nil {

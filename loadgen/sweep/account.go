@@ -93,6 +93,9 @@ func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *re
 		ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer done()
 		after := c.read(ctx)
+		if n := after.uncachedTokens; n != nil && *n == 0 { // SGLang before 0.5.17 does not count them
+			after.uncachedTokens, after.busySeconds = nil, nil
+		}
 		run.ServerUncachedTokens = minus(after.uncachedTokens, before.uncachedTokens)
 		run.ServerBusySeconds = minus(after.busySeconds, before.busySeconds)
 		takeCached(run)

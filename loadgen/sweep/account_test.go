@@ -1,6 +1,9 @@
 package sweep
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +32,21 @@ func TestPrefillBatchesOfSGLangsLogAreCounted(t *testing.T) {
 	}
 }
 
+// serveLoads returns a client of a server with one answer, to /v1/loads.
+func serveLoads(t *testing.T, answer string) *sglang.Client {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(server.Close)
+	c, err := sglang.NewClient(server.URL, sglang.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.CloseIdle)
+	return c
+}
+
 func TestAnAccountIsWhatWasDoneInBetween(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sglang.log")
 	write := func(text string) {
@@ -48,6 +66,16 @@ func TestAnAccountIsWhatWasDoneInBetween(t *testing.T) {
 	told(t.Context(), &run)
 	if run.ServerForwards == nil || *run.ServerForwards != 3 || run.ServerSequences == nil || *run.ServerSequences != 26 ||
 		run.ServerUncachedTokens != nil {
+		t.Errorf("%+v", run)
+	}
+	uncounted := serveLoads(t, `{"loads":[{"num_running_reqs":1}]}`) // SGLang before 0.5.17
+	Plan{}.account(t.Context(), Counters{Client: uncounted})(t.Context(), &run)
+	if run.ServerUncachedTokens != nil || run.ServerBusySeconds != nil {
+		t.Errorf("what SGLang does not count is known: %+v", run)
+	}
+	counted := serveLoads(t, `{"loads":[{"total_prefill_uncached_tokens":5}]}`)
+	Plan{}.account(t.Context(), Counters{Client: counted})(t.Context(), &run)
+	if run.ServerUncachedTokens == nil || *run.ServerUncachedTokens != 0 {
 		t.Errorf("%+v", run)
 	}
 	run = report.Run{}

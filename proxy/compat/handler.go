@@ -186,6 +186,9 @@ func (h *Handler) check(s *upstream.Snapshot, path string, body []byte) (map[str
 	if err != nil && s.Limits.VocabSize == 0 && !s.Asked {
 		return nil, upstream.NotReady(s.Reason) // what is wrong may be only that nothing is known yet
 	}
+	if err == nil && path == "/generate" && !isNull(fields["cache_salt"]) && s.Lacks(path, "cache_salt") {
+		return nil, upstream.ErrNoSalts
+	}
 	return fields, err
 }
 

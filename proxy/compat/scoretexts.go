@@ -42,12 +42,8 @@ var scoreFields = map[string]bool{
 // readScore reads a request that can be split. It returns nil if SGLang must answer it
 // itself, or refuse it.
 func readScore(s *upstream.Snapshot, fields map[string]json.RawMessage) *scoreCall {
-	var taken []string // by this SGLang
-	if s.Fields != nil {
-		taken = (*s.Fields)["/v1/score"]
-	}
 	for name, raw := range fields {
-		if old, known := scoreFields[name]; isNull(raw) || !known || !old && !slices.Contains(taken, name) {
+		if old, known := scoreFields[name]; isNull(raw) || !known || !old && (s.Fields == nil || s.Lacks("/v1/score", name)) {
 			return nil
 		}
 	}

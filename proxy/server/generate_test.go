@@ -26,7 +26,13 @@ func simulated(t *testing.T) (s *sim.Server, url string) { return simulatedAt(t,
 // simulatedAt starts a simulator that takes so many seconds a token.
 func simulatedAt(t *testing.T, tokenSeconds float64) (s *sim.Server, url string) {
 	t.Helper()
-	s, err := sim.New(sim.Options{Speed: 1, Profile: sim.Profile{
+	return simulatedVersion(t, "", tokenSeconds)
+}
+
+// simulatedVersion is simulatedAt of a version of SGLang.
+func simulatedVersion(t *testing.T, version string, tokenSeconds float64) (s *sim.Server, url string) {
+	t.Helper()
+	s, err := sim.New(sim.Options{Version: version, Speed: 1, Profile: sim.Profile{
 		Name: "quick", Device: "none", Model: "none", Origin: "made up", TokenSeconds: tokenSeconds,
 		ChunkedPrefillSize: 4096, MaxRunningRequests: 64, KVCacheTokens: 100_000, ContextLength: 4096, VocabSize: 151_936,
 	}})

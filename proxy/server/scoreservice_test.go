@@ -442,7 +442,11 @@ func TestRealSGLangScoresTheSameThroughLists(t *testing.T) {
 			t.Errorf("%d %s\nwant %d %s", code, gotBody, wantCode, wantBody)
 		}
 	}
-	if n := r.up.Queue.Stats().Answered; n != 3+3+2 {
+	want := uint64(3 + 3 + 2)
+	if r.up.Snapshot().Info.TokenizerWorkerNum > 1 {
+		want = 0 // parts are faster
+	}
+	if n := r.up.Queue.Stats().Answered; n != want {
 		t.Errorf("%d prompts went in lists", n)
 	}
 }

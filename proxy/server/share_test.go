@@ -109,8 +109,8 @@ func rollouts(t *testing.T, url string, g generation, salt int) (answers []strin
 
 // shareOf checks that a real or simulated SGLang answers through the proxy as it does
 // straight, and that most copies waited for their leader.
-func shareOf(t *testing.T, r *running, straight string, gs []generation) {
-	for i, g := range gs {
+func shareOf(t *testing.T, r *running, straight string) {
+	for i, g := range generations() {
 		got, followed := rollouts(t, r.url(""), g, i)
 		want, _ := rollouts(t, straight, g, i)
 		for p := range want {
@@ -129,19 +129,13 @@ func TestRealSGLangReadsTheSharedPrefixOfRolloutsOnce(t *testing.T) {
 	if err := r.up.Flush(t.Context(), 0); err != nil {
 		t.Log(err)
 	}
-	shareOf(t, r, c.URL(), generations())
+	shareOf(t, r, c.URL())
 }
 
 func TestTheSharedPrefixOfRolloutsIsReadOnce(t *testing.T) {
 	s, url := simulatedAt(t, 1e-4)
 	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, nil)
-	var gs []generation
-	for _, g := range generations() {
-		if g.name != "chat" { // the simulator has no templates, and tokenizes no chat
-			gs = append(gs, g)
-		}
-	}
-	shareOf(t, r, url, gs)
+	shareOf(t, r, url)
 	if n := s.Stats().Crashes; n > 0 {
 		t.Error(n)
 	}

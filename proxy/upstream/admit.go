@@ -35,6 +35,7 @@ func (u *Upstream) Admit(ctx context.Context, s *Snapshot, p *Passed) (*batcher.
 	}
 	switch r := &p.Request; {
 	case s.SharesNothing != "":
+	case p.Chat != "" && p.Silent && s.Lacks("/v1/tokenize", "messages"): // its leader could not be prefilled
 	case p.Chat != "":
 		q.Prefix = prefix.OfText(p.Chat, "chat "+p.LoRA+"\x00"+p.owner+"\x00"+p.Space)
 	default:

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"slices"
+	"strings"
 
 	"paceline/sglang"
 	"paceline/tokenizer"
@@ -46,6 +47,42 @@ func (s *Snapshot) PlainLabels(lists [][]int32) bool {
 		return len(sorted) == 0 || int(sorted[len(sorted)-1]) >= s.tokenizer.Plain() || len(slices.Compact(sorted)) < len(labels)
 	})
 }
+
+// Lacks reports whether SGLang has told that a path, or a field of it if field is not empty,
+// is not there.
+func (s *Snapshot) Lacks(path, field string) bool {
+	if s.Fields == nil {
+		return false
+	}
+	fields, there := (*s.Fields)[path]
+	return !there || field != "" && !slices.Contains(fields, field)
+}
+
+// later are the paths and fields that came after SGLang 0.5.10, by its source, and without
+// which the proxy works.
+var later = []struct{ path, field string }{
+	{"/v1/tokenize", "messages"}, // 0.5.12: chats that don't stream are not held
+	{"/generate", "cache_salt"},  // 0.5.18: refused, see ErrNoSalts
+	{"/ready", ""},               // 0.5.20: see sglang.Client.Ready
+	{"/v1/score", "temperature"}, // 0.5.21, and the rest, too: SGLang answers by itself
+	{"/v1/score", "return_token_logprobs"},
+	{"/v1/decisions", ""},
+	{"/v1/systemone", ""},
+}
+
+// without lists what SGLang lacks of later.
+func (s *Snapshot) without() (names []string) {
+	for _, l := range later {
+		if s.Lacks(l.path, l.field) {
+			names = append(names, strings.TrimSpace(l.path+" "+l.field))
+		}
+	}
+	return names
+}
+
+// ErrNoSalts refuses a salt that SGLang would ignore: prompts would share its cache in spite
+// of it.
+var ErrNoSalts = WrongField("cache_salt", "must be absent: SGLang knows it on /generate from 0.5.18 on, and this one does not")
 
 // Snapshot returns what is known of SGLang now.
 func (u *Upstream) Snapshot() *Snapshot { return u.current.Load() }

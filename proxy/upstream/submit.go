@@ -113,6 +113,9 @@ func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt
 	if err != nil {
 		return item, err
 	}
+	if p.Request.CacheSalt != "" && s.snapshot.Lacks("/generate", "cache_salt") {
+		return item, ErrNoSalts
+	}
 	p.generation = s.snapshot.generation
 	if t := s.snapshot.tokenizer; t != nil && p.Request.Text != "" && p.Embed.Path != sglang.ClassifyPath {
 		if err := encode(t, p, s.snapshot.Limits); err != nil {

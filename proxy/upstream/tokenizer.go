@@ -90,6 +90,8 @@ func (t *tokenizers) choose(ctx context.Context, c *sglang.Client, info sglang.S
 	switch {
 	case path == TokenizerNone || path == "":
 		return nil, "as texts: no tokenizer is configured", nil
+	case info.SkipTokenizerInit: // nothing to compare with
+		return nil, "as texts, which SGLang refuses: it runs with --skip-tokenizer-init", nil
 	case path == TokenizerAuto && !filepath.IsAbs(info.ModelPath):
 		return nil, noModelFolder, nil
 	case path == TokenizerAuto:

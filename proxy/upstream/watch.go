@@ -226,6 +226,9 @@ func (u *Upstream) learnFields(ctx context.Context, s *Snapshot) error {
 	fields, err := u.client.RequestFields(ctx)
 	if err == nil {
 		s.Fields = &fields
+		if names := s.without(); len(names) > 0 {
+			u.log.Info("an older SGLang: the proxy does without what it lacks", "sglang", s.Info.Version, "lacks", names)
+		}
 	}
 	return err
 }

@@ -10,19 +10,8 @@ import (
 	"time"
 
 	"paceline/sglang"
+	"paceline/sglang/sim/dialect"
 )
-
-// newest is the version of SGLang that is simulated if no other is asked for.
-const newest = "0.5.23"
-
-// hasReady reports whether a version of SGLang has /ready, which came with 0.5.20.
-func hasReady(version string) (bool, error) {
-	var major, minor, patch int
-	if n, _ := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); n < 3 {
-		return false, fmt.Errorf("must be three numbers such as 0.5.17, got %q", version)
-	}
-	return major > 0 || minor > 5 || minor == 5 && patch >= 20, nil
-}
 
 // health takes a second, as measured: a real server generates a token and checks for it
 // once a second.
@@ -52,7 +41,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 		MaxReqInputLen: p.maxReqInputLen(), MaxTotalNumTokens: p.KVCacheTokens,
 		ChunkedPrefillSize: p.ChunkedPrefillSize, MaxPrefillTokens: p.maxPrefillTokens(), MaxRunningRequests: p.MaxRunningRequests,
 		TokenizerWorkerNum: max(1, p.Tokenizers),
-		StartupTime:        &sglang.StartupTime{LoadWeight: p.LoadSeconds},
+		StartupTime:        s.startupTime(),
 		Simulator:          &sglang.SimulatorInfo{Profile: p.Name, Origin: p.Origin, Speed: s.clock.speed, VocabSize: p.VocabSize},
 	})
 }
@@ -67,12 +56,16 @@ func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// tokenize answers for texts, and not for chats.
+// tokenize answers for texts and, as dialect writes them, for chats.
 func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 	var body struct {
-		Prompt any `json:"prompt"`
+		Prompt   any             `json:"prompt"`
+		Messages json.RawMessage `json:"messages"`
 	}
 	_ = json.NewDecoder(io.LimitReader(r.Body, maxBody)).Decode(&body) // what it can't read is no prompt
+	if text, err := dialect.ChatText(body.Messages); err == nil && present(body.Messages) && s.release >= chatTokens {
+		body.Prompt = text
+	}
 	texts, list, err := stringsOf(body.Prompt, "prompt")
 	if err != nil {
 		s.refuse(w, err, &call{})
@@ -92,13 +85,15 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) loads(w http.ResponseWriter, _ *http.Request) {
 	st, running, waiting := s.scheduler.snapshot()
+	load := map[string]any{
+		"dp_rank": 0, "num_running_reqs": running, "num_waiting_reqs": waiting,
+		"max_total_num_tokens": s.profile.KVCacheTokens, "max_running_requests": s.profile.MaxRunningRequests,
+	}
+	if s.release >= totals {
+		load["total_prefill_uncached_tokens"], load["total_prefill_busy_us"] = st.UncachedTokens, int64(st.BusySeconds*1e6)
+	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"timestamp": time.Now().UTC().Format(time.RFC3339Nano), "version": s.version, "num_accelerators": 1,
-		"loads": []any{map[string]any{
-			"dp_rank": 0, "num_running_reqs": running, "num_waiting_reqs": waiting,
-			"max_total_num_tokens": s.profile.KVCacheTokens, "max_running_requests": s.profile.MaxRunningRequests,
-			"total_prefill_uncached_tokens": st.UncachedTokens, "total_prefill_busy_us": int64(st.BusySeconds * 1e6),
-		}},
+		"timestamp": time.Now().UTC().Format(time.RFC3339Nano), "version": s.version, "num_accelerators": 1, "loads": []any{load},
 	})
 }
 

@@ -67,7 +67,7 @@ func Profiles() []Profile {
 		{
 			Name: "h100-qwen2.5-7b", Device: "NVIDIA H100 80GB (simulated)", Model: "R2EGym-7B-Agent (Qwen2.5-Coder 7B)",
 			Origin: "fitted to one H100 with SGLang 0.5.17 at its defaults and dummy weights, 2026-11-27: " +
-				"with 64 callers, cold first turns are off by 10 % at most, warm ones by 15 %, rollouts and scores by 12 %",
+				"with 64 callers, cold first turns are off by 10 % at most, warm ones, rollouts and scores by 20 %",
 			CallSeconds: 0.0012, RequestSeconds: 0.0007, ListSeconds: 0.002, TokenizeSecondsPerByte: 0.8e-6,
 			LaunchSeconds: 0.007, AloneSeconds: 0.0099, ScheduleSeconds: 0.0008,
 			TokenSeconds: 21.3e-6, ForwardSeconds: 0.005, AttentionSeconds: 3.8e-11, PrefillGraphs: true,

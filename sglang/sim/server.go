@@ -21,8 +21,8 @@ type Options struct {
 	Profile Profile
 	Speed   float64 // simulated seconds per real second; 0 means 1
 
-	// Version is the version of SGLang to play; "" means 0.5.23. Before 0.5.20 there is no
-	// /ready. All else is as in 0.5.23.
+	// Version is the version of SGLang to play, from 0.5.10 on; "" means 0.5.23. It lacks what
+	// came later, as far as version.go lists it. All else is as in 0.5.23.
 	Version string
 }
 
@@ -30,6 +30,7 @@ type Options struct {
 type Server struct {
 	profile   Profile
 	version   string
+	release   release // of version
 	clock     clock
 	front     frontEnd
 	scheduler *scheduler
@@ -55,7 +56,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("speed: must be above 0 and at most 1000, got %v", o.Speed)
 	}
 	o.Version = cmp.Or(o.Version, newest)
-	ready, err := hasReady(o.Version)
+	release, err := parseRelease(o.Version)
 	if err != nil {
 		return nil, fmt.Errorf("version: %w", err)
 	}
@@ -63,20 +64,17 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("profile %s: %w", o.Profile.Name, err)
 	}
 	s := &Server{
-		profile: o.Profile, version: o.Version, clock: clock{o.Speed}, mux: http.NewServeMux(), started: time.Now(), rids: map[string]bool{},
+		profile: o.Profile, version: o.Version, release: release, clock: clock{o.Speed}, mux: http.NewServeMux(), started: time.Now(),
+		rids: map[string]bool{},
 	}
 	s.front.record, s.front.free = o.Profile.Contention > 0, make([]time.Time, max(1, o.Profile.Tokenizers))
 	s.scheduler = newScheduler(o.Profile, s.clock, &s.front)
-	s.routes(ready)
+	s.routes()
 	return s, nil
 }
 
-func (s *Server) routes(ready bool) {
-	read := []string{"GET"}
-	alive := []string{"/ping"}
-	if ready {
-		alive = append(alive, "/ready")
-	}
+func (s *Server) routes() {
+	read, hidden := []string{"GET"}, s.release.hidden()
 	for _, r := range []struct {
 		paths   []string
 		methods []string
@@ -86,15 +84,19 @@ func (s *Server) routes(ready bool) {
 		{[]string{"/tokenize"}, []string{"POST"}, s.tokenize},
 		{[]string{"/flush_cache"}, []string{"GET", "POST"}, s.flush},
 		{[]string{"/abort_request"}, []string{"POST"}, s.abort},
-		{alive, read, func(http.ResponseWriter, *http.Request) {}},
+		{[]string{"/ping", "/ready"}, read, func(http.ResponseWriter, *http.Request) {}},
 		{[]string{"/health", "/health_generate"}, read, s.health},
 		{[]string{"/model_info", "/get_model_info"}, read, s.modelInfo},
 		{[]string{"/server_info", "/get_server_info"}, read, s.serverInfo},
 		{[]string{"/v1/models"}, read, s.models},
 		{[]string{"/v1/loads"}, read, s.loads},
 		{[]string{"/metrics"}, read, s.metrics},
+		{[]string{"/openapi.json"}, read, s.openAPI},
 	} {
 		for _, path := range r.paths {
+			if hidden[path] {
+				continue
+			}
 			for _, method := range r.methods {
 				s.mux.HandleFunc(method+" "+path, r.handle)
 			}
@@ -108,7 +110,9 @@ func (s *Server) routes(ready bool) {
 		s.mux.HandleFunc("POST "+d.Path, s.generate(d))
 	}
 	for _, path := range dialect.ScoringPaths() {
-		s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, dialect.Scoring(path)) })
+		if !hidden[path] {
+			s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.release.scoring(path)) })
+		}
 	}
 	for _, path := range dialect.EmbeddingPaths() {
 		s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, dialect.Embedding(path)) })
@@ -183,6 +187,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *dialect.Dialec
 	}
 	if err == nil {
 		err = c.check(s.profile)
+		for i := range c.prompts {
+			if p := &c.prompts[i]; s.release < cacheSalts { // it ignores salts
+				p.space = p.space[strings.LastIndexByte(p.space, 0):]
+			}
+		}
 		for _, p := range c.prompts { // text is tokenized before its length is known
 			spent += float64(p.bytes) * s.profile.TokenizeSecondsPerByte
 		}

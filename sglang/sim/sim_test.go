@@ -468,24 +468,55 @@ func TestSimulatorSaysThatItIsOne(t *testing.T) {
 	}
 }
 
-func TestOlderVersionHasNoReady(t *testing.T) {
-	for version, want := range map[string]int{"": 200, "0.5.20": 200, "0.5.17": 404} {
+func TestAnOlderVersionLacksWhatCameLater(t *testing.T) {
+	const score = `{"query":[1],"items":[[2]],"label_token_ids":[3,4],"apply_softmax":true,"temperature":9,"return_token_logprobs":true}`
+	for version, lacks := range map[string]string{
+		"0.5.10": "chats totals startup salts ready decisions score", "0.5.11": "chats totals startup salts ready decisions score",
+		"0.5.12": "totals startup salts ready decisions score", "0.5.16": "totals startup salts ready decisions score",
+		"0.5.17": "salts ready decisions score", "0.5.18": "ready decisions score", "0.5.19": "ready decisions score",
+		"0.5.20": "decisions score", "0.5.21": "", "": "", "0.6.0": "", "1.0.0": "",
+	} {
 		s, err := New(Options{Profile: small(), Version: version})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w := do(t.Context(), s, "GET", "/ready", ""); w.Code != want {
-			t.Errorf("%q: /ready is %d, want %d", version, w.Code, want)
+		body := func(method, path, body string) string { return do(t.Context(), s, method, path, body).Body.String() }
+		salted := func(salt string) string {
+			return body("POST", "/generate", `{"input_ids":[7,8,9,10],"sampling_params":{"max_new_tokens":0},"cache_salt":"`+salt+`"}`)
 		}
-		if w := do(t.Context(), s, "GET", "/server_info", ""); !strings.Contains(w.Body.String(), cmp.Or(version, newest)) {
-			t.Errorf("%q: %s", version, w.Body)
+		salted("a")
+		info := body("GET", "/server_info", "")
+		if !strings.Contains(info, cmp.Or(version, newest)) {
+			t.Errorf("%q: %s", version, info)
+		}
+		var lacking []string
+		for _, c := range []struct {
+			name string
+			has  bool
+		}{
+			{"chats", strings.Contains(body("POST", "/tokenize", `{"messages":[{"role":"user","content":"a"}]}`), `"tokens"`)},
+			{"totals", strings.Contains(body("GET", "/v1/loads", ""), "total_prefill")},
+			{"startup", !strings.Contains(info, `"startup_time":null`)},
+			{"salts", strings.Contains(salted("b"), `"cached_tokens":0`)},
+			{"ready", do(t.Context(), s, "GET", "/ready", "").Code == 200},
+			{"decisions", do(t.Context(), s, "POST", "/v1/decisions", "{}").Code != 404},
+			{"score", !strings.Contains(body("POST", "/v1/score", score), `"token_logprobs":null`)},
+		} {
+			if !c.has {
+				lacking = append(lacking, c.name)
+			}
+		}
+		if got := strings.Join(lacking, " "); got != lacks {
+			t.Errorf("%q lacks %q, want %q", version, got, lacks)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := New(Options{Profile: small(), Version: "new"}); err == nil {
-		t.Error("a version that is none was taken")
+	for _, version := range []string{"new", "0.5.9", "0.4.20"} {
+		if _, err := New(Options{Profile: small(), Version: version}); err == nil {
+			t.Errorf("version %q was taken", version)
+		}
 	}
 }
 

@@ -102,21 +102,29 @@ func completions(b fields) error {
 	return nil
 }
 
-// chat writes messages about as Qwen's template does.
 func chat(b fields) error {
+	text, err := ChatText(b["messages"])
+	if err != nil {
+		return err
+	}
+	b["text"], b["top_logprobs_num"], b["return_logprob"] = marshal(text), b["top_logprobs"], b["logprobs"]
+	return nil
+}
+
+// ChatText writes messages about as Qwen's template does. Its errors are encoding/json's.
+func ChatText(raw json.RawMessage) (string, error) {
 	var messages []struct {
 		Role    string `json:"role"`
 		Content any    `json:"content"`
 	}
-	if err := json.Unmarshal(b["messages"], &messages); err != nil {
-		return err
+	if err := json.Unmarshal(raw, &messages); err != nil {
+		return "", err
 	}
 	text := "<|im_start|>assistant\n"
 	for _, m := range slices.Backward(messages) {
 		text = fmt.Sprintf("<|im_start|>%s\n%v<|im_end|>\n%s", m.Role, m.Content, text)
 	}
-	b["text"], b["top_logprobs_num"], b["return_logprob"] = marshal(text), b["top_logprobs"], b["logprobs"]
-	return nil
+	return text, nil
 }
 
 // vertex: the prompts stand in instances, all else in parameters. What the first instance

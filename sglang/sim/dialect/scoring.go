@@ -34,9 +34,13 @@ func ScoringPaths() []string {
 }
 
 // Scoring returns the dialect of one call of a path that scores. It serves no other call.
-func Scoring(path string) *Dialect {
+// The ignored fields of the body count as absent.
+func Scoring(path string, ignored ...string) *Dialect {
 	d := &Dialect{Path: path, OpenAI: true}
 	d.native = func(body fields) error {
+		for _, name := range ignored {
+			delete(body, name)
+		}
 		s, err := scorers[path](body)
 		if err != nil {
 			return err
