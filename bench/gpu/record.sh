@@ -19,7 +19,7 @@ again() { # LINES TIMES
 }
 case $step in
 warm64) again 100 20 && flags=("${turns[@]}" -n 2000 -sizes 16,64 -max-in-flight 2,8 -max-wait 0s -repeats 3 -phases warm) ;;
-warm256) again 300 7 && flags=("${turns[@]}" -n 2100 -sizes 16,64 -max-in-flight 2,8 -max-wait 0s -repeats 2 -concurrency 256 -phases warm) ;;
+warm256) again 300 7 && flags=("${turns[@]}" -n 2100 -sizes 16,64 -max-in-flight 8 -max-wait 0s -repeats 3 -concurrency 256 -phases warm -direct=false -defaults=false) ;;
 turns) flags=("${turns[@]}" -n 300 -sizes 16,64 -max-in-flight 2,8 -max-wait 0s -repeats 3) ;;
 callers256) flags=("${turns[@]}" -sizes 64 -max-in-flight 2,8,16 -max-wait 0s -repeats 3 -concurrency 256 -phases warm -direct=false) ;;
 rollouts) flags=("${turns[@]}" -n 60 -rollouts 8 -sizes 64 -max-in-flight 2,8 -max-wait 0s -order prefix -repeats 3 -phases cold) ;;
