@@ -58,7 +58,7 @@ func BenchmarkEncode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				body := bodies.Get().(*body)
-				if err := body.encode(call, false); err != nil {
+				if err := body.encode(call); err != nil {
 					b.Fatal(err)
 				}
 				b.SetBytes(int64(len(body.data)))

@@ -96,7 +96,7 @@ func (c *Client) callJSON(ctx context.Context, method, path string, body []byte,
 		return err
 	}
 	where := whereOf(method, path)
-	if err := wantType(jsonType, where, header); err != nil {
+	if err := wantJSON(where, header); err != nil {
 		return err
 	}
 	if json.Unmarshal(data, v, tolerant) != nil {

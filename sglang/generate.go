@@ -42,7 +42,7 @@ type Request struct {
 	Sampling     Sampling
 	Logprobs     *LogprobOptions // nil asks for none
 	CacheSalt    string          // "" means the common cache
-	KeepRaw      bool            // Generate sets Answer.Raw; GenerateEach does not
+	KeepRaw      bool            // Generate sets Answer.Raw
 }
 
 // NewRID returns a new request id: 32 random hexadecimal digits, like SGLang's own. All
@@ -92,14 +92,14 @@ const (
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
 	b := bodies.Get().(*body)
 	defer b.release()
-	if err := b.encode(call, false); err != nil {
+	if err := b.encode(call); err != nil {
 		return nil, err
 	}
 	data, header, err := c.exchangeBody(ctx, http.MethodPost, generatePath, b)
 	if err != nil {
 		return nil, err
 	}
-	if err := wantType(jsonType, generateWhere, header); err != nil {
+	if err := wantJSON(generateWhere, header); err != nil {
 		return nil, err
 	}
 	return call.decodeResults(data)

@@ -70,23 +70,22 @@ func (b *body) release() {
 	bodies.Put(b)
 }
 
-// open sends one request and returns its response, which has status 200. The caller must
-// close its body.
-func (c *Client) open(ctx context.Context, method, path string, b *body) (*http.Response, error) {
+// exchangeBody is exchange with a body that the caller releases.
+func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body) ([]byte, http.Header, error) {
 	where := whereOf(method, path)
 	res, err := c.send(ctx, method, path, b)
 	if err != nil {
-		return nil, transportError(ctx, where, b.sent.Load(), err)
-	}
-	if res.StatusCode == http.StatusOK {
-		return res, nil
+		return nil, nil, transportError(ctx, where, b.sent.Load(), err)
 	}
 	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
 	data, err := c.readAll(ctx, where, res)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return nil, errorFromBody(where, res.StatusCode, data)
+	if res.StatusCode != http.StatusOK {
+		return nil, nil, errorFromBody(where, res.StatusCode, data)
+	}
+	return data, res.Header, nil
 }
 
 // send sends a request. It sends it again if it was lost on a kept-alive connection that
@@ -145,9 +144,10 @@ func (c *Client) readAll(ctx context.Context, where string, res *http.Response) 
 	_, err := data.ReadFrom(io.LimitReader(res.Body, c.limit+1))
 	switch {
 	case err != nil:
-		return nil, cutShort(ctx, where, err)
+		return nil, transportError(ctx, where, true, fmt.Errorf("the answer was cut short: %w", err))
 	case int64(data.Len()) > c.limit:
-		return nil, c.tooLong(where, res.StatusCode)
+		message := fmt.Sprintf("the answer is longer than %d bytes", c.limit)
+		return nil, &Error{Where: where, Status: res.StatusCode, Kind: KindTooLong, Message: message}
 	}
 	return data.Bytes(), nil
 }
@@ -164,43 +164,21 @@ func transportError(ctx context.Context, where string, sent bool, err error) err
 	return &Error{Where: where, Kind: KindUnreachable, Message: err.Error(), Sent: sent, cause: err}
 }
 
-func cutShort(ctx context.Context, where string, err error) error {
-	return transportError(ctx, where, true, fmt.Errorf("the answer was cut short: %w", err))
-}
-
-func (c *Client) tooLong(where string, status int) *Error {
-	return &Error{Where: where, Status: status, Kind: KindTooLong, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
-}
-
-// exchangeBody is exchange with a body that the caller releases.
-func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body) ([]byte, http.Header, error) {
-	res, err := c.open(ctx, method, path, b)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
-	data, err := c.readAll(ctx, whereOf(method, path), res)
-	return data, res.Header, err
-}
-
 // whereOf returns the name of a call in errors, without the query.
 func whereOf(method, path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	return method + " " + path
 }
 
-// The media types of answers.
-const (
-	jsonType  = "application/json"
-	eventType = "text/event-stream"
-)
+const jsonType = "application/json"
 
-func wantType(want, where string, h http.Header) error {
+// wantJSON checks the media type of an answer.
+func wantJSON(where string, h http.Header) error {
 	got := h.Get("Content-Type")
-	if kind, _, err := mime.ParseMediaType(got); err == nil && kind == want {
+	if kind, _, err := mime.ParseMediaType(got); err == nil && kind == jsonType {
 		return nil
 	}
-	return protocolError(where, fmt.Sprintf("the answer's content type is %.60q, expected %s", got, want))
+	return protocolError(where, fmt.Sprintf("the answer's content type is %.60q, expected %s", got, jsonType))
 }
 
 // tolerant makes json/v2 read what encoding/json does, but names must match in case.

@@ -169,7 +169,9 @@ func TestRealSGLangAnswersGenerateTheSameThroughTheProxy(t *testing.T) {
 
 func TestCallsOfGenerateMeetInABatch(t *testing.T) {
 	_, url := simulated(t)
-	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, streamed(4)) // streamed where it can be
+	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, func(c *Config) {
+		c.Settings.BatchSize, c.Settings.MaxWait = 4, time.Minute
+	})
 	bodies := []string{
 		`{"text":"one","sampling_params":{"max_new_tokens":0}}`, `{"text":["two","three"],"sampling_params":{"max_new_tokens":0}}`,
 		`{"text":"four","rid":"mine","sampling_params":{"max_new_tokens":0}}`,

@@ -186,3 +186,14 @@ func (s *safeBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// sendEach sends texts one after the other, so that they have their order in the
+// batch.
+func sendEach(t *testing.T, r *running, texts ...string) (ends []<-chan outcome) {
+	t.Helper()
+	for i, text := range texts {
+		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: text}))
+		await(t, "the request waits or goes", func() bool { return r.up.Queue.Stats().Accepted == uint64(i+1) })
+	}
+	return ends
+}

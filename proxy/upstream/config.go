@@ -28,11 +28,6 @@ type Config struct {
 	// need not tokenize.
 	Tokenizer string
 
-	// StreamAnswers makes SGLang answer each prompt of a batch as soon as it is done,
-	// instead of all with the last. In both cases the batch keeps its slot until the
-	// last answer.
-	StreamAnswers bool
-
 	// ShareAcrossKeys lets the callers of different API keys share prefixes and prompts in
 	// the proxy. Without it none waits for, follows or is merged with another's request.
 	// SGLang's own cache is shared in any case, but for cache_salt.

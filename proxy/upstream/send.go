@@ -81,12 +81,17 @@ func (a *attempt) call(members []int) error {
 	if a.spans != nil {
 		ctx, endSpan = a.spans.call(ctx, cmp.Or(call.Embed.Path, "/generate"), len(members), a.facts.Calls)
 	}
-	err := a.generate(ctx, call, func(k int, r sglang.Result) {
+	send := a.client.Generate
+	if call.Embed.Path != "" {
+		send = a.client.Embed
+	}
+	results, err := send(ctx, call)
+	for k, r := range results {
 		if r.Err == nil {
 			input, output = input+r.Answer.Meta.PromptTokens, output+r.Answer.Meta.CompletionTokens
 		}
 		a.deliver(members[k], r)
-	})
+	}
 	if endSpan != nil {
 		endSpan(err)
 	}
@@ -102,22 +107,6 @@ func (a *attempt) call(members []int) error {
 				a.aborts.Go(func() { a.Abort(a.batch.Context(i), rid) })
 			}
 		}
-	}
-	return err
-}
-
-// generate sends a call and calls each with every result.
-func (a *attempt) generate(ctx context.Context, call sglang.Call, each func(k int, r sglang.Result)) error {
-	if a.cfg.StreamAnswers && call.Embed.Path == "" && !slices.ContainsFunc(call.Requests, func(r sglang.Request) bool { return r.KeepRaw }) {
-		return a.client.GenerateEach(ctx, call, each)
-	}
-	send := a.client.Generate
-	if call.Embed.Path != "" {
-		send = a.client.Embed
-	}
-	results, err := send(ctx, call)
-	for k, r := range results {
-		each(k, r)
 	}
 	return err
 }
