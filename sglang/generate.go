@@ -278,10 +278,10 @@ func (call Call) check() error {
 	for i := range call.Requests {
 		r := &call.Requests[i]
 		if (r.InputIDs != nil) != ids {
-			return refusedItem(i, ": text and input_ids in one list")
+			return refused(fmt.Sprintf("requests[%d]: text and input_ids in one list", i))
 		}
 		if problem := r.problem(); problem != "" {
-			return refusedItem(i, "."+problem)
+			return refused(fmt.Sprintf("requests[%d].%s", i, problem))
 		}
 	}
 	return nil
@@ -327,12 +327,6 @@ func (s *Sampling) finite() bool {
 }
 
 func finite(x float32) bool { return x >= -math.MaxFloat32 && x <= math.MaxFloat32 }
-
-func refusedItem(i int, problem string) *Error {
-	e := refused(fmt.Sprintf("requests[%d]%s", i, problem))
-	e.Item = i + 1
-	return e
-}
 
 // refused returns the error of a call that was not sent.
 func refused(problem string) *Error {

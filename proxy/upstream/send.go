@@ -142,7 +142,7 @@ func (a *attempt) sendAll() {
 			a.batch.Split()
 			a.metrics.Split()
 			a.split = true
-			batcher.Isolate(members, a.culprit(members), a.send, a.blame)
+			batcher.Isolate(members, a.send, a.blame)
 		}
 	}
 	if a.died {
@@ -278,15 +278,6 @@ func (a *attempt) present(members []int) []int {
 		}
 	}
 	return here
-}
-
-// culprit returns the member that the error names, or -1.
-func (a *attempt) culprit(members []int) int {
-	var e *sglang.Error
-	if errors.As(a.err, &e) && e.Item > 0 && e.Item <= len(members) {
-		return members[e.Item-1]
-	}
-	return -1
 }
 
 // deliver ends a member with its result.
