@@ -139,7 +139,6 @@ func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt
 		Weight:   caller.Weight,
 		Prefix:   names,
 		MergeKey: s.mergeKeys.of(p, key, names),
-		NoWait:   p.Embed.Path != "",
 	}
 	if p.Request.Text != "" {
 		item.Tokens = s.textLength.tokens(p.Request.Text)
