@@ -83,12 +83,6 @@ func (c *Client) URL() string { return c.base }
 // CloseIdle closes the idle connections.
 func (c *Client) CloseIdle() { c.client.CloseIdleConnections() }
 
-// exchange sends one request and reads its whole answer. Any status but 200 is an
-// *Error.
-func (c *Client) exchange(ctx context.Context, method, path string, data []byte) ([]byte, http.Header, error) {
-	return c.exchangeBody(ctx, method, path, &body{data: data})
-}
-
 // callJSON is exchange, and decodes the JSON of the answer into v.
 func (c *Client) callJSON(ctx context.Context, method, path string, body []byte, v any) error {
 	data, header, err := c.exchange(ctx, method, path, body)

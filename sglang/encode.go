@@ -19,17 +19,16 @@ import (
 //
 // Answers are read by json/v2: 3.3 µs each (BenchmarkDecode), 0.4 µs more than by hand.
 
-// encode sets the body to the JSON of a call.
-func (b *body) encode(call Call) error {
+// encode returns the JSON of a call.
+func encode(call Call) ([]byte, error) {
 	if err := call.check(); err != nil {
-		return err
+		return nil, err
 	}
 	size := 256 // about as long as the JSON will be, in bytes
 	for _, r := range call.Requests {
 		size += len(r.Text) + len(r.Text)/4 + 7*len(r.InputIDs) + 160
 	}
-	b.data = appendCall(slices.Grow(b.data, size), call)
-	return nil
+	return appendCall(make([]byte, 0, size), call), nil
 }
 
 // appendCall writes the JSON of a call. Each field of an item is a list as long as the

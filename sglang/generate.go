@@ -90,12 +90,11 @@ const (
 // means that SGLang refused an item without naming it. KindRejected with status 0 means
 // that nothing was sent; the message names the item by index.
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
-	b := bodies.Get().(*body)
-	defer b.release()
-	if err := b.encode(call); err != nil {
+	body, err := encode(call)
+	if err != nil {
 		return nil, err
 	}
-	data, header, err := c.exchangeBody(ctx, http.MethodPost, generatePath, b)
+	data, header, err := c.exchange(ctx, http.MethodPost, generatePath, body)
 	if err != nil {
 		return nil, err
 	}

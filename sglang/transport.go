@@ -12,7 +12,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,38 +43,13 @@ func Transport() *http.Transport {
 	}
 }
 
-// body is the body of one request, with the state of its sending.
-type body struct {
-	data []byte // nil: none
-
-	sent    atomic.Bool  // part of the request may have reached the server
-	writing atomic.Int32 // calls that net/http may still be writing
-}
-
-// bodies are reused, because a list of 16 prompts of 8 KiB is 170 KiB of garbage.
-var bodies = sync.Pool{New: func() any { return new(body) }}
-
-// maxKeptBody is the max bytes of a body that is kept for reuse.
-const maxKeptBody = 4 << 20
-
-// release gives the body back for reuse after its call has ended. net/http may still read
-// it, if the answer came early or the call was cancelled. Then release leaves it to the
-// garbage collector.
-func (b *body) release() {
-	if b.writing.Load() > 0 || cap(b.data) > maxKeptBody {
-		return
-	}
-	b.data = b.data[:0]
-	b.sent.Store(false)
-	bodies.Put(b)
-}
-
-// exchangeBody is exchange with a body that the caller releases.
-func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body) ([]byte, http.Header, error) {
+// exchange sends one request and reads its whole answer. Any status but 200 is an
+// *Error.
+func (c *Client) exchange(ctx context.Context, method, path string, body []byte) ([]byte, http.Header, error) {
 	where := whereOf(method, path)
-	res, err := c.send(ctx, method, path, b)
+	res, sent, err := c.send(ctx, method, path, body)
 	if err != nil {
-		return nil, nil, transportError(ctx, where, b.sent.Load(), err)
+		return nil, nil, transportError(ctx, where, sent, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
 	data, err := c.readAll(ctx, where, res)
@@ -96,22 +70,24 @@ func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body)
 // repeatable). It does not if the connection is reset while it writes the body (Go 1.26,
 // persistConn.shouldRetryRequest). With a batch of 256 KiB that is about every second
 // time.
-func (c *Client) send(ctx context.Context, method, path string, b *body) (*http.Response, error) {
+//
+// sent says whether part of the request may have reached the server.
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (res *http.Response, sent bool, err error) {
+	var wrote atomic.Bool // atomic: the hooks run on net/http's goroutines
 	for {
-		var kept, answered atomic.Bool // atomic: the hooks run on net/http's goroutines
+		var kept, answered atomic.Bool
 		req, err := c.newRequest(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			GetConn:              func(string) { kept.Store(false); b.writing.Add(1) },
+			GetConn:              func(string) { kept.Store(false) },
 			GotConn:              func(i httptrace.GotConnInfo) { kept.Store(i.Reused) },
 			GotFirstResponseByte: func() { answered.Store(true) },
-			WroteHeaders:         func() { b.sent.Store(true) },
-			WroteRequest:         func(httptrace.WroteRequestInfo) { b.writing.Add(-1) },
-		}), method, path, b.data)
+			WroteHeaders:         func() { wrote.Store(true) },
+		}), method, path, body)
 		if err != nil {
-			return nil, err
+			return nil, wrote.Load(), err
 		}
 		res, err := c.client.Do(req)
 		if err == nil || !kept.Load() || answered.Load() || ctx.Err() != nil {
-			return res, err
+			return res, wrote.Load(), err
 		}
 	}
 }
