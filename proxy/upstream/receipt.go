@@ -44,28 +44,8 @@ func (r receipts) write(b batcher.Receipt, a *Answer) *pb.Receipt {
 	return out
 }
 
-// ReleaseReason converts a reason to that of the contract.
-func ReleaseReason(r batcher.Reason) pb.ReleaseReason {
-	switch r {
-	case batcher.ReasonFull:
-		return pb.ReleaseReason_RELEASE_REASON_FULL
-	case batcher.ReasonBudget:
-		return pb.ReleaseReason_RELEASE_REASON_BUDGET
-	case batcher.ReasonWait:
-		return pb.ReleaseReason_RELEASE_REASON_WAIT
-	case batcher.ReasonDeadline:
-		return pb.ReleaseReason_RELEASE_REASON_DEADLINE
-	case batcher.ReasonIdle:
-		return pb.ReleaseReason_RELEASE_REASON_IDLE
-	case batcher.ReasonDrain:
-		return pb.ReleaseReason_RELEASE_REASON_DRAIN
-	case batcher.ReasonUnbatched:
-		return pb.ReleaseReason_RELEASE_REASON_UNBATCHED
-	case batcher.ReasonAge:
-		return pb.ReleaseReason_RELEASE_REASON_AGE
-	}
-	return pb.ReleaseReason_RELEASE_REASON_UNSPECIFIED
-}
+// ReleaseReason converts a reason to that of the contract, which has the same number.
+func ReleaseReason(r batcher.Reason) pb.ReleaseReason { return pb.ReleaseReason(r) }
 
 // maxRecent is the max number of ended batches that are kept for the status.
 const maxRecent = 64
