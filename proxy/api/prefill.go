@@ -17,9 +17,10 @@ import (
 	"paceline/sglang"
 )
 
-// Service implements PrefillService.
+// Service implements PrefillService and ScoreService.
 type Service struct {
 	pb.UnimplementedPrefillServiceServer
+	pb.UnimplementedScoreServiceServer
 
 	up       *upstream.Upstream
 	tracer   *telemetry.Tracer // nil: no spans
