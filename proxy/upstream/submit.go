@@ -138,7 +138,7 @@ func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt
 		Caller:   caller.Name,
 		Weight:   caller.Weight,
 		Prefix:   names,
-		MergeKey: s.mergeKeys.of(p, key, names),
+		MergeKey: mergeKey(p, key, names),
 	}
 	if p.Request.Text != "" {
 		item.Tokens = s.textLength.tokens(p.Request.Text)
@@ -173,7 +173,7 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 	if receipt.Merged > 0 {
 		answer = answer.of(p)
 	}
-	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
+	return Outcome{Answer: answer, Receipt: s.receipt(receipt, answer)}
 }
 
 // Caller identifies a caller, by the name of an API key or the host of the peer. Callers
