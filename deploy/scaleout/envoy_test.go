@@ -76,6 +76,7 @@ func TestEnvoySendsGenerateOfOneKeyToOnePod(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			req.Header.Set("Content-Type", "application/json")
 			req.Header.Set(keyHeader, strconv.Itoa(key))
 			res, err := transport.RoundTrip(req)
 			if err != nil {
