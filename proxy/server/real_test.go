@@ -211,7 +211,7 @@ func TestRealSGLangScoresInPartsAsItDoesWhole(t *testing.T) {
 	r, c := realSGLang(t, nil)
 	for path, bodies := range scoringBodies() {
 		if path == "/v1/rerank" {
-			continue // needs a reranker's chat template: it goes whole with a 400
+			continue // TestRealReranker… has it: it needs a chat template of its own
 		}
 		for _, body := range bodies {
 			var whole, parts any
