@@ -73,9 +73,17 @@ func Main(args []string) int {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	out, err := execute(ctx, o)
-	if err == nil && o.plain {
-		err = executeSharedStates(ctx, o, filepath.Join(out, "states"))
+	var out string
+	run := func(ctx context.Context) {
+		out, err = execute(ctx, o)
+		if err == nil && o.plain {
+			err = executeSharedStates(ctx, o, filepath.Join(out, "states"))
+		}
+	}
+	if o.simulated() {
+		inVirtualTime(ctx, run)
+	} else {
+		run(ctx)
 	}
 	return fail(err)
 }

@@ -89,7 +89,7 @@ var calibrateCommand = subcommand{
 			case o.Tokens < 128:
 				return fmt.Errorf("-tokens: must be at least 128, got %d", o.Tokens)
 			}
-			client, err := newClient(url, keyFile, nil)
+			client, err := newClient(url, keyFile, nil, nil)
 			if err != nil {
 				return err
 			}
