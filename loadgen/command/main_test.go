@@ -114,7 +114,7 @@ func write(t *testing.T, text string) string {
 
 func TestWithoutArgumentsButASmallerLoadTheWholeWayIsMeasured(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-repeats", "1", "-sim-speed", "50", "-max-wait", "60s", "-out", out)
+	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-repeats", "1", "-max-wait", "60s", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
@@ -211,7 +211,7 @@ func closedPort(t *testing.T) string {
 
 func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
 	out, anew := t.TempDir(), t.TempDir()
-	e := loadgen(t, "-n", "12", "-sizes", "4", "-defaults=false", "-repeats", "1", "-sim-speed", "50", "-lang", "zh", "-out", out)
+	e := loadgen(t, "-n", "12", "-sizes", "4", "-defaults=false", "-repeats", "1", "-lang", "zh", "-out", out)
 	if e.status != 0 || !strings.Contains(e.stdout, "批大小") || !strings.Contains(e.stdout, "报告：") {
 		t.Fatalf("status %d: %s%s", e.status, e.stdout, e.stderr)
 	}
@@ -256,7 +256,7 @@ func TestTheSchemaIsPrinted(t *testing.T) {
 }
 
 func TestWithoutATerminalThereIsALineARunAndNothingElse(t *testing.T) {
-	e := loadgen(t, "-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "2", "-sim-speed", "50", "-out", t.TempDir())
+	e := loadgen(t, "-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "2", "-out", t.TempDir())
 	_, runs, _ := strings.Cut(e.stderr, "\n\n") // after what is about to be measured
 	if strings.ContainsAny(e.stderr, "\r\x1b") || strings.Count("\n"+runs, "\nbatch ") != 4 || strings.Count(runs, "\n") != 4 {
 		t.Errorf("%q", e.stderr)
@@ -275,7 +275,7 @@ func TestInterruptWritesWhatWasMeasured(t *testing.T) {
 		t.Skip("Windows has no interrupt to send to another process")
 	}
 	out := t.TempDir()
-	cmd, stdout, stderr := start(t, "-n", "200", "-sizes", "4", "-repeats", "50", "-sim-speed", "20", "-out", out)
+	cmd, stdout, stderr := start(t, "-n", "200", "-sizes", "4", "-repeats", "50", "-out", out)
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(logOf(out), "run measured"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was measured")
@@ -481,7 +481,7 @@ func TestFilesOfRealTrajectoriesAreReplayed(t *testing.T) {
 	}
 	out := t.TempDir()
 	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-defaults=false", "-repeats", "1",
-		"-sim-speed", "50", "-out", out)
+		"-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}

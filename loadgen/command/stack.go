@@ -45,7 +45,7 @@ type stack struct {
 	tokenize func(string) []int32 // nil: texts are sent
 	status   *pb.GetStatusResponse
 
-	net     *network // nil: TCP
+	bubble  *bubble
 	closers []func() error
 }
 
@@ -62,8 +62,8 @@ func (s *stack) onClose(f func() error) { s.closers = append(s.closers, f) }
 
 // buildStack starts and connects what the flags ask for and waits until it is ready. After an
 // error nothing keeps running.
-func buildStack(ctx context.Context, o options, t *tracing, log *slog.Logger) (*stack, error) {
-	s := &stack{net: newNetwork(o), counters: sweep.Counters{Log: o.sglangLog}}
+func buildStack(ctx context.Context, b *bubble, o options, t *tracing, log *slog.Logger) (*stack, error) {
+	s := &stack{bubble: b, counters: sweep.Counters{Log: o.sglangLog}}
 	if err := s.build(ctx, o, t, log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -81,7 +81,7 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 			return err
 		}
 	}
-	o.access.Dial = s.net.dialer()
+	o.access.Dial = s.bubble.dialer()
 	if s.proxy, err = target.DialProxy(addr, admin, o.access); err != nil {
 		return inputError{err}
 	}
@@ -122,12 +122,12 @@ func (s *stack) senders(sglangURL, proxyURL string, o options, tracer *target.Tr
 func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string, error) {
 	url := o.sglang
 	if o.simulated() {
-		simulator, profile, err := newSimulator(o.simProfile, 1, "")
+		simulator, profile, err := newSimulator(o.simProfile, "")
 		if err != nil {
 			return "", inputError{err}
 		}
 		s.onClose(simulator.Close)
-		l, err := s.net.listen("127.0.0.1:0")
+		l, err := s.bubble.listen("127.0.0.1:0")
 		if err != nil {
 			return "", err
 		}
@@ -139,7 +139,7 @@ func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string,
 	if url == "" {
 		return "", nil
 	}
-	client, err := newClient(url, o.sglangKeyFile, t.client().Header, s.net.dialer())
+	client, err := newClient(url, o.sglangKeyFile, t.client().Header, s.bubble.dialer())
 	if err != nil {
 		return "", inputError{err}
 	}
@@ -190,9 +190,9 @@ func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) 
 	if cfg.Upstream.Key, err = readKey(o.sglangKeyFile); err != nil {
 		return "", "", "", inputError{err}
 	}
-	cfg.Upstream.URL, cfg.Upstream.Dial = url, s.net.dialer()
-	if s.net != nil {
-		cfg.Bind = s.net.listen
+	cfg.Upstream.URL, cfg.Upstream.Dial = url, s.bubble.dialer()
+	if s.bubble != nil {
+		cfg.Bind = s.bubble.listen
 	}
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
 	if o.load.Work != target.Prefill {

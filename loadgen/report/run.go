@@ -110,19 +110,15 @@ const (
 	// SlowWait is the share of the median latency, spent waiting for a processor, above which a
 	// run is disturbed.
 	SlowWait = 0.1
-	// JudgedSpeed is the max number of simulated seconds per real one at which disturbed runs are
-	// measured again and deny a conclusion. On a faster clock loadgen's own work is part of each
-	// warm run, and repeating it changes nothing.
-	JudgedSpeed = 1
 )
 
 // Disturbed reports whether loadgen was kept from its own work: it sent late, or its goroutines ran
-// so late that latencies show it. speed is simulated seconds per real second.
-func (r Run) Disturbed(speed float64) bool {
+// so late that latencies show it.
+func (r Run) Disturbed() bool {
 	if a := r.Arrivals; a != nil && float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) {
 		return true
 	}
-	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
+	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99 > SlowWait*r.Latency.P50
 }
 
 // SchedulerWait is a distribution in real seconds.
