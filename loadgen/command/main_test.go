@@ -348,7 +348,7 @@ func TestWhateverASignalBreaksOffIsAnInterrupt(t *testing.T) {
 // process would run it.
 func runningProxy(t *testing.T) (addr, admin string) {
 	t.Helper()
-	p := servertest.Start(t, 50, func(cfg *server.Config) {
+	p := servertest.Start(t, 1, func(cfg *server.Config) {
 		cfg.Admin = "127.0.0.1:0"
 		cfg.Settings.Mode = batcher.ModeUnbatched
 		cfg.Settings.BatchSize, cfg.Settings.BatchTokens, cfg.Settings.MaxWait = 7, 100, 3*time.Millisecond
@@ -454,7 +454,7 @@ func TestServerThatDiesMidwayEndsTheSweepWithAReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	cmd, _, stderr := start(t, "-n", "50", "-sizes", "4", "-repeats", "500", "-sglang", url, "-out", out)
+	cmd, _, stderr := start(t, "-n", "50", "-sizes", "4", "-repeats", "500", "-timeout", "5s", "-sglang", url, "-out", out)
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(logOf(out), "run measured"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was measured: " + stderr.String())

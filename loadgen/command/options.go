@@ -163,7 +163,6 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.tokenizer, tokenizerAuto, "tokenizer", "tokenizer.json `file` of the model, for the proxy in this process to send "+
 		"token ids; auto: the one in SGLang's model folder if it can be read; none: send texts")
 	cli.Define(f, &o.simProfile, defaultProfile, "sim-profile", "simulated server: a profile's name, or a JSON `file` with one")
-	f.Removed("sim-speed", "the simulator in this process runs in virtual time")
 }
 
 func (o *options) processFlags(f *cli.FlagSet) {

@@ -52,7 +52,7 @@ type Report struct {
 type Simulation struct {
 	Profile string  `json:"profile"` // its name
 	Origin  string  `json:"origin"`  // where the profile's numbers come from
-	Speed   float64 `json:"speed"`   // simulated seconds per real second
+	Speed   float64 `json:"speed"`   // simulated seconds per real second; 0: virtual time, which only the simulator takes
 }
 
 // Environment is the machine that sent the load.

@@ -80,7 +80,7 @@ func TestFurtherTurnsOfAnOpenLoopFollowTheirAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		_, samples := offer(t, &server{takes: 3 * time.Second}, talk(), open(Constant, 1))
-		for i, want := range []time.Duration{0, 5 * time.Second, 10 * time.Second, time.Second, 4 * time.Second} {
+		for i, want := range []time.Duration{0, 4 * time.Second, 8 * time.Second, time.Second, 4 * time.Second} {
 			if at := samples[i].at.Sub(began); at != want || samples[i].intended != samples[i].at {
 				t.Errorf("turn %d was sent after %v, want %v", i, at, want)
 			}
