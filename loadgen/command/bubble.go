@@ -2,14 +2,11 @@ package command
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"google.golang.org/grpc/test/bufconn"
 
 	"paceline/sglang"
 )
@@ -28,13 +25,13 @@ type bubble struct {
 	told chan time.Time
 
 	mu    sync.Mutex
-	ports map[string]*bufconn.Listener // by address
+	ports map[string]listener // by address
 }
 
 // inBubble calls f in a bubble, whose clock begins at the real time. It returns when all goroutines
 // that f started have ended. The context of f ends when ctx does.
 func inBubble(ctx context.Context, f func(context.Context, *bubble)) {
-	b := &bubble{ask: make(chan struct{}), told: make(chan time.Time), ports: map[string]*bufconn.Listener{}}
+	b := &bubble{ask: make(chan struct{}), told: make(chan time.Time), ports: map[string]listener{}}
 	defer close(b.ask)
 	go func() {
 		for range b.ask {
@@ -76,22 +73,39 @@ func (b *bubble) now() time.Time {
 	return <-b.told
 }
 
-// connBytes is the buffer of a connection, for each direction.
-const connBytes = 64 << 10
-
-// listen returns a listener that only dial of the same bubble reaches. It chooses the address.
+// listen returns a listener that the bubble's dialer reaches. It chooses the address.
 func (b *bubble) listen(string) (net.Listener, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := listener{bufconn.Listen(connBytes), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1 + len(b.ports)}}
-	b.ports[l.addr.String()] = l.Listener
+	ctx, cancel := context.WithCancel(context.Background())
+	l := listener{&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1 + len(b.ports)}, make(chan net.Conn), ctx, cancel}
+	b.ports[l.addr.String()] = l
 	return l, nil
 }
 
-// listener is a listener with an address of its own.
+// listener is a listener in memory. bufconn has connections with a buffer, but a read deadline that was
+// taken back may still strike there, and net/http takes back one with each request.
 type listener struct {
-	*bufconn.Listener
-	addr net.Addr
+	addr   net.Addr
+	dialed chan net.Conn
+	open   context.Context //nolint:containedctx // ends with Close
+	close  func()
+}
+
+// Accept implements net.Listener.
+func (l listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.dialed:
+		return c, nil
+	case <-l.open.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l listener) Close() error {
+	l.close()
+	return nil
 }
 
 // Addr implements net.Listener.
@@ -106,9 +120,14 @@ func (b *bubble) dialer() sglang.Dial {
 		b.mu.Lock()
 		l := b.ports[addr]
 		b.mu.Unlock()
-		if l == nil {
-			return nil, fmt.Errorf("nothing listens at %s", addr)
+		client, server := net.Pipe()
+		select {
+		case l.dialed <- server:
+			return client, nil
+		case <-l.open.Done():
+			return nil, net.ErrClosed
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		return l.DialContext(ctx)
 	}
 }

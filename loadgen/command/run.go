@@ -74,8 +74,8 @@ func execute(ctx context.Context, o options) (out string, err error) {
 	return out, err
 }
 
-// runSweep starts the servers, measures and reports. b is nil without the simulator in this process. If the sweep is cut short, runSweep reports
-// what was measured and returns the reason.
+// runSweep starts the servers, measures and reports. If the sweep is cut short, runSweep reports
+// what was measured and returns the reason. b is nil without the simulator in this process.
 func runSweep(ctx context.Context, b *bubble, o options, l load.Load, out string, tracing *tracing, log *slog.Logger) error {
 	s, err := buildStack(ctx, b, o, tracing, log)
 	if err != nil {
