@@ -175,11 +175,3 @@ type Shard struct {
 	Index int `json:"index"` // from 0
 	Of    int `json:"of"`    // shards
 }
-
-// Speed returns simulated seconds per real second; 1 for a real server.
-func (r Report) Speed() float64 {
-	if r.Simulation == nil || r.Simulation.Speed <= 0 {
-		return 1
-	}
-	return r.Simulation.Speed
-}

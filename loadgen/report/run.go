@@ -35,7 +35,7 @@ type Run struct {
 	Interrupted bool `json:"interrupted,omitempty"` // stopped midway: its figures are of a part and can't be compared
 
 	WallSeconds          float64 `json:"wall_seconds"`           // from the first send to the last end
-	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same by the clock of started_at; if 0, derived from the speed
+	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same; in reports of an older loadgen, real seconds
 	RequestThroughput    float64 `json:"request_throughput"`     // completed / wall_seconds
 	InputTokenThroughput float64 `json:"input_token_throughput"` // prompt_tokens / wall_seconds, including cached ones
 
