@@ -11,26 +11,27 @@ import (
 	"paceline/sglang"
 )
 
-// bubble is where a sweep of the simulator and the proxy in this process runs. Its clock is virtual:
-// it stands still while anything computes, and jumps to the next timer once everything waits. So
-// figures are the same on an idle and on a busy machine, and a pass takes as long as its computing.
+// bubble is where the simulator and the proxy in this process run, in virtual time: the clock stands
+// still while anything computes, and jumps to the next timer once everything waits. So a busy machine
+// changes no figure, and a sweep takes as long as its computing.
 //
-// Go's only virtual clock is that of testing/synctest, which works outside tests too. What runs in it
-// must wait for nothing outside: connections are in memory, and a signal's context is polled. Files
-// are fine, and so are spans, which the exporter outside takes without waiting.
+// Go's only virtual clock is that of testing/synctest, which works outside tests too. Whatever runs
+// in a bubble must wait for nothing outside of it. Connections are in memory, and the context that a
+// signal ends is polled. Files are fine, and so are spans: their exporter outside takes them at once.
 //
 // A nil bubble is the real clock and TCP.
 type bubble struct {
-	ask  chan struct{} // made outside, as is told
+	ask  chan struct{} // for the real time
 	told chan time.Time
 
 	mu    sync.Mutex
 	ports map[string]listener // by address
 }
 
-// inBubble calls f in a bubble, whose clock begins at the real time. It returns when all goroutines
-// that f started have ended. The context of f ends when ctx does.
-func inBubble(ctx context.Context, f func(context.Context, *bubble)) {
+// inBubble returns what f returns in a bubble, whose clock begins at the real time, once all
+// goroutines that f started have ended. The context of f ends when ctx does. A deadlock ends the
+// process.
+func inBubble(ctx context.Context, f func(context.Context, *bubble) error) (err error) {
 	b := &bubble{ask: make(chan struct{}), told: make(chan time.Time), ports: map[string]listener{}}
 	defer close(b.ask)
 	go func() {
@@ -39,29 +40,26 @@ func inBubble(ctx context.Context, f func(context.Context, *bubble)) {
 		}
 	}()
 	begun := time.Now()
-	// Test uses nothing of its T but to fail, which f never does. A deadlock or panic ends the process.
-	synctest.Test(new(testing.T), func(*testing.T) {
+	synctest.Test(new(testing.T), func(*testing.T) { // Test needs its T to report failures only, and none is reported
 		time.Sleep(time.Until(begun)) // a bubble begins in the year 2000
 		inside, cancel := context.WithCancel(context.Background())
 		var running sync.WaitGroup
-		running.Go(func() { cancelAfter(ctx, inside, cancel) })
-		running.Go(func() { defer cancel(); f(inside, b) })
+		running.Go(func() { // here a panic is not the business of the T
+			defer cancel()
+			err = f(inside, b)
+		})
+		for inside.Err() == nil {
+			if ctx.Err() != nil {
+				cancel()
+			}
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-inside.Done():
+			}
+		}
 		running.Wait()
 	})
-}
-
-// cancelAfter cancels inside once outside has ended. A channel made outside must not be waited for.
-func cancelAfter(outside, inside context.Context, cancel func()) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for outside.Err() == nil {
-		select {
-		case <-inside.Done():
-			return
-		case <-tick.C:
-		}
-	}
-	cancel()
+	return err
 }
 
 // now returns the real time.

@@ -70,8 +70,7 @@ func execute(ctx context.Context, o options) (out string, err error) {
 	if !o.simulated() {
 		return out, runSweep(ctx, nil, o, l, out, tracing, log)
 	}
-	inBubble(ctx, func(ctx context.Context, b *bubble) { err = runSweep(ctx, b, o, l, out, tracing, log) })
-	return out, err
+	return out, inBubble(ctx, func(ctx context.Context, b *bubble) error { return runSweep(ctx, b, o, l, out, tracing, log) })
 }
 
 // runSweep starts the servers, measures and reports. If the sweep is cut short, runSweep reports
