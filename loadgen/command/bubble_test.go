@@ -58,8 +58,8 @@ func TestABubblesConnectionsOutliveTheirDeadlines(t *testing.T) {
 				t.Error("the client is taken for gone")
 			}
 		})}
-		go server.Serve(l)   //nolint:errcheck // ends with Close
-		defer server.Close() //nolint:errcheck // nothing is lost
+		go server.Serve(l)
+		defer server.Close()
 		client := &http.Client{Transport: &http.Transport{DialContext: b.dialer()}}
 		defer client.CloseIdleConnections()
 		for range 200 {
@@ -70,7 +70,7 @@ func TestABubblesConnectionsOutliveTheirDeadlines(t *testing.T) {
 			if text, err := io.ReadAll(res.Body); err != nil || string(text) != "hello" {
 				t.Errorf("%q, %v", text, err)
 			}
-			res.Body.Close() //nolint:errcheck // read to its end
+			res.Body.Close()
 		}
 		return nil
 	})
