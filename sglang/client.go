@@ -21,7 +21,7 @@ type Options struct {
 	// as a trace.
 	Header func(context.Context, http.Header)
 
-	Dial Dial
+	Dial Dial // nil dials TCP
 }
 
 // maxResponseBytes is the max bytes of an answer that is read.

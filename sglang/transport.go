@@ -28,12 +28,12 @@ const (
 	dialTimeout = 5 * time.Second
 )
 
-// Dial opens a connection to host:port. nil dials TCP.
+// Dial opens a connection to host:port.
 type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Transport returns a transport with settings for SGLang, whose connections dial opens. It limits neither connections
-// nor the time to an answer: the batcher limits the batches in flight, and contexts end
-// calls.
+// Transport returns a transport with settings for SGLang. dial opens its connections; nil
+// dials TCP. It limits neither connections nor the time to an answer: the batcher limits the
+// batches in flight, and contexts end calls.
 func Transport(dial Dial) *http.Transport {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext

@@ -45,7 +45,7 @@ type stack struct {
 	tokenize func(string) []int32 // nil: texts are sent
 	status   *pb.GetStatusResponse
 
-	bubble  *bubble
+	bubble  *bubble // nil: TCP
 	closers []func() error
 }
 

@@ -24,7 +24,7 @@ type Access struct {
 	Cert, Key  string // PEM files with the client certificate and its key
 	BearerFile string // file with the bearer key to send with each call
 
-	Dial sglang.Dial // connects to it
+	Dial sglang.Dial // connects to it; nil dials TCP
 }
 
 // Validate names a flag that does not fit the others. running says whether -target is set.
