@@ -21,25 +21,15 @@ import (
 //
 // A nil bubble is the real clock and TCP.
 type bubble struct {
-	ask  chan struct{} // for the real time
-	told chan time.Time
-
 	mu    sync.Mutex
 	ports map[string]listener // by address
 }
 
 // inBubble returns what f returns in a bubble, whose clock begins at the real time, once all
-// goroutines that f started have ended. The context of f ends when ctx does. A deadlock ends the
-// process.
+// goroutines that f started have ended. The context of f ends when ctx does. A goroutine
+// that f leaves blocked ends the process.
 func inBubble(ctx context.Context, f func(context.Context, *bubble) error) (err error) {
-	b := &bubble{ask: make(chan struct{}), told: make(chan time.Time), ports: map[string]listener{}}
-	defer close(b.ask)
-	go func() {
-		for range b.ask {
-			b.told <- time.Now()
-		}
-	}()
-	begun := time.Now()
+	b, begun := &bubble{ports: map[string]listener{}}, time.Now()
 	synctest.Test(new(testing.T), func(*testing.T) { // Test needs its T to report failures only, and none is reported
 		time.Sleep(time.Until(begun)) // a bubble begins in the year 2000
 		inside, cancel := context.WithCancel(context.Background())
@@ -60,15 +50,6 @@ func inBubble(ctx context.Context, f func(context.Context, *bubble) error) (err 
 		running.Wait()
 	})
 	return err
-}
-
-// now returns the real time.
-func (b *bubble) now() time.Time {
-	if b == nil {
-		return time.Now()
-	}
-	b.ask <- struct{}{}
-	return <-b.told
 }
 
 // listen returns a listener that the bubble's dialer reaches. It chooses the address.

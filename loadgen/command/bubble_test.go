@@ -13,7 +13,7 @@ import (
 
 func TestInABubbleTimeIsVirtualAndBeginsNow(t *testing.T) {
 	begun := time.Now()
-	err := inBubble(t.Context(), func(_ context.Context, b *bubble) error {
+	err := inBubble(t.Context(), func(context.Context, *bubble) error {
 		at := time.Now()
 		if at.Before(begun) || at.Sub(begun) > time.Minute {
 			t.Errorf("it is %v, not %v", at, begun)
@@ -21,9 +21,6 @@ func TestInABubbleTimeIsVirtualAndBeginsNow(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		if day := time.Since(at); day != 24*time.Hour {
 			t.Errorf("a day took %v", day)
-		}
-		if real := b.now(); real.Before(begun) || real.Sub(begun) > time.Hour {
-			t.Errorf("the real time is %v, not %v", real, begun)
 		}
 		return errors.New("its error")
 	})

@@ -21,24 +21,22 @@ type line struct {
 	out      *os.File
 	terminal bool
 	progress *atomic.Pointer[sweep.RunProgress]
-	now      func() time.Time // the real time
 	begun    time.Time
 	finished atomic.Int64 // runs of this process
 }
 
-func newLine(out *os.File, p *atomic.Pointer[sweep.RunProgress], now func() time.Time) *line {
-	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p, now: now, begun: now()}
+func newLine(out *os.File, p *atomic.Pointer[sweep.RunProgress]) *line {
+	return &line{out: out, terminal: term.IsTerminal(int(out.Fd())), progress: p, begun: time.Now()}
 }
 
 const renew = "\r\x1b[K" // goes to the beginning of the line and clears it
 
-// show renews the line until ctx ends, at most each 200 ms of real time. It does nothing without a terminal.
+// show renews the line until ctx ends. It does nothing without a terminal.
 func (l *line) show(ctx context.Context) {
 	if !l.terminal {
 		return
 	}
-	shown := l.begun
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
@@ -46,8 +44,7 @@ func (l *line) show(ctx context.Context) {
 			l.write(renew)
 			return
 		case <-tick.C:
-			if run := l.progress.Load(); run != nil && l.now().Sub(shown) >= 200*time.Millisecond {
-				shown = l.now()
+			if run := l.progress.Load(); run != nil {
 				text := describeRun(run, l.remaining(run))
 				if width, _, err := term.GetSize(int(l.out.Fd())); err == nil {
 					text = cut(text, width)
@@ -80,7 +77,7 @@ func (l *line) remaining(r *sweep.RunProgress) string {
 	if finished == 0 {
 		return ""
 	}
-	left := timeLeft(l.now().Sub(l.begun), float64(finished)+r.Share(), float64(r.Pass.Of-r.Pass.Number)+1-r.Share())
+	left := timeLeft(time.Since(l.begun), float64(finished)+r.Share(), float64(r.Pass.Of-r.Pass.Number)+1-r.Share())
 	return fmt.Sprintf(", %s left", left)
 }
 

@@ -112,7 +112,7 @@ func runSweep(ctx context.Context, b *bubble, o options, l load.Load, out string
 		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
 		Counters: s.counters, Virtual: b != nil, Log: log,
 	}
-	r.Runs, err = measure(ctx, sw, newLine(os.Stderr, &sw.Progress, b.now), j, o.startAt.Value)
+	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
 	r.Source.TokenRatio = sw.TokenRatio
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
@@ -153,7 +153,9 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 }
 
 // measure runs the sweep, shows its progress and records each run.
-func measure(ctx context.Context, sw *sweep.Sweep, line *line, j *journal.Journal, startAt time.Time) ([]report.Run, error) {
+func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt time.Time) ([]report.Run, error) {
+	line := newLine(os.Stderr, &sw.Progress)
+	line.terminal = line.terminal && !sw.Virtual // where a live line would race, and know no real time
 	showing, stop := context.WithCancel(ctx)
 	var shown sync.WaitGroup
 	shown.Go(func() { line.show(showing) })
