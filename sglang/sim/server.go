@@ -100,10 +100,6 @@ func (s *Server) routes() {
 			for _, method := range r.methods {
 				s.mux.HandleFunc(method+" "+path, r.handle)
 			}
-			s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Allow", strings.Join(r.methods, ", "))
-				writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
-			})
 		}
 	}
 	for _, d := range dialect.All() {
@@ -120,9 +116,23 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "SGLang is running")
 	})
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	s.mux.HandleFunc("/", s.noRoute)
+}
+
+// noRoute answers a path that has another method with 405, and any other with 404.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
+	var allow []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut} {
+		if _, pattern := s.mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); pattern != "/" {
+			allow = append(allow, method)
+		}
+	}
+	if len(allow) == 0 {
 		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
-	})
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
 }
 
 // Handler returns the HTTP interface.
