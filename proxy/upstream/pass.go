@@ -104,7 +104,7 @@ func (u *Upstream) passThrough() (h http.Handler, closeIdle func()) {
 	if err != nil {
 		panic(err) // New has checked it
 	}
-	transport := sglang.Transport()
+	transport := sglang.Transport(u.cfg.Dial)
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)

@@ -145,6 +145,11 @@ func (s *Server) Listen(addr string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return s.Serve(l), nil
+}
+
+// Serve serves on a listener until Close and returns the base URL.
+func (s *Server) Serve(l net.Listener) string {
 	h := &http.Server{
 		Handler:           s.mux,
 		IdleTimeout:       5 * time.Second, // SGLang's own
@@ -154,7 +159,7 @@ func (s *Server) Listen(addr string) (string, error) {
 	s.http = append(s.http, h)
 	s.mu.Unlock()
 	s.served.Go(func() { _ = h.Serve(l) }) // always http.ErrServerClosed, after Close
-	return "http://" + l.Addr().String(), nil
+	return "http://" + l.Addr().String()
 }
 
 // Close ends the server: it closes its connections, and prompts under way get no answer.
