@@ -42,7 +42,6 @@ type options struct {
 	sglang, sglangKeyFile, sglangLog string
 	tokenizer                        string
 	simProfile                       string
-	simSpeed                         float64
 
 	part    sweep.Part
 	startAt cli.Parsed[time.Time] // zero: at once
@@ -164,9 +163,6 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.tokenizer, tokenizerAuto, "tokenizer", "tokenizer.json `file` of the model, for the proxy in this process to send "+
 		"token ids; auto: the one in SGLang's model folder if it can be read; none: send texts")
 	cli.Define(f, &o.simProfile, defaultProfile, "sim-profile", "simulated server: a profile's name, or a JSON `file` with one")
-	// A cold pass takes a simulated H100 18 to 22 s. A faster clock makes the real cost of a call show: at 4 a warm pass
-	// of a fast setting keeps two cores busy.
-	cli.Define(f, &o.simSpeed, 4, "sim-speed", "simulated seconds per real second")
 }
 
 func (o *options) processFlags(f *cli.FlagSet) {
@@ -177,11 +173,7 @@ func (o *options) processFlags(f *cli.FlagSet) {
 		"`time` at which measuring starts, such as 2026-12-01T08:00:00Z, so that all shards start together (default: at once)")
 	cli.Define(f, &o.resume, "", "resume", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing, "+
 		"with the flags that it was begun with; a greater -repeats adds repeats")
-	f.Removed("coordinator", coordinatorReplacement)
 }
-
-const coordinatorReplacement = "start each shard with -shard i/n, a -target of its own and the same -start-at, " +
-	"and join their reports with loadgen merge"
 
 func (o *options) reportFlags(f *cli.FlagSet) {
 	f.Title("What is made of it")
@@ -334,7 +326,7 @@ func (o *options) workDefaults(f *cli.FlagSet) error {
 // ownFlags are the flags that may differ when a sweep is resumed: they say where something is,
 // when the sweep starts, or what is reported. The prompts themselves are compared by their hash.
 var ownFlags = []string{
-	"out", "resume", "shard", "start-at", "coordinator", "jaeger", "fail-if", "device", "model-config", "lang", "version",
+	"out", "resume", "shard", "start-at", "jaeger", "fail-if", "device", "model-config", "lang", "version",
 	"target", "target-admin", "target-http", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
 	"sglang", "sglang-key-file", "sglang-log", "trajectories", "problems", "system", "instance", "trace",
 }
@@ -347,7 +339,7 @@ func (o *options) complete() error {
 	}
 	o.lang = lang
 	o.completeSettings()
-	o.plan.Seed, o.plan.StopWhen, o.plan.Speed, o.plan.Phases = o.load.Seed, o.stopWhen.Value, 1, o.phases.Value
+	o.plan.Seed, o.plan.StopWhen, o.plan.Phases = o.load.Seed, o.stopWhen.Value, o.phases.Value
 	return cmp.Or(o.validate(), err, o.load.Validate(), o.completeLimits(), o.completeArrival(), o.plan.Validate())
 }
 
@@ -365,8 +357,6 @@ func (o *options) validate() error {
 		return fmt.Errorf("-target: needs -target-admin too, to set batch sizes and flush the cache")
 	case o.target == "" && o.targetAdmin != "":
 		return fmt.Errorf("-target-admin: needs -target too")
-	case o.simSpeed <= 0 || o.simSpeed > 1000:
-		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
 	case o.plan.Arrival.TraceSpeed != 1 && (o.load.Trace == "" || o.rate.Text != ""):
 		return fmt.Errorf("-speed: needs -trace, without -rate")
 	case o.part.Of > o.plan.Concurrency:

@@ -29,6 +29,7 @@ type Sweep struct {
 	Through  target.Sender               // sends all settings but direct ones: Proxy, or HTTP to it
 	Straight target.Sender               // sends direct settings: Direct, or HTTP to the same server
 	Counters Counters                    // SGLang's own counts
+	Virtual  bool                        // in virtual time, which this process's own work does not take
 	Progress atomic.Pointer[RunProgress] // the run at work; nil before the first
 	Log      *slog.Logger
 
@@ -46,14 +47,17 @@ func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Requ
 		return nil, nil, fmt.Errorf("%s: %w", p, err)
 	}
 	account := s.Plan.account(ctx, s.Counters)
-	at := &RunProgress{Pass: p, Total: len(s.Prompts), Speed: s.Plan.Speed, Started: time.Now()}
+	at := &RunProgress{Pass: p, Total: len(s.Prompts), Started: time.Now()}
 	s.Progress.Store(at)
 	m := measurement{
 		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: s.Prompts,
-		speed: s.Plan.Speed, arrival: s.Plan.Arrival,
+		arrival: s.Plan.Arrival,
 	}
 	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
-	used := watch()
+	var used *usage
+	if !s.Virtual {
+		used = watch()
+	}
 	m.samples, m.from, m.wall = s.Plan.send(inRun, s.sender(p.Setting), s.Prompts, p.Repeat, at)
 	m.cpuSeconds, m.wait = used.since()
 	m.interrupted = ctx.Err() != nil
@@ -92,7 +96,7 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 	if c.Mode != ModeDirect {
 		settings := target.Settings{
 			Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: c.BatchSize, Share: pb.Share_SHARE_OFF,
-			MaxInFlight: max(1, c.MaxInFlight), MaxWait: s.Plan.real(c.MaxWait),
+			MaxInFlight: max(1, c.MaxInFlight), MaxWait: c.MaxWait,
 		}
 		if c.Order == Prefix {
 			settings.Share = pb.Share_SHARE_ALL
@@ -104,7 +108,7 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 			d := batcher.DefaultSettings()
 			settings = target.Settings{
 				Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: d.BatchSize, Share: pb.Share_SHARE_ALL,
-				MaxInFlight: d.MaxInFlight, MaxWait: s.Plan.real(d.MaxWait), ForwardsInFlight: uint32(d.ForwardsInFlight),
+				MaxInFlight: d.MaxInFlight, MaxWait: d.MaxWait, ForwardsInFlight: uint32(d.ForwardsInFlight),
 			}
 		}
 		if err := s.Proxy.Apply(ctx, settings); err != nil {
@@ -236,11 +240,8 @@ func (s Schedule) Run(ctx context.Context) ([]report.Run, error) {
 		}
 	}
 	for range moreTries {
-		if s.Plan.Speed > report.JudgedSpeed {
-			break
-		}
 		for i, c := range cells {
-			if of := s.Plan.whole(c, runs); !slices.ContainsFunc(of, func(r report.Run) bool { return r.Disturbed(s.Plan.Speed) }) {
+			if !slices.ContainsFunc(s.Plan.whole(c, runs), report.Run.Disturbed) {
 				continue
 			}
 			of, err := s.cell(ctx, c, i*len(s.Plan.phases()))

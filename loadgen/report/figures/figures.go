@@ -19,8 +19,8 @@ import (
 type Figures struct {
 	report.Report
 
-	WallSeconds, ClockSeconds float64 // of all runs together; ClockSeconds is real time
-	MeanBytes                 int64   // of a prompt
+	WallSeconds float64 // of all runs together
+	MeanBytes   int64   // of a prompt
 
 	Phases     []Phase
 	Failing    []Cell     // cells that are no candidates because too many prompts failed or were dropped
@@ -92,7 +92,6 @@ func Of(r report.Report, d Digest) Figures {
 	}
 	for _, run := range f.Runs {
 		f.WallSeconds += run.WallSeconds
-		f.ClockSeconds += run.WallClockSeconds
 		if run.ProcessCPUSeconds != nil || run.SchedulerWait != nil {
 			f.Generators = append(f.Generators, run)
 		}
