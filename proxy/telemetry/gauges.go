@@ -33,7 +33,8 @@ func (c stateCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge("paceline_ready", "1 while prompts are accepted, 0 while SGLang is away or the proxy drains.", oneIf(s.Ready))
 	gauge("paceline_queue_requests", "Prompts waiting.", float64(s.Queue.Queued))
-	gauge("paceline_queue_bytes", "Bytes of the prompts waiting, and of requests that are arriving or passed on.", float64(s.Queue.QueuedBytes+s.Queue.ReservedBytes))
+	gauge("paceline_queue_bytes", "Bytes of the prompts waiting, and of requests that are arriving or passed on.",
+		float64(s.Queue.QueuedBytes+s.Queue.ReservedBytes))
 	gauge("paceline_queue_limit_requests", "Max prompts waiting.", float64(s.Settings.QueueRequests))
 	gauge("paceline_queue_limit_bytes", "Max bytes of the prompts waiting.", float64(s.Settings.QueueBytes))
 	gauge("paceline_held_prompts", "Prompts waiting for the answer of another, to share its tokens.", float64(s.Queue.Held))

@@ -81,11 +81,7 @@ func (a *attempt) call(members []int) error {
 	if a.spans != nil {
 		ctx, endSpan = a.spans.call(ctx, cmp.Or(call.Embed.Path, "/generate"), len(members), a.facts.Calls)
 	}
-	send := a.client.Generate
-	if call.Embed.Path != "" {
-		send = a.client.Embed
-	}
-	results, err := send(ctx, call)
+	results, err := a.exchange(ctx, call)
 	for k, r := range results {
 		if r.Err == nil {
 			input, output = input+r.Answer.Meta.PromptTokens, output+r.Answer.Meta.CompletionTokens
@@ -109,6 +105,13 @@ func (a *attempt) call(members []int) error {
 		}
 	}
 	return err
+}
+
+func (a *attempt) exchange(ctx context.Context, call sglang.Call) ([]sglang.Result, error) {
+	if call.Embed.Path != "" {
+		return a.client.Embed(ctx, call)
+	}
+	return a.client.Generate(ctx, call)
 }
 
 // attempt is the sending of one batch: the calls until each member has a result.

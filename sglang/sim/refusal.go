@@ -47,7 +47,8 @@ func internalError() *refusal {
 // invalid refuses a field of the wrong type. Like SGLang it copies the input, which a proxy
 // must keep out of its own errors.
 func invalid(field string, input any) *refusal {
-	message := fmt.Sprintf("1 validation error:\n  {'loc': ('body', '%s'), 'msg': 'not of the expected type', 'input': %s}", field, marshal(input))
+	message := fmt.Sprintf("1 validation error:\n  {'loc': ('body', '%s'), 'msg': 'not of the expected type', 'input': %s}",
+		field, marshal(input))
 	return badRequest(map[string]any{"object": "error", "message": message, "type": "Bad Request", "param": nil, "code": 400})
 }
 

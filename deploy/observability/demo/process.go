@@ -125,7 +125,7 @@ func (j *jaeger) stop() {
 	http.DefaultClient.CloseIdleConnections() // Jaeger would wait for them
 	_ = j.cmd.Process.Signal(syscall.SIGTERM)
 	defer time.AfterFunc(10*time.Second, func() { _ = j.cmd.Process.Kill() }).Stop()
-	<-j.ended // the error says that a signal stopped it
+	<-j.ended //nolint:errcheck // the error says that a signal stopped it
 	_ = os.RemoveAll(j.config)
 }
 
