@@ -6,9 +6,31 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 )
+
+func TestSIGTERMEndsAStartWhoseFilesHang(t *testing.T) {
+	for _, name := range []string{"config", "keys"} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := startProcess(t, "http://127.0.0.1:1", "-"+name, path)
+		p.signals <- syscall.SIGHUP
+		p.signals <- syscall.SIGTERM
+		w, err := os.OpenFile(path, os.O_WRONLY, 0) // once it is being read
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := p.wait(); code != exitOK {
+			t.Errorf("%s: %d", name, code)
+		}
+		_, _ = w.WriteString("]") // no proxy starts once it is read
+		_ = w.Close()
+	}
+}
 
 // The reading of a file that hangs kept SIGTERM from being seen.
 func TestSIGTERMEndsAProxyWhoseConfigurationHangs(t *testing.T) {

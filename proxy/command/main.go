@@ -53,8 +53,8 @@ func Main(args []string) int {
 	return run(args, os.Environ(), os.Stdout, os.Stderr, signals)
 }
 
-// run runs the program and returns its exit code. The first signal drains, the second ends at
-// once, and SIGHUP reads the settings again. A signal during the start waits for its end.
+// run runs the program and returns its exit code. The first signal drains, or ends a start at
+// once, the second ends at once, and SIGHUP reads the settings again.
 func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	if len(args) > 0 {
 		if c, ok := adminCommands[args[0]]; ok {
@@ -63,26 +63,55 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 			return c.run(ctx, args[0], args[1:], environ, stdout, stderr)
 		}
 	}
-	return runProxy(args, environ, stdout, stderr, signals)
+	started := make(chan *start, 1)
+	go func() { started <- begin(args, environ, stdout, stderr) }()
+	again := false // SIGHUP came
+	for {
+		select {
+		case s := <-signals:
+			if again = again || s == syscall.SIGHUP; s != syscall.SIGHUP {
+				return exitOK // nothing was accepted, and a file may hang
+			}
+		case s := <-started:
+			if s.proxy == nil {
+				return s.code
+			}
+			defer s.tracing.End(s.options.config.Logger)
+			reload := func() {
+				next, err := parseOptions(args, environ, io.Discard)
+				s.options.reload(s.proxy, next, err)
+			}
+			return serve(s.proxy, s.options.config.Logger, signals, again, reload)
+		}
+	}
 }
 
-func runProxy(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+// start is a proxy that is ready to serve, or the exit code where there is none.
+type start struct {
+	proxy   *server.Server
+	options *options
+	tracing *telemetry.Tracing
+	code    int
+}
+
+// begin reads the settings and makes the proxy of them.
+func begin(args, environ []string, stdout, stderr io.Writer) *start {
 	o, err := parseOptions(args, environ, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return exitOK
+		return &start{code: exitOK}
 	case err != nil:
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // nowhere else to tell
-		return exitBadInput
+		return &start{code: exitBadInput}
 	case o.version:
 		fmt.Fprintln(stdout, "proxy", version.Full()) //nolint:errcheck // as above
-		return exitOK
+		return &start{code: exitOK}
 	case o.print:
 		if err := printConfig(stdout, o.set, o.from); err != nil {
 			fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
-			return exitFailed
+			return &start{code: exitFailed}
 		}
-		return exitOK
+		return &start{code: exitOK}
 	}
 	o.config.Logger = o.logger(stderr)
 	o.config.Version, o.config.Sources = version.Short(), o.from
@@ -92,18 +121,15 @@ func runProxy(args, environ []string, stdout, stderr io.Writer, signals <-chan o
 	tracing, err := startTracing(o)
 	if err != nil {
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
-		return exitBadInput
+		return &start{code: exitBadInput}
 	}
-	defer tracing.End(o.config.Logger)
 	proxy, err := server.New(o.config)
 	if err != nil {
 		fmt.Fprintln(stderr, "proxy:", err) //nolint:errcheck // as above
-		return exitFailed
+		tracing.End(o.config.Logger)
+		return &start{code: exitFailed}
 	}
-	return serve(proxy, o.config.Logger, signals, func() {
-		next, err := parseOptions(args, environ, io.Discard)
-		o.reload(proxy, next, err)
-	})
+	return &start{proxy: proxy, options: o, tracing: tracing}
 }
 
 // untilSignal returns a context that ends at the first signal. SIGHUP ends it too,
@@ -176,9 +202,9 @@ func apply(proxy *server.Server, before, next *options) error {
 	return nil
 }
 
-// serve runs the proxy until it ends. At SIGHUP it calls reload on another goroutine, because
-// a file may hang.
-func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, reload func()) int {
+// serve runs the proxy until it ends. At SIGHUP, or first of all if again, it calls reload
+// on another goroutine, because a file may hang.
+func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, again bool, reload func()) int {
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
 	ended := make(chan error, 1)
@@ -190,6 +216,9 @@ func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, rel
 			reload()
 		}
 	}()
+	if again {
+		reloads <- struct{}{}
+	}
 	for {
 		select {
 		case err := <-ended:
