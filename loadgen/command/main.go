@@ -98,7 +98,6 @@ var subcommands = map[string]subcommand{
 	"calibrate": calibrateCommand,
 	"check":     checkCommand,
 	"compare":   compareCommand,
-	"describe":  describeCommand,
 	"merge":     mergeCommand,
 	"report":    reportCommand,
 	"schema":    schemaCommand,
