@@ -51,28 +51,19 @@ func unfinished(dir string) bool {
 // conclude writes the report and prints its summary. It returns an error if requests failed or
 // were dropped, or if token counts can't be true, so that the exit status shows it.
 func conclude(r report.Report, lang *render.Language, out string, log *slog.Logger) error {
-	r.Files = []string{"report.md", "report.html", resultsFile, "bench.txt"}
+	r.Files = []string{"report.md", "report.html", resultsFile}
 	for _, name := range []string{journal.RunsFile, journal.RequestsFile, "run.log"} {
 		if _, err := os.Stat(filepath.Join(out, name)); err == nil {
 			r.Files = append(r.Files, name)
 		}
 	}
 	var errs []error
-	cells := r.Latencies()
-	for _, c := range cells { // for HdrHistogram's tools
-		path := filepath.Join(out, "latency", c.Name()+".hgrm")
-		errs = append(errs, writeFile(path, func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
-	}
-	if len(cells) > 0 {
-		r.Files = append(r.Files, "latency/*.hgrm")
-	}
 	digest, err := readDigest(out)
 	if err != nil {
 		log.Warn(journal.RequestsFile, "error", err) // the report goes without
 	}
 	errs = append(errs, // the data first: everything else can be made from it
 		writeFile(filepath.Join(out, resultsFile), func(f *os.File) error { return report.WriteJSON(f, r) }),
-		writeFile(filepath.Join(out, "bench.txt"), func(f *os.File) error { return report.WriteBenchmarks(f, r) }),
 		writePages(os.Stdout, figures.Of(r, digest), lang, out))
 	if err := errors.Join(errs...); err != nil {
 		return err

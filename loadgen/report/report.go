@@ -1,5 +1,5 @@
-// Package report holds the facts of a sweep and the files that store them: results.json,
-// requests.jsonl and bench.txt.
+// Package report holds the facts of a sweep and the files that store them: results.json and
+// requests.jsonl.
 //
 // A Report is what was measured. Package report/figures derives tables, ranks and decisions from it,
 // and package report/render writes them for readers. Imports point only that way: render → figures →

@@ -176,7 +176,7 @@ func cutShort() report.Report {
 
 // everyFormat is each way of writing a report, by its name.
 var everyFormat = map[string]func(io.Writer, report.Report) error{
-	"results.json": report.WriteJSON, "bench.txt": report.WriteBenchmarks,
+	"results.json": report.WriteJSON,
 	"report.md":    func(w io.Writer, r report.Report) error { return WriteMarkdown(w, figuresOf(r), English) },
 	"report.md zh": func(w io.Writer, r report.Report) error { return WriteMarkdown(w, figuresOf(r), Chinese) },
 	"terminal":     func(w io.Writer, r report.Report) error { return WriteTerminal(w, figuresOf(r), English) },
