@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,13 +59,9 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 		}
 	}
 	var errs []error
-	digest, err := readDigest(out)
-	if err != nil {
-		log.Warn(journal.RequestsFile, "error", err) // the report goes without
-	}
 	errs = append(errs, // the data first: everything else can be made from it
 		writeFile(filepath.Join(out, resultsFile), func(f *os.File) error { return report.WriteJSON(f, r) }),
-		writePages(os.Stdout, figures.Of(r, digest), lang, out))
+		writePages(os.Stdout, figures.Of(r), lang, out))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -148,22 +145,6 @@ func readResults(path string) (report.Report, error) {
 	return r, nil
 }
 
-// readDigest reads the requests of a report. Without a file of them there are none.
-func readDigest(dir string) (d figures.Digest, err error) {
-	f, err := os.Open(filepath.Join(dir, journal.RequestsFile))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return d, nil
-	case err != nil:
-		return d, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	if d, err = figures.ReadDigest(f); err != nil {
-		return d, fmt.Errorf("%s: %w", dir, err)
-	}
-	return d, nil
-}
-
 // compareCommand sets two reports side by side.
 var compareCommand = subcommand{
 	args: "two reports", maxArgs: 2,
@@ -229,17 +210,11 @@ var reportCommand = subcommand{
 			if err != nil {
 				return err
 			}
-			if info, err := os.Stat(from); err == nil && !info.IsDir() {
+			if info, err := os.Stat(from); to == "" && err == nil && !info.IsDir() {
 				from = filepath.Dir(from)
 			}
-			digest, err := readDigest(from)
-			if err != nil {
-				return err
-			}
-			if to == "" {
-				to = from
-			}
-			err = writePages(out, figures.Of(r, digest), lang, to)
+			to = cmp.Or(to, from)
+			err = writePages(out, figures.Of(r), lang, to)
 			if err == nil {
 				_, err = fmt.Fprintf(out, "\n%s\n", render.Made(filepath.Join(to, "report.html"), lang))
 			}

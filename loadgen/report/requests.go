@@ -1,9 +1,7 @@
 package report
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -40,9 +38,6 @@ type Request struct {
 	TraceID          string  `json:"trace_id,omitempty"`           // absent if not sampled
 }
 
-// Counts reports whether the request is in the report's latencies.
-func (r Request) Counts() bool { return r.Error == "" && !r.Dropped && !r.WarmUp }
-
 // WriteRequests writes requests as JSON lines.
 func WriteRequests(w io.Writer, all []Request) error {
 	e := json.NewEncoder(w)
@@ -53,27 +48,4 @@ func WriteRequests(w io.Writer, all []Request) error {
 		}
 	}
 	return nil
-}
-
-// ReadRequests reads a requests.jsonl and calls each once per run with the run's requests. each must not
-// keep the slice. An error names the request.
-func ReadRequests(rd io.Reader, each func([]Request)) error {
-	var run []Request
-	lines := json.NewDecoder(bufio.NewReader(rd))
-	for n := 1; ; n++ {
-		var r Request
-		err := lines.Decode(&r)
-		end := errors.Is(err, io.EOF)
-		if err != nil && !end {
-			return fmt.Errorf("requests.jsonl: request %d: %w", n, err)
-		}
-		if len(run) > 0 && (end || run[0].key() != r.key()) {
-			each(run)
-			run = run[:0]
-		}
-		if end {
-			return nil
-		}
-		run = append(run, r)
-	}
 }

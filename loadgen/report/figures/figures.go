@@ -4,7 +4,7 @@
 // Of makes one Figures value, and every format reads it: package render writes it as text, Markdown
 // and HTML. Read figures.go (the value) first, then cell.go (repeats to figures), rank.go (which
 // settings differ and which lead), conclude.go and findings.go (what follows), notes.go (what limits
-// the figures), digest.go (single requests).
+// the figures).
 package figures
 
 import (
@@ -39,8 +39,6 @@ type Figures struct {
 	Unsteady   []Unsteady      // phases whose repeats drift or lie in two groups
 	BusyShare  float64         // largest share of a run that SGLang's busy time fills, if it can't be true and is left out
 	Notes      Notes
-
-	Digest
 }
 
 // TracedRequest is a sampled request and its run.
@@ -74,9 +72,9 @@ type Detail struct {
 	Runs    []report.Run
 }
 
-// Of derives the figures. An empty digest leaves out single requests.
-func Of(r report.Report, d Digest) Figures {
-	f := Figures{Report: r.Settled(), Digest: d}
+// Of derives the figures.
+func Of(r report.Report) Figures {
+	f := Figures{Report: r.Settled()}
 	if f.BusyShare = overlapping(f.Runs); f.BusyShare > 0 {
 		for i := range f.Runs {
 			f.Runs[i].ServerBusySeconds = nil
