@@ -20,8 +20,7 @@ var entries = map[string]any{
 	"report.md": figures.Figures{}, "report.html": figures.Figures{}, "terminal": figures.Figures{},
 	"sum": plausibility.Verdict{}, "comparison": comparison{}, "load": report.Config{}, "made": "", "contents": nil,
 	"throughput": "", "throughput caption": nil, "throughput point": figures.Cell{},
-	"latency": nil, "latency caption": nil, "latency point": latencyPoint{},
-	"batch size": nil, "requests/s": nil, "seconds": nil,
+	"batch size": nil, "requests/s": nil,
 }
 
 // TestNoTemplateNamesAFieldThatIsNotThere checks every branch by the types, also those
