@@ -23,12 +23,8 @@ func help(t *testing.T) string {
 func TestEveryFlagIsInTheHelpOnce(t *testing.T) {
 	text := help(t)
 	new(options).flags().VisitAll(func(f *flag.Flag) {
-		want := 1
-		if f.Name == "coordinator" { // removed
-			want = 0
-		}
-		if n := len(regexp.MustCompile(`(?m)^  -`+f.Name+`( |$)`).FindAllString(text, -1)); n != want {
-			t.Errorf("-%s stands %d times in the help, want %d", f.Name, n, want)
+		if n := len(regexp.MustCompile(`(?m)^  -`+f.Name+`( |$)`).FindAllString(text, -1)); n != 1 {
+			t.Errorf("-%s stands %d times in the help, want 1", f.Name, n)
 		}
 	})
 }

@@ -48,9 +48,6 @@ func (e inputError) Unwrap() error { return e.error }
 // Main runs loadgen with the arguments after its name, and returns its exit status.
 func Main(args []string) int {
 	if len(args) > 0 {
-		if args[0] == "coordinate" {
-			return fail(inputError{errors.New("coordinate: was removed: " + coordinatorReplacement)})
-		}
 		if c, ok := subcommands[args[0]]; ok {
 			ctx := context.Background()
 			if c.stops {

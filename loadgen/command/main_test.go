@@ -168,8 +168,6 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"stop without repeats", []string{"-stop-when", "2%"}, 2, "-stop-when: an interval needs 5 repeats"},
 		{"unknown order", []string{"-order", "lifo"}, 2, `-order: must be fifo or prefix, got "lifo"`},
 		{"no shard", []string{"-shard", "4/4"}, 2, "must be i/n with i from 0"},
-		{"a coordinator", []string{"-shard", "0/4", "-coordinator", "http://h:1"}, 2, "-coordinator: was removed: start each shard with"},
-		{"the coordinator's subcommand", []string{"coordinate", "-shards", "2"}, 2, "coordinate: was removed: start each shard with"},
 		{"a time that has passed", []string{"-start-at", "2026-01-02T03:04:05Z"}, 2, "-start-at: 2026-01-02T03:04:05Z has passed"},
 		{"a time without a date", []string{"-start-at", "03:04"}, 2, "-start-at: must be a time such as"},
 		{"nothing to resume", []string{"-resume", "missing"}, 2, "there is no " + filepath.Join("missing", "runs.jsonl")},

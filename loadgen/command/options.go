@@ -177,11 +177,7 @@ func (o *options) processFlags(f *cli.FlagSet) {
 		"`time` at which measuring starts, such as 2026-12-01T08:00:00Z, so that all shards start together (default: at once)")
 	cli.Define(f, &o.resume, "", "resume", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing, "+
 		"with the flags that it was begun with; a greater -repeats adds repeats")
-	f.Removed("coordinator", coordinatorReplacement)
 }
-
-const coordinatorReplacement = "start each shard with -shard i/n, a -target of its own and the same -start-at, " +
-	"and join their reports with loadgen merge"
 
 func (o *options) reportFlags(f *cli.FlagSet) {
 	f.Title("What is made of it")
@@ -334,7 +330,7 @@ func (o *options) workDefaults(f *cli.FlagSet) error {
 // ownFlags are the flags that may differ when a sweep is resumed: they say where something is,
 // when the sweep starts, or what is reported. The prompts themselves are compared by their hash.
 var ownFlags = []string{
-	"out", "resume", "shard", "start-at", "coordinator", "jaeger", "fail-if", "device", "model-config", "lang", "version",
+	"out", "resume", "shard", "start-at", "jaeger", "fail-if", "device", "model-config", "lang", "version",
 	"target", "target-admin", "target-http", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
 	"sglang", "sglang-key-file", "sglang-log", "trajectories", "problems", "system", "instance", "trace",
 }
