@@ -116,7 +116,6 @@ func TestWhatIsWrongWithALoadIsNamedByItsFlag(t *testing.T) {
 		{[]string{"-trace", bad, "-speed", "0"}, "-speed: must be above 0"},
 		{[]string{"-stagger", "1s"}, "-stagger: needs -rollouts"},
 		{[]string{"-rollouts", "2", "-stagger", "-1s"}, "-stagger: must be at least 0s"},
-		{[]string{"-mix", "first=x"}, "first=70,turns=20,rollouts=10"},
 		{[]string{"-chat-template", "llama"}, "must be qwen2.5, qwen3 or plain"},
 		{[]string{"-chat-template", write(t, "user: x")}, "line 1: user: expected {content} once"},
 	} {

@@ -94,8 +94,6 @@ func (o *options) loadFlags(f *cli.FlagSet) {
 	cli.Define(f, &l.EnvScale, 1, "env-scale", "share of the environment's recorded time to wait before the next turn; 0: none")
 	cli.Define(f, &l.Rollouts, 1, "rollouts", "copies of each trajectory, started together or -stagger apart")
 	cli.Define(f, &l.Stagger, 0, "stagger", "with -rollouts, time between the starts of two copies; 0: together")
-	cli.Define(f, &l.Mix, load.Mix{}, "mix",
-		"`shares` of trajectories to send as first turns, whole conversations and rollouts, such as first=70,turns=20,rollouts=10")
 	cli.Define(f, &l.System, "", "system", "`file` with the system prompt (default: our own)")
 	cli.Define(f, &l.Instance, "", "instance", "`file` with the instance prompt, holding {problem_statement} (default: our own)")
 	cli.Define(f, &l.ChatTemplate, "qwen2.5", "chat-template", "how messages become text: qwen2.5, qwen3 (without the thoughts "+

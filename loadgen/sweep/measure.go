@@ -174,7 +174,7 @@ func (m measurement) requests() []report.Request {
 			intended = at
 		}
 		r := report.Request{
-			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID, Kind: m.prompts[i].Kind,
+			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID,
 			IntendedSeconds: m.seconds(intended.Sub(m.started)), SentSeconds: m.seconds(at.Sub(m.started)),
 			LatencySeconds: m.seconds(s.latency), LatencyFromIntendedSeconds: m.seconds(at.Sub(intended) + s.latency),
 			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens, Questions: m.prompts[i].Questions,

@@ -37,8 +37,7 @@ type Prompt struct {
 	Joins   bool
 	Stagger time.Duration
 
-	At   time.Duration // recorded traces only: when it was sent, from the start of the trace
-	Kind string        // mixes only: the kind of load
+	At time.Duration // recorded traces only: when it was sent, from the start of the trace
 
 	Body      []byte // of Score and Decide: the request, instead of a text
 	Questions int    // SGLang makes one prompt for each; 0 means that the request is one prompt itself

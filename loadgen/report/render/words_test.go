@@ -75,13 +75,13 @@ func telling(t *testing.T) map[string]report.Report {
 	for i := range ordered.Runs {
 		ordered.Runs[i].RequestThroughput = 30
 	}
-	recorded, mixed := offered(), offered()
+	recorded, spaced := offered(), offered()
 	arrival := report.Arrival{Process: "recorded", TraceSpeed: 2, MostOutstanding: 100, WhenFull: "wait"}
 	recorded.Config.Arrival, recorded.Source.Kind = &arrival, "trace"
 	recorded.Source.Template = "words that mean nothing, one token each; no chat template"
 	constant := report.Arrival{Process: "constant", Rate: 20, RateEnd: 20, MostOutstanding: 100, WhenFull: "wait"}
-	mixed.Config.Arrival, mixed.Source.StaggerSeconds = &constant, 0.5
-	mixed.Source.Mix = map[string]int{"first": 70, "turns": 20, "rollouts": 10}
+	spaced.Config.Arrival, spaced.Source.StaggerSeconds = &constant, 0.5
+	spaced.Source.Rollouts = 8
 	scored, generated := dimensional(), dimensional()
 	scored.Config.Work, scored.Source.Kind, scored.Source.Questions, scored.Source.Template = "score", "states", 8, "random token ids"
 	generated.Config.Work = "generate"
@@ -96,7 +96,7 @@ func telling(t *testing.T) map[string]report.Report {
 	return map[string]report.Report{
 		"scored": scored, "generated": generated, "decided": decided,
 		"dimensions": dimensional(), "several orders": ordered, "the sweep": swept, "joined": joined,
-		"open loop": offered(), "recorded": recorded, "mixed": mixed,
+		"open loop": offered(), "recorded": recorded, "spaced": spaced,
 		"full": judged, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},
 		"only unbatched": of(repeats("unbatched", "cold", 0.44, 14.6, 14.7, 14.5)),
 	}
