@@ -5,8 +5,8 @@
 // and package report/render writes them for readers. Imports point only that way: render → figures →
 // report. To add a column, see package render.
 //
-// Read report.go and run.go (the facts) first, then requests.go (single requests), settle.go and
-// json.go (how they are stored), merge.go (shards).
+// Read report.go and run.go (the facts) first, then requests.go (single requests), search.go (the
+// objective of loadgen find), settle.go and json.go (how they are stored), merge.go (shards).
 package report
 
 import (
@@ -126,6 +126,8 @@ type Config struct {
 	MaxWaitsSeconds []float64 `json:"max_waits_seconds,omitempty"` // longest waits for a batch to fill
 	Orders          []string  `json:"orders,omitempty"`            // fifo, prefix
 	Phases          []string  `json:"phases,omitempty"`            // cold, warm
+
+	Objective *Objective `json:"objective,omitempty"` // of loadgen find; absent in a sweep
 
 	StopWhen float64 `json:"stop_when,omitempty"` // share: repeats of a setting stopped once its interval was within it; 0: never
 }

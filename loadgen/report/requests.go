@@ -9,10 +9,12 @@ import (
 // Request is a line of requests.jsonl: the outcome of one request. It holds nothing of the prompt but
 // the name of its trajectory.
 type Request struct {
-	Setting    string `json:"setting"`    // the batch size, "defaults", "unbatched" or "direct", with what else varies
-	Phase      string `json:"phase"`      // cold or warm
-	Repeat     int    `json:"repeat"`     // from 1
-	Trajectory string `json:"trajectory"` // its name; #2 and so on for copies
+	Setting string `json:"setting"` // the batch size, "defaults", "unbatched" or "direct", with what else varies
+	Phase   string `json:"phase"`   // cold or warm
+	Repeat  int    `json:"repeat"`  // from 1
+
+	Rate       float64 `json:"rate,omitempty"` // of its run; of loadgen find only
+	Trajectory string  `json:"trajectory"`     // its name; #2 and so on for copies
 
 	SentSeconds    float64 `json:"sent_seconds"`    // from the start of its run
 	LatencySeconds float64 `json:"latency_seconds"` // from the send to the end

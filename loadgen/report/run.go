@@ -24,6 +24,10 @@ type Run struct {
 	MaxWaitSeconds *float64 `json:"max_wait_seconds,omitempty"` // longest wait for a batch to fill; absent: as in config
 	Order          string   `json:"order,omitempty"`            // of release of waiting requests: fifo or prefix
 
+	// Of loadgen find only.
+	Rate    float64  `json:"rate,omitempty"`    // conversations begun per second; 0: one caller at a time, before the search
+	Outcome *Outcome `json:"outcome,omitempty"` // of the objective
+
 	StartedAt time.Time `json:"started_at"` // real time
 
 	Total     int            `json:"total"`            // prompts; each question about a state is one

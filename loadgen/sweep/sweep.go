@@ -42,19 +42,24 @@ var ErrNothingAnswered = errors.New("no request of the run was answered")
 
 // Measure implements Runner.
 func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Request, error) {
+	return s.measure(ctx, p, s.Plan, s.Prompts)
+}
+
+// measure measures a pass of some prompts by a plan that differs from the sweep's in when it sends.
+func (s *Sweep) measure(ctx context.Context, p Pass, plan Plan, prompts []target.Prompt) (*report.Run, []report.Request, error) {
 	if err := s.prepare(ctx, p); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", p, err)
 	}
-	account := s.Plan.account(ctx, s.Counters)
-	at := &RunProgress{Pass: p, Total: len(s.Prompts), Speed: s.Plan.Speed, Started: time.Now()}
+	account := plan.account(ctx, s.Counters)
+	at := &RunProgress{Pass: p, Total: len(prompts), Speed: plan.Speed, Started: time.Now()}
 	s.Progress.Store(at)
 	m := measurement{
-		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: s.Prompts,
-		speed: s.Plan.Speed, arrival: s.Plan.Arrival,
+		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: prompts,
+		speed: plan.Speed, arrival: plan.Arrival,
 	}
 	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
 	used := watch()
-	m.samples, m.from, m.wall = s.Plan.send(inRun, s.sender(p.Setting), s.Prompts, p.Repeat, at)
+	m.samples, m.from, m.wall = plan.send(inRun, s.sender(p.Setting), prompts, p.Repeat, at)
 	m.cpuSeconds, m.wait = used.since()
 	m.interrupted = ctx.Err() != nil
 	run, requests := m.report(), m.requests()
@@ -278,10 +283,6 @@ func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.R
 		p.Phase, p.Number = phase, before+i+1
 		run, requests, err := s.Runner.Measure(ctx, p)
 		if run != nil {
-			if c.setting.Mode == ModeFixed {
-				seconds := c.setting.MaxWait.Seconds()
-				run.MaxInFlight, run.MaxWaitSeconds, run.Order = c.setting.MaxInFlight, &seconds, string(c.setting.Order)
-			}
 			runs = append(runs, *run)
 			if kept := s.Measured(*run, requests); err == nil {
 				err = kept
