@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -54,6 +55,9 @@ type options struct {
 	jaeger              string
 	version             bool
 
+	find      bool              // of loadgen find
+	objective *report.Objective // of -slo; nil without
+
 	args   []string       // as given, for the report
 	plain  bool           // neither the load nor what is measured was chosen
 	facts  []journal.Fact // the flags that a sweep must share to be the same
@@ -66,7 +70,20 @@ const defaultProfile = "h100-qwen2.5-7b"
 // flags defines the flags of a sweep, each with its default and its help. A comment gives the
 // reason for a default that is not obvious.
 func (o *options) flags() *cli.FlagSet {
-	f := newFlagSet("loadgen")
+	name := "loadgen"
+	if o.find {
+		name = "find"
+	}
+	f := newFlagSet(name)
+	if o.find {
+		f.Title("What is looked for")
+		f.Each("slo", func(text string) error {
+			objective, err := report.ParseObjective(text)
+			o.objective = &objective
+			return err
+		}, "`objective`: p50, p90 or p99 of the latencies from when requests were due, below a bound, such as p99<500ms; "+
+			"a request that fails is never below it")
+	}
 	o.loadFlags(f)
 	o.arrivalFlags(f)
 	o.settingFlags(f)
@@ -277,6 +294,29 @@ func parseOptions(args []string, w io.Writer) (o options, err error) {
 	return o, o.complete()
 }
 
+// parseFind reads the command line of loadgen find.
+func parseFind(args []string, w io.Writer) (o options, err error) {
+	o.find = true
+	if err := o.parse(args, w); err != nil || o.version {
+		return o, err
+	}
+	for _, no := range []struct {
+		given bool
+		flag  string
+	}{
+		{o.rate.Text != "", "-rate"}, {o.load.Trace != "", "-trace"}, {o.stopWhen.Value != 0, "-stop-when"}, {o.part.Of > 0, "-shard"},
+		{!o.startAt.Value.IsZero(), "-start-at"}, {o.resume != "", "-resume"}, {o.failIf != nil, "-fail-if"},
+	} {
+		if no.given {
+			return o, fmt.Errorf("%s: has no meaning in find, which chooses the rates itself and measures once", no.flag)
+		}
+	}
+	if o.objective == nil {
+		return o, errors.New("-slo: is missing: expected an objective such as p99<500ms")
+	}
+	return o, o.complete()
+}
+
 func (o *options) parse(args []string, w io.Writer) error {
 	f := o.flags()
 	if err := f.Read(args, w); err != nil {
@@ -308,13 +348,17 @@ func (o *options) workDefaults(f *cli.FlagSet) error {
 	}
 	switch o.load.Work {
 	case target.Prefill:
-		return nil
+		defaults = map[string]string{}
 	case target.Score, target.Decide:
 		defaults["n"], defaults["concurrency"] = "24", "4"
 	case target.Generate:
 		defaults["n"], defaults["rollouts"], defaults["max-new-tokens"] = "48", "8", "32"
 	default:
 		return fmt.Errorf("-work: must be prefill, score, decide or generate, got %q", o.load.Work)
+	}
+	if o.find { // a cold pass needs prompts that no pass has sent
+		defaults["n"] = map[target.Work]string{target.Prefill: "1000", target.Generate: "60"}[o.load.Work]
+		defaults["n"], defaults["phases"] = cmp.Or(defaults["n"], "400"), "cold"
 	}
 	f.Visit(func(given *flag.Flag) { delete(defaults, given.Name) })
 	for name, value := range defaults {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"paceline/loadgen/cli"
@@ -82,6 +83,11 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 	case len(impossible) > 0:
 		return fmt.Errorf("%w: the server's token counts in %d of %d runs, the first: %s",
 			errImpossible, len(impossible), len(r.Runs), impossible[0])
+	case r.Config.Objective != nil: // requests may fail at a rate that is too high
+		found := func(s figures.Searched) bool { return s.Best() != nil }
+		if !r.Partial && !slices.ContainsFunc(figures.Of(r).Searches, found) {
+			return fmt.Errorf("%w %s at any rate", errNotKept, r.Config.Objective)
+		}
 	case failed > 0 && !r.Partial:
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
 	case dropped > 0 && !r.Partial:
@@ -91,6 +97,9 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 	}
 	return nil
 }
+
+// errNotKept ends a search that found no rate.
+var errNotKept = errors.New("no setting keeps")
 
 // errDisturbed ends a sweep whose figures are partly loadgen's own.
 var errDisturbed = errors.New("disturbed, no conclusion: the machine kept loadgen from its own work")

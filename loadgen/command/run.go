@@ -113,10 +113,13 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
 		Counters: s.counters, Log: log,
 	}
-	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
+	r.Runs, err = measure(ctx, sw, j, o)
 	r.Source.TokenRatio = sw.TokenRatio
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
+	if errors.Is(err, sweep.ErrTooFewPrompts) { // at every setting
+		return inputError{err}
+	}
 	return finish(ctx, o, r, out, err, log)
 }
 
@@ -154,7 +157,7 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 }
 
 // measure runs the sweep, shows its progress and records each run.
-func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt time.Time) ([]report.Run, error) {
+func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, o options) ([]report.Run, error) {
 	line := newLine(os.Stderr, &sw.Progress)
 	showing, stop := context.WithCancel(ctx)
 	var shown sync.WaitGroup
@@ -169,14 +172,18 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt t
 			line.write(fmt.Sprintf("warning: the server counts %.2f times the prompt tokens that the trajectories record: see -chat-template\n",
 				ratio))
 		}
-		if err := awaitStart(ctx, startAt); err != nil {
+		if err := awaitStart(ctx, o.startAt.Value); err != nil {
 			return j.Kept, err
 		}
 	}
-	return sweep.Schedule{Plan: sw.Plan, Runner: sw, Kept: j.Kept, Measured: func(run report.Run, requests []report.Request) error {
+	measured := func(run report.Run, requests []report.Request) error {
 		line.measured(run)
 		return j.Measured(run, requests)
-	}}.Run(ctx)
+	}
+	if o.objective != nil {
+		return sweep.Search{Sweep: sw, Objective: *o.objective, Measured: measured}.Run(ctx)
+	}
+	return sweep.Schedule{Plan: sw.Plan, Runner: sw, Kept: j.Kept, Measured: measured}.Run(ctx)
 }
 
 // awaitStart waits until t; the zero time is now. It fails if t passed while this process got

@@ -17,7 +17,7 @@ type Run struct {
 	Mode      string `json:"mode"`       // fixed, defaults, unbatched or direct
 	BatchSize int    `json:"batch_size"` // 0 unless fixed
 	Phase     string `json:"phase"`      // cold: the cache was flushed before; warm: after a pass of the same prompts
-	Repeat    int    `json:"repeat"`     // from 1
+	Repeat    int    `json:"repeat"`     // from 1; 0: to scout, of loadgen find
 
 	// What a sweep may vary besides the size; for fixed sizes only.
 	MaxInFlight    int      `json:"max_in_flight,omitempty"`    // batches at SGLang at once; 0: as in config
@@ -25,7 +25,7 @@ type Run struct {
 	Order          string   `json:"order,omitempty"`            // of release of waiting requests: fifo or prefix
 
 	// Of loadgen find only.
-	Rate    float64  `json:"rate,omitempty"`    // conversations begun per second; 0: one caller at a time, before the search
+	Rate    float64  `json:"rate,omitempty"`    // conversations begun per second; 0: one caller at a time
 	Outcome *Outcome `json:"outcome,omitempty"` // of the objective
 
 	StartedAt time.Time `json:"started_at"` // real time

@@ -54,7 +54,7 @@ type Outcome struct {
 // a queue that grows breaks it there first.
 func (o Objective) Judge(run Run, requests []Request) (out Outcome) {
 	counted := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool { return r.WarmUp })
-	if len(counted) == 0 {
+	if len(counted) == 0 || run.Impossible() != "" {
 		return out
 	}
 	slices.SortStableFunc(counted, func(a, b Request) int { return cmp.Compare(a.IntendedSeconds, b.IntendedSeconds) })
@@ -78,14 +78,14 @@ func (o Objective) Judge(run Run, requests []Request) (out Outcome) {
 }
 
 // Edge returns the largest rate below all that broke the objective in a run, and the smallest above all that
-// kept it in a run, each with at least so many runs as repeats says; 0 where there is none. The runs must be
-// of one setting in one phase.
+// kept it in a run, each with at least so many runs as repeats says; 0 where there is none. Scouting
+// runs do not count. The runs must be of one setting in one phase.
 func Edge(runs []Run, repeats int) (kept, broke float64) {
 	counts := map[float64]int{}
 	highest, lowest := 0.0, math.Inf(1) // that kept it, and that broke it
 	for _, r := range runs {
 		switch {
-		case r.Outcome == nil || r.Rate == 0 || r.Interrupted:
+		case r.Outcome == nil || r.Repeat == 0 || r.Interrupted:
 			continue
 		case r.Outcome.Kept:
 			highest = max(highest, r.Rate)
@@ -104,4 +104,16 @@ func Edge(runs []Run, repeats int) (kept, broke float64) {
 		}
 	}
 	return kept, broke
+}
+
+// Of returns the objective's percentile of a run's latencies from when requests were due, in seconds.
+func (o Objective) Of(r Run) float64 {
+	l := r.Due().LatencyFromIntended
+	switch o.Percentile {
+	case 50:
+		return l.P50
+	case 90:
+		return l.P90
+	}
+	return l.P99
 }

@@ -16,8 +16,9 @@ import (
 // loops of Poisson arrivals, in rates of one grid, so that settings compare.
 //
 // One caller at a time shows first whether the objective can be kept at all, and where to begin. Then the
-// rates double or halve until one keeps the objective and one breaks it, and the distance is bisected.
-// The Plan's Repeats at both edges, each with other arrivals, make the interval: see report.Edge.
+// rates double or halve until one keeps the objective and one breaks it, and the distance is bisected, by
+// short scouting passes. Longer ones at both edges, the Plan's Repeats of them with other arrivals each, make
+// the interval: see report.Edge.
 type Search struct {
 	*Sweep
 	Objective report.Objective
@@ -38,17 +39,17 @@ const (
 	// change nothing.
 	idle = 0.02
 
-	// beyond is how many requests are expected beyond the percentile in a pass: of 300, three are above P99.
+	// beyond is how many requests of a pass are allowed beyond the percentile: of 300, three above P99. A
+	// scouting pass allows one.
 	beyond = 3
+	// leastCounted is how many requests a pass counts at the least.
+	leastCounted = 100
 	// bounds is how many times as long as its bound a pass counts: a load of 10 % more than the server can do
-	// passes the bound well within that. On a queue of known theory the lower edge is on average 0.88 to 1.02
+	// passes the bound well within that. On a queue of known theory the lower edge is on average 0.85 to 1.02
 	// times the true rate (TestTheLargestRateIsNearThatOfTheory).
 	bounds = 20
 	// settling is the share of what counts that is sent before it.
 	settling = 0.25
-
-	// minCounted is how long a pass counts at the least, in seconds: longer than the noise of a few batches.
-	minCounted = 2
 
 	maxTries = 60 // passes of one setting; a server that changes all the time would need more
 )
@@ -96,7 +97,7 @@ type seek struct {
 	setting     Setting
 	phase       Phase
 	groups      []int
-	kept, broke map[int]int // passes at a step
+	kept, broke map[int]int // passes at a step, without scouting ones
 	highest     int         // step that kept the objective in a pass
 	lowest      int         // step that broke it in a pass
 	runs        []report.Run
@@ -113,9 +114,9 @@ func stepOf(rate float64) int { return int(math.Round(math.Log(rate) / math.Log(
 
 func (s *seek) run(ctx context.Context) error {
 	top := stepOf(maxRate)
-	for s.phase == Cold && s.size(top) > len(s.groups) {
+	for s.phase == Cold && s.size(top, beyond) > len(s.groups) {
 		if top--; rateAt(top) < 1e-3 {
-			return fmt.Errorf("%w: %s needs %d conversations in a pass, there are %d", ErrTooFewPrompts, s.Objective, s.size(top), len(s.groups))
+			return fmt.Errorf("%w: %s needs %d conversations in a pass, there are %d", ErrTooFewPrompts, s.Objective, s.size(top, beyond), len(s.groups))
 		}
 	}
 	if s.phase == Warm { // no pass flushes the cache
@@ -125,7 +126,7 @@ func (s *seek) run(ctx context.Context) error {
 	}
 	alone := s.Plan
 	alone.Concurrency = 1
-	kept, err := s.pass(ctx, alone, s.first(min(loneMost, len(s.groups))), 0, 1)
+	kept, err := s.pass(ctx, alone, s.first(min(loneMost, len(s.groups))), 0, 0)
 	if err != nil || !kept { // slower for more callers, too
 		return err
 	}
@@ -133,7 +134,7 @@ func (s *seek) run(ctx context.Context) error {
 	low, high, err := s.bracket(ctx, min(top, stepOf(perSecond/2)), top, stepOf(idle*perSecond))
 	for err == nil && low < high-1 {
 		middle := (low + high) / 2
-		if kept, err = s.try(ctx, middle); kept {
+		if kept, err = s.try(ctx, middle, 1); kept {
 			low = middle
 		} else {
 			high = middle
@@ -143,14 +144,14 @@ func (s *seek) run(ctx context.Context) error {
 		if low >= s.lowest {
 			low = s.lowest - 1
 		} else {
-			_, err = s.try(ctx, low)
+			_, err = s.try(ctx, low, beyond)
 		}
 	}
 	for err == nil && high <= top && (high <= s.highest || s.broke[high] < s.Plan.Repeats) {
 		if high <= s.highest {
 			high = s.highest + 1
 		} else {
-			_, err = s.try(ctx, high)
+			_, err = s.try(ctx, high, beyond)
 		}
 	}
 	return err
@@ -162,7 +163,7 @@ func (s *seek) run(ctx context.Context) error {
 func (s *seek) bracket(ctx context.Context, step, top, floor int) (low, high int, err error) {
 	low, high = floor, top+1
 	for by := bigStep / 2; ; by = bigStep {
-		kept, err := s.try(ctx, step)
+		kept, err := s.try(ctx, step, 1)
 		switch {
 		case err != nil:
 			return low, high, err
@@ -188,14 +189,16 @@ func (s *seek) bracket(ctx context.Context, step, top, floor int) (low, high int
 var errUnsettled = errors.New("no edge found")
 
 // counted is how many groups a pass at a rate counts.
-func (s *seek) counted(rate float64) float64 {
-	requests := beyond / (1 - s.Objective.Percentile/100)
+func (s *seek) counted(rate float64, beyond int) float64 {
+	requests := max(leastCounted, float64(beyond)/(1-s.Objective.Percentile/100))
 	perGroup := float64(len(s.Prompts)) / float64(len(s.groups))
-	return math.Ceil(max(requests/perGroup, rate*max(minCounted, bounds*s.Objective.Seconds)))
+	return math.Ceil(max(requests/perGroup, rate*bounds*s.Objective.Seconds))
 }
 
 // size is how many groups a pass at a step sends.
-func (s *seek) size(step int) int { return int(math.Ceil(s.counted(rateAt(step)) * (1 + settling))) }
+func (s *seek) size(step, beyond int) int {
+	return int(math.Ceil(s.counted(rateAt(step), beyond) * (1 + settling)))
+}
 
 // first returns the prompts of the first n groups. It begins anew where there are fewer.
 func (s *seek) first(n int) (some []target.Prompt) {
@@ -208,19 +211,23 @@ func (s *seek) first(n int) (some []target.Prompt) {
 	return append(some, s.Prompts[:s.groups[n]]...)
 }
 
-// try measures an open loop at a step. It reports whether the objective was kept.
-func (s *seek) try(ctx context.Context, step int) (kept bool, err error) {
+// try measures an open loop at a step, in which so many requests may be beyond the percentile: 1 to scout. It
+// reports whether the objective was kept.
+func (s *seek) try(ctx context.Context, step, allowed int) (kept bool, err error) {
 	if len(s.runs) > maxTries {
 		return false, errUnsettled
 	}
-	rate, plan := rateAt(step), s.Plan
+	rate, plan, repeat := rateAt(step), s.Plan, 0
 	plan.Arrival = Arrival{
 		Process: Poisson, Rate: rate, RateEnd: rate, MaxOutstanding: DefaultMaxOutstanding, WhenFull: Drop, LateAfter: DefaultLateAfter,
-		WarmUp: time.Duration(settling * s.counted(rate) / rate * float64(time.Second)),
+		WarmUp: time.Duration(settling * s.counted(rate, allowed) / rate * float64(time.Second)),
 	}
-	kept, err = s.pass(ctx, plan, s.first(s.size(step)), rate, 1+s.kept[step]+s.broke[step])
+	if allowed == beyond {
+		repeat = 1 + s.kept[step] + s.broke[step]
+	}
+	kept, err = s.pass(ctx, plan, s.first(s.size(step, allowed)), rate, repeat)
 	switch {
-	case err != nil:
+	case err != nil || repeat == 0:
 	case kept:
 		s.kept[step]++
 		s.highest = max(s.highest, step)

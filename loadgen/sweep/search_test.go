@@ -64,10 +64,10 @@ func TestTheLargestRateIsNearThatOfTheory(t *testing.T) {
 		}
 		t.Logf("%s: by theory %.1f a second; %d of %d intervals hold it, on average %.1f to %.1f, after %d passes",
 			objective, theory, held, searches, low/searches, high/searches, passes/searches)
-		if low /= searches * theory; low < 0.85 || low > 1.03 {
+		if low /= searches * theory; low < 0.8 || low > 1.03 {
 			t.Errorf("%s: the lower end is %.2f of theory", objective, low)
 		}
-		if high /= searches * theory; high < 1.05 || high > 1.3 {
+		if high /= searches * theory; high < 1.05 || high > 1.4 {
 			t.Errorf("%s: the upper end is %.2f of theory", objective, high)
 		}
 	}
@@ -82,14 +82,14 @@ func TestAnObjectiveThatOneCallerBreaksIsBrokenAtOnce(t *testing.T) {
 
 func TestAWarmPassSendsItsPromptsAgainAndAColdOneCannot(t *testing.T) {
 	quick := func() target.Sender { return &oneSlot{takes: time.Millisecond} }
-	runs, err := searchAt(t, "p50<10ms", 100, Warm, 1, quick)
+	runs, err := searchAt(t, "p50<10ms", 200, Warm, 1, quick)
 	kept, broke := report.Edge(runs, 3)
 	if err != nil || kept < 500 || broke <= kept {
 		t.Errorf("warm: %v to %v, %v", kept, broke, err)
 	}
-	runs, err = searchAt(t, "p50<10ms", 100, Cold, 1, quick)
+	runs, err = searchAt(t, "p50<10ms", 200, Cold, 1, quick)
 	kept, broke = report.Edge(runs, 3)
-	if err != nil || kept < 35 || kept > 40 || broke != 0 { // 40 a second for 2 s, and a quarter before
+	if err != nil || kept < 700 || kept > 800 || broke != 0 { // 160 in 0.2 s, and a quarter before
 		t.Errorf("cold: %v to %v, %v", kept, broke, err)
 	}
 	if _, err = searchAt(t, "p99<10ms", 100, Cold, 1, quick); !errors.Is(err, ErrTooFewPrompts) {

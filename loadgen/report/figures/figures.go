@@ -3,8 +3,8 @@
 //
 // Of makes one Figures value, and every format reads it: package render writes it as text, Markdown
 // and HTML. Read figures.go (the value) first, then cell.go (repeats to figures), rank.go (which
-// settings differ and which lead), conclude.go and findings.go (what follows), notes.go (what limits
-// the figures).
+// settings differ and which lead), conclude.go and findings.go (what follows), search.go (what
+// loadgen find found), notes.go (what limits the figures).
 package figures
 
 import (
@@ -22,11 +22,12 @@ type Figures struct {
 	WallSeconds, ClockSeconds float64 // of all runs together; ClockSeconds is real time
 	MeanBytes                 int64   // of a prompt
 
-	Phases     []Phase
-	Failing    []Cell    // cells that are no candidates because too many prompts failed or were dropped
-	Miscounted []Cell    // cells that are no candidates because a server's counts can't be true
-	Missing    []Missing // planned settings without a comparable figure
-	NotWarm    *NotWarm  // warm runs had to compute much
+	Phases     []Phase    // of a sweep
+	Searches   []Searched // of loadgen find, instead of Phases
+	Failing    []Cell     // cells that are no candidates because too many prompts failed or were dropped
+	Miscounted []Cell     // cells that are no candidates because a server's counts can't be true
+	Missing    []Missing  // planned settings without a comparable figure
+	NotWarm    *NotWarm   // warm runs had to compute much
 	Details    []Detail
 	Arrivals   []report.Run    // open loop only: the setting with the lowest latency first
 	Generators []report.Run    // runs with known costs of loadgen's own process
@@ -73,7 +74,7 @@ func Of(r report.Report) Figures {
 			f.Runs[i].ServerBusySeconds = nil
 		}
 	}
-	f.Phases = phases(f.Report)
+	f.Phases, f.Searches = phases(f.Report), searched(f.Report)
 	for _, p := range f.Phases {
 		if u := p.unsteady(); u != nil && f.Config.Arrival == nil {
 			f.Unsteady = append(f.Unsteady, *u)

@@ -21,6 +21,10 @@ type plotter struct {
 func (p plotter) picture(name string) picture {
 	kind, of, _ := strings.Cut(name, " ")
 	caption := p.line(kind+" caption", nil)
+	if kind == "curve" {
+		i := slices.IndexFunc(p.Searches, func(s figures.Searched) bool { return s.Name == of })
+		return newPicture(kind+"-"+strconv.Itoa(i), p.line(kind, of), caption, p.curves(p.Searches[i]))
+	}
 	i := slices.IndexFunc(p.Phases, func(q figures.Phase) bool { return q.Name == of })
 	return newPicture(kind+"-"+strconv.Itoa(i), p.line(kind, of), caption, p.throughput(p.Phases[i]))
 }
@@ -106,6 +110,26 @@ func (p plotter) throughput(phase figures.Phase) chart.Plot {
 			}
 			return pt
 		})})
+	}
+	return plot
+}
+
+type ratePoint struct {
+	Setting string
+	figures.Tried
+}
+
+// curves plots the latency of each setting against the rate, up to three times the bound.
+func (p plotter) curves(s figures.Searched) chart.Plot {
+	bound := p.Config.Objective.Seconds
+	plot := chart.Plot{XLabel: p.line("rate", nil), YLabel: p.line("seconds", nil), YFormat: axisNumber, YMost: 3 * bound, Bound: bound}
+	for _, f := range s.Found[:min(len(s.Found), chart.Styles)] {
+		series := chart.Series{Name: p.setting(f.Setting)}
+		for i, r := range f.Rates {
+			title := p.line("curve point", ratePoint{f.Setting, r})
+			series.Points = append(series.Points, chart.Point{X: r.Rate, Y: r.Seconds, Joined: i > 0, Title: title})
+		}
+		plot.Series = append(plot.Series, series)
 	}
 	return plot
 }

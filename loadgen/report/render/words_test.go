@@ -82,6 +82,8 @@ func telling(t *testing.T) map[string]report.Report {
 	constant := report.Arrival{Process: "constant", Rate: 20, RateEnd: 20, MostOutstanding: 100, WhenFull: "wait"}
 	spaced.Config.Arrival, spaced.Source.StaggerSeconds = &constant, 0.5
 	spaced.Source.Rollouts = 8
+	searched := found()
+	searched.Partial, searched.PartialReason, searched.Runs = true, "interrupted", searched.Runs[:4]
 	scored, generated := dimensional(), dimensional()
 	scored.Config.Work, scored.Source.Kind, scored.Source.Questions, scored.Source.Template = "score", "states", 8, "random token ids"
 	generated.Config.Work = "generate"
@@ -97,7 +99,7 @@ func telling(t *testing.T) map[string]report.Report {
 		"scored": scored, "generated": generated, "decided": decided,
 		"dimensions": dimensional(), "several orders": ordered, "the sweep": swept, "joined": joined,
 		"open loop": offered(), "recorded": recorded, "spaced": spaced,
-		"full": judged, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},
+		"full": judged, "found": found(), "found cut short": searched, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},
 		"only unbatched": of(repeats("unbatched", "cold", 0.44, 14.6, 14.7, 14.5)),
 	}
 }
@@ -143,7 +145,7 @@ var tags = regexp.MustCompile(`<[^>]*>`)
 // untranslated are words that Chinese reports have as they are: names, units, what
 // people type, and what the fixtures' data says.
 var untranslated = regexp.MustCompile(strings.Join([]string{
-	"`[^`]*`", `-mode [a-z]+( -[a-z-]+ \S+)*`, `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
+	"`[^`]*`", `p99<500ms`, `-mode [a-z]+( -[a-z-]+ \S+)*`, `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
 	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`,
 	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Defaults`, `Unbatched`, `UTC`,
 	`defaults`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
