@@ -52,6 +52,7 @@ type options struct {
 	out, language       string
 	failIf              []figures.Threshold
 	device, modelConfig string
+	costPerHour         float64
 	jaeger              string
 	version             bool
 
@@ -207,6 +208,7 @@ func (o *options) reportFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.device, "", "device", "what serves the model, such as h100 or 8xb200, or a JSON `file`, see check -h; the report "+
 		"then says whether its figures can be true")
 	cli.Define(f, &o.modelConfig, "", "model-config", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
+	cli.Define(f, &o.costPerHour, 0, "cost-per-hour", "what an hour of the server costs, in `USD`: the report then has the cost of a million prompt tokens")
 	cli.Define(f, &o.jaeger, "http://127.0.0.1:16686", "jaeger", "`URL` of Jaeger's page, for links to traces. Requests are traced where "+
 		"OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
 	cli.Define(f, &o.version, false, "version", "print version, commit and date, and end")
@@ -372,7 +374,7 @@ func (o *options) workDefaults(f *cli.FlagSet) error {
 // ownFlags are the flags that may differ when a sweep is resumed: they say where something is,
 // when the sweep starts, or what is reported. The prompts themselves are compared by their hash.
 var ownFlags = []string{
-	"out", "resume", "shard", "start-at", "jaeger", "fail-if", "device", "model-config", "lang", "version",
+	"out", "resume", "shard", "start-at", "jaeger", "fail-if", "cost-per-hour", "device", "model-config", "lang", "version",
 	"target", "target-admin", "target-http", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
 	"sglang", "sglang-key-file", "sglang-log", "trajectories", "problems", "system", "instance", "trace",
 }
@@ -405,6 +407,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("-target-admin: needs -target too")
 	case o.simSpeed <= 0 || o.simSpeed > 1000:
 		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
+	case !(o.costPerHour >= 0) || o.costPerHour > 1e6:
+		return fmt.Errorf("-cost-per-hour: must be from 0 to 1000000, got %v", o.costPerHour)
 	case o.plan.Arrival.TraceSpeed != 1 && (o.load.Trace == "" || o.rate.Text != ""):
 		return fmt.Errorf("-speed: needs -trace, without -rate")
 	case o.part.Of > o.plan.Concurrency:

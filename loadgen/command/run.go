@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -113,6 +115,9 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
 		Counters: s.counters, Log: log,
 	}
+	if !r.Simulated && local(r.Server.URL) && (o.target == "" || local("//"+o.target)) {
+		sw.Cards = sweep.FindCards()
+	}
 	r.Runs, err = measure(ctx, sw, j, o)
 	r.Source.TokenRatio = sw.TokenRatio
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
@@ -121,6 +126,12 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 		return inputError{err}
 	}
 	return finish(ctx, o, r, out, err, log)
+}
+
+// local reports whether a URL is of this machine, by its loopback address.
+func local(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
 }
 
 // openJournal begins the journal of a sweep, or opens the one of -resume.

@@ -127,6 +127,8 @@ type Config struct {
 	Orders          []string  `json:"orders,omitempty"`            // fifo, prefix
 	Phases          []string  `json:"phases,omitempty"`            // cold, warm
 
+	CostPerHour float64 `json:"cost_per_hour,omitempty"` // of the server, in USD; 0: unknown
+
 	Objective *Objective `json:"objective,omitempty"` // of loadgen find; absent in a sweep
 
 	StopWhen float64 `json:"stop_when,omitempty"` // share: repeats of a setting stopped once its interval was within it; 0: never

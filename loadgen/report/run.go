@@ -75,6 +75,8 @@ type Run struct {
 	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards; absent if unknown
 	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, #new-seq; a chunked prompt is in several
 
+	Cards *Cards `json:"cards,omitempty"` // that computed on this machine; absent if unknown
+
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process with all it embeds, if known
 
 	// SchedulerWait is how late a goroutine of that process was that slept for a millisecond at
@@ -85,6 +87,15 @@ type Run struct {
 	Traces []Trace `json:"traces,omitempty"` // sampled requests: the slowest and some that failed
 
 	Notes []string `json:"notes,omitempty"` // what a reader of this run must know
+}
+
+// Cards is what nvidia-smi showed of the cards that were used in a run.
+type Cards struct {
+	Count     int                `json:"count"`               // cards
+	Watts     float64            `json:"watts"`               // of all together, mean
+	ClockMHz  float64            `json:"clock_mhz"`           // mean
+	Used      float64            `json:"used"`                // share of the time in which a card computed something, mean
+	Throttled map[string]float64 `json:"throttled,omitempty"` // share of the samples, by reason
 }
 
 // Arrivals says how punctual a run's requests were. In a closed loop a first turn is due when a caller

@@ -29,6 +29,7 @@ type Sweep struct {
 	Through  target.Sender               // sends all settings but direct ones: Proxy, or HTTP to it
 	Straight target.Sender               // sends direct settings: Direct, or HTTP to the same server
 	Counters Counters                    // SGLang's own counts
+	Cards    Cards                       // where SGLang computes, if it is on this machine
 	Progress atomic.Pointer[RunProgress] // the run at work; nil before the first
 	Log      *slog.Logger
 
@@ -58,11 +59,12 @@ func (s *Sweep) measure(ctx context.Context, p Pass, plan Plan, prompts []target
 		speed: plan.Speed, arrival: plan.Arrival,
 	}
 	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
-	used := watch()
+	used, cards := watch(), s.Cards.watch(ctx, s.Log)
 	m.samples, m.from, m.wall = plan.send(inRun, s.sender(p.Setting), prompts, p.Repeat, at)
 	m.cpuSeconds, m.wait = used.since()
 	m.interrupted = ctx.Err() != nil
 	run, requests := m.report(), m.requests()
+	run.Cards = cards()
 	account(ctx, &run)
 	s.Log.Info("run measured", "setting", run.Setting, "phase", run.Phase, "repeat", run.Repeat,
 		"completed", run.Completed, "total", run.Total, "failed", run.Failed,

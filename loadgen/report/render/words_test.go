@@ -99,7 +99,7 @@ func telling(t *testing.T) map[string]report.Report {
 		"scored": scored, "generated": generated, "decided": decided,
 		"dimensions": dimensional(), "several orders": ordered, "the sweep": swept, "joined": joined,
 		"open loop": offered(), "recorded": recorded, "spaced": spaced,
-		"full": judged, "found": found(), "found cut short": searched, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},
+		"full": judged, "found": found(), "carded": carded(), "found cut short": searched, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},
 		"only unbatched": of(repeats("unbatched", "cold", 0.44, 14.6, 14.7, 14.5)),
 	}
 }
@@ -149,7 +149,7 @@ var untranslated = regexp.MustCompile(strings.Join([]string{
 	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`,
 	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Defaults`, `Unbatched`, `UTC`,
 	`defaults`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
-	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `fifo`, `prefix`, `#new-seq`,
+	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `MHz`, `fcfs`, `fifo`, `prefix`, `#new-seq`,
 	`full`, `wait`, `idle`, `deadline`, `budget`, `drain`, `age`, // release reasons as the contract has them
 	`R2EGym-7B-Agent`, `NVIDIA H100 SXM`, `h100(-qwen2\.5-7b)?`, `cuda`, `go1\.26\.8`, `linux/amd64`, `0123456789ab`, // data of the fixtures
 	`[a-z0-9|_]+\.(jsonl|json|md|log|txt|html)`, `repo-[0-9]`, `[at]{30,}.0|ffff|a{20,}[a-t]0`,
