@@ -23,12 +23,12 @@ var small = []string{"-sizes", "4", "-defaults=false", "-unbatched=false", "-rep
 
 func TestAnOpenLoopIsMeasuredWithoutItsWarmUp(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, append(small, "-n", "40", "-rate", "20..60", "-arrival", "constant", "-warm-up", "300ms", "-out", out)...)
+	e := loadgen(t, append(small, "-n", "40", "-rate", "20", "-arrival", "constant", "-warm-up", "300ms", "-out", out)...)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
 	r := readReport(t, out)
-	if a := r.Config.Arrival; a == nil || a.Process != "constant" || a.Rate != 20 || a.RateEnd != 60 || a.WarmUpSeconds != 0.3 ||
+	if a := r.Config.Arrival; a == nil || a.Process != "constant" || a.Rate != 20 || a.WarmUpSeconds != 0.3 ||
 		r.Config.WarmUpPrompts != 16 {
 		t.Errorf("%+v", r.Config)
 	}
@@ -93,7 +93,7 @@ func TestWhatIsWrongWithALoadIsNamedByItsFlag(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-rate", "x"}, `-rate: expected conversations a second such as 20, or 5..50 for a ramp, got "x"`},
+		{[]string{"-rate", "x"}, `-rate: expected conversations a second such as 20, got "x"`},
 		{[]string{"-rate", "5.."}, "-rate: expected"},
 		{[]string{"-rate", "0"}, "-rate: must be above 0"},
 		{[]string{"-rate", "NaN"}, "-rate: must be above 0"},

@@ -64,7 +64,7 @@ func newConfig(o options) report.Config {
 	if a := p.Arrival; a.Open() {
 		c.Concurrency = 0 // an open loop has no callers
 		c.Arrival = &report.Arrival{
-			Process: string(a.Process), Rate: a.Rate, RateEnd: a.RateEnd, TraceSpeed: a.TraceSpeed,
+			Process: string(a.Process), Rate: a.Rate, TraceSpeed: a.TraceSpeed,
 			MostOutstanding: a.MaxOutstanding, WhenFull: string(a.WhenFull),
 			WarmUpSeconds: a.WarmUp.Seconds(), LateAfterSeconds: a.LateAfter.Seconds(),
 		}

@@ -34,8 +34,8 @@ type options struct {
 	orders                      cli.Parsed[[]sweep.Order]
 	phases                      cli.Parsed[[]sweep.Phase]
 	unbatched, defaults, direct bool
-	stopWhen                    cli.Parsed[float64]    // a share
-	rate                        cli.Parsed[[2]float64] // at the beginning and at the end
+	stopWhen                    cli.Parsed[float64] // a share
+	rate                        cli.Parsed[float64] // 0: none
 	maxNewTokens                uint
 
 	target, targetAdmin, targetHTTP  string
@@ -125,8 +125,7 @@ func (o *options) arrivalFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.plan.Concurrency, 64, "concurrency", // four full batches of the largest size
 		"callers in the closed loop, the same at every setting")
 	cli.Define(f, &o.rate, cli.Parse("", readRate), "rate",
-		"open loop: conversations started per second, whether or not others were answered; "+
-			"`from..to` is a ramp from one rate to the other (default: closed loop, -concurrency callers)")
+		"open loop: conversations started per second, whether or not others were answered (default: closed loop, -concurrency callers)")
 	cli.Define(f, (*string)(&a.Process), string(sweep.Poisson), "arrival", "with -rate, how starts are spaced: poisson or constant")
 	cli.Define(f, &a.TraceSpeed, 1, "speed", "with -trace, how much faster than recorded")
 	cli.Define(f, &a.MaxOutstanding, sweep.DefaultMaxOutstanding, "most-outstanding",
@@ -239,16 +238,13 @@ func readShare(text string) (float64, error) {
 	return v, nil
 }
 
-// readRate reads a rate such as 20 or 5..50, in conversations per second; empty is no rate.
-func readRate(text string) (r [2]float64, err error) {
-	first, last, ramp := strings.Cut(text, "..")
-	if !ramp {
-		last = first
+// readRate reads a rate such as 20, in conversations per second; empty is no rate.
+func readRate(text string) (r float64, err error) {
+	if text == "" {
+		return 0, nil
 	}
-	for i, number := range []string{first, last} {
-		if r[i], err = strconv.ParseFloat(number, 64); err != nil && text != "" {
-			return r, fmt.Errorf("expected conversations a second such as 20, or 5..50 for a ramp, got %q", text)
-		}
+	if r, err = strconv.ParseFloat(text, 64); err != nil {
+		return r, fmt.Errorf("expected conversations a second such as 20, got %q", text)
 	}
 	return r, nil
 }
@@ -462,9 +458,9 @@ func (o *options) completeArrival() error {
 	case o.rate.Text == "":
 		a.Process = sweep.Recorded
 	case a.Process != sweep.Poisson && a.Process != sweep.Constant:
-		return fmt.Errorf("-arrival: must be poisson or constant, got %q; a ramp is -rate from..to", a.Process)
+		return fmt.Errorf("-arrival: must be poisson or constant, got %q", a.Process)
 	default:
-		a.Rate, a.RateEnd, a.TraceSpeed = o.rate.Value[0], o.rate.Value[1], 0
+		a.Rate, a.TraceSpeed = o.rate.Value, 0
 	}
 	return nil
 }

@@ -139,7 +139,6 @@ type Config struct {
 type Arrival struct {
 	Process    string  `json:"process"`               // constant, poisson or recorded
 	Rate       float64 `json:"rate,omitempty"`        // conversations per second; groups of copies where there are rollouts
-	RateEnd    float64 `json:"rate_end,omitempty"`    // reached linearly at the last conversation
 	TraceSpeed float64 `json:"trace_speed,omitempty"` // of recorded: how much faster than recorded
 
 	MostOutstanding  int     `json:"most_outstanding"`   // conversations under way at once

@@ -219,7 +219,7 @@ func (s *seek) try(ctx context.Context, step, allowed int) (kept bool, err error
 	}
 	rate, plan, repeat := rateAt(step), s.Plan, 0
 	plan.Arrival = Arrival{
-		Process: Poisson, Rate: rate, RateEnd: rate, MaxOutstanding: DefaultMaxOutstanding, WhenFull: Drop, LateAfter: DefaultLateAfter,
+		Process: Poisson, Rate: rate, MaxOutstanding: DefaultMaxOutstanding, WhenFull: Drop, LateAfter: DefaultLateAfter,
 		WarmUp: time.Duration(settling * s.counted(rate, allowed) / rate * float64(time.Second)),
 	}
 	if allowed == beyond {

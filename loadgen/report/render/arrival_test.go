@@ -12,7 +12,7 @@ func offered() report.Report {
 	r := of([]report.Run{a(shape{setting: "8", phase: "cold", repeat: 1, wall: 10})},
 		[]report.Run{a(shape{setting: "16", phase: "cold", repeat: 1, wall: 10, completed: 490, unsent: 10})})
 	r.Config.Arrival = &report.Arrival{
-		Process: "poisson", Rate: 5, RateEnd: 50, MostOutstanding: 10_000, WhenFull: "drop", WarmUpSeconds: 2, LateAfterSeconds: 0.01,
+		Process: "poisson", Rate: 5, MostOutstanding: 10_000, WhenFull: "drop", WarmUpSeconds: 2, LateAfterSeconds: 0.01,
 	}
 	r.Config.WarmUpPrompts = 16
 	cpu := 5.0

@@ -79,7 +79,7 @@ func telling(t *testing.T) map[string]report.Report {
 	arrival := report.Arrival{Process: "recorded", TraceSpeed: 2, MostOutstanding: 100, WhenFull: "wait"}
 	recorded.Config.Arrival, recorded.Source.Kind = &arrival, "trace"
 	recorded.Source.Template = "words that mean nothing, one token each; no chat template"
-	constant := report.Arrival{Process: "constant", Rate: 20, RateEnd: 20, MostOutstanding: 100, WhenFull: "wait"}
+	constant := report.Arrival{Process: "constant", Rate: 20, MostOutstanding: 100, WhenFull: "wait"}
 	spaced.Config.Arrival, spaced.Source.StaggerSeconds = &constant, 0.5
 	spaced.Source.Rollouts = 8
 	searched := found()
