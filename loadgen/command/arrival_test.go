@@ -114,8 +114,6 @@ func TestWhatIsWrongWithALoadIsNamedByItsFlag(t *testing.T) {
 		{[]string{"-trace", bad, "-turns", "0"}, "-trace: has neither turns"},
 		{[]string{"-trace", bad, "-problems", "x"}, "-trace: give it without"},
 		{[]string{"-trace", bad, "-speed", "0"}, "-speed: must be above 0"},
-		{[]string{"-stagger", "1s"}, "-stagger: needs -rollouts"},
-		{[]string{"-rollouts", "2", "-stagger", "-1s"}, "-stagger: must be at least 0s"},
 		{[]string{"-chat-template", "llama"}, "must be qwen2.5, qwen3 or plain"},
 		{[]string{"-chat-template", write(t, "user: x")}, "line 1: user: expected {content} once"},
 	} {

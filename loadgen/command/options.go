@@ -110,12 +110,11 @@ func (o *options) loadFlags(f *cli.FlagSet) {
 		"of 512 tokens each, as in Mooncake's traces; they are sent at their recorded times, unless -rate is given")
 	cli.Define(f, &l.Turns, 1, "turns", "turns of each trajectory to send, each after the previous answer; 0: all")
 	cli.Define(f, &l.EnvScale, 1, "env-scale", "share of the environment's recorded time to wait before the next turn; 0: none")
-	cli.Define(f, &l.Rollouts, 1, "rollouts", "copies of each trajectory, started together or -stagger apart")
-	cli.Define(f, &l.Stagger, 0, "stagger", "with -rollouts, time between the starts of two copies; 0: together")
+	cli.Define(f, &l.Rollouts, 1, "rollouts", "copies of each trajectory, started together")
 	cli.Define(f, &l.System, "", "system", "`file` with the system prompt (default: our own)")
 	cli.Define(f, &l.Instance, "", "instance", "`file` with the instance prompt, holding {problem_statement} (default: our own)")
 	cli.Define(f, &l.ChatTemplate, "qwen2.5", "chat-template", "how messages become text: qwen2.5, qwen3 (without the thoughts "+
-		"of earlier answers), plain, or a `file` with a line for each role (see loadgen/prompt/chat.go)")
+		"of earlier answers), plain, or a YAML `file` (see loadgen/prompt/chat.go)")
 	cli.Define(f, &o.maxNewTokens, 0, "max-new-tokens", "tokens to generate for each prompt: 0 or 1, with -work generate more (32)")
 }
 

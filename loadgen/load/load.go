@@ -28,10 +28,9 @@ type Options struct {
 	// The source: one of these files, or generated trajectories.
 	Trajectories, Problems, Trace string
 
-	Turns    int           // of each trajectory; 0: all
-	Rollouts int           // copies of each trajectory
-	Stagger  time.Duration // between the starts of two copies; 0: together
-	EnvScale float64       // share of the recorded execution time that passes before the next turn
+	Turns    int     // of each trajectory; 0: all
+	Rollouts int     // copies of each trajectory
+	EnvScale float64 // share of the recorded execution time that passes before the next turn
 
 	System, Instance string // files of prompts; empty: the trajectories' or our own
 	ChatTemplate     string // a name or a file; see prompt.FindChatTemplate
@@ -57,10 +56,6 @@ func (o Options) Validate() error {
 		return fmt.Errorf("-trace: give it without -trajectories and -problems")
 	case o.Trace != "" && (o.Turns != 1 || o.Rollouts != 1):
 		return fmt.Errorf("-trace: has neither turns nor rollouts: give it without -turns and -rollouts")
-	case o.Stagger < 0:
-		return fmt.Errorf("-stagger: must be at least 0s, got %v", o.Stagger)
-	case o.Stagger > 0 && o.Rollouts < 2:
-		return fmt.Errorf("-stagger: needs -rollouts")
 	}
 	if _, err := prompt.FindChatTemplate(o.ChatTemplate); err != nil {
 		return fmt.Errorf("-chat-template: %w", err)
@@ -104,7 +99,7 @@ func Read(o Options) (Load, error) {
 	l := Load{Source: source, EnvExec: &report.EnvExec{}}
 	s := &l.Source
 	s.Template = templateText(o, chat, trajectory.Trajectory{})
-	s.Turns, s.Rollouts, s.EnvScale, s.StaggerSeconds = o.Turns, o.Rollouts, o.EnvScale, o.Stagger.Seconds()
+	s.Turns, s.Rollouts, s.EnvScale = o.Turns, o.Rollouts, o.EnvScale
 	var first []report.Parts // of the first turns
 	var shared target.Prompt // whose Head and Tail others may have
 	for t := range all {
@@ -120,7 +115,7 @@ func Read(o Options) (Load, error) {
 			turns[0] = share(turns[0], &shared)
 		}
 		for c := range o.Rollouts {
-			l.Prompts = append(l.Prompts, copyOf(turns, c, o.Stagger)...)
+			l.Prompts = append(l.Prompts, copyOf(turns, c)...)
 			first = append(first, report.Parts{turns[0].Head, turns[0].Text, turns[0].Tail})
 		}
 		count(s, turns, o.Rollouts)
@@ -170,7 +165,7 @@ func share(p target.Prompt, with *target.Prompt) target.Prompt {
 }
 
 // copyOf returns the n-th copy of a conversation, from 0.
-func copyOf(turns []target.Prompt, n int, stagger time.Duration) []target.Prompt {
+func copyOf(turns []target.Prompt, n int) []target.Prompt {
 	of := make([]target.Prompt, len(turns))
 	for i, p := range turns {
 		if n > 0 {
@@ -179,7 +174,7 @@ func copyOf(turns []target.Prompt, n int, stagger time.Duration) []target.Prompt
 		of[i] = p
 	}
 	if n > 0 {
-		of[0].Joins, of[0].Stagger = true, stagger
+		of[0].Joins = true
 	}
 	return of
 }

@@ -82,8 +82,6 @@ type Source struct {
 	StateTokens    int `json:"state_tokens,omitempty"`    // in each
 	QuestionTokens int `json:"question_tokens,omitempty"` // in each question
 
-	StaggerSeconds float64 `json:"stagger_seconds,omitempty"` // between the starts of a trajectory's copies
-
 	EnvScale         float64 `json:"env_scale,omitempty"`           // of the environment's time between turns
 	PromptBytesTotal int64   `json:"prompt_bytes_total"`            // of all prompts of one run
 	SharedBytes      int64   `json:"shared_prefix_bytes,omitempty"` // of these, the result of SharedPrefixBytes; 0: unknown

@@ -113,7 +113,7 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 		case a.Process == Recorded:
 			all[i] = begin{i, time.Duration(float64(p.At) / a.TraceSpeed)}
 		case i > 0 && p.Joins:
-			all[i] = begin{i, all[i-1].after + p.Stagger}
+			all[i] = begin{i, all[i-1].after}
 		default:
 			group++
 			all[i] = begin{i, times[group*of+a.Part.Index]}

@@ -60,13 +60,13 @@ func TestCopiesJoinTheFirstOfTheirGroup(t *testing.T) {
 	const s = time.Second
 	list := []target.Prompt{
 		{ID: "a"},
-		{ID: "a#2", Joins: true, Stagger: 3 * s},
+		{ID: "a#2", Joins: true},
 		{ID: "a, turn 2", Follows: true},
 		{ID: "b"},
-		{ID: "b#2", Joins: true, Stagger: 3 * s},
+		{ID: "b#2", Joins: true},
 	}
 	got := open(Constant, 1).schedule(list, conversations(list), 1)
-	want := []begin{{0, 0}, {2, s}, {1, 3 * s}, {3, 4 * s}}
+	want := []begin{{0, 0}, {1, 0}, {2, s}, {3, s}}
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("got %v, want %v", got, want)

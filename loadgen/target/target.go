@@ -32,10 +32,9 @@ type Prompt struct {
 	Follows bool
 	Pause   time.Duration
 
-	// Joins marks the first turn of a copy of the previous conversation. The copy begins Stagger,
-	// in time of the report, after that conversation.
-	Joins   bool
-	Stagger time.Duration
+	// Joins marks the first turn of a copy of the previous conversation. In an open loop the two begin
+	// together.
+	Joins bool
 
 	At time.Duration // recorded traces only: when it was sent, from the start of the trace
 

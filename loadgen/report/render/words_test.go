@@ -80,7 +80,7 @@ func telling(t *testing.T) map[string]report.Report {
 	recorded.Config.Arrival, recorded.Source.Kind = &arrival, "trace"
 	recorded.Source.Template = "words that mean nothing, one token each; no chat template"
 	constant := report.Arrival{Process: "constant", Rate: 20, MostOutstanding: 100, WhenFull: "wait"}
-	spaced.Config.Arrival, spaced.Source.StaggerSeconds = &constant, 0.5
+	spaced.Config.Arrival = &constant
 	spaced.Source.Rollouts = 8
 	searched := found()
 	searched.Partial, searched.PartialReason, searched.Runs = true, "interrupted", searched.Runs[:4]
