@@ -20,6 +20,8 @@ type Options struct {
 	// Header, if not nil, adds headers that depend on the context of a request, such
 	// as a trace.
 	Header func(context.Context, http.Header)
+
+	Dial Dial // nil dials TCP
 }
 
 // maxResponseBytes is the max bytes of an answer that is read.
@@ -52,7 +54,7 @@ func NewClient(baseURL string, o Options) (*Client, error) {
 		header: o.Header,
 		limit:  maxResponseBytes,
 		client: &http.Client{
-			Transport:     Transport(),
+			Transport:     Transport(o.Dial),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil

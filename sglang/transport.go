@@ -28,12 +28,18 @@ const (
 	dialTimeout = 5 * time.Second
 )
 
-// Transport returns a transport with settings for SGLang. It limits neither connections
-// nor the time to an answer: the batcher limits the batches in flight, and contexts end
-// calls.
-func Transport() *http.Transport {
+// Dial opens a connection to host:port.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Transport returns a transport with settings for SGLang. dial opens its connections; nil
+// dials TCP. It limits neither connections nor the time to an answer: the batcher limits the
+// batches in flight, and contexts end calls.
+func Transport(dial Dial) *http.Transport {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
+	}
 	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:         dial,
 		TLSHandshakeTimeout: dialTimeout,
 		IdleConnTimeout:     idleTimeout,
 		MaxIdleConns:        0,    // no limit

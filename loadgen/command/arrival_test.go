@@ -18,8 +18,8 @@ func allRequests(t *testing.T, dir string) []report.Request {
 	return all
 }
 
-// small are the flags of a sweep with one setting, on a fast clock.
-var small = []string{"-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "20"}
+// small are the flags of a sweep with one setting.
+var small = []string{"-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1"}
 
 func TestAnOpenLoopIsMeasuredWithoutItsWarmUp(t *testing.T) {
 	out := t.TempDir()
@@ -127,7 +127,7 @@ func TestWhatIsWrongWithALoadIsNamedByItsFlag(t *testing.T) {
 func TestConversationsAreReplayedThroughTheProxy(t *testing.T) {
 	out := t.TempDir()
 	e := loadgen(t, "-n", "4", "-turns", "3", "-env-scale", "0.1", "-rollouts", "2", "-sizes", "4", "-defaults=false",
-		"-unbatched=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
+		"-unbatched=false", "-repeats", "1", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}

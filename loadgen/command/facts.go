@@ -50,6 +50,9 @@ func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Repo
 	}
 	if sim := up.GetSimulator(); sim != nil {
 		r.Simulation = &report.Simulation{Profile: sim.GetProfile(), Origin: sim.GetOrigin(), Speed: sim.GetSpeed()}
+		if o.simulated() {
+			r.Simulation.Speed = 0
+		}
 	}
 	return r
 }
@@ -96,7 +99,7 @@ func announce(r report.Report, out string) {
 	if r.Simulated {
 		server = "SIMULATED SGLang"
 		if sim := r.Simulation; sim != nil {
-			server += fmt.Sprintf(", profile %s (%s), %g simulated seconds a real one", sim.Profile, sim.Origin, sim.Speed)
+			server += fmt.Sprintf(", profile %s (%s)", sim.Profile, sim.Origin)
 		}
 	}
 	inFlight := make([]string, len(r.Config.MaxInFlights))

@@ -1,8 +1,8 @@
 // Package command is the command line of loadgen, which replays agent trajectories through a
 // batching proxy and reports the throughput at each batch setting.
 //
-// Without arguments it needs nothing: it starts a simulated SGLang and a proxy in this process,
-// with real gRPC and HTTP on loopback between them.
+// Without arguments it needs nothing: it starts a simulated SGLang and a proxy in this process, in
+// virtual time (bubble.go), with gRPC and HTTP in memory between them.
 //
 // This package parses flags and wires. Read options.go (the flags), then run.go (one sweep from
 // its prompts to its report); stack.go starts or reaches the proxy and the server. The other

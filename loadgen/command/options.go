@@ -43,7 +43,6 @@ type options struct {
 	sglang, sglangKeyFile, sglangLog string
 	tokenizer                        string
 	simProfile                       string
-	simSpeed                         float64
 
 	part    sweep.Part
 	startAt cli.Parsed[time.Time] // zero: at once
@@ -178,9 +177,6 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.tokenizer, tokenizerAuto, "tokenizer", "tokenizer.json `file` of the model, for the proxy in this process to send "+
 		"token ids; auto: the one in SGLang's model folder if it can be read; none: send texts")
 	cli.Define(f, &o.simProfile, defaultProfile, "sim-profile", "simulated server: a profile's name, or a JSON `file` with one")
-	// A cold pass takes a simulated H100 18 to 22 s. A faster clock makes the real cost of a call show: at 4 a warm pass
-	// of a fast setting keeps two cores busy.
-	cli.Define(f, &o.simSpeed, 4, "sim-speed", "simulated seconds per real second")
 }
 
 func (o *options) processFlags(f *cli.FlagSet) {
@@ -382,7 +378,7 @@ func (o *options) complete() error {
 	}
 	o.lang = lang
 	o.completeSettings()
-	o.plan.Seed, o.plan.StopWhen, o.plan.Speed, o.plan.Phases = o.load.Seed, o.stopWhen.Value, 1, o.phases.Value
+	o.plan.Seed, o.plan.StopWhen, o.plan.Phases = o.load.Seed, o.stopWhen.Value, o.phases.Value
 	return cmp.Or(o.validate(), err, o.load.Validate(), o.completeLimits(), o.completeArrival(), o.plan.Validate())
 }
 
@@ -400,8 +396,6 @@ func (o *options) validate() error {
 		return fmt.Errorf("-target: needs -target-admin too, to set batch sizes and flush the cache")
 	case o.target == "" && o.targetAdmin != "":
 		return fmt.Errorf("-target-admin: needs -target too")
-	case o.simSpeed <= 0 || o.simSpeed > 1000:
-		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
 	case !(o.costPerHour >= 0) || o.costPerHour > 1e6:
 		return fmt.Errorf("-cost-per-hour: must be from 0 to 1000000, got %v", o.costPerHour)
 	case o.plan.Arrival.TraceSpeed != 1 && (o.load.Trace == "" || o.rate.Text != ""):

@@ -69,7 +69,7 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 	fmt.Printf("\n%s\n", render.Made(filepath.Join(out, "report.html"), lang))
 	failed, dropped, disturbed, impossible := 0, 0, 0, []string{}
 	for _, run := range r.Runs {
-		if r.Speed() <= report.JudgedSpeed && run.Disturbed(r.Speed()) {
+		if run.Disturbed() {
 			disturbed++
 		}
 		if why := run.Impossible(); why != "" {

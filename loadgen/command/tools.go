@@ -20,14 +20,12 @@ var simulateCommand = subcommand{
 	stops: true,
 	define: func(f *cli.FlagSet) runner {
 		var listen, profile, sglangVersion string
-		var speed float64
 		cli.Define(f, &listen, "127.0.0.1:30000", "listen", "`host:port` to serve; the default is SGLang's own")
 		cli.Define(f, &profile, defaultProfile, "sim-profile", "`name` or JSON file of the profile")
-		cli.Define(f, &speed, 1, "sim-speed", "simulated seconds per real second")
 		cli.Define(f, &sglangVersion, "", "sglang-version",
 			"`version` of SGLang to play, from 0.5.10 on, without what came later (default: 0.5.23)")
 		return func(ctx context.Context, _ []string, _ io.Reader, out io.Writer) error {
-			simulator, p, err := newSimulator(profile, speed, sglangVersion)
+			simulator, p, err := newSimulator(profile, sglangVersion)
 			if err != nil {
 				return err
 			}
@@ -46,7 +44,7 @@ var simulateCommand = subcommand{
 
 // newSimulator returns a simulator with a named profile or one from a file, of a version of SGLang ("": the newest). Its
 // error names a flag.
-func newSimulator(profile string, speed float64, version string) (*sim.Server, sim.Profile, error) {
+func newSimulator(profile, version string) (*sim.Server, sim.Profile, error) {
 	find := sim.ProfileNamed
 	if strings.ContainsAny(profile, `/\`) || strings.HasSuffix(profile, ".json") {
 		find = sim.ReadProfile
@@ -55,12 +53,9 @@ func newSimulator(profile string, speed float64, version string) (*sim.Server, s
 	if err != nil {
 		return nil, p, fmt.Errorf("-sim-profile: %w", err)
 	}
-	if !(speed > 0) {
-		return nil, p, fmt.Errorf("-sim-speed: must be above 0, got %v", speed)
-	}
-	simulator, err := sim.New(sim.Options{Profile: p, Speed: speed, Version: version})
+	simulator, err := sim.New(sim.Options{Profile: p, Version: version})
 	if err != nil {
-		return nil, p, fmt.Errorf("-sim-profile, -sim-speed, -sglang-version: %w", err)
+		return nil, p, fmt.Errorf("-sim-profile, -sglang-version: %w", err)
 	}
 	return simulator, p, nil
 }
@@ -86,7 +81,7 @@ var calibrateCommand = subcommand{
 			case o.Tokens < 128:
 				return fmt.Errorf("-tokens: must be at least 128, got %d", o.Tokens)
 			}
-			client, err := newClient(url, keyFile, nil)
+			client, err := newClient(url, keyFile, nil, nil)
 			if err != nil {
 				return err
 			}

@@ -52,7 +52,7 @@ type Report struct {
 type Simulation struct {
 	Profile string  `json:"profile"` // its name
 	Origin  string  `json:"origin"`  // where the profile's numbers come from
-	Speed   float64 `json:"speed"`   // simulated seconds per real second
+	Speed   float64 `json:"speed"`   // simulated seconds per real second; 0: virtual time, which only the simulator takes
 }
 
 // Environment is the machine that sent the load.
@@ -174,12 +174,4 @@ type Tracing struct {
 type Shard struct {
 	Index int `json:"index"` // from 0
 	Of    int `json:"of"`    // shards
-}
-
-// Speed returns simulated seconds per real second; 1 for a real server.
-func (r Report) Speed() float64 {
-	if r.Simulation == nil || r.Simulation.Speed <= 0 {
-		return 1
-	}
-	return r.Simulation.Speed
 }

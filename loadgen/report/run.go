@@ -28,7 +28,7 @@ type Run struct {
 	Rate    float64  `json:"rate,omitempty"`    // conversations begun per second; 0: one caller at a time
 	Outcome *Outcome `json:"outcome,omitempty"` // of the objective
 
-	StartedAt time.Time `json:"started_at"` // real time
+	StartedAt time.Time `json:"started_at"` // in virtual time, simulated time after the real start of the sweep
 
 	Total     int            `json:"total"`            // prompts; each question about a state is one
 	Completed int            `json:"completed"`        // answers received in full
@@ -39,7 +39,7 @@ type Run struct {
 	Interrupted bool `json:"interrupted,omitempty"` // stopped midway: its figures are of a part and can't be compared
 
 	WallSeconds          float64 `json:"wall_seconds"`           // from the first send to the last end
-	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same in real seconds; if 0, derived from wall_seconds and the speed
+	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same; in reports of an older loadgen, real seconds
 	RequestThroughput    float64 `json:"request_throughput"`     // completed / wall_seconds
 	InputTokenThroughput float64 `json:"input_token_throughput"` // prompt_tokens / wall_seconds, including cached ones
 
@@ -125,19 +125,15 @@ const (
 	// SlowWait is the share of the median latency, spent waiting for a processor, above which a
 	// run is disturbed.
 	SlowWait = 0.1
-	// JudgedSpeed is the max number of simulated seconds per real one at which disturbed runs are
-	// measured again and deny a conclusion. On a faster clock loadgen's own work is part of each
-	// warm run, and repeating it changes nothing.
-	JudgedSpeed = 1
 )
 
 // Disturbed reports whether loadgen was kept from its own work: it sent late, or its goroutines ran
-// so late that latencies show it. speed is simulated seconds per real second.
-func (r Run) Disturbed(speed float64) bool {
+// so late that latencies show it.
+func (r Run) Disturbed() bool {
 	if a := r.Arrivals; a != nil && float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) {
 		return true
 	}
-	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
+	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99 > SlowWait*r.Latency.P50
 }
 
 // SchedulerWait is a distribution in real seconds.

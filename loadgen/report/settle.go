@@ -28,7 +28,7 @@ func (r Report) Settled() Report {
 	}
 	runs := make([]Run, len(r.Runs))
 	for i, run := range r.Runs {
-		runs[i] = run.settled(r.Speed())
+		runs[i] = run.settled()
 	}
 	r.Runs = runs
 	if len(r.Config.Settings) == 0 {
@@ -37,11 +37,11 @@ func (r Report) Settled() Report {
 	return r
 }
 
-func (r Run) settled(speed float64) Run {
+func (r Run) settled() Run {
 	r.ServerBusySeconds, r.ProcessCPUSeconds = finiteOrNil(r.ServerBusySeconds), finiteOrNil(r.ProcessCPUSeconds)
 	r.Notes = slices.Clone(r.Notes)
 	if r.WallClockSeconds == 0 {
-		r.WallClockSeconds = r.WallSeconds / speed
+		r.WallClockSeconds = r.WallSeconds
 	}
 	settle := func(name string, values ...*float64) {
 		for _, v := range values {

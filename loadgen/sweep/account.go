@@ -156,6 +156,9 @@ func watch() *usage {
 
 // since ends the watch, and returns what was used; nil if unknown.
 func (u *usage) since() (cpuSeconds *float64, wait *report.SchedulerWait) {
+	if u == nil {
+		return nil, nil
+	}
 	close(u.stop)
 	<-u.done
 	if cpu := (processCPU() - u.cpu).Seconds(); cpu > 0 {

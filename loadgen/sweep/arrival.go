@@ -10,9 +10,8 @@ import (
 	"paceline/loadgen/target"
 )
 
-// Arrival says when conversations begin, in times and rates of the report. The zero value is the
-// closed loop: each of the plan's Concurrency callers begins a conversation when its last one has
-// ended.
+// Arrival says when conversations begin. The zero value is the closed loop: each of the plan's
+// Concurrency callers begins a conversation when its last one has ended.
 //
 // In an open loop, conversations begin when they are due, whether or not earlier ones were answered.
 // Later turns follow their answers as in the closed loop.

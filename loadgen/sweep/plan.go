@@ -30,8 +30,7 @@ const (
 	Warm Phase = "warm" // after a run of the same prompts
 )
 
-// Plan is what a sweep measures. All its times are times of the report: simulated time if Speed is
-// above 1.
+// Plan is what a sweep measures.
 type Plan struct {
 	Settings    []Setting
 	Phases      []Phase       // of each setting and repeat; none: Cold and Warm
@@ -40,7 +39,6 @@ type Plan struct {
 	Arrival     Arrival       // when conversations begin; the zero value is the closed loop
 	Timeout     time.Duration // of one request
 	Seed        uint64        // of the order of the settings
-	Speed       float64       // seconds of the report per real second: 1 for a real server
 
 	// StopWhen ends a setting's repeats once its throughput is known well enough; see
 	// enough. 0: never.
@@ -115,11 +113,6 @@ func (p Plan) order() []cell {
 		}
 	}
 	return cells
-}
-
-// real converts a time of the report to a time of this machine's clock.
-func (p Plan) real(d time.Duration) time.Duration {
-	return time.Duration(float64(d) / p.Speed)
 }
 
 // ValidateFor returns an error, which names a flag, if the plan leaves none of the prompts to measure.

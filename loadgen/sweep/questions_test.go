@@ -8,7 +8,7 @@ import (
 )
 
 func TestEachQuestionIsAnAnswerAndCachedTokensAreNotGuessed(t *testing.T) {
-	m := measurement{speed: 1, wall: 2 * time.Second}
+	m := measurement{wall: 2 * time.Second}
 	for _, err := range []error{nil, errDropped} {
 		m.prompts = append(m.prompts, target.Prompt{Body: make([]byte, 100), Questions: 8})
 		m.samples = append(m.samples, sample{

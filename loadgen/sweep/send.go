@@ -10,7 +10,7 @@ import (
 	"paceline/loadgen/target"
 )
 
-// sample is the outcome of one request. Its times are real time.
+// sample is the outcome of one request.
 type sample struct {
 	sent     bool          // false if the pass ended first or the request was dropped
 	dropped  bool          // too many conversations were under way when it was due
@@ -97,7 +97,7 @@ func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, p 
 	start := time.Now()
 	released := start // when a waiting conversation last got room
 	for _, b := range schedule {
-		d := due{intended: start.Add(t.plan.real(b.after))}
+		d := due{intended: start.Add(b.after)}
 		if !pause(ctx, time.Until(d.intended)) {
 			break
 		}
@@ -117,7 +117,7 @@ func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, p 
 		}
 	}
 	running.Wait()
-	measured := start.Add(t.plan.real(a.WarmUp))
+	measured := start.Add(a.WarmUp)
 	return t.samples, measured, max(0, time.Since(measured))
 }
 
@@ -164,7 +164,7 @@ func (t *traffic) converse(ctx context.Context, i int, d due) {
 	for k := from; k < to; k++ {
 		if k > from {
 			last := t.samples[k-1]
-			d = due{intended: last.at.Add(last.latency + t.plan.real(t.prompts[k].Pause))}
+			d = due{intended: last.at.Add(last.latency + t.prompts[k].Pause)}
 			if !pause(ctx, time.Until(d.intended)) {
 				return
 			}
@@ -181,7 +181,7 @@ func (t *traffic) converse(ctx context.Context, i int, d due) {
 }
 
 func (t *traffic) send(ctx context.Context, k int, d due) {
-	ctx, cancel := context.WithTimeout(ctx, t.plan.real(t.plan.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, t.plan.Timeout)
 	defer cancel()
 	t.run.inFlight.Add(1)
 	s := sample{sent: true, intended: d.intended, held: d.held, at: time.Now()}

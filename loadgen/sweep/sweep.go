@@ -30,6 +30,7 @@ type Sweep struct {
 	Straight target.Sender               // sends direct settings: Direct, or HTTP to the same server
 	Counters Counters                    // SGLang's own counts
 	Cards    Cards                       // where SGLang computes, if it is on this machine
+	Virtual  bool                        // in virtual time, which this process's own work does not take
 	Progress atomic.Pointer[RunProgress] // the run at work; nil before the first
 	Log      *slog.Logger
 
@@ -52,14 +53,17 @@ func (s *Sweep) measure(ctx context.Context, p Pass, plan Plan, prompts []target
 		return nil, nil, fmt.Errorf("%s: %w", p, err)
 	}
 	account := plan.account(ctx, s.Counters)
-	at := &RunProgress{Pass: p, Total: len(prompts), Speed: plan.Speed, Started: time.Now()}
+	at := &RunProgress{Pass: p, Total: len(prompts), Started: time.Now()}
 	s.Progress.Store(at)
 	m := measurement{
-		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: prompts,
-		speed: plan.Speed, arrival: plan.Arrival,
+		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: prompts, arrival: plan.Arrival,
 	}
 	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
-	used, cards := watch(), s.Cards.watch(ctx, s.Log)
+	var used *usage
+	if !s.Virtual {
+		used = watch()
+	}
+	cards := s.Cards.watch(ctx, s.Log)
 	m.samples, m.from, m.wall = plan.send(inRun, s.sender(p.Setting), prompts, p.Repeat, at)
 	m.cpuSeconds, m.wait = used.since()
 	m.interrupted = ctx.Err() != nil
@@ -99,7 +103,7 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 	if c.Mode != ModeDirect {
 		settings := target.Settings{
 			Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: c.BatchSize, Share: pb.Share_SHARE_OFF,
-			MaxInFlight: max(1, c.MaxInFlight), MaxWait: s.Plan.real(c.MaxWait),
+			MaxInFlight: max(1, c.MaxInFlight), MaxWait: c.MaxWait,
 		}
 		if c.Order == Prefix {
 			settings.Share = pb.Share_SHARE_ALL
@@ -111,7 +115,7 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 			d := batcher.DefaultSettings()
 			settings = target.Settings{
 				Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: d.BatchSize, Share: pb.Share_SHARE_ALL,
-				MaxInFlight: d.MaxInFlight, MaxWait: s.Plan.real(d.MaxWait), ForwardsInFlight: uint32(d.ForwardsInFlight),
+				MaxInFlight: d.MaxInFlight, MaxWait: d.MaxWait, ForwardsInFlight: uint32(d.ForwardsInFlight),
 			}
 		}
 		if err := s.Proxy.Apply(ctx, settings); err != nil {
@@ -243,11 +247,8 @@ func (s Schedule) Run(ctx context.Context) ([]report.Run, error) {
 		}
 	}
 	for range moreTries {
-		if s.Plan.Speed > report.JudgedSpeed {
-			break
-		}
 		for i, c := range cells {
-			if of := s.Plan.whole(c, runs); !slices.ContainsFunc(of, func(r report.Run) bool { return r.Disturbed(s.Plan.Speed) }) {
+			if !slices.ContainsFunc(s.Plan.whole(c, runs), report.Run.Disturbed) {
 				continue
 			}
 			of, err := s.cell(ctx, c, i*len(s.Plan.phases()))

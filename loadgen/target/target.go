@@ -28,7 +28,7 @@ type Prompt struct {
 	Recorded int // prompt tokens as the trajectory's own server counted them; 0: unknown
 
 	// Follows marks a later turn of the previous prompt's conversation. It is sent once that
-	// prompt was answered and Pause, in time of the report, is over.
+	// prompt was answered and Pause is over.
 	Follows bool
 	Pause   time.Duration
 
@@ -62,14 +62,14 @@ type Answer struct {
 	OutputTokens int // new tokens; of Generate
 
 	CachedUnknown bool          // the answer does not tell CachedTokens
-	FirstToken    time.Duration // real time from the send to the first token; of Generate
+	FirstToken    time.Duration // from the send to the first token; of Generate
 
 	// From the proxy's receipt; zero without a proxy.
 	BatchID       string
 	BatchSize     int
 	ReleaseReason string
-	QueueWait     time.Duration // real time, not simulated
-	Attempts      int           // times that the proxy sent it to SGLang
+	QueueWait     time.Duration
+	Attempts      int // times that the proxy sent it to SGLang
 
 	TraceID string // empty if the prompt is not sampled; also set with an error
 }

@@ -392,6 +392,7 @@ func TestAStreamIsPassedOnEventByEvent(t *testing.T) {
 	r := start(t, f, nil)
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url("/generate"),
 		strings.NewReader(`{"text":["a","b"],"rid":["1","2"],"stream":true,"sampling_params":[{"max_new_tokens":0},{"max_new_tokens":0}]}`))
+	req.Header.Set("Content-Type", "application/json")
 	transport := &http.Transport{DisableKeepAlives: true}
 	res, err := transport.RoundTrip(req)
 	if err != nil {

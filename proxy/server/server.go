@@ -103,7 +103,7 @@ func (s *Server) open() (err error) {
 }
 
 func (s *Server) openData() (*port, error) {
-	p, err := openPort("listen", s.cfg.Listen)
+	p, err := s.openPort("listen", s.cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *Server) openData() (*port, error) {
 }
 
 func (s *Server) openREST() (*port, error) {
-	p, err := openPort("http", s.cfg.HTTP)
+	p, err := s.openPort("http", s.cfg.HTTP)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (s *Server) openREST() (*port, error) {
 }
 
 func (s *Server) openAdmin() (*port, error) {
-	p, err := openPort("admin", s.cfg.Admin)
+	p, err := s.openPort("admin", s.cfg.Admin)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (s *Server) openAdmin() (*port, error) {
 }
 
 func (s *Server) openMetrics() (*port, error) {
-	p, err := openPort("metrics", s.cfg.Metrics)
+	p, err := s.openPort("metrics", s.cfg.Metrics)
 	if err != nil {
 		return nil, err
 	}

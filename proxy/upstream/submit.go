@@ -101,10 +101,8 @@ func (u *Upstream) begin(ctx context.Context) submission {
 // item makes the item for the batcher. Its prompt is parsed, encoded and stamped by the same
 // snapshot.
 func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt], err error) {
-	if caller.Rate != nil {
-		if err := caller.reserve(1); err != nil {
-			return item, err
-		}
+	if err := caller.reserve(1); err != nil {
+		return item, err
 	}
 	if !s.snapshot.Ready {
 		return item, &notReadyError{s.snapshot.Reason}
@@ -203,6 +201,9 @@ func CallerOf(ctx context.Context, host string) Caller {
 // reserve counts n prompts, or one request, against the caller's rate, if that allows one now.
 // Later ones then wait for the others too. The error is a *RateError.
 func (c Caller) reserve(n int) error {
+	if c.Rate == nil {
+		return nil
+	}
 	now := time.Now()
 	r := c.Rate.ReserveN(now, 1)
 	if wait := r.DelayFrom(now); wait > 0 {

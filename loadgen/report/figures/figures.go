@@ -19,8 +19,8 @@ import (
 type Figures struct {
 	report.Report
 
-	WallSeconds, ClockSeconds float64 // of all runs together; ClockSeconds is real time
-	MeanBytes                 int64   // of a prompt
+	WallSeconds float64 // of all runs together
+	MeanBytes   int64   // of a prompt
 
 	Phases     []Phase    // of a sweep
 	Searches   []Searched // of loadgen find, instead of Phases
@@ -84,7 +84,6 @@ func Of(r report.Report) Figures {
 	}
 	for _, run := range f.Runs {
 		f.WallSeconds += run.WallSeconds
-		f.ClockSeconds += run.WallClockSeconds
 		if run.ProcessCPUSeconds != nil || run.SchedulerWait != nil {
 			f.Generators = append(f.Generators, run)
 		}

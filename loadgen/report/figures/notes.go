@@ -122,7 +122,7 @@ func (n *Notes) check(run report.Run, r report.Report) {
 	if a := run.Arrivals; a != nil {
 		n.WarmUp, n.Dropped, n.Due = n.WarmUp+a.WarmUp, n.Dropped+a.Dropped, n.Due+a.SendDelay.Count
 		n.Late, n.LateByItself = n.Late+a.Late, n.LateByItself+a.LateByItself
-		if run.Disturbed(r.Speed()) {
+		if run.Disturbed() {
 			n.Slow = append(n.Slow, run)
 		}
 	}
