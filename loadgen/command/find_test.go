@@ -10,7 +10,7 @@ import (
 
 func TestFindNamesTheLargestRateAndRefusesWhatItDoesNotUse(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "find", "-slo", "p50<5s", "-n", "130", "-sizes", "16", "-defaults=false", "-repeats", "1", "-sim-speed", "50", "-out", out)
+	e := loadgen(t, "find", "-slo", "p50<5s", "-n", "130", "-sizes", "16", "-defaults=false", "-repeats", "1", "-out", out)
 	if e.status != 0 || !strings.Contains(e.stdout, "Largest rate that keeps p50<5s (simulated)") || !strings.Contains(e.stderr, "kept") {
 		t.Fatalf("status %d: %s\n%s", e.status, e.stdout, e.stderr)
 	}
@@ -22,7 +22,7 @@ func TestFindNamesTheLargestRateAndRefusesWhatItDoesNotUse(t *testing.T) {
 	if err != nil || !strings.Contains(string(page), "Which rate does each setting bear, cold?") {
 		t.Errorf("%v: %d bytes", err, len(page))
 	}
-	if e := loadgen(t, "find", "-slo", "p99<1ms", "-sizes", "16", "-defaults=false", "-unbatched=false", "-sim-speed", "50", "-n", "400",
+	if e := loadgen(t, "find", "-slo", "p99<1ms", "-sizes", "16", "-defaults=false", "-unbatched=false", "-n", "400",
 		"-out", t.TempDir()); e.status != exitThreshold || !strings.Contains(e.stderr, "no setting keeps p99<1ms at any rate") {
 		t.Errorf("status %d: %s", e.status, e.stderr)
 	}

@@ -47,19 +47,20 @@ type Outcome struct {
 	Kept       bool    `json:"kept"`        // over all requests that count, and over the later half of them
 	Within     float64 `json:"within"`      // share of the requests that were answered within the bound
 	WithinLate float64 `json:"within_late"` // the same of the later half, by when they were due
-	Goodput    float64 `json:"goodput"`     // answers within the bound, per second in which requests were due
+	Goodput    float64 `json:"goodput"`     // answers within the bound per second, if requests are due as often as the rate says
 }
 
-// Judge judges a run by its requests. It leaves out the warm-up. The later half must keep the objective, too:
-// a queue that grows breaks it there first.
-func (o Objective) Judge(run Run, requests []Request) (out Outcome) {
+// Judge judges a run by its requests, of which answers are due per second. It leaves out the warm-up. The later
+// half must keep the objective, too: a queue that grows breaks it there first.
+func (o Objective) Judge(run Run, requests []Request, due float64) (out Outcome) {
 	counted := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool { return r.WarmUp })
 	if len(counted) == 0 || run.Impossible() != "" {
 		return out
 	}
 	slices.SortStableFunc(counted, func(a, b Request) int { return cmp.Compare(a.IntendedSeconds, b.IntendedSeconds) })
-	good, late, answers := 0, 0, 0
+	good, late, answers, all := 0, 0, 0, 0
 	for i, r := range counted {
+		all += max(1, r.Questions)
 		if r.Error != "" || r.Dropped || r.LatencyFromIntendedSeconds >= o.Seconds {
 			continue
 		}
@@ -71,9 +72,7 @@ func (o Objective) Judge(run Run, requests []Request) (out Outcome) {
 	out.Within = float64(good) / float64(len(counted))
 	out.WithinLate = float64(late) / float64(len(counted)-len(counted)/2)
 	out.Kept = min(out.Within, out.WithinLate) >= o.Percentile/100
-	if due := counted[len(counted)-1].IntendedSeconds - run.Due().WarmUpSeconds; due > 0 {
-		out.Goodput = float64(answers) / due
-	}
+	out.Goodput = due * float64(answers) / float64(all)
 	return out
 }
 

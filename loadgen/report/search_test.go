@@ -49,12 +49,12 @@ func TestARunKeepsAnObjectiveOnlyIfItsLaterHalfDoes(t *testing.T) {
 		late func(int) bool
 		want Outcome
 	}{
-		"all in time":      {func(int) bool { return false }, Outcome{true, 1, 1, 100. / 99}},
-		"late at the end":  {func(i int) bool { return i >= 91 }, Outcome{false, 0.91, 0.82, 91. / 99}},
-		"late everywhere":  {func(i int) bool { return i%10 == 0 }, Outcome{true, 0.9, 0.9, 90. / 99}},
-		"late at one more": {func(i int) bool { return i%10 == 0 || i == 55 }, Outcome{false, 0.89, 0.88, 89. / 99}},
+		"all in time":      {func(int) bool { return false }, Outcome{true, 1, 1, 1}},
+		"late at the end":  {func(i int) bool { return i >= 91 }, Outcome{false, 0.91, 0.82, 0.91}},
+		"late everywhere":  {func(i int) bool { return i%10 == 0 }, Outcome{true, 0.9, 0.9, 0.9}},
+		"late at one more": {func(i int) bool { return i%10 == 0 || i == 55 }, Outcome{false, 0.89, 0.88, 0.89}},
 	} {
-		if got := o.Judge(run, judged(c.late)); got != c.want {
+		if got := o.Judge(run, judged(c.late), 1); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
@@ -62,11 +62,11 @@ func TestARunKeepsAnObjectiveOnlyIfItsLaterHalfDoes(t *testing.T) {
 	for i := range 11 {
 		failed[1+9*i].Error, failed[2+9*i].Dropped = "Unavailable", true
 	}
-	if got := o.Judge(run, failed); got.Kept || got.Within != 0.78 {
+	if got := o.Judge(run, failed, 1); got.Kept || got.Within != 0.78 {
 		t.Errorf("with failures: %+v", got)
 	}
 	run.ImpossibleCounts, run.ImpossibleCause = 1, "0 prompt tokens"
-	if got := o.Judge(run, judged(func(int) bool { return false })); got.Kept {
+	if got := o.Judge(run, judged(func(int) bool { return false }), 1); got.Kept {
 		t.Error("a run whose counts can't be true keeps the objective")
 	}
 }

@@ -44,7 +44,7 @@ func (c Counters) read(ctx context.Context) (w work) {
 		if load, err := c.Client.Loads(ctx); err == nil {
 			seconds := float64(load.TotalPrefillBusyMicros) / 1e6
 			w.uncachedTokens, w.busySeconds = &load.TotalPrefillUncachedTokens, &seconds
-			w.running, w.waiting = int(load.NumRunning), int(load.NumWaiting)
+			w.running, w.waiting = load.NumRunning, load.NumWaiting
 		}
 	}
 	if c.Log == "" {
@@ -103,7 +103,8 @@ func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *re
 		run.ServerBusySeconds = minus(after.busySeconds, before.busySeconds)
 		takeCached(run)
 		if before.running+before.waiting > 0 {
-			run.Notes = append(run.Notes, fmt.Sprintf("SGLang ran %d and queued %d requests of others when it began", before.running, before.waiting))
+			run.Notes = append(run.Notes,
+				fmt.Sprintf("SGLang ran %d and queued %d requests of others when it began", before.running, before.waiting))
 		}
 		run.ServerForwards, run.ServerSequences = minus(after.forwards, before.forwards), minus(after.sequences, before.sequences)
 	}

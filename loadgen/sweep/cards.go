@@ -89,8 +89,8 @@ func readSamples(r io.Reader) (all []cardSample, err error) {
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
-		if err != nil { // the end, or a line that was cut when nvidia-smi was killed
-			return all, nil
+		if err != nil {
+			return all, nil //nolint:nilerr // the end, or a line that was cut when nvidia-smi was killed
 		}
 		fields := strings.Split(strings.TrimSpace(line), ",")
 		if len(fields) != 5 {

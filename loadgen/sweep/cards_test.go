@@ -64,7 +64,9 @@ func TestSeveralCardsAddTheirPower(t *testing.T) {
 }
 
 func TestWhatNvidiaSMIDoesNotKnowIsNoFigure(t *testing.T) {
-	for _, text := range []string{"", "0, [N/A], 1900, 100, 0x0\n", "0, 70, 345, 0, 0x1\n", "No devices were found\n", "0, 300, 1900, 100, [N/A]\n"} {
+	for _, text := range []string{
+		"", "0, [N/A], 1900, 100, 0x0\n", "0, 70, 345, 0, 0x1\n", "No devices were found\n", "0, 300, 1900, 100, [N/A]\n",
+	} {
 		script(t, text)
 		if watts, _, _, _, _, ok := sampled(t); ok {
 			t.Errorf("%q: %v W", text, watts)

@@ -2,7 +2,8 @@
 //
 // Read plan.go first. A Plan lists the settings and says when conversations begin (arrival.go). A
 // Part is one process's share of a load. Schedule (sweep.go) runs a plan in random order and can
-// resume one that was cut short. Search (search.go) looks for the largest rate that keeps an objective. Sweep measures one pass: it sends all prompts in a closed or an
+// resume one that was cut short. Search (search.go) looks for the largest rate that keeps an
+// objective. Sweep measures one pass: it sends all prompts in a closed or an
 // open loop (send.go) and turns the samples into a report.Run (measure.go). Only answers received
 // in full count.
 //

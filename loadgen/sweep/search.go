@@ -116,7 +116,8 @@ func (s *seek) run(ctx context.Context) error {
 	top := stepOf(maxRate)
 	for s.phase == Cold && s.size(top, beyond) > len(s.groups) {
 		if top--; rateAt(top) < 1e-3 {
-			return fmt.Errorf("%w: %s needs %d conversations in a pass, there are %d", ErrTooFewPrompts, s.Objective, s.size(top, beyond), len(s.groups))
+			return fmt.Errorf("%w: %s needs %d conversations in a pass, there are %d",
+				ErrTooFewPrompts, s.Objective, s.size(top, beyond), len(s.groups))
 		}
 	}
 	if s.phase == Warm { // no pass flushes the cache
@@ -195,6 +196,15 @@ func (s *seek) counted(rate float64, beyond int) float64 {
 	return math.Ceil(max(requests/perGroup, rate*bounds*s.Objective.Seconds))
 }
 
+// answers is how many answers a group gets, on average.
+func (s *seek) answers() float64 {
+	sum := 0
+	for _, p := range s.Prompts {
+		sum += p.Answers()
+	}
+	return float64(sum) / float64(len(s.groups))
+}
+
 // size is how many groups a pass at a step sends.
 func (s *seek) size(step, beyond int) int {
 	return int(math.Ceil(s.counted(rateAt(step), beyond) * (1 + settling)))
@@ -246,10 +256,10 @@ func (s *seek) pass(ctx context.Context, plan Plan, prompts []target.Prompt, rat
 		if run == nil {
 			return false, err
 		}
-		if err == nil && try < moreTries && plan.Speed <= report.JudgedSpeed && run.Disturbed(plan.Speed) {
+		if err == nil && try < moreTries && run.Disturbed() {
 			continue
 		}
-		outcome := s.Objective.Judge(*run, requests)
+		outcome := s.Objective.Judge(*run, requests, rate*s.answers())
 		run.Rate, run.Outcome = rate, &outcome
 		for i := range requests {
 			requests[i].Rate = rate

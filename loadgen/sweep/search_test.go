@@ -19,14 +19,16 @@ func searchAt(t *testing.T, objective string, n int, phase Phase, seed uint64, m
 		t.Fatal(err)
 	}
 	plan := Plan{
-		Settings: []Setting{{Mode: ModeDirect}}, Phases: []Phase{phase}, Repeats: 3, Concurrency: 4, Timeout: time.Hour, Speed: 1, Seed: seed,
+		Settings: []Setting{{Mode: ModeDirect}}, Phases: []Phase{phase}, Repeats: 3, Concurrency: 4, Timeout: time.Hour, Seed: seed,
 	}
 	measured := 0
 	search := Search{
 		Sweep: &Sweep{Plan: plan, Prompts: prompts(n)}, Objective: o,
 		Measured: func(report.Run, []report.Request) error { measured++; return nil },
 		passes: func(ctx context.Context, p Pass, plan Plan, list []target.Prompt) (*report.Run, []report.Request, error) {
-			m := measurement{setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: time.Now(), prompts: list, speed: 1, arrival: plan.Arrival}
+			m := measurement{
+				setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: time.Now(), prompts: list, arrival: plan.Arrival,
+			}
 			m.samples, m.from, m.wall = plan.send(ctx, make(), list, p.Repeat, new(RunProgress))
 			run := m.report()
 			return &run, m.requests(), nil

@@ -13,7 +13,8 @@ import (
 // found is a search: three settings, of which one never keeps the objective.
 func found() report.Report {
 	r := of()
-	r.Config.Objective, r.Config.Repeats, r.Config.Settings = &report.Objective{Percentile: 99, Seconds: 0.5}, 2, []string{"16", "unbatched", "1"}
+	r.Config.Objective, r.Config.Repeats = &report.Objective{Percentile: 99, Seconds: 0.5}, 2
+	r.Config.Settings = []string{"16", "unbatched", "1"}
 	r.Runs = nil
 	at := func(setting string, rate, p99, within float64, repeats ...int) {
 		for _, repeat := range repeats {
@@ -52,7 +53,9 @@ func TestASearchLeadsWithTheLargestRateAndTheFlags(t *testing.T) {
 		"| – | 1 | – | – | – | – | – | 0.600 |", "`-mode fixed -batch-size 16 -max-in-flight 2 -max-wait 5ms -share all`",
 		"| 16 | cold | 42.0 | 1/2 |", "A rate is kept if in 2 passes")
 	lacks(t, markdown, "t-test", "Nothing was measured", "Conclusion")
-	for _, want := range []string{"Which rate does each setting bear, cold?", `class="bound"`, "16, 42.0/s: 0.500 s, kept in 1 of 2", ">40</text>"} {
+	for _, want := range []string{
+		"Which rate does each setting bear, cold?", `class="bound"`, "16, 42.0/s: 0.500 s, kept in 1 of 2", ">40</text>",
+	} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %s in the page", want)
 		}

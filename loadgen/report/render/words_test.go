@@ -99,7 +99,8 @@ func telling(t *testing.T) map[string]report.Report {
 		"scored": scored, "generated": generated, "decided": decided,
 		"dimensions": dimensional(), "several orders": ordered, "the sweep": swept, "joined": joined,
 		"open loop": offered(), "recorded": recorded, "spaced": spaced,
-		"full": judged, "found": found(), "carded": carded(), "found cut short": searched, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},
+		"full": judged, "found": found(), "carded": carded(), "found cut short": searched, "cut short": cutShort(),
+		"traced": traced(), "odd": odd, "empty": {},
 		"only unbatched": of(repeats("unbatched", "cold", 0.44, 14.6, 14.7, 14.5)),
 	}
 }
