@@ -61,7 +61,8 @@ func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Repo
 func newConfig(o options) report.Config {
 	p := o.plan
 	c := report.Config{
-		Concurrency: p.Concurrency, MaxNewTokens: int(o.maxNewTokens), Repeats: p.Repeats, Seed: p.Seed, StopWhen: p.StopWhen, Objective: o.objective, CostPerHour: o.costPerHour,
+		Concurrency: p.Concurrency, MaxNewTokens: int(o.maxNewTokens), Repeats: p.Repeats, Seed: p.Seed, StopWhen: p.StopWhen,
+		Objective: o.objective, CostPerHour: o.costPerHour,
 		MaxInFlight: p.Settings[0].MaxInFlight, MaxWaitSeconds: p.Settings[0].MaxWait.Seconds(),
 	}
 	if a := p.Arrival; a.Open() {

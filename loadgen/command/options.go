@@ -202,7 +202,8 @@ func (o *options) reportFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.device, "", "device", "what serves the model, such as h100 or 8xb200, or a JSON `file`, see check -h; the report "+
 		"then says whether its figures can be true")
 	cli.Define(f, &o.modelConfig, "", "model-config", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
-	cli.Define(f, &o.costPerHour, 0, "cost-per-hour", "what an hour of the server costs, in `USD`: the report then has the cost of a million prompt tokens")
+	cli.Define(f, &o.costPerHour, 0, "cost-per-hour", "`USD` for an hour of the server: the report then says "+
+		"what a million prompt tokens cost")
 	cli.Define(f, &o.jaeger, "http://127.0.0.1:16686", "jaeger", "`URL` of Jaeger's page, for links to traces. Requests are traced where "+
 		"OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
 	cli.Define(f, &o.version, false, "version", "print version, commit and date, and end")

@@ -68,7 +68,7 @@ func (r *Run) add(p Run) {
 	r.ServerBusySeconds = plus(r.ServerBusySeconds, p.ServerBusySeconds)
 	r.ServerForwards, r.ServerSequences = plus(r.ServerForwards, p.ServerForwards), plus(r.ServerSequences, p.ServerSequences)
 	r.ProcessCPUSeconds = plus(r.ProcessCPUSeconds, p.ProcessCPUSeconds)
-	r.Traces, r.Cards = append(r.Traces, p.Traces...), cmp.Or(r.Cards, p.Cards)
+	r.Traces = append(r.Traces, p.Traces...)
 	for _, note := range p.Notes {
 		r.note(note)
 	}
@@ -256,9 +256,6 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 		run, of, err := MergeRun(runs[k])
 		if err != nil {
 			return Report{}, nil, err
-		}
-		if len(servers) > 1 {
-			run.Cards = nil // of one server
 		}
 		if len(servers) < len(reports) { // several shards share a server, and each account includes them all
 			run.ServerUncachedTokens, run.ServerBusySeconds, run.ServerForwards, run.ServerSequences = nil, nil, nil, nil

@@ -6,7 +6,7 @@ import (
 )
 
 func TestAnObjectiveIsReadAndWhatIsWrongIsNamed(t *testing.T) {
-	for text, want := range map[string]Objective{"p99<500ms": {99, 0.5}, " p50 < 2s ": {50, 2}, "p90<1m30s": {90, 90}} {
+	for text, want := range map[string]Objective{"p99<500ms": {99, 0.5}, "p50 < 2s": {50, 2}, "p90<1m30s": {90, 90}} {
 		if o, err := ParseObjective(text); err != nil || o != want {
 			t.Errorf("%q: %+v, %v", text, o, err)
 		} else if again, err := ParseObjective(o.String()); err != nil || again != o {
@@ -14,14 +14,14 @@ func TestAnObjectiveIsReadAndWhatIsWrongIsNamed(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":           "expected a percentile, < and a bound, such as p99<500ms, got",
-		"p99>1s":     "expected a percentile, < and a bound",
-		"p95<1s":     `percentile: expected p50, p90 or p99, got "p95"`,
-		"mean<1s":    "percentile: expected",
-		"p99<500":    `bound: expected a duration above 0 such as 500ms, got "500"`,
-		"p99<-1s":    "bound: expected",
-		"p99<1s<2s":  "bound: expected",
-		"p99 < 1 s ": "expected a percentile",
+		"":          "expected a percentile, < and a bound, such as p99<500ms, got",
+		"p99>1s":    "expected a percentile, < and a bound",
+		"p95<1s":    `percentile: expected p50, p90 or p99, got "p95"`,
+		"mean<1s":   "percentile: expected",
+		"p99<500":   `bound: expected a duration above 0 such as 500ms, got "500"`,
+		"p99<-1s":   "bound: expected",
+		"p99<1s<2s": "bound: expected",
+		"p99 < 1 s": "expected a percentile",
 	} {
 		if _, err := ParseObjective(text); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)

@@ -49,10 +49,7 @@ func (m measurement) report() report.Run {
 		Errors:      map[string]int{}, ReleaseReasons: map[string]int{},
 		Arrivals: &report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()},
 	}
-	if m.setting.Mode == ModeFixed {
-		wait := m.setting.MaxWait.Seconds()
-		run.MaxInFlight, run.MaxWaitSeconds, run.Order = m.setting.MaxInFlight, &wait, string(m.setting.Order)
-	}
+	m.setting.describe(&run)
 	var latency, queueWait, firstToken durations
 	var due dueTimes
 	batches := map[string]target.Answer{} // one answer of each

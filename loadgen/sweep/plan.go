@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"paceline/batcher"
+	"paceline/loadgen/report"
 	"paceline/loadgen/stats"
 	"paceline/loadgen/target"
 )
@@ -176,6 +177,14 @@ func (s Setting) Name() string {
 		return strconv.Itoa(s.BatchSize) + s.varied
 	}
 	return string(s.Mode)
+}
+
+// describe writes into a run what a fixed setting may vary besides the size.
+func (s Setting) describe(run *report.Run) {
+	if s.Mode == ModeFixed {
+		wait := s.MaxWait.Seconds()
+		run.MaxInFlight, run.MaxWaitSeconds, run.Order = s.MaxInFlight, &wait, string(s.Order)
+	}
 }
 
 // Multiply returns a fixed setting for each combination of the values. Each list must hold at least

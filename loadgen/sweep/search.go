@@ -141,6 +141,15 @@ func (s *seek) run(ctx context.Context) error {
 			high = middle
 		}
 	}
+	if err != nil {
+		return err
+	}
+	return s.edges(ctx, low, high, top)
+}
+
+// edges measures the Repeats at the highest step that keeps the objective and at the lowest that breaks it, from
+// guesses, and moves on where one of them does not.
+func (s *seek) edges(ctx context.Context, low, high, top int) (err error) {
 	for err == nil && (low >= s.lowest || s.kept[low] < s.Plan.Repeats) {
 		if low >= s.lowest {
 			low = s.lowest - 1

@@ -53,7 +53,9 @@ func searched(r report.Report) (all []Searched) {
 		for _, setting := range report.Settings(runs) {
 			s.Found = append(s.Found, found(only(runs, func(run report.Run) bool { return run.Setting == setting }), *o, r.Config.Repeats))
 		}
-		slices.SortStableFunc(s.Found, func(a, b Found) int { return cmp.Compare(b.Kept, a.Kept) })
+		slices.SortStableFunc(s.Found, func(a, b Found) int {
+			return cmp.Or(cmp.Compare(b.Kept, a.Kept), cmp.Compare(a.Seconds(), b.Seconds()))
+		})
 		s.rank()
 		if len(runs) > 0 {
 			all = append(all, s)

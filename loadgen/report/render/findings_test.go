@@ -13,7 +13,8 @@ func TestRisingThroughputIsSaidToRise(t *testing.T) {
 
 func TestStepsOfTooFewRepeatsAreNotCalledReal(t *testing.T) {
 	r := of(repeats("1", "cold", 0, 20), repeats("2", "cold", 0, 10.1), repeats("4", "cold", 0, 9.95), repeats("8", "cold", 0, 10))
-	contains(t, sectionOf(t, r, "findings"), "not steadily: the highest figure is at 4, the lowest at 1", "not enough repeats to tell which steps are real")
+	contains(t, sectionOf(t, r, "findings"),
+		"not steadily: the highest figure is at 4, the lowest at 1", "not enough repeats to tell which steps are real")
 }
 
 func TestFallingThroughputIsSaidToFall(t *testing.T) {
