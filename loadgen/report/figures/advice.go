@@ -46,10 +46,10 @@ func (r Recommendation) Best() *Cell {
 }
 
 // Flags are the proxy's flags that make a cell's setting, as they were while it was measured; empty for
-// calls without a proxy.
+// calls without a proxy and for the proxy's own defaults.
 func (f Figures) Flags(c Cell) string {
 	switch {
-	case c.Setting == "" || c.Mode == "direct":
+	case c.Setting == "" || c.Mode == "direct" || c.Mode == "defaults":
 		return ""
 	case !c.Fixed():
 		return "-mode " + c.Mode

@@ -62,6 +62,18 @@ func TestASearchLeadsWithTheLargestRateAndTheFlags(t *testing.T) {
 	}
 }
 
+func TestTheProxysDefaultsNeedNoFlagsAndDirectCallsNoProxy(t *testing.T) {
+	for mode, want := range map[string]string{"defaults": "The proxy needs no flags", "direct": "No proxy is needed for direct"} {
+		r := found()
+		for i := range r.Runs {
+			if r.Runs[i].Setting == "16" {
+				r.Runs[i].Setting, r.Runs[i].Mode = mode, mode
+			}
+		}
+		contains(t, markdownOf(t, r), want)
+	}
+}
+
 func TestRatesWhoseIntervalsMeetAreNotToldApart(t *testing.T) {
 	r := found()
 	for i := range r.Runs {
