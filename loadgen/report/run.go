@@ -143,23 +143,22 @@ type SchedulerWait struct {
 	Max float64 `json:"max"` // longest
 }
 
-// distribution is one of a run's distributions, named after its field of results.json.
+// distribution is one of a run's distributions.
 type distribution struct {
-	name      string
 	summary   *stats.Summary
 	histogram **stats.Histogram
 }
 
 // distributions lists the distributions of a run in a fixed order.
 func (r *Run) distributions() []distribution {
-	all := []distribution{{"latency_seconds", &r.Latency, &r.LatencyHistogram}, {"queue_wait_seconds", &r.QueueWait, &r.QueueWaitHistogram}}
+	all := []distribution{{&r.Latency, &r.LatencyHistogram}, {&r.QueueWait, &r.QueueWaitHistogram}}
 	if a := r.Arrivals; a != nil {
-		all = append(all, distribution{"latency_from_intended_seconds", &a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
-			distribution{"send_delay_seconds", &a.SendDelay, &a.SendDelayHistogram},
-			distribution{"own_delay_seconds", &a.OwnDelay, &a.OwnDelayHistogram})
+		all = append(all, distribution{&a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
+			distribution{&a.SendDelay, &a.SendDelayHistogram},
+			distribution{&a.OwnDelay, &a.OwnDelayHistogram})
 	}
 	if r.TTFT != nil {
-		all = append(all, distribution{"ttft_seconds", r.TTFT, &r.TTFTHistogram})
+		all = append(all, distribution{r.TTFT, &r.TTFTHistogram})
 	}
 	return all
 }

@@ -97,8 +97,9 @@ func (c Cell) P99() float64 { return c.Median(func(r report.Run) float64 { retur
 
 // Single is the setting that a phase's recommendation is compared with: batch size 1, or else single calls.
 func (p Phase) Single() *Cell {
+	best := p.Recommended.Best()
 	for _, name := range []string{"1", "unbatched", "direct"} {
-		if c, ok := p.find(name); ok && c.Setting != p.Recommended.Take.Setting {
+		if c, ok := p.find(name); ok && best != nil && c.Setting != best.Setting {
 			return &c
 		}
 	}
