@@ -62,12 +62,13 @@ func newConfig(o options) report.Config {
 	p := o.plan
 	c := report.Config{
 		Concurrency: p.Concurrency, MaxNewTokens: int(o.maxNewTokens), Repeats: p.Repeats, Seed: p.Seed, StopWhen: p.StopWhen,
+		Objective: o.objective, CostPerHour: o.costPerHour,
 		MaxInFlight: p.Settings[0].MaxInFlight, MaxWaitSeconds: p.Settings[0].MaxWait.Seconds(),
 	}
 	if a := p.Arrival; a.Open() {
 		c.Concurrency = 0 // an open loop has no callers
 		c.Arrival = &report.Arrival{
-			Process: string(a.Process), Rate: a.Rate, RateEnd: a.RateEnd, TraceSpeed: a.TraceSpeed,
+			Process: string(a.Process), Rate: a.Rate, TraceSpeed: a.TraceSpeed,
 			MostOutstanding: a.MaxOutstanding, WhenFull: string(a.WhenFull),
 			WarmUpSeconds: a.WarmUp.Seconds(), LateAfterSeconds: a.LateAfter.Seconds(),
 		}

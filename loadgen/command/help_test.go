@@ -54,7 +54,11 @@ func TestTheExamplesOfHelpAreUnderstood(t *testing.T) {
 		if len(args) > 0 && slices.Contains(needsFiles, args[0]) {
 			continue
 		}
-		if _, err := parseOptions(args, &bytes.Buffer{}); err != nil {
+		parse := parseOptions
+		if len(args) > 0 && args[0] == "find" {
+			parse, args = parseFind, args[1:]
+		}
+		if _, err := parse(args, &bytes.Buffer{}); err != nil {
 			t.Errorf("%s: %v", e[0], err)
 		}
 	}

@@ -133,7 +133,7 @@ func TestWithoutArgumentsButASmallerLoadTheWholeWayIsMeasured(t *testing.T) {
 			t.Errorf("batches of %v", run.EffectiveBatchSize)
 		}
 	}
-	for _, file := range []string{"report.md", "report.html", "results.json", "requests.jsonl", "bench.txt", "run.log"} {
+	for _, file := range []string{"report.md", "report.html", "results.json", "requests.jsonl", "run.log"} {
 		if info, err := os.Stat(filepath.Join(out, file)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", file, err)
 		}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -112,11 +114,23 @@ func runSweep(ctx context.Context, b *bubble, o options, l load.Load, out string
 		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
 		Counters: s.counters, Virtual: b != nil, Log: log,
 	}
-	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
+	if !r.Simulated && local(r.Server.URL) && (o.target == "" || local("//"+o.target)) {
+		sw.Cards = sweep.FindCards()
+	}
+	r.Runs, err = measure(ctx, sw, j, o)
 	r.Source.TokenRatio = sw.TokenRatio
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
+	if errors.Is(err, sweep.ErrTooFewPrompts) { // at every setting
+		return inputError{err}
+	}
 	return finish(ctx, o, r, out, err, log)
+}
+
+// local reports whether a URL is of this machine, by its loopback address.
+func local(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
 }
 
 // openJournal begins the journal of a sweep, or opens the one of -resume.
@@ -153,7 +167,7 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 }
 
 // measure runs the sweep, shows its progress and records each run.
-func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt time.Time) ([]report.Run, error) {
+func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, o options) ([]report.Run, error) {
 	line := newLine(os.Stderr, &sw.Progress)
 	line.terminal = line.terminal && !sw.Virtual // where a live line would race, and know no real time
 	showing, stop := context.WithCancel(ctx)
@@ -169,14 +183,18 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt t
 			line.write(fmt.Sprintf("warning: the server counts %.2f times the prompt tokens that the trajectories record: see -chat-template\n",
 				ratio))
 		}
-		if err := awaitStart(ctx, startAt); err != nil {
+		if err := awaitStart(ctx, o.startAt.Value); err != nil {
 			return j.Kept, err
 		}
 	}
-	return sweep.Schedule{Plan: sw.Plan, Runner: sw, Kept: j.Kept, Measured: func(run report.Run, requests []report.Request) error {
+	measured := func(run report.Run, requests []report.Request) error {
 		line.measured(run)
 		return j.Measured(run, requests)
-	}}.Run(ctx)
+	}
+	if o.objective != nil {
+		return sweep.Search{Sweep: sw, Objective: *o.objective, Measured: measured}.Run(ctx)
+	}
+	return sweep.Schedule{Plan: sw.Plan, Runner: sw, Kept: j.Kept, Measured: measured}.Run(ctx)
 }
 
 // awaitStart waits until t; the zero time is now. It fails if t passed while this process got

@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"paceline/loadgen/calibrate"
 	"paceline/loadgen/cli"
-	"paceline/loadgen/trajectory"
 	"paceline/sglang"
 	"paceline/sglang/sim"
-	"paceline/tokenizer"
 )
 
 // simulateCommand serves a simulated SGLang.
@@ -112,57 +109,5 @@ func runCalibration(ctx context.Context, client *sglang.Client, o calibrate.Opti
 		return fmt.Errorf("-out: %w", err)
 	}
 	_, err = fmt.Fprintf(out, "%swritten to %s\n", r, path)
-	return failed(err)
-}
-
-// describeCommand compares generated trajectories with published figures and with a file.
-var describeCommand = subcommand{
-	define: func(f *cli.FlagSet) runner {
-		var count int
-		var seed uint64
-		var file, tokens, path string
-		cli.Define(f, &count, 500, "n", "trajectories to generate")
-		cli.Define(f, &seed, 1, "seed", "seed of the generated trajectories")
-		cli.Define(f, &file, "", "trajectories", "`file` of R2E-Gym trajectories to describe too")
-		cli.Define(f, &tokens, "", "tokenizer", "tokenizer.json `file` that counts tokens (default: estimates)")
-		cli.Define(f, &path, "", "out", "`file` for the generated trajectories, JSON lines in R2E-Gym's form")
-		return func(_ context.Context, _ []string, _ io.Reader, out io.Writer) error {
-			if count < 1 {
-				return fmt.Errorf("-n: must be at least 1, got %d", count)
-			}
-			generated := trajectory.Generate(count, seed)
-			if path != "" {
-				if err := writeFile(path, func(f *os.File) error { return trajectory.Write(f, generated) }); err != nil {
-					return err
-				}
-			}
-			all := []trajectory.Described{{Name: fmt.Sprintf("generated, %d trajectories, seed %d", count, seed), Trajectories: generated}}
-			if file != "" {
-				read, err := trajectory.ReadFile(file)
-				if err != nil {
-					return fmt.Errorf("-trajectories: %w", err)
-				}
-				all = append(all, trajectory.Described{Name: fmt.Sprintf("%s, %d trajectories", filepath.Base(file), len(read)), Trajectories: read})
-			}
-			return describe(out, all, tokens)
-		}
-	},
-}
-
-func describe(out io.Writer, all []trajectory.Described, tokens string) error {
-	var length func(string) int
-	how := "Tokens are estimated: bytes divided by the mean bytes of a Qwen2.5 token in such texts."
-	if tokens != "" {
-		t, err := tokenizer.Load(tokens)
-		if err != nil {
-			return fmt.Errorf("-tokenizer: %w", err)
-		}
-		length = func(text string) int { return len(t.Encode(text)) }
-		how = "Tokens are counted by " + filepath.Base(tokens) + "."
-	}
-	if err := trajectory.Describe(out, all, length); err != nil {
-		return failed(err)
-	}
-	_, err := fmt.Fprintf(out, "\n%s A dash: unknown.\n", how)
 	return failed(err)
 }

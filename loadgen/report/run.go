@@ -17,12 +17,16 @@ type Run struct {
 	Mode      string `json:"mode"`       // fixed, defaults, unbatched or direct
 	BatchSize int    `json:"batch_size"` // 0 unless fixed
 	Phase     string `json:"phase"`      // cold: the cache was flushed before; warm: after a pass of the same prompts
-	Repeat    int    `json:"repeat"`     // from 1
+	Repeat    int    `json:"repeat"`     // from 1; 0: to scout, of loadgen find
 
 	// What a sweep may vary besides the size; for fixed sizes only.
 	MaxInFlight    int      `json:"max_in_flight,omitempty"`    // batches at SGLang at once; 0: as in config
 	MaxWaitSeconds *float64 `json:"max_wait_seconds,omitempty"` // longest wait for a batch to fill; absent: as in config
 	Order          string   `json:"order,omitempty"`            // of release of waiting requests: fifo or prefix
+
+	// Of loadgen find only.
+	Rate    float64  `json:"rate,omitempty"`    // conversations begun per second; 0: one caller at a time
+	Outcome *Outcome `json:"outcome,omitempty"` // of the objective
 
 	StartedAt time.Time `json:"started_at"` // in virtual time, simulated time after the real start of the sweep
 
@@ -71,6 +75,8 @@ type Run struct {
 	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards; absent if unknown
 	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, #new-seq; a chunked prompt is in several
 
+	Cards *Cards `json:"cards,omitempty"` // that computed on this machine; absent if unknown
+
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process with all it embeds, if known
 
 	// SchedulerWait is how late a goroutine of that process was that slept for a millisecond at
@@ -81,6 +87,15 @@ type Run struct {
 	Traces []Trace `json:"traces,omitempty"` // sampled requests: the slowest and some that failed
 
 	Notes []string `json:"notes,omitempty"` // what a reader of this run must know
+}
+
+// Cards is what nvidia-smi showed of the cards that were used in a run.
+type Cards struct {
+	Count     int                `json:"count"`               // cards
+	Watts     float64            `json:"watts"`               // of all together, mean
+	ClockMHz  float64            `json:"clock_mhz"`           // mean
+	Used      float64            `json:"used"`                // share of the time in which a card computed something, mean
+	Throttled map[string]float64 `json:"throttled,omitempty"` // share of the samples, by reason
 }
 
 // Arrivals says how punctual a run's requests were. In a closed loop a first turn is due when a caller
@@ -128,23 +143,22 @@ type SchedulerWait struct {
 	Max float64 `json:"max"` // longest
 }
 
-// distribution is one of a run's distributions, named after its field of results.json.
+// distribution is one of a run's distributions.
 type distribution struct {
-	name      string
 	summary   *stats.Summary
 	histogram **stats.Histogram
 }
 
 // distributions lists the distributions of a run in a fixed order.
 func (r *Run) distributions() []distribution {
-	all := []distribution{{"latency_seconds", &r.Latency, &r.LatencyHistogram}, {"queue_wait_seconds", &r.QueueWait, &r.QueueWaitHistogram}}
+	all := []distribution{{&r.Latency, &r.LatencyHistogram}, {&r.QueueWait, &r.QueueWaitHistogram}}
 	if a := r.Arrivals; a != nil {
-		all = append(all, distribution{"latency_from_intended_seconds", &a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
-			distribution{"send_delay_seconds", &a.SendDelay, &a.SendDelayHistogram},
-			distribution{"own_delay_seconds", &a.OwnDelay, &a.OwnDelayHistogram})
+		all = append(all, distribution{&a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
+			distribution{&a.SendDelay, &a.SendDelayHistogram},
+			distribution{&a.OwnDelay, &a.OwnDelayHistogram})
 	}
 	if r.TTFT != nil {
-		all = append(all, distribution{"ttft_seconds", r.TTFT, &r.TTFTHistogram})
+		all = append(all, distribution{r.TTFT, &r.TTFTHistogram})
 	}
 	return all
 }

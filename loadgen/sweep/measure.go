@@ -49,6 +49,7 @@ func (m measurement) report() report.Run {
 		Errors:      map[string]int{}, ReleaseReasons: map[string]int{},
 		Arrivals: &report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()},
 	}
+	m.setting.describe(&run)
 	var latency, queueWait, firstToken durations
 	var due dueTimes
 	batches := map[string]target.Answer{} // one answer of each
@@ -173,7 +174,7 @@ func (m measurement) requests() []report.Request {
 			intended = at
 		}
 		r := report.Request{
-			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID, Kind: m.prompts[i].Kind,
+			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID,
 			IntendedSeconds: intended.Sub(m.started).Seconds(), SentSeconds: at.Sub(m.started).Seconds(),
 			LatencySeconds: s.latency.Seconds(), LatencyFromIntendedSeconds: (at.Sub(intended) + s.latency).Seconds(),
 			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens, Questions: m.prompts[i].Questions,

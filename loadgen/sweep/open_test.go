@@ -2,7 +2,6 @@ package sweep
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,34 +112,4 @@ func TestAnInterruptedOpenLoopLeavesTheRestUnsent(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestCopiesOfAClosedLoopBeginTheirStaggerApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		list := []target.Prompt{
-			{ID: "a"},
-			{ID: "a#2", Joins: true, Stagger: 2 * time.Second},
-			{ID: "a#3", Joins: true, Stagger: 2 * time.Second},
-			{ID: "b"},
-		}
-		samples, _ := pass(t.Context(), &server{takes: time.Second}, list, closed(3, time.Minute), new(RunProgress))
-		for i, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, time.Second} {
-			if at := samples[i].at.Sub(began); at != want {
-				t.Errorf("%s was sent after %v, want %v", list[i].ID, at, want)
-			}
-		}
-	})
-}
-
-func TestCopiesThatWaitEndWithTheirContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: time.Hour}, {ID: "a#3", Joins: true, Stagger: time.Hour}}
-		samples, wall := pass(ctx, &server{takes: time.Minute}, list, closed(3, time.Minute), new(RunProgress))
-		if wall != time.Second || samples[1].sent || samples[2].sent || !errors.Is(samples[0].err, context.DeadlineExceeded) {
-			t.Errorf("%v, %+v", wall, samples)
-		}
-	})
 }

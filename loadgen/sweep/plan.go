@@ -2,7 +2,8 @@
 //
 // Read plan.go first. A Plan lists the settings and says when conversations begin (arrival.go). A
 // Part is one process's share of a load. Schedule (sweep.go) runs a plan in random order and can
-// resume one that was cut short. Sweep measures one pass: it sends all prompts in a closed or an
+// resume one that was cut short. Search (search.go) looks for the largest rate that keeps an
+// objective. Sweep measures one pass: it sends all prompts in a closed or an
 // open loop (send.go) and turns the samples into a report.Run (measure.go). Only answers received
 // in full count.
 //
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"paceline/batcher"
+	"paceline/loadgen/report"
 	"paceline/loadgen/stats"
 	"paceline/loadgen/target"
 )
@@ -175,6 +177,14 @@ func (s Setting) Name() string {
 		return strconv.Itoa(s.BatchSize) + s.varied
 	}
 	return string(s.Mode)
+}
+
+// describe writes into a run what a fixed setting may vary besides the size.
+func (s Setting) describe(run *report.Run) {
+	if s.Mode == ModeFixed {
+		wait := s.MaxWait.Seconds()
+		run.MaxInFlight, run.MaxWaitSeconds, run.Order = s.MaxInFlight, &wait, string(s.Order)
+	}
 }
 
 // Multiply returns a fixed setting for each combination of the values. Each list must hold at least

@@ -93,7 +93,7 @@ func BenchmarkSaturation(b *testing.B) {
 	plans := map[string]Plan{
 		"closed": {Concurrency: 64, Timeout: time.Minute},
 		"open": {Timeout: time.Minute, Arrival: Arrival{
-			Process: Constant, Rate: maxRate, RateEnd: maxRate, MaxOutstanding: 256, WhenFull: Wait, LateAfter: DefaultLateAfter,
+			Process: Constant, Rate: maxRate, MaxOutstanding: 256, WhenFull: Wait, LateAfter: DefaultLateAfter,
 		}},
 	}
 	for _, loop := range []string{"closed", "open"} {

@@ -29,6 +29,7 @@ type Sweep struct {
 	Through  target.Sender               // sends all settings but direct ones: Proxy, or HTTP to it
 	Straight target.Sender               // sends direct settings: Direct, or HTTP to the same server
 	Counters Counters                    // SGLang's own counts
+	Cards    Cards                       // where SGLang computes, if it is on this machine
 	Virtual  bool                        // in virtual time, which this process's own work does not take
 	Progress atomic.Pointer[RunProgress] // the run at work; nil before the first
 	Log      *slog.Logger
@@ -43,25 +44,31 @@ var ErrNothingAnswered = errors.New("no request of the run was answered")
 
 // Measure implements Runner.
 func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Request, error) {
+	return s.measure(ctx, p, s.Plan, s.Prompts)
+}
+
+// measure measures a pass of some prompts by a plan that differs from the sweep's in when it sends.
+func (s *Sweep) measure(ctx context.Context, p Pass, plan Plan, prompts []target.Prompt) (*report.Run, []report.Request, error) {
 	if err := s.prepare(ctx, p); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", p, err)
 	}
-	account := s.Plan.account(ctx, s.Counters)
-	at := &RunProgress{Pass: p, Total: len(s.Prompts), Started: time.Now()}
+	account := plan.account(ctx, s.Counters)
+	at := &RunProgress{Pass: p, Total: len(prompts), Started: time.Now()}
 	s.Progress.Store(at)
 	m := measurement{
-		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: s.Prompts,
-		arrival: s.Plan.Arrival,
+		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: prompts, arrival: plan.Arrival,
 	}
 	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
 	var used *usage
 	if !s.Virtual {
 		used = watch()
 	}
-	m.samples, m.from, m.wall = s.Plan.send(inRun, s.sender(p.Setting), s.Prompts, p.Repeat, at)
+	cards := s.Cards.watch(ctx, s.Log)
+	m.samples, m.from, m.wall = plan.send(inRun, s.sender(p.Setting), prompts, p.Repeat, at)
 	m.cpuSeconds, m.wait = used.since()
 	m.interrupted = ctx.Err() != nil
 	run, requests := m.report(), m.requests()
+	run.Cards = cards()
 	account(ctx, &run)
 	s.Log.Info("run measured", "setting", run.Setting, "phase", run.Phase, "repeat", run.Repeat,
 		"completed", run.Completed, "total", run.Total, "failed", run.Failed,
@@ -279,10 +286,6 @@ func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.R
 		p.Phase, p.Number = phase, before+i+1
 		run, requests, err := s.Runner.Measure(ctx, p)
 		if run != nil {
-			if c.setting.Mode == ModeFixed {
-				seconds := c.setting.MaxWait.Seconds()
-				run.MaxInFlight, run.MaxWaitSeconds, run.Order = c.setting.MaxInFlight, &seconds, string(c.setting.Order)
-			}
 			runs = append(runs, *run)
 			if kept := s.Measured(*run, requests); err == nil {
 				err = kept

@@ -32,13 +32,11 @@ type Prompt struct {
 	Follows bool
 	Pause   time.Duration
 
-	// Joins marks the first turn of a copy of the previous conversation. The copy begins Stagger
-	// after that conversation.
-	Joins   bool
-	Stagger time.Duration
+	// Joins marks the first turn of a copy of the previous conversation. In an open loop the two begin
+	// together.
+	Joins bool
 
-	At   time.Duration // recorded traces only: when it was sent, from the start of the trace
-	Kind string        // mixes only: the kind of load
+	At time.Duration // recorded traces only: when it was sent, from the start of the trace
 
 	Body      []byte // of Score and Decide: the request, instead of a text
 	Questions int    // SGLang makes one prompt for each; 0 means that the request is one prompt itself
