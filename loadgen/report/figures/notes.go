@@ -61,8 +61,9 @@ const (
 
 func (f Figures) notes() Notes {
 	some := func(of func(report.Run) bool) bool { return slices.ContainsFunc(f.Runs, of) }
+	tokenizes := f.Config.Work == "" && strings.HasPrefix(f.Server.TextsSent, "as token ids") // other work goes on as it came
 	n := Notes{
-		Direct:    strings.HasPrefix(f.Server.TextsSent, "as token ids") && some(func(r report.Run) bool { return r.Setting == "direct" }),
+		Direct:    tokenizes && some(func(r report.Run) bool { return r.Setting == "direct" }),
 		Sequences: some(func(r report.Run) bool { return r.ServerSequences != nil }),
 		WarmOnly:  slices.Equal(f.Config.Phases, []string{"warm"}),
 		Shared:    report.Share(f.Source.SharedBytes, f.Source.PromptBytesTotal),

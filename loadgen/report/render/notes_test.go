@@ -1,6 +1,7 @@
 package render
 
 import (
+	"strings"
 	"testing"
 
 	"paceline/loadgen/report"
@@ -49,6 +50,28 @@ func TestADirectBaselineThatSendsAnotherFormIsNamed(t *testing.T) {
 	lacks(t, sectionOf(t, r, "notes"), "Direct sends texts")
 	r.Server.TextsSent = "as token ids: SGLang's /tokenize agrees with tokenizer.json"
 	contains(t, sectionOf(t, r, "notes"), "Direct sends texts")
-	r.Runs = r.Runs[:1]
+	r.Config.Work = "score"
 	lacks(t, sectionOf(t, r, "notes"), "Direct sends texts")
+	r.Config.Work, r.Runs = "", r.Runs[:1]
+	lacks(t, sectionOf(t, r, "notes"), "Direct sends texts")
+}
+
+func TestOnlyAPrefillSaysHowManyCallersFillItsBatches(t *testing.T) {
+	r := of(repeats("8", "cold", 0.44, 10, 10, 10), repeats("1", "cold", 0.44, 20, 20, 20))
+	contains(t, markdownOf(t, r), "callers to keep its batches full")
+	r.Config.Work = "score"
+	lacks(t, markdownOf(t, r), "callers to keep its batches full")
+}
+
+func TestCommandsInTheReportRunAsTheyStand(t *testing.T) {
+	r := of(repeats("8", "cold", 0.44, 10, 10, 10))
+	r.Simulated, r.Config.MaxInFlights = true, []int{2, 8}
+	for _, lang := range []*Language{English, Chinese} {
+		var b strings.Builder
+		if err := WriteMarkdown(&b, figuresOf(r), lang); err != nil {
+			t.Fatal(err)
+		}
+		contains(t, b.String(), "`go run ./loadgen check -device … results.json`", "`go run ./loadgen -sglang http")
+		lacks(t, b.String(), "`loadgen ", "auto chooses")
+	}
 }
