@@ -31,14 +31,14 @@ type sample struct {
 
 // point is what the page draws of the time between two samples.
 type point struct {
-	At       int64              `json:"at"`  // unix time of its end, seconds
-	Requests float64            `json:"rps"` // requests that ended, per second
-	P50      *float64           `json:"p50"` // of their durations, seconds; nil if none ended
-	P99      *float64           `json:"p99"`
-	Waiting  int                `json:"waiting"`
-	Saved    float64            `json:"saved"`  // tokens per second that followers did not compute
-	Cached   *float64           `json:"cached"` // cached prompt tokens / prompt tokens; nil without prompts
-	Errors   map[string]float64 `json:"errors"` // per second, by status; without those that are 0
+	At       int64             `json:"at"`  // unix time of its end, seconds
+	Requests float64           `json:"rps"` // requests that ended, per second
+	P50      *float64          `json:"p50"` // of their durations, seconds; nil if none ended
+	P99      *float64          `json:"p99"`
+	Waiting  int               `json:"waiting"`
+	Saved    float64           `json:"saved"`  // tokens per second that followers did not compute
+	Cached   *float64          `json:"cached"` // cached prompt tokens / prompt tokens; nil without prompts
+	Errors   map[string]uint64 `json:"errors"` // in the step, by status; without those that are 0
 }
 
 // run takes samples until ctx ends.
@@ -81,7 +81,7 @@ func pointOf(from, to sample) point {
 	durations := to.totals.Durations.Since(from.totals.Durations)
 	p := point{
 		At: to.at.Unix(), Requests: float64(durations.Count) / seconds, Waiting: to.waiting,
-		Saved: (to.totals.SharedTokens - from.totals.SharedTokens) / seconds, Errors: map[string]float64{},
+		Saved: (to.totals.SharedTokens - from.totals.SharedTokens) / seconds, Errors: map[string]uint64{},
 	}
 	if durations.Count > 0 {
 		p50, p99 := durations.Quantile(.5), durations.Quantile(.99)
@@ -93,7 +93,7 @@ func pointOf(from, to sample) point {
 	}
 	for kind, n := range to.totals.Errors {
 		if n -= from.totals.Errors[kind]; n > 0 {
-			p.Errors[kind] = float64(n) / seconds
+			p.Errors[kind] = n
 		}
 	}
 	return p

@@ -89,6 +89,20 @@ func TestTheHistoryKeepsFifteenMinutesOfRates(t *testing.T) {
 	}
 }
 
+func TestTheHistoryCountsWholeErrorsHoweverLateASampleIs(t *testing.T) {
+	m, h := telemetry.NewMetrics("v"), new(history)
+	at := time.Unix(1000, 0)
+	h.add(sample{at, m.Totals(), 0})
+	for i := range 3 {
+		m.Call(t.Context(), "m", time.Now(), fmt.Errorf("fails"))
+		at = at.Add(historyStep + 61*time.Millisecond)
+		h.add(sample{at, m.Totals(), 0})
+		if points, _ := h.points(); points[i].Errors["gRPC UNKNOWN"] != 1 {
+			t.Errorf("%+v", points[i])
+		}
+	}
+}
+
 // PACELINE_TEST_SCREENSHOTS names a folder for pictures of the page.
 func TestTheAdminPageChangesAValueDrainsAndUndrainsInABrowser(t *testing.T) {
 	r := start(t, newFake(t), func(c *Config) { c.Version = "v1.2.3" })
