@@ -44,6 +44,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage) //nolint:errcheck // as above
 		return 0
+	case "":
+		fmt.Fprint(stderr, usage) //nolint:errcheck // as above
+		return exitBadInput
 	}
 	fmt.Fprintf(stderr, "paceline: %q is not a command: proxy, loadgen, status, set or version\n", name) //nolint:errcheck // as above
 	return exitBadInput

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestPacelineTellsItsVersionAndRefusesOtherCommands(t *testing.T) {
+func TestPacelineTellsItsVersionAndUsageAndRefusesOtherCommands(t *testing.T) {
 	for _, c := range []struct {
 		args           string
 		code           int
@@ -15,7 +15,7 @@ func TestPacelineTellsItsVersionAndRefusesOtherCommands(t *testing.T) {
 		{"version", 0, "paceline ", ""},
 		{"-h", 0, "paceline proxy -upstream", ""},
 		{"proxies", exitBadInput, "", `paceline: "proxies" is not a command: proxy, loadgen, status, set or version`},
-		{"", exitBadInput, "", `paceline: "" is not a command`},
+		{"", exitBadInput, "", usage},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(strings.Fields(c.args), &stdout, &stderr)

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"paceline/loadgen/stats"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
+	"paceline/proxy/suggest"
 )
 
 // options is the command line of a sweep.
@@ -292,6 +294,10 @@ func (o *options) parse(args []string, w io.Writer) error {
 		return err
 	}
 	if f.NArg() > 0 {
+		near, distance := suggest.Nearest(append(slices.Sorted(maps.Keys(subcommands)), "find"), f.Arg(0))
+		if distance <= suggest.MaxTypos {
+			return fmt.Errorf("unexpected argument %q: is %s meant? A subcommand comes first", f.Arg(0), near)
+		}
 		return fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0))
 	}
 	if err := o.workDefaults(f); err != nil {

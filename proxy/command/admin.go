@@ -211,7 +211,10 @@ func prepareSet(args []string) (adminCall, error) {
 		case !found:
 			return nil, fmt.Errorf("%q: must be setting=value, such as max_wait=5ms", arg)
 		case fields.ByTextName(name) == nil:
-			near, _ := suggest.Nearest(names, name)
+			near, distance := suggest.Nearest(names, name)
+			if distance > suggest.MaxTypos {
+				return nil, fmt.Errorf("%s: not a live setting: must be one of %s", name, strings.Join(names, ", "))
+			}
 			return nil, fmt.Errorf("%s: not a live setting: is %s meant?", name, near)
 		case twice:
 			return nil, fmt.Errorf("%s: is set twice", name)

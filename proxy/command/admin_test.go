@@ -74,6 +74,7 @@ func TestSetChangesARunningProxyAndStatusShowsIt(t *testing.T) {
 		"":                          "names no setting",
 		"batch_size":                "must be setting=value",
 		"batch_sise=8":              "batch_sise: not a live setting: is batch_size meant?",
+		"foo=5":                     "foo: not a live setting: must be one of mode, batch_size, ",
 		"batch_size=8 batch_size=9": "batch_size: is set twice",
 		"max_wait=5":                "max_wait: must be a duration, such as 5ms or 1m30s",
 		"batch_size=many":           "batch_size: must be a whole number",

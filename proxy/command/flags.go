@@ -16,7 +16,7 @@ import (
 
 const usage = `proxy batches prefill requests in front of an SGLang server.
 
-  go run ./proxy -upstream http://127.0.0.1:30000 -batch-size 16 -max-wait 5ms -max-in-flight 2
+  go run ./proxy -upstream http://127.0.0.1:30000
   curl -s 127.0.0.1:8080/v1/prefill -d '{"text": "def add(a, b):", "max_new_tokens": 1}'
   go run ./proxy status                       what a running proxy holds, has done and is set to
   go run ./proxy set max_wait=5ms             change its settings while it serves

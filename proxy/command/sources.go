@@ -102,7 +102,7 @@ func readEnvironment(f *flag.FlagSet, environ []string) (values []value, err err
 			values = append(values, value{key, text, name})
 			continue
 		}
-		if near, distance := nearest(f, key); distance <= 2 {
+		if near, distance := nearest(f, key); distance <= suggest.MaxTypos {
 			return nil, fmt.Errorf("%s: not a setting: is %s meant?", name, variableOf(near))
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Flag returns the error of f.Parse. For an unknown flag it names the nearest one instead.
+// Flag returns the error of f.Parse. For an unknown flag it names the nearest one instead, if one is near.
 func Flag(f *flag.FlagSet, err error) error {
 	if err == nil {
 		return nil
@@ -26,7 +26,10 @@ func Flag(f *flag.FlagSet, err error) error {
 	if len(longer) > 0 {
 		names = longer
 	}
-	near, _ := Nearest(names, wrong)
+	near, distance := Nearest(names, wrong)
+	if len(longer) == 0 && distance > MaxTypos {
+		return fmt.Errorf("-%s: not a flag, see -h", wrong)
+	}
 	return fmt.Errorf("-%s: not a flag: is -%s meant?", wrong, near)
 }
 
@@ -40,6 +43,9 @@ func Nearest(names []string, wrong string) (name string, distance int) {
 	}
 	return name, distance
 }
+
+// MaxTypos is how many letters of a near name may differ. Names further off are no misspellings.
+const MaxTypos = 2
 
 // editDistance returns the Levenshtein distance of two names.
 func editDistance(a, b string) int {

@@ -6,10 +6,11 @@ import (
 	"testing"
 )
 
-func TestAnUnknownFlagIsAnsweredWithTheNearest(t *testing.T) {
+func TestAnUnknownFlagIsAnsweredWithTheNearestIfOneIsNear(t *testing.T) {
 	for args, want := range map[string]string{
 		"-batch-sise=3": "-batch-sise: not a flag: is -batch-size meant?",
 		"--max-wayt=1s": "-max-wayt: not a flag: is -max-wait meant?",
+		"-grpc=:1":      "-grpc: not a flag, see -h",
 		"-max=1s":       "-max: not a flag: is -max-wait meant?",
 		"-batch-size=x": `invalid value "x" for flag -batch-size: parse error`,
 	} {
