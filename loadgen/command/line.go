@@ -142,8 +142,12 @@ func (l *line) measured(r report.Run) {
 		if o.Kept {
 			verdict = "kept"
 		}
-		l.write(fmt.Sprintf("batch %-9s  %-4s  %8.4g/s  %6s by %5.1f%% of %d, p99 %s%s\n",
-			r.Setting, r.Phase, r.Rate, verdict, 100*o.Within, r.Total, seconds(r.Due().LatencyFromIntended.P99), marks))
+		load := fmt.Sprintf("%8.4g/s", r.Rate)
+		if r.Rate == 0 {
+			load = "  1 caller"
+		}
+		l.write(fmt.Sprintf("batch %-9s  %-4s  %s  %6s by %5.1f%% of %d, p99 %s%s\n",
+			r.Setting, r.Phase, load, verdict, 100*o.Within, r.Total, seconds(r.Due().LatencyFromIntended.P99), marks))
 		return
 	}
 	l.write(fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",

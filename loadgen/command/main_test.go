@@ -265,7 +265,7 @@ func TestHelpTeachesByExample(t *testing.T) {
 	}
 }
 
-func TestInterruptWritesWhatWasMeasured(t *testing.T) {
+func TestInterruptWritesWhatWasMeasuredAndTheCommandThatGoesOn(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no interrupt to send to another process")
 	}
@@ -286,7 +286,8 @@ func TestInterruptWritesWhatWasMeasured(t *testing.T) {
 	if !r.Partial || r.PartialReason != "interrupted" || len(r.Runs) == 0 {
 		t.Errorf("partial %v (%s), %d runs", r.Partial, r.PartialReason, len(r.Runs))
 	}
-	if !strings.Contains(stdout.String(), "(partial)") || strings.Contains(stderr.String(), "goroutine") {
+	if !strings.Contains(stdout.String(), "(partial)") || strings.Contains(stderr.String(), "goroutine") ||
+		!strings.HasSuffix(stderr.String(), "interrupted: go on with: go run ./loadgen -resume "+out+"\n") {
 		t.Errorf("%s\n%s", stdout, stderr)
 	}
 }

@@ -204,6 +204,9 @@ func finish(ctx context.Context, o options, r report.Report, out string, err err
 		log.Error("sweep cut short", "error", err)
 		err = orInterrupted(ctx, err)
 		r.Partial, r.PartialReason = true, err.Error()
+		if errors.Is(err, errInterrupted) && o.objective == nil && unfinished(out) {
+			err = fmt.Errorf("%w: go on with: go run ./loadgen -resume %s", err, out)
+		}
 	}
 	if err := errors.Join(err, conclude(r, o.lang, out, log)); err != nil {
 		return err

@@ -19,6 +19,7 @@ type Found struct {
 	Cell                // the setting; of the figures only All is filled
 	Kept, Broke float64 // see report.Edge
 	Goodput     float64 // at Kept: answers within the bound per second, median
+	TooFew      bool    // the load has too few prompts for a rate above Kept
 	Alone       float64 // the objective's percentile with one caller at a time, seconds
 	Rates       []Tried // that were tried, smallest first
 }
@@ -52,6 +53,8 @@ func searched(r report.Report) (all []Searched) {
 		runs := only(r.Runs, func(run report.Run) bool { return run.Phase == name && run.Outcome != nil })
 		for _, setting := range report.Settings(runs) {
 			s.Found = append(s.Found, found(only(runs, func(run report.Run) bool { return run.Setting == setting }), *o, r.Config.Repeats))
+			f := &s.Found[len(s.Found)-1] // a search that was not cut short ends without a broken rate if it kept all that it could try
+			f.TooFew = name == "cold" && !r.Partial && f.Kept > 0 && f.Broke == 0 && f.Rates[len(f.Rates)-1].Kept > 0
 		}
 		slices.SortStableFunc(s.Found, func(a, b Found) int {
 			return cmp.Or(cmp.Compare(b.Kept, a.Kept), cmp.Compare(a.Seconds(), b.Seconds()))

@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,4 +87,22 @@ func TestRatesWhoseIntervalsMeetAreNotToldApart(t *testing.T) {
 		t.Errorf("ranks %d, %d, %d", s.Found[0].Rank, s.Found[1].Rank, s.Found[2].Rank)
 	}
 	contains(t, markdownOf(t, r), "+33.3 % against unbatched (not told apart)")
+}
+
+func TestASearchWithoutABrokenRateSaysWhatWasMissing(t *testing.T) {
+	r := found()
+	r.Runs = slices.DeleteFunc(r.Runs, func(run report.Run) bool { return run.Outcome.Within < 0.99 })
+	terminal := func() string {
+		var b strings.Builder
+		if err := WriteTerminal(&b, figuresOf(r), English); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	contains(t, terminal(), "(higher rates need more prompts: -n)")
+	lacks(t, terminal(), "cut short")
+	r.Partial, r.PartialReason = true, "interrupted"
+	contains(t, terminal(), "(none above was shown to break it)", "The sweep was cut short; what it did not measure may be better.")
+	r.Runs = r.Runs[:1]
+	contains(t, terminal(), "Cold: no rate was settled.")
 }
