@@ -11,8 +11,8 @@ import (
 func TestFindNamesTheLargestRateWhatLimitsItAndRefusesWhatItDoesNotUse(t *testing.T) {
 	out := t.TempDir()
 	e := loadgen(t, "find", "-slo", "p50<5s", "-n", "130", "-sizes", "16", "-defaults=false", "-repeats", "1", "-out", out)
-	if e.status != 0 || !strings.Contains(e.stdout, "Largest rate that keeps p50<5s (simulated)") || !strings.Contains(e.stderr, "  1 caller    kept") ||
-		!strings.Contains(e.stdout, "(higher rates need more prompts: -n)") {
+	if e.status != 0 || !strings.Contains(e.stdout, "Largest rate that keeps p50<5s (simulated)") ||
+		!strings.Contains(e.stderr, "  1 caller    kept") || !strings.Contains(e.stdout, "(higher rates need more prompts: -n)") {
 		t.Fatalf("status %d: %s\n%s", e.status, e.stdout, e.stderr)
 	}
 	r := readReport(t, out)

@@ -53,7 +53,7 @@ func searched(r report.Report) (all []Searched) {
 		runs := only(r.Runs, func(run report.Run) bool { return run.Phase == name && run.Outcome != nil })
 		for _, setting := range report.Settings(runs) {
 			s.Found = append(s.Found, found(only(runs, func(run report.Run) bool { return run.Setting == setting }), *o, r.Config.Repeats))
-			f := &s.Found[len(s.Found)-1] // a search that was not cut short ends without a broken rate if it kept all that it could try
+			f := &s.Found[len(s.Found)-1] // a whole search has no broken rate if the highest that it could try was kept
 			f.TooFew = name == "cold" && !r.Partial && f.Kept > 0 && f.Broke == 0 && f.Rates[len(f.Rates)-1].Kept > 0
 		}
 		slices.SortStableFunc(s.Found, func(a, b Found) int {
