@@ -35,6 +35,7 @@ func TestFindNamesTheLargestRateWhatLimitsItAndRefusesWhatItDoesNotUse(t *testin
 		"-slo: is missing: expected an objective such as p99<500ms": {},
 		`percentile: expected p50, p90 or p99, got "p98"`:           {"-slo", "p98<1s"},
 		"-rate: has no meaning in find":                             {"-slo", "p99<1s", "-rate", "5"},
+		"-cost-per-hour: has no meaning in find":                    {"-slo", "p99<1s", "-cost-per-hour", "3"},
 		"-resume: has no meaning in find":                           {"-slo", "p99<1s", "-resume", "x"},
 		"-warm-up: needs":                                           {"-slo", "p99<1s", "-warm-up", "1s"},
 	} {

@@ -276,7 +276,7 @@ func parseFind(args []string, w io.Writer) (o options, err error) {
 		flag  string
 	}{
 		{o.rate.Text != "", "-rate"}, {o.load.Trace != "", "-trace"}, {o.stopWhen.Value != 0, "-stop-when"},
-		{o.resume != "", "-resume"}, {o.failIf != nil, "-fail-if"},
+		{o.resume != "", "-resume"}, {o.failIf != nil, "-fail-if"}, {o.costPerHour > 0, "-cost-per-hour"},
 	} {
 		if no.given {
 			return o, fmt.Errorf("%s: has no meaning in find, which chooses the rates itself and measures once", no.flag)

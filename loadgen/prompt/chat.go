@@ -2,6 +2,7 @@ package prompt
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -162,6 +163,14 @@ func parseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
 	}
 	ct := ChatTemplate{
 		name: name, begin: f.Begin, between: f.Between, ask: f.Ask, defaultSystem: f.DefaultSystem, withoutThoughts: f.WithoutThoughts,
+	}
+	for name, text := range map[string]string{
+		"begin": f.Begin, "between": f.Between, "ask": f.Ask,
+		RoleUser: f.User, RoleAssistant: f.Assistant, RoleSystem: *cmp.Or(f.System, new(string)),
+	} {
+		if strings.Contains(text, `\n`) {
+			return ChatTemplate{}, fmt.Errorf(`%s: has \n as two characters: expected the text in double quotes, as in "a\n"`, name)
+		}
 	}
 	for _, role := range []struct {
 		name string

@@ -72,6 +72,7 @@ func TestWithoutASystemLineItsTextGoesBeforeTheFirstUsers(t *testing.T) {
 
 func TestWhatIsWrongInATemplateIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
+		`user: a\n{content}`:             `user: has \n as two characters: expected the text in double quotes`,
 		"user: x":                        "user: expected a text that holds {content} once, found it 0 times",
 		"\nuser {content}":               "line 2",
 		"begin: a\nbegin: b":             "line 2",

@@ -57,11 +57,9 @@ func (c Cards) watch(ctx context.Context, log *slog.Logger) (stop func() *report
 	cmd.WaitDelay = time.Second
 	var samples []cardSample
 	var wrong error
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
+	out, written := io.Pipe()
+	cmd.Stdout = written // so that Wait copies, and ends after WaitDelay where a child of nvidia-smi holds its end open
+	if err := cmd.Start(); err != nil {
 		cancel()
 		log.Warn("sample the cards", "error", err)
 		return func() *report.Cards { return nil }
@@ -74,8 +72,9 @@ func (c Cards) watch(ctx context.Context, log *slog.Logger) (stop func() *report
 	}()
 	return func() *report.Cards {
 		cancel()
-		<-done
 		_ = cmd.Wait() // it was killed
+		_ = written.Close()
+		<-done
 		if wrong != nil {
 			log.Warn("sample the cards", "error", wrong)
 			return nil

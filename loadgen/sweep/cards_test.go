@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,6 +41,27 @@ func sampled(t *testing.T) (watts, joulesOf, used float64, throttled map[string]
 		return 0, 0, 0, nil, 0, false
 	}
 	return c.Watts, c.ClockMHz, c.Used, c.Throttled, c.Count, true
+}
+
+func TestSamplingEndsThoughAChildOfNvidiaSMIHoldsItsOutput(t *testing.T) {
+	script(t, "")
+	path, err := exec.LookPath("nvidia-smi")
+	if err == nil {
+		err = os.WriteFile(path, []byte("#!/bin/sh\nsleep 300 &\ntouch $SAID.done\nwait\n"), 0o700) //nolint:gosec // a script
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		sampled(t)
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for the child")
+	}
 }
 
 func TestTheCardsThatAreUsedAreSummedUp(t *testing.T) {

@@ -179,8 +179,8 @@ func objectAt(path string) string {
 }
 
 // check reads a body by the table and what is known of SGLang, and returns its outer fields. It
-// refuses a content type that SGLang 0.5.23 refuses on each path, in one sentence instead of a list of
-// Python's.
+// refuses a content type that is not JSON's, as SGLang 0.5.23 does on each path, in one sentence instead
+// of a list of Python's.
 func (h *Handler) check(s *upstream.Snapshot, r *http.Request, body []byte) (map[string]json.RawMessage, error) {
 	path := r.URL.Path
 	name := cmp.Or(objectAt(path), "anything")

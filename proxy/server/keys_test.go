@@ -157,6 +157,19 @@ func TestAListCountsEachOfItsPromptsAgainstAKeysRate(t *testing.T) {
 	}
 }
 
+func TestAListThatIsRefusedCountsOnceAgainstAKeysRate(t *testing.T) {
+	r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", nil)
+	header := []string{"Authorization", "Bearer " + agentKey, "Content-Type", "application/json"}
+	body := `{"text":"a","items":[{"text":"a"},{"text":"b"},{"token_ids":[-1]}],"label_token_ids":[5]}`
+	if got := r.http("POST", r.HTTPAddr()+"/v1/paceline/score", body, header...); got.code != http.StatusBadRequest {
+		t.Errorf("%+v", got)
+	}
+	got := r.http("POST", r.HTTPAddr()+"/v1/paceline/score", body, header...)
+	if wait, _ := strconv.Atoi(got.header.Get("Retry-After")); got.code != http.StatusTooManyRequests || wait > 1000 {
+		t.Errorf("afterwards: %+v", got)
+	}
+}
+
 func TestAKeysRateHoldsOnAdministrativePathsThatArePassedOn(t *testing.T) {
 	r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", func(c *Config) { c.PassAdmin = true })
 	for i := range 2 {

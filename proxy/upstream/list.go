@@ -47,10 +47,14 @@ func (s *submission) items(
 	if err := s.Queue.Room(n, bytes); err != nil { // before anything is made for each prompt
 		return nil, err
 	}
-	if err := caller.reserve(n); err != nil {
+	if !s.snapshot.Ready {
+		return nil, &notReadyError{s.snapshot.Reason}
+	}
+	if err := caller.reserve(1); err != nil {
 		return nil, err
 	}
-	caller.Rate = nil // all were counted
+	rest := caller
+	caller.Rate = nil // what is refused counts once
 	items := make([]batcher.Item[*Prompt], n)
 	for i := range items {
 		var err error
@@ -58,6 +62,7 @@ func (s *submission) items(
 			return nil, err
 		}
 	}
+	rest.count(n - 1)
 	return items, nil
 }
 

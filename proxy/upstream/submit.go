@@ -209,8 +209,13 @@ func (c Caller) reserve(n int) error {
 		r.CancelAt(now)
 		return &RateError{wait}
 	}
-	for n--; n > 0; n -= c.Rate.Burst() {
-		c.Rate.ReserveN(now, min(n, c.Rate.Burst()))
-	}
+	c.count(n - 1)
 	return nil
+}
+
+// count counts n more prompts against the caller's rate, whether or not it allows them now.
+func (c Caller) count(n int) {
+	for ; c.Rate != nil && n > 0; n -= c.Rate.Burst() {
+		c.Rate.ReserveN(time.Now(), min(n, c.Rate.Burst()))
+	}
 }

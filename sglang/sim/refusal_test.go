@@ -111,3 +111,20 @@ func TestWhatSGLangTakesIsNotRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestQuestionsWithNothingToChooseFromAreRefused(t *testing.T) {
+	bubble(t, small(), func(t *testing.T, s *Server) {
+		for body, path := range map[string]string{
+			`{"model":"x","state":"s","questions":{"a":{"type":"choice","criteria":{}}}}`:                    "/v1/systemone",
+			`{"model":"x","input":"s","questions":[{"id":"a","type":"choice","question":"b","options":[]}]}`: "/v1/decisions",
+		} {
+			if w := do(t.Context(), s, "POST", path, body); w.Code != 400 {
+				t.Errorf("%s: %d %.300s", path, w.Code, w.Body)
+			}
+		}
+		body := `{"model":"x","state":"s","questions":{"a":{"type":"noul","criteria":[]}}}`
+		if w := do(t.Context(), s, "POST", "/v1/systemone", body); w.Code != 200 {
+			t.Errorf("noul has no criteria: %d %.300s", w.Code, w.Body)
+		}
+	})
+}

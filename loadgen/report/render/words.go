@@ -42,7 +42,7 @@ func (l *Language) funcs() template.FuncMap {
 			return slices.ContainsFunc(p.Findings, func(f figures.Findings) bool { return !f.Empty() })
 		},
 		"streamed": func(f figures.Figures) bool {
-			return slices.ContainsFunc(f.Runs, func(r report.Run) bool { return r.TTFT != nil })
+			return len(f.Phases) > 0 && slices.ContainsFunc(f.Runs, func(r report.Run) bool { return r.TTFT != nil })
 		},
 		"ttft": ttft,
 		"outputs": func(c figures.Cell) float64 {

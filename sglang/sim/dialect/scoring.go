@@ -300,6 +300,9 @@ func decisions(body fields) (*scoring, error) {
 				one.names = append(one.names, o.Name)
 			}
 		}
+		if len(one.names) == 0 {
+			return nil, Refusal(fmt.Sprintf("question '%s' has nothing to choose from", one.id))
+		}
 		questions = append(questions, one)
 	}
 	s.ask(b.Input, questions, func(_ string, answers json.RawMessage, tokens int) any {
@@ -347,6 +350,12 @@ func named(raw json.RawMessage) (questions []question, err error) {
 			one.names = levels(len(criteria))
 		case map[string]any:
 			one.names = slices.Sorted(maps.Keys(criteria))
+		}
+		if q.Type == "noul" {
+			one.names = []string{"yes", "no"}
+		}
+		if len(one.names) == 0 {
+			return nil, Refusal(fmt.Sprintf("question '%s' has nothing to choose from", one.id))
 		}
 		questions = append(questions, one)
 	}
