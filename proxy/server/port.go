@@ -19,6 +19,7 @@ type port struct {
 	name     string // name of its flag
 	listener net.Listener
 	serving  []func() error        // each returns after close
+	leave    func()                // of HTTP: each answer from now on is the last of its connection
 	close    func(context.Context) // lets calls end until the context ends
 }
 
@@ -57,6 +58,7 @@ func (p *port) serveHTTP(h http.Handler, g *api.Gateway, behind *grpc.Server) {
 		func() error { return behind.Serve(g.Pipe) },
 		func() error { return s.Serve(p.listener) },
 	}
+	p.leave = func() { s.SetKeepAlivesEnabled(false) }
 	p.close = func(ctx context.Context) {
 		if err := s.Shutdown(ctx); err != nil {
 			_ = s.Close() // cuts connections; its error says nothing new
