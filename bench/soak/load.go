@@ -28,7 +28,7 @@ const (
 	refused                 // not accepted, with leave to try again
 	failed                  // accepted, and SGLang's failure was told
 	gone                    // the client left, or the deadline came
-	closed                  // sent on a connection that the stopping proxy was closing, so never read
+	closed                  // sent as the stopping proxy closed the connection, so never read
 	lost                    // there was no answer, or a wrong one
 	outcomes
 )
@@ -182,16 +182,22 @@ func ofTransport(ctx context.Context, err error) (outcome, error) {
 	return lost, err
 }
 
-// sendHTTP sends a request. An HTTP/1 client can't know that a server is closing an idle
-// connection, and may send on it; such a request the server has not read (RFC 9112, 9.3.1).
+// closing is the max time from the sending of a request to the loss of its connection where
+// that was being closed already.
+const closing = 100 * time.Millisecond
+
+// sendHTTP sends a request. An HTTP/1 client can't know that a server is closing the
+// connection, and may send on it: an idle one (RFC 9112, 9.3.1), or one that is still in the
+// kernel's queue when the listener ends. net/http drops what comes then (Go 1.26).
 func (p *pair) sendHTTP(req *http.Request) (res *http.Response, out outcome, err error) {
-	began, reused := time.Now(), false
-	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused && c.WasIdle }}
+	began := time.Now()
+	var conn time.Time
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { conn = time.Now() }}
 	res, err = p.http.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err == nil {
 		return res, answered, nil
 	}
-	if out, err = ofTransport(req.Context(), err); out == lost && reused && p.stopped(began) {
+	if out, err = ofTransport(req.Context(), err); out == lost && p.stopped(began) && time.Since(conn) < closing {
 		out = closed
 	}
 	return nil, out, err

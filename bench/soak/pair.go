@@ -139,7 +139,8 @@ func (p *pair) startProxy() error {
 	}
 	defer log.Close()              //nolint:errcheck // the process has its own
 	cmd := exec.Command(p.program, //nolint:gosec,noctx // built by this command; until it is stopped
-		"-upstream", "http://"+p.sglang, "-listen", p.grpc, "-http", p.rest, "-admin", p.admin, "-metrics", p.metrics)
+		"-upstream", "http://"+p.sglang, "-listen", p.grpc, "-http", p.rest, "-admin", p.admin, "-metrics", p.metrics,
+		"-drain-delay", "1s") // in which HTTP clients leave their connections
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		return err

@@ -345,11 +345,11 @@ func (s *Server) shutDown() error {
 // refusal would reach callers that did nothing wrong. It returns when they have gone, after
 // leavePatience, or when ctx ends. left is closed when the gRPC port is closed.
 func (s *Server) sendAway(ctx, total context.Context) (left <-chan struct{}) {
-	if draining := s.readiness.stop(); !draining {
-		pause(ctx, s.cfg.DrainDelay, s.stopping.Done())
-	}
 	if s.rest != nil {
 		s.rest.leave() // else the end would close connections that clients are about to use again
+	}
+	if draining := s.readiness.stop(); !draining {
+		pause(ctx, s.cfg.DrainDelay, s.stopping.Done())
 	}
 	closed := make(chan struct{})
 	go func() {
