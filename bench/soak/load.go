@@ -90,13 +90,15 @@ func (p *pair) one(k kind, send try) {
 	defer cancel()
 	for {
 		out, err := send(ctx, p)
-		if out != answered && out != rejected && hasty && (ctx.Err() != nil || out == gone) {
+		switch ended := ctx.Err() != nil || out == gone; {
+		case !ended || out == answered || out == rejected:
+		case hasty:
 			out = gone
-		} else if ctx.Err() != nil && out != answered {
-			out, err = lost, fmt.Errorf("no answer in %v", patience)
+		default:
+			out, err = lost, fmt.Errorf("no answer in %v: %w", time.Since(began), err)
 		}
 		switch failing, away := p.troubled(began); {
-		case out == lost, out == gone && !hasty:
+		case out == lost:
 			p.complain("%s: %v", k.name, err)
 		case out == failed && !failing && !(away && k.passed):
 			p.complain("%s failed without a cause: %v", k.name, err)

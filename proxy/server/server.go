@@ -140,7 +140,7 @@ func (s *Server) openREST() (*port, error) {
 	pb.RegisterPrefillServiceServer(behind, s.service)
 	pb.RegisterScoreServiceServer(behind, s.scores)
 	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, compat.Options{
-		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log,
+		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log, Acts: s.cfg.acts(),
 	}))
 	rest := restHandler(g.Handler(s.cfg.MaxMessageBytes, s.up.Arrivals), sglang, s.readiness)
 	p.serveHTTP(notFromPages(rest, isLocal(s.cfg.HTTP)), g, behind)
