@@ -162,59 +162,75 @@ func rest(path string, r, into proto.Message, check func(p *pair) (outcome, erro
 	}
 }
 
+// received reads a stream to its end, and complains about what each does not expect.
+func received[M any](recv func() (M, error), each func(M) error) (outcome, error) {
+	for {
+		m, err := recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return answered, nil
+		case err != nil:
+			return ofStatus(status.Convert(err))
+		}
+		if err := each(m); err != nil {
+			return lost, err
+		}
+	}
+}
+
+// ends joins the ends of the parts of a request.
+type ends struct {
+	all  outcome
+	said error // of the worst
+}
+
+func (e *ends) add(out outcome, err error) {
+	if worse := worst(e.all, out); worse != e.all {
+		e.all, e.said = worse, err
+	}
+}
+
 // prefillStream sends several requests over one stream. What was refused of them is sent again.
 func prefillStream(w *writer) try {
 	left := map[string]*pb.PrefillRequest{}
 	for i := range 2 + w.IntN(12) {
 		left[strconv.Itoa(i)] = w.prefillRequest()
 	}
-	all := answered
+	var all ends
 	return func(ctx context.Context, p *pair) (outcome, error) {
 		s, err := p.prefill.PrefillStream(ctx)
 		if err != nil {
 			return ofStatus(status.Convert(err))
 		}
-		open := maps.Clone(left)
+		open, again := maps.Clone(left), false
 		for id, r := range open {
 			r.RequestId = id
-			if err := s.Send(&pb.PrefillStreamRequest{Request: r}); err != nil {
-				break // Recv says why
-			}
+			_ = s.Send(&pb.PrefillStreamRequest{Request: r}) // Recv says why
 		}
 		_ = s.CloseSend() // as above
-		var again bool
-		var said error
-		for {
-			m, err := s.Recv()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return ofStatus(status.Convert(err))
-			}
-			id := m.GetRequestId()
-			r, waits := open[id]
+		out, err := received(s.Recv, func(m *pb.PrefillStreamResponse) error {
+			r, waits := open[m.GetRequestId()]
 			if !waits {
-				return lost, fmt.Errorf("request %q was answered twice", id)
+				return fmt.Errorf("request %q was answered twice", m.GetRequestId())
 			}
-			delete(open, id)
-			out, err := p.checkStreamed(r, m)
-			if out == refused {
+			delete(open, m.GetRequestId())
+			if out, err := p.checkStreamed(r, m); out == refused {
 				again = true
-				continue
+			} else {
+				delete(left, m.GetRequestId())
+				all.add(out, err)
 			}
-			delete(left, id)
-			if all = worst(all, out); out == lost || out == failed {
-				said = err
-			}
-		}
+			return nil
+		})
 		switch {
+		case out != answered:
+			return out, err
 		case len(open) > 0:
 			return lost, fmt.Errorf("the stream ended without an answer to %d of its requests", len(open))
-		case again && all != lost:
+		case again && all.all != lost:
 			return refused, nil
 		}
-		return all, said
+		return all.all, all.said
 	}
 }
 
@@ -314,32 +330,27 @@ func scoreStream(w *writer) try {
 		if err != nil {
 			return ofStatus(status.Convert(err))
 		}
-		all, seen := answered, map[uint32]bool{}
-		var said error
-		for {
-			m, err := s.Recv()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return ofStatus(status.Convert(err))
-			}
+		var all ends
+		seen := map[uint32]bool{}
+		out, err := received(s.Recv, func(m *pb.ScoreStreamResponse) error {
 			if seen[m.GetIndex()] || int(m.GetIndex()) >= len(want) {
-				return lost, fmt.Errorf("item %d was answered twice, or is none", m.GetIndex())
+				return fmt.Errorf("item %d was answered twice, or is none", m.GetIndex())
 			}
 			seen[m.GetIndex()] = true
-			out, err := checkItem(m.GetScore(), want[m.GetIndex()])
 			if e := m.GetError(); e != nil {
-				out, err = ofError(e)
+				all.add(ofError(e))
+			} else {
+				all.add(checkItem(m.GetScore(), want[m.GetIndex()]))
 			}
-			if all = worst(all, out); all == out {
-				said = err
-			}
-		}
-		if len(seen) != len(want) {
+			return nil
+		})
+		switch {
+		case out != answered:
+			return out, err
+		case len(seen) != len(want):
 			return lost, fmt.Errorf("the stream ended with %d of %d items", len(seen), len(want))
 		}
-		return all, said
+		return all.all, all.said
 	}
 }
 

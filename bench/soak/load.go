@@ -100,7 +100,7 @@ func (p *pair) one(k kind, send try) {
 		switch failing, away := p.troubled(began); {
 		case out == lost:
 			p.complain("%s: %v", k.name, err)
-		case out == failed && !failing && !(away && k.passed):
+		case out == failed && !failing && (!away || !k.passed):
 			p.complain("%s failed without a cause: %v", k.name, err)
 		}
 		p.mu.Lock()

@@ -375,7 +375,8 @@ func TestTLSServesBothPortsAndFollowsARotatedCertificate(t *testing.T) {
 
 	a.issue("second", cert, key)
 	await(t, "the new certificate is served", func() bool { return served(r.Addr(), "h2") == "second h2" })
-	if log := r.log.String(); !regexp.MustCompile(`changed="\[serial [0-9a-f]+, valid until \S+ -> serial [^,]+, valid until \S+\]"`).MatchString(log) {
+	rotated := regexp.MustCompile(`changed="\[serial [0-9a-f]+, valid until \S+ -> serial [^,]+, valid until \S+\]"`)
+	if log := r.log.String(); !rotated.MatchString(log) {
 		t.Error(log)
 	}
 	writeKeys(t, cert, "nonsense")
