@@ -76,7 +76,7 @@ func simulated(t *testing.T, tokenizers, callers int, load []prompt, warm bool, 
 	synctest.Test(t, func(t *testing.T) {
 		p := h100()
 		if tokenizers > 1 {
-			p.Tokenizers, p.ScheduleSeconds = tokenizers, lpmSchedule
+			p.Tokenizers, p.ScheduleSeconds = tokenizers, p.ScheduleSeconds*lpmSchedule
 		}
 		s, err := sim.New(sim.Options{Profile: p})
 		if err != nil {

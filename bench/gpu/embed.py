@@ -23,7 +23,7 @@ def part(base, prompts):
 def main():
     rnd = random.Random(11)
     with mp.get_context("spawn").Pool(4) as processes:
-        for kind, tokens, n in [("ids", 20, 2048), ("ids", 200, 1024), ("texts", 20, 2048), ("texts", 200, 1024)]:
+        for kind, tokens, n in [("texts", 20, 2048), ("ids", 20, 2048), ("texts", 200, 1024), ("ids", 200, 1024)]:
             for base in [SGLANG, PROXY] * 3:
                 make = (lambda: [rnd.randrange(1000, 140000) for _ in range(tokens)]) if kind == "ids" else (lambda: " ".join(rnd.choices(WORDS, k=tokens)))
                 prompts = [make() for _ in range(n)]

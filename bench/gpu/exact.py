@@ -49,10 +49,12 @@ def main():
 
             same, turned = lambda x: x, lambda x: x[::-1]
             direct = run(SGLANG, same)
+            spread = sorted(a for row in direct for a in row)
             for way, got in [("SGLang again", run(SGLANG, same)), ("SGLang, items in reverse", run(SGLANG, turned)), ("proxy", run(PROXY, same))]:
                 off = sorted(abs(a - b) for x, y in zip(direct, got) for a, b in zip(x, y))
                 print(json.dumps({"state": state, "questions": questions, "as": kind, "way": way, "equal": sum(o == 0 for o in off), "of": len(off),
-                                  "off_p50": off[len(off) // 2], "off_p99": off[int(len(off) * .99)], "off_most": off[-1]}), flush=True)
+                                  "off_p50": off[len(off) // 2], "off_p99": off[int(len(off) * .99)], "off_most": off[-1],
+                                  "scores_p5": spread[len(spread) // 20], "scores_p95": spread[-len(spread) // 20]}), flush=True)
 
 
 main()

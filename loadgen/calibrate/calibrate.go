@@ -383,8 +383,9 @@ func (r *runner) profile(o Options) sim.Profile {
 	p := sim.Profile{
 		Name: o.Name, Device: strings.TrimSuffix(info.Device, simulated) + simulated, Model: info.ServedModelName,
 		Origin:             fmt.Sprintf("fitted to SGLang %s ", info.Version),
-		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens, MaxRunningRequests: max(1, info.MaxRunningRequests),
-		KVCacheTokens: info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve,
+		ChunkedPrefillSize: info.ChunkedPrefillSize, MaxPrefillTokens: info.MaxPrefillTokens,
+		MaxRunningRequests: cmp.Or(info.MaxRunningRequests, manyRunning),
+		KVCacheTokens:      info.MaxTotalNumTokens, ContextLength: info.MaxReqInputLen + contextReserve,
 		VocabSize: cmp.Or(o.VocabSize, sglang.VocabSize(info), 151_936),
 	}
 	if info.ChunkedPrefillSize <= 0 { // chunking is off, and a forward has another bound
@@ -395,6 +396,10 @@ func (r *runner) profile(o Options) sim.Profile {
 	}
 	return p
 }
+
+// manyRunning is the least number of requests that SGLang runs at once where nobody sets it. An older one does not
+// tell it (0.5.17).
+const manyRunning = 2048
 
 // simulated is the suffix of a profile's device.
 const simulated = " (simulated)"

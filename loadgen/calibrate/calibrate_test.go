@@ -160,3 +160,27 @@ func TestSeveralTokenizersAreNotCalibrated(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// older is an SGLang that does not tell how many requests it runs at once.
+type older struct{ direct }
+
+func (o older) ServerInfo(ctx context.Context) (sglang.ServerInfo, error) {
+	info, err := o.direct.ServerInfo(ctx)
+	info.MaxRunningRequests = 0
+	return info, err
+}
+
+func TestProfileOfAServerThatDoesNotTellHowManyItRunsAtOnceRunsMany(t *testing.T) {
+	s, err := sim.New(sim.Options{Profile: sim.Profiles()[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	info, err := older{direct{s}}.ServerInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := (&runner{info: info}).profile(Options{}); p.MaxRunningRequests < 1000 {
+		t.Errorf("%d at once", p.MaxRunningRequests)
+	}
+}

@@ -22,7 +22,7 @@ import (
 //	a lone call            call [+ list] + prompts·(request + schedule) + bytes·tokenize + the longer of launch and device
 //	the device             forward + tokens of the graph·token + squares of tokens·attention
 //	calls that queue       call [+ list] + prompts·request + bytes·tokenize, for the front end bounds them
-//	two callers, one prompt each: both calls take call + request + 2·(schedule + launch + alone)
+//	two callers, k prompts each: both calls take call [+ list] + k·request + 2·(k·schedule + launch + alone/k)
 
 // The costs, as columns of the fit.
 const (
@@ -69,24 +69,24 @@ func (l lone) device(graphs bool) float64 {
 
 // off returns how far the costs are from a lone call, relative to it: the longer of launch and device counts.
 func (l lone) off(graphs bool, fitted []float64) float64 {
-	sum := 0.0
-	for _, launched := range []bool{true, false} {
-		one := 0.0
-		for i, times := range l.row(graphs, launched) {
-			one += times * fitted[i]
-		}
-		sum = max(sum, one)
-	}
+	sum := max(dot(l.row(graphs, true), fitted), dot(l.row(graphs, false), fitted))
 	return math.Abs(sum-l.whole) / l.whole
+}
+
+func dot(row, costs []float64) (sum float64) {
+	for i, times := range row {
+		sum += times * costs[i]
+	}
+	return sum
 }
 
 // Amounts of work: what keeps the front end busy, for long enough that the clock's and the machine's own errors are small.
 const (
-	manyCallers, manyCalls   = 200, 1600
+	manyCallers, manyCalls   = 64, 1600 // with 256 callers a real front end is slower
 	listCallers, listCalls   = 4, 16
 	listPrompts, listTokens  = 128, 256 // texts, or the scheduler might take longer than the front end
 	bytesOfToken             = 4
-	pairCalls                = 100
+	pairCalls                = 96         // whole pairs are left when those at the ends are cut off
 	repeatsOfLone            = 3          // for each of Options.Repeats
 	graphBelow, graphAtMost  = 1040, 1270 // have the same graph, of 1280 tokens
 	pool, own                = listPrompts, 64
@@ -144,14 +144,14 @@ func (r *runner) overlapped(ctx context.Context, o Options) (Result, error) {
 	if _, err := r.call(ctx, texts); err != nil {
 		return Result{}, err
 	}
-	var queues [3]float64 // seconds of a call: single ones of many callers, lists, single ones of two
-	for i, q := range []struct {
-		callers, calls int
-		requests       []sglang.Request
-	}{
-		{manyCallers, manyCalls, cached[:1]}, {listCallers, listCalls, texts}, {2, pairCalls, cached[:1]},
-	} {
-		if queues[i], err = r.queue(ctx, q.callers, q.calls, q.requests); err != nil {
+	queues := []queue{
+		{callers: manyCallers, calls: manyCalls, requests: cached[:1]}, {callers: listCallers, calls: listCalls, requests: texts},
+	}
+	for _, k := range []int{1, 2, 4, 8} {
+		queues = append(queues, queue{callers: 2, calls: pairCalls, requests: cached[:k]})
+	}
+	for i, q := range queues {
+		if queues[i].seconds, err = r.queue(ctx, q); err != nil {
 			return Result{}, fmt.Errorf("%d callers: %w", q.callers, err)
 		}
 	}
@@ -203,16 +203,40 @@ func (r *runner) lone(ctx context.Context, s shape, cached []sglang.Request, rep
 	return lone{shape: s, call: calls[len(calls)/2]}, nil
 }
 
-// queue returns the seconds that the server takes for each of so many calls, by callers who send one after another.
-func (r *runner) queue(ctx context.Context, callers, calls int, requests []sglang.Request) (float64, error) {
+// queue is a measurement of equal calls by callers who send one after another.
+type queue struct {
+	callers, calls int
+	requests       []sglang.Request
+	seconds        float64 // of each call
+}
+
+// row returns the costs of a call.
+func (q queue) row() []float64 {
+	row := make([]float64, costs)
+	k := float64(len(q.requests))
+	row[callCost], row[requestCost] = 1, k
+	if k > 1 {
+		row[listCost] = 1
+	}
+	for _, one := range q.requests {
+		row[tokenizeCost] += float64(len(one.Text))
+	}
+	if q.callers == 2 { // the front end's work for both is done at the same time
+		row[callCost], row[requestCost], row[listCost] = row[callCost]/2, row[requestCost]/2, row[listCost]/2
+		row[scheduleCost], row[launchCost], row[aloneCost] = k, 1, 1/k
+	}
+	return row
+}
+
+func (r *runner) queue(ctx context.Context, q queue) (seconds float64, err error) {
 	var mu sync.Mutex
 	var ends []time.Time
-	errs := make([]error, callers)
+	errs := make([]error, q.callers)
 	var wg sync.WaitGroup
-	for caller := range callers {
+	for caller := range q.callers {
 		wg.Go(func() {
-			for range calls / callers {
-				if _, err := r.call(ctx, slices.Clone(requests)); err != nil {
+			for range q.calls / q.callers {
+				if _, err := r.call(ctx, slices.Clone(q.requests)); err != nil {
 					errs[caller] = err
 					return
 				}
@@ -231,9 +255,9 @@ func (r *runner) queue(ctx context.Context, callers, calls int, requests []sglan
 	return ends[last].Sub(ends[first]).Seconds() / float64(last-first), nil
 }
 
-// fitOverlapped fits the costs of a profile. Which calls launching bounds is not known: the shortest on the device, and
-// as many more as fit best.
-func fitOverlapped(p sim.Profile, all []lone, queues [3]float64) Result {
+// fitOverlapped fits the costs of a profile. Whether launching bounds a call or the device is not known: of several
+// guesses, mended by what they lead to, the one that fits best is taken.
+func fitOverlapped(p sim.Profile, all []lone, queues []queue) Result {
 	var fitted, heldOut []lone
 	for _, l := range all {
 		if l.heldOut {
@@ -242,30 +266,11 @@ func fitOverlapped(p sim.Profile, all []lone, queues [3]float64) Result {
 			fitted = append(fitted, l)
 		}
 	}
-	slices.SortStableFunc(fitted, func(a, b lone) int {
-		return cmp.Or(cmp.Compare(a.uncached, b.uncached), cmp.Compare(a.squares, b.squares))
-	})
+	slices.SortStableFunc(fitted, func(a, b lone) int { return cmp.Compare(a.uncached, b.uncached) })
 	var best []float64
 	least := math.Inf(1)
-	for launched := 1; launched < len(fitted); launched++ {
-		x, y := [][]float64{make([]float64, costs), make([]float64, costs), make([]float64, costs)}, slices.Clone(queues[:])
-		x[0][callCost], x[0][requestCost] = 1, 1
-		x[1][callCost], x[1][listCost], x[1][requestCost], x[1][tokenizeCost] = 1, 1, listPrompts, listPrompts*bytesOfToken*listTokens
-		for cost, times := range map[int]float64{callCost: 1, requestCost: 1, scheduleCost: 2, launchCost: 2, aloneCost: 2} {
-			x[2][cost] = times / 2
-		}
-		for i, l := range fitted {
-			x, y = append(x, l.row(p.PrefillGraphs, i < launched)), append(y, l.whole)
-		}
-		c := stats.LeastSquares(x, y)
-		sum := 0.0
-		for _, off := range stats.RelativeErrors(x[:len(queues)], y[:len(queues)], c) {
-			sum += off * off
-		}
-		for _, l := range fitted {
-			sum += math.Pow(l.off(p.PrefillGraphs, c), 2)
-		}
-		if sum < least {
+	for guess := 1; guess < len(fitted); guess++ {
+		if c, sum := fitFrom(guess, fitted, queues, p.PrefillGraphs); sum < least {
 			best, least = c, sum
 		}
 	}
@@ -280,4 +285,34 @@ func fitOverlapped(p sim.Profile, all []lone, queues [3]float64) Result {
 	r.Profile.Origin += fmt.Sprintf("by the time of lone calls and of calls that queue: "+
 		"lone calls that were not fitted are off by %.0f %% on average, %.0f %% at the worst", 100*r.Whole.Mean, 100*r.Whole.Max)
 	return r
+}
+
+// fitFrom fits the costs, from the guess that launching bounds so many of the lone calls. It returns the sum of the
+// squares of the relative errors.
+func fitFrom(guess int, calls []lone, queues []queue, graphs bool) (fitted []float64, sum float64) {
+	launched := make([]bool, len(calls))
+	for i := range guess {
+		launched[i] = true
+	}
+	for range 5 {
+		var x [][]float64
+		var y []float64
+		for _, q := range queues {
+			x, y = append(x, q.row()), append(y, q.seconds)
+		}
+		for i, l := range calls {
+			x, y = append(x, l.row(graphs, launched[i])), append(y, l.whole)
+		}
+		fitted = stats.LeastSquares(x, y)
+		for i, l := range calls {
+			launched[i] = dot(l.row(graphs, true), fitted) > dot(l.row(graphs, false), fitted)
+		}
+	}
+	for _, q := range queues {
+		sum += math.Pow(dot(q.row(), fitted)/q.seconds-1, 2)
+	}
+	for _, l := range calls {
+		sum += math.Pow(l.off(graphs, fitted), 2)
+	}
+	return fitted, sum
 }
