@@ -44,8 +44,8 @@ func (w *writer) stateIDs() []int32 {
 // shared returns the source of one of four states of the current five seconds, or of an
 // earlier one.
 func (w *writer) shared() *rand.Rand {
-	n := uint64(w.at/(5*time.Second)) - min(uint64(w.at/(5*time.Second)), uint64(w.IntN(2)*w.IntN(20)))
-	return rand.New(rand.NewPCG(n, uint64(w.IntN(4)))) //nolint:gosec // content
+	n := max(0, int(w.at/(5*time.Second))-w.IntN(2)*w.IntN(20))
+	return rand.New(rand.NewPCG(uint64(n), w.Uint64N(4))) //nolint:gosec // content
 }
 
 // ids returns n token ids.

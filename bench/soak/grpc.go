@@ -111,15 +111,17 @@ func (g *generated) logprobs() (all []string) {
 	return all
 }
 
-// onlyBad returns a function that complains if a good request was rejected.
-func onlyBad(r *pb.PrefillRequest) func(out outcome, err error) (outcome, error) {
-	bad := r.GetText() == tooLong() || slices.Contains(r.GetTokenIds(), vocabulary)
-	return func(out outcome, err error) (outcome, error) {
-		if out == rejected && !bad {
-			return lost, err
-		}
-		return out, err
+// isBad reports whether a request is one that must be rejected.
+func isBad(r *pb.PrefillRequest) bool {
+	return r.GetText() == tooLong() || slices.Contains(r.GetTokenIds(), vocabulary)
+}
+
+// only complains if a good request was rejected.
+func only(bad bool, out outcome, err error) (outcome, error) {
+	if out == rejected && !bad {
+		return lost, err
 	}
+	return out, err
 }
 
 func prefill(w *writer) try {
@@ -127,7 +129,8 @@ func prefill(w *writer) try {
 	return func(ctx context.Context, p *pair) (outcome, error) {
 		got, err := p.prefill.Prefill(ctx, r)
 		if err != nil {
-			return onlyBad(r)(ofStatus(status.Convert(err)))
+			out, err := ofStatus(status.Convert(err))
+			return only(isBad(r), out, err)
 		}
 		return p.check(r, got)
 	}
@@ -137,12 +140,11 @@ func prefill(w *writer) try {
 func restPrefill(w *writer) try {
 	r := w.prefillRequest()
 	got := new(pb.PrefillResponse)
-	send := rest("/v1/prefill", r, got, func(p *pair) (outcome, error) { return p.check(r, got) })
-	return func(ctx context.Context, p *pair) (outcome, error) { return onlyBad(r)(send(ctx, p)) }
+	return rest("/v1/prefill", r, got, isBad(r), func(p *pair) (outcome, error) { return p.check(r, got) })
 }
 
 // rest posts a message and reads the answer into another.
-func rest(path string, r, into proto.Message, check func(p *pair) (outcome, error)) try {
+func rest(path string, r, into proto.Message, bad bool, check func(p *pair) (outcome, error)) try {
 	return func(ctx context.Context, p *pair) (outcome, error) {
 		body, err := protojson.Marshal(r)
 		if err != nil {
@@ -153,7 +155,8 @@ func rest(path string, r, into proto.Message, check func(p *pair) (outcome, erro
 		case err != nil:
 			return out, err
 		case code != http.StatusOK:
-			return ofHTTP(code, header, answer)
+			out, err := ofHTTP(code, header, answer)
+			return only(bad, out, err)
 		}
 		if err := (protojson.UnmarshalOptions{}).Unmarshal(answer, into); err != nil {
 			return lost, fmt.Errorf("%w: %.300s", err, answer)
@@ -236,7 +239,8 @@ func prefillStream(w *writer) try {
 
 func (p *pair) checkStreamed(r *pb.PrefillRequest, m *pb.PrefillStreamResponse) (outcome, error) {
 	if e := m.GetError(); e != nil {
-		return onlyBad(r)(ofError(e))
+		out, err := ofError(e)
+		return only(isBad(r), out, err)
 	}
 	return p.check(r, m.GetResponse())
 }
@@ -307,7 +311,8 @@ func score(w *writer) try {
 	return func(ctx context.Context, p *pair) (outcome, error) {
 		got, err := p.score.Score(ctx, r)
 		if err != nil {
-			return ofStatus(status.Convert(err))
+			out, err := ofStatus(status.Convert(err))
+			return only(false, out, err)
 		}
 		return p.checkScores(r, got)
 	}
@@ -316,7 +321,7 @@ func score(w *writer) try {
 func restScore(w *writer) try {
 	r := w.scoreRequest()
 	got := new(pb.ScoreResponse)
-	return rest("/v1/paceline/score", r, got, func(p *pair) (outcome, error) { return p.checkScores(r, got) })
+	return rest("/v1/paceline/score", r, got, false, func(p *pair) (outcome, error) { return p.checkScores(r, got) })
 }
 
 func scoreStream(w *writer) try {
@@ -338,7 +343,8 @@ func scoreStream(w *writer) try {
 			}
 			seen[m.GetIndex()] = true
 			if e := m.GetError(); e != nil {
-				all.add(ofError(e))
+				out, err := ofError(e)
+				all.add(only(false, out, err))
 			} else {
 				all.add(checkItem(m.GetScore(), want[m.GetIndex()]))
 			}
