@@ -26,7 +26,7 @@ func FuzzIsolate(f *testing.F) {
 		if bad&(1<<items-1) == 0 {
 			return // nothing to find
 		}
-		blamed, _, answered := search(items, isBad, -1)
+		blamed, _, answered := search(items, isBad)
 		for _, i := range blamed {
 			if !isBad(i) {
 				t.Errorf("item %d was blamed", i)

@@ -14,26 +14,14 @@ const (
 
 // Isolate finds the bad items among those that were refused together, so that only
 // they fail and all others are answered. try sends some items together. blame is called
-// for each item that was refused alone. guilty is an item that the server named, or -1.
-// When try says Stop, Isolate returns and leaves the items that it has not tried.
+// for each item that was refused alone. When try says Stop, Isolate returns and leaves the
+// items that it has not tried.
 //
 // It searches a refused group by halves for one bad item, in about log2 n calls, and
 // then sends the rest together again. The more bad items it has found, the smaller are
 // the groups, down to one. An item is blamed only for a refusal of its own.
-func Isolate(items []int, guilty int, try func([]int) Outcome, blame func(int)) {
-	group := items // refused together
-	if guilty >= 0 {
-		switch try([]int{guilty}) { // the server's word is not enough: it quotes what it was sent
-		case Bad:
-			blame(guilty)
-		case Stop:
-			return
-		}
-		group = slices.DeleteFunc(slices.Clone(items), func(i int) bool { return i == guilty })
-		if len(group) == 0 || try(group) != Bad {
-			return
-		}
-	}
+func Isolate(items []int, try func([]int) Outcome, blame func(int)) {
+	group := items     // refused together
 	size := len(items) // of the next group
 	var rest []int
 	for found := 1; group != nil; found++ {

@@ -15,10 +15,6 @@ type Item[Q any] struct {
 	Tokens int    // prompt tokens, or an estimate; 0 means unknown
 	Key    string // only items of equal key share a batch
 
-	// NoWait makes a batch of items of this key leave as soon as a slot is free: it does not
-	// wait to fill. Items of equal key have equal NoWait.
-	NoWait bool
-
 	// Priority orders the batches of different keys, higher first. Items of equal
 	// key have equal priority.
 	Priority int

@@ -17,7 +17,6 @@ type laneView struct {
 	since    time.Time // when its batch began to fill
 	last     time.Time // latest release that meets the earliest deadline; zero: none
 	priority int       // higher goes first
-	noWait   bool      // it leaves as soon as a slot is free
 	attained float64   // of its least served caller, see caller
 }
 
@@ -110,7 +109,7 @@ func due(l *laneView, s *Settings, m *moment) (Reason, time.Time) {
 		return ReasonDrain, time.Time{}
 	case !l.last.IsZero() && !m.now.Before(l.last):
 		return ReasonDeadline, time.Time{}
-	case s.MaxWait == 0 || l.noWait:
+	case s.MaxWait == 0:
 		return ReasonIdle, time.Time{}
 	}
 	at := l.since.Add(s.MaxWait)
@@ -143,7 +142,7 @@ const (
 	ReasonBudget                  // the token or byte budget was reached
 	ReasonWait                    // the oldest request had waited MaxWait
 	ReasonDeadline                // a longer wait would have missed a member's deadline
-	ReasonIdle                    // MaxWait is 0, or NoWait set, and a slot was free
+	ReasonIdle                    // MaxWait is 0, and a slot was free
 	ReasonDrain                   // the batcher is draining
 	ReasonUnbatched               // ModeUnbatched
 	ReasonAge                     // the oldest request had waited MaxAge, and some went in order of arrival

@@ -58,10 +58,6 @@ func TestPolicyDecides(t *testing.T) {
 			"without a window a full batch is called full", []laneView{{count: 5, oldest: now}}, eager, 1, false,
 			decision{take: 4, reason: ReasonFull}, 0,
 		},
-		{
-			"a lane that waits for no neighbour goes once a slot is free", []laneView{{count: 1, oldest: now, noWait: true}}, fixed, 1, false,
-			decision{take: 1, reason: ReasonIdle}, 0,
-		},
 		{"draining goes at once", []laneView{{count: 2, oldest: now}}, fixed, 0, true, decision{take: 2, reason: ReasonDrain}, 0},
 		{"draining keeps to the slots", []laneView{{count: 2, oldest: now}}, fixed, 2, true, decision{}, 0},
 		{

@@ -24,7 +24,6 @@ type prompt[Q, R any] struct {
 type lane[Q, R any] struct {
 	key      string
 	priority int
-	noWait   bool      // see Item
 	prompts  list.List // of *prompt, by arrival
 	tokens   int64     // of all prompts
 	bytes    int64
@@ -70,7 +69,7 @@ func (q *queue[Q, R]) push(it *pending[Q, R], merge bool) bool {
 		}
 	}
 	it.prompt = p
-	l := q.lane(it.Key, it.Priority, it.NoWait)
+	l := q.lane(it.Key, it.Priority)
 	p.lane, p.place, p.group = l, l.prompts.PushBack(p), q.group(l, it.caller)
 	p.entry = prefix.Entry{Prefix: it.Prefix, Value: p}
 	p.group.Add(&p.entry)
@@ -124,13 +123,13 @@ func (q *queue[Q, R]) remove(p *prompt[Q, R]) {
 }
 
 // lane returns the lane of key. It makes one where there is none.
-func (q *queue[Q, R]) lane(key string, priority int, noWait bool) *lane[Q, R] {
+func (q *queue[Q, R]) lane(key string, priority int) *lane[Q, R] {
 	for _, l := range q.lanes {
 		if l.key == key {
 			return l
 		}
 	}
-	l := &lane[Q, R]{key: key, priority: priority, noWait: noWait}
+	l := &lane[Q, R]{key: key, priority: priority}
 	q.lanes = append(q.lanes, l)
 	return l
 }

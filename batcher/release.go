@@ -76,7 +76,7 @@ func (b *Batcher[Q, R]) look(s *Settings, free int, now time.Time) []laneView {
 		since := l.prompts.Front().Value.(*prompt[Q, R]).since
 		v := laneView{
 			count: l.prompts.Len(), open: l.open(), tokens: l.tokens, bytes: l.bytes,
-			oldest: since, since: since, priority: l.priority, noWait: l.noWait,
+			oldest: since, since: since, priority: l.priority,
 		}
 		if g := l.neediest(); g != nil {
 			v.attained = g.caller.attained

@@ -19,6 +19,7 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	command = regexp.MustCompile(`\bgo (?:run|test|build) [^\n` + "`" + `]*`)
 	folder  = regexp.MustCompile(`\s(\./[a-z0-9/]+)`)
+	form    = regexp.MustCompile(`curl .*:(?:8080|30000)/(?:[^v]|v1/[^p]).* -d `)
 	named   = regexp.MustCompile(`-(?:run|bench|fuzz) '?([A-Za-z|]+)'?`)
 )
 
@@ -30,7 +31,7 @@ func pages(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	texts := map[string]string{}
-	for _, path := range append(paths, "../README.md") {
+	for _, path := range append(paths, "../README.md", "../deploy/README.md", "../deploy/five-minutes.md") {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -97,6 +98,15 @@ func TestCommandsNamePackagesAndTestsThatExist(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// SGLang takes a form, which curl -d sends, on none of its paths.
+func TestCommandsSayThatABodyForSGLangIsJSON(t *testing.T) {
+	for path, text := range pages(t) {
+		for _, c := range form.FindAllString(text, -1) {
+			t.Errorf("%s: %q: --json is missing", path, c)
 		}
 	}
 }

@@ -57,12 +57,11 @@ func BenchmarkEncode(b *testing.B) {
 		b.Run(name+"/here", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				body := bodies.Get().(*body)
-				if err := body.encode(call, false); err != nil {
+				body, err := encode(call)
+				if err != nil {
 					b.Fatal(err)
 				}
-				b.SetBytes(int64(len(body.data)))
-				body.release()
+				b.SetBytes(int64(len(body)))
 			}
 			perPrompt(b, call)
 		})

@@ -20,6 +20,8 @@ type Options struct {
 	// Header, if not nil, adds headers that depend on the context of a request, such
 	// as a trace.
 	Header func(context.Context, http.Header)
+
+	Dial Dial // nil dials TCP
 }
 
 // maxResponseBytes is the max bytes of an answer that is read.
@@ -52,7 +54,7 @@ func NewClient(baseURL string, o Options) (*Client, error) {
 		header: o.Header,
 		limit:  maxResponseBytes,
 		client: &http.Client{
-			Transport:     Transport(),
+			Transport:     Transport(o.Dial),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
@@ -83,12 +85,6 @@ func (c *Client) URL() string { return c.base }
 // CloseIdle closes the idle connections.
 func (c *Client) CloseIdle() { c.client.CloseIdleConnections() }
 
-// exchange sends one request and reads its whole answer. Any status but 200 is an
-// *Error.
-func (c *Client) exchange(ctx context.Context, method, path string, data []byte) ([]byte, http.Header, error) {
-	return c.exchangeBody(ctx, method, path, &body{data: data})
-}
-
 // callJSON is exchange, and decodes the JSON of the answer into v.
 func (c *Client) callJSON(ctx context.Context, method, path string, body []byte, v any) error {
 	data, header, err := c.exchange(ctx, method, path, body)
@@ -96,7 +92,7 @@ func (c *Client) callJSON(ctx context.Context, method, path string, body []byte,
 		return err
 	}
 	where := whereOf(method, path)
-	if err := wantType(jsonType, where, header); err != nil {
+	if err := wantJSON(where, header); err != nil {
 		return err
 	}
 	if json.Unmarshal(data, v, tolerant) != nil {

@@ -12,7 +12,7 @@
 // over HTTP arrives whole.
 //
 // Read client.go first: a Client and what all calls share. generate.go sends a list and
-// reads its answers, stream.go reads them as they come, endpoints.go has the other calls.
+// reads its answers, endpoints.go has the other calls.
 // wire.go holds the JSON that SGLang answers, which the simulator in sglang/sim uses too;
 // encode.go writes the JSON of a list; errors.go understands refusals; transport.go moves
 // bytes.

@@ -35,16 +35,13 @@ func (c *Client) Embed(ctx context.Context, call Call) ([]Result, error) {
 	if err := call.check(); err != nil {
 		return nil, err
 	}
-	b := bodies.Get().(*body)
-	defer b.release()
-	b.data = appendEmbed(b.data, call)
 	var counts []int // of texts, where the server tells only their sum
 	var uncounted error
 	var counting sync.WaitGroup
 	if !call.Embed.native() && len(call.Requests) > 1 && call.Requests[0].InputIDs == nil {
 		counting.Go(func() { counts, uncounted = c.countTokens(ctx, call.Requests) })
 	}
-	data, _, err := c.exchangeBody(ctx, http.MethodPost, call.Embed.Path, b)
+	data, _, err := c.exchange(ctx, http.MethodPost, call.Embed.Path, appendEmbed(nil, call))
 	counting.Wait()
 	if e := new(Error); errors.As(uncounted, &e) && e.Kind != KindProtocol {
 		err = cmp.Or(err, uncounted) // it may be counted the next time

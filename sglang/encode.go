@@ -19,22 +19,21 @@ import (
 //
 // Answers are read by json/v2: 3.3 µs each (BenchmarkDecode), 0.4 µs more than by hand.
 
-// encode sets the body to the JSON of a call.
-func (b *body) encode(call Call, stream bool) error {
+// encode returns the JSON of a call.
+func encode(call Call) ([]byte, error) {
 	if err := call.check(); err != nil {
-		return err
+		return nil, err
 	}
 	size := 256 // about as long as the JSON will be, in bytes
 	for _, r := range call.Requests {
 		size += len(r.Text) + len(r.Text)/4 + 7*len(r.InputIDs) + 160
 	}
-	b.data = appendCall(slices.Grow(b.data, size), call, stream)
-	return nil
+	return appendCall(make([]byte, 0, size), call), nil
 }
 
 // appendCall writes the JSON of a call. Each field of an item is a list as long as the
 // requests. A field that no request uses is left out.
-func appendCall(b []byte, call Call, stream bool) []byte {
+func appendCall(b []byte, call Call) []byte {
 	if b = append(b, '{'); call.Requests[0].InputIDs != nil {
 		b = append(b, `"input_ids":`...)
 		b = appendList(b, call.Requests, func(b []byte, r *Request) []byte { return appendIDs(b, r.InputIDs) })
@@ -59,7 +58,7 @@ func appendCall(b []byte, call Call, stream bool) []byte {
 	if call.Priority != nil {
 		b = strconv.AppendInt(append(b, `,"priority":`...), int64(*call.Priority), 10)
 	}
-	return append(strconv.AppendBool(append(b, `,"stream":`...), stream), '}')
+	return append(b, '}')
 }
 
 // appendLogprobs writes the four lists of log probability options. A request that asks

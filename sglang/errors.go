@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -34,7 +33,6 @@ type Error struct {
 	Status  int    // HTTP status; 0 without an answer
 	Kind    Kind
 	Message string // of the server, without parts that may hold prompt text
-	Item    int    // 1 + index of the only item that the message names; 0: none
 	Sent    bool   // KindUnreachable: part of the call may have reached the server
 	cause   error
 }
@@ -108,9 +106,7 @@ func kindOf(status int) Kind {
 //	{"detail": "Not Found"}                           no such path
 //	Internal Server Error                             plain text
 func errorFromBody(where string, status int, body []byte) *Error {
-	e := &Error{Where: where, Status: status, Kind: kindOf(status), Message: safe(messageOf(body))}
-	e.Item = itemNamed(e.Message)
-	return e
+	return &Error{Where: where, Status: status, Kind: kindOf(status), Message: safe(messageOf(body))}
 }
 
 func messageOf(body []byte) string {
@@ -138,12 +134,12 @@ func messageOf(body []byte) string {
 const maxMessage = 300
 
 // safe removes the parts of a message that may hold prompt text. Validation errors quote
-// the refused input (`'input': …`): safe keeps only the places. The JSON contract quotes a
-// string of the wrong type (`invalid type: string "…"`, api_types.py): safe removes
-// everything between double quotes.
+// the refused input (`'input': …`) and places that may stand in it: safe keeps nothing of
+// them. The JSON contract quotes a string of the wrong type (`invalid type: string "…"`,
+// api_types.py): safe removes everything between double quotes.
 func safe(message string) string {
 	if strings.Contains(message, "validation error") || strings.Contains(message, "'input'") {
-		message = validationSummary(message)
+		return "the request is not of the expected form"
 	}
 	message = withoutQuotation(strings.ToValidUTF8(message, "\uFFFD"))
 	message = strings.Join(strings.Fields(message), " ")
@@ -171,85 +167,4 @@ func withoutQuotation(s string) string {
 		return s[:first] + `"…"`
 	}
 	return s[:first] + `"…"` + s[last+1:]
-}
-
-// validationSummary keeps the place of each refused value: the only part that is never a
-// copy of the input.
-func validationSummary(message string) string {
-	var places []string
-	for _, after := range strings.Split(message, "'loc': (")[1:] {
-		// Each place appears twice: the message repeats its list after a trace.
-		inside, _, closed := strings.Cut(after, ")")
-		if place := placeOf(inside); closed && !slices.Contains(places, place) && len(places) < maxPlaces {
-			places = append(places, place)
-		}
-	}
-	if len(places) == 0 {
-		return "the request is not of the expected form"
-	}
-	return placesPrefix + strings.Join(places, "; ")
-}
-
-const (
-	maxPlaces    = 8
-	placesPrefix = "not of the expected form: "
-)
-
-// placeOf writes a quoted location such as ('body', 'text', 3) as body.text.3. Words that
-// are not SGLang's own become "…", because a prompt may hold text that looks like a
-// location.
-func placeOf(quoted string) string {
-	var parts []string
-	for part := range strings.SplitSeq(quoted, ",") {
-		part = strings.Trim(part, " '")
-		switch {
-		case part == "": // after the comma of a one-element tuple
-		case isIndex(part) || isPlaceWord(part):
-			parts = append(parts, part)
-		default:
-			parts = append(parts, "…")
-		}
-	}
-	return strings.Join(parts, ".")
-}
-
-// itemNamed returns 1 + the index of the only list item among the places of a
-// validationSummary, or 0.
-func itemNamed(summary string) int {
-	places, ok := strings.CutPrefix(summary, placesPrefix)
-	if !ok {
-		return 0
-	}
-	item := 0
-	for place := range strings.SplitSeq(places, "; ") {
-		index := 0
-		for part := range strings.SplitSeq(place, ".") {
-			if n, err := strconv.ParseUint(part, 10, 16); err == nil {
-				index = int(n) + 1
-				break // further numbers are inside the item
-			}
-		}
-		if index != 0 && item != 0 && index != item {
-			return 0
-		}
-		item = max(item, index)
-	}
-	return item
-}
-
-func isIndex(s string) bool {
-	_, err := strconv.ParseUint(s, 10, 16)
-	return err == nil
-}
-
-// isPlaceWord reports whether s is a field that is sent, or a type that Pydantic tries for
-// one.
-func isPlaceWord(s string) bool {
-	switch s {
-	case "body", "text", "input_ids", "rid", "sampling_params", "stream", "priority", "lora_path", "cache_salt",
-		"return_logprob", "logprob_start_len", "top_logprobs_num", "token_ids_logprob",
-		"str", "int", "bool", "list[str]", "list[int]", "list[bool]", "list[list[int]]":
-		return true
-	}
-	return false
 }

@@ -1,7 +1,6 @@
 package sglang
 
 import (
-	"bytes"
 	"encoding/json"
 	"testing"
 	"unicode/utf8"
@@ -23,30 +22,6 @@ func FuzzAnswerIsDecodedOrRefused(f *testing.F) {
 			}
 			if m := r.Answer.Meta; m.CachedTokens < 0 || m.CachedTokens > m.PromptTokens || m.PromptTokens > maxContext || m.CompletionTokens < 0 {
 				t.Errorf("counts %+v", m)
-			}
-		}
-	})
-}
-
-func FuzzStreamIsDecodedOrRefused(f *testing.F) {
-	f.Add([]byte(streamed(indexed(0, element("aa", 1)), indexed(1, element("bb", 2)), "[DONE]")))
-	f.Add([]byte(streamed(`{"error":{"message":"m","code":400},"index":1}`, `{"error":{"code":"x"}}`)))
-	f.Add([]byte("data:{}\n\ndata: null\r\n: x\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		call := two()
-		got := map[int]Result{}
-		s := stream{call: &call, open: 2, ended: make([]bool, 2), each: func(i int, r Result) {
-			if _, twice := got[i]; twice {
-				t.Errorf("request %d is answered twice", i)
-			}
-			got[i] = r
-		}}
-		if err := s.read(bytes.NewReader(data)); err == nil && len(got) != 2 {
-			t.Errorf("%d results and no error", len(got))
-		}
-		for i, r := range got {
-			if r.Err == nil && r.Answer.Meta.ID != call.Requests[i].RID {
-				t.Errorf("request %d got the answer of %q", i, r.Answer.Meta.ID)
 			}
 		}
 	})

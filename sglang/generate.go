@@ -42,7 +42,7 @@ type Request struct {
 	Sampling     Sampling
 	Logprobs     *LogprobOptions // nil asks for none
 	CacheSalt    string          // "" means the common cache
-	KeepRaw      bool            // Generate sets Answer.Raw; GenerateEach does not
+	KeepRaw      bool            // Generate sets Answer.Raw
 }
 
 // NewRID returns a new request id: 32 random hexadecimal digits, like SGLang's own. All
@@ -90,16 +90,15 @@ const (
 // means that SGLang refused an item without naming it. KindRejected with status 0 means
 // that nothing was sent; the message names the item by index.
 func (c *Client) Generate(ctx context.Context, call Call) ([]Result, error) {
-	b := bodies.Get().(*body)
-	defer b.release()
-	if err := b.encode(call, false); err != nil {
-		return nil, err
-	}
-	data, header, err := c.exchangeBody(ctx, http.MethodPost, generatePath, b)
+	body, err := encode(call)
 	if err != nil {
 		return nil, err
 	}
-	if err := wantType(jsonType, generateWhere, header); err != nil {
+	data, header, err := c.exchange(ctx, http.MethodPost, generatePath, body)
+	if err != nil {
+		return nil, err
+	}
+	if err := wantJSON(generateWhere, header); err != nil {
 		return nil, err
 	}
 	return call.decodeResults(data)
@@ -278,10 +277,10 @@ func (call Call) check() error {
 	for i := range call.Requests {
 		r := &call.Requests[i]
 		if (r.InputIDs != nil) != ids {
-			return refusedItem(i, ": text and input_ids in one list")
+			return refused(fmt.Sprintf("requests[%d]: text and input_ids in one list", i))
 		}
 		if problem := r.problem(); problem != "" {
-			return refusedItem(i, "."+problem)
+			return refused(fmt.Sprintf("requests[%d].%s", i, problem))
 		}
 	}
 	return nil
@@ -327,12 +326,6 @@ func (s *Sampling) finite() bool {
 }
 
 func finite(x float32) bool { return x >= -math.MaxFloat32 && x <= math.MaxFloat32 }
-
-func refusedItem(i int, problem string) *Error {
-	e := refused(fmt.Sprintf("requests[%d]%s", i, problem))
-	e.Item = i + 1
-	return e
-}
 
 // refused returns the error of a call that was not sent.
 func refused(problem string) *Error {

@@ -12,7 +12,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,12 +27,18 @@ const (
 	dialTimeout = 5 * time.Second
 )
 
-// Transport returns a transport with settings for SGLang. It limits neither connections
-// nor the time to an answer: the batcher limits the batches in flight, and contexts end
-// calls.
-func Transport() *http.Transport {
+// Dial opens a connection to host:port.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Transport returns a transport with settings for SGLang. dial opens its connections; nil
+// dials TCP. It limits neither connections nor the time to an answer: the batcher limits the
+// batches in flight, and contexts end calls.
+func Transport(dial Dial) *http.Transport {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
+	}
 	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:         dial,
 		TLSHandshakeTimeout: dialTimeout,
 		IdleConnTimeout:     idleTimeout,
 		MaxIdleConns:        0,    // no limit
@@ -44,49 +49,23 @@ func Transport() *http.Transport {
 	}
 }
 
-// body is the body of one request, with the state of its sending.
-type body struct {
-	data []byte // nil: none
-
-	sent    atomic.Bool  // part of the request may have reached the server
-	writing atomic.Int32 // calls that net/http may still be writing
-}
-
-// bodies are reused, because a list of 16 prompts of 8 KiB is 170 KiB of garbage.
-var bodies = sync.Pool{New: func() any { return new(body) }}
-
-// maxKeptBody is the max bytes of a body that is kept for reuse.
-const maxKeptBody = 4 << 20
-
-// release gives the body back for reuse after its call has ended. net/http may still read
-// it, if the answer came early or the call was cancelled. Then release leaves it to the
-// garbage collector.
-func (b *body) release() {
-	if b.writing.Load() > 0 || cap(b.data) > maxKeptBody {
-		return
-	}
-	b.data = b.data[:0]
-	b.sent.Store(false)
-	bodies.Put(b)
-}
-
-// open sends one request and returns its response, which has status 200. The caller must
-// close its body.
-func (c *Client) open(ctx context.Context, method, path string, b *body) (*http.Response, error) {
+// exchange sends one request and reads its whole answer. Any status but 200 is an
+// *Error.
+func (c *Client) exchange(ctx context.Context, method, path string, body []byte) ([]byte, http.Header, error) {
 	where := whereOf(method, path)
-	res, err := c.send(ctx, method, path, b)
+	res, sent, err := c.send(ctx, method, path, body)
 	if err != nil {
-		return nil, transportError(ctx, where, b.sent.Load(), err)
-	}
-	if res.StatusCode == http.StatusOK {
-		return res, nil
+		return nil, nil, transportError(ctx, where, sent, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
 	data, err := c.readAll(ctx, where, res)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return nil, errorFromBody(where, res.StatusCode, data)
+	if res.StatusCode != http.StatusOK {
+		return nil, nil, errorFromBody(where, res.StatusCode, data)
+	}
+	return data, res.Header, nil
 }
 
 // send sends a request. It sends it again if it was lost on a kept-alive connection that
@@ -97,22 +76,24 @@ func (c *Client) open(ctx context.Context, method, path string, b *body) (*http.
 // repeatable). It does not if the connection is reset while it writes the body (Go 1.26,
 // persistConn.shouldRetryRequest). With a batch of 256 KiB that is about every second
 // time.
-func (c *Client) send(ctx context.Context, method, path string, b *body) (*http.Response, error) {
+//
+// sent says whether part of the request may have reached the server.
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (res *http.Response, sent bool, err error) {
+	var wrote atomic.Bool // atomic: the hooks run on net/http's goroutines
 	for {
-		var kept, answered atomic.Bool // atomic: the hooks run on net/http's goroutines
+		var kept, answered atomic.Bool
 		req, err := c.newRequest(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			GetConn:              func(string) { kept.Store(false); b.writing.Add(1) },
+			GetConn:              func(string) { kept.Store(false) },
 			GotConn:              func(i httptrace.GotConnInfo) { kept.Store(i.Reused) },
 			GotFirstResponseByte: func() { answered.Store(true) },
-			WroteHeaders:         func() { b.sent.Store(true) },
-			WroteRequest:         func(httptrace.WroteRequestInfo) { b.writing.Add(-1) },
-		}), method, path, b.data)
+			WroteHeaders:         func() { wrote.Store(true) },
+		}), method, path, body)
 		if err != nil {
-			return nil, err
+			return nil, wrote.Load(), err
 		}
 		res, err := c.client.Do(req)
 		if err == nil || !kept.Load() || answered.Load() || ctx.Err() != nil {
-			return res, err
+			return res, wrote.Load(), err
 		}
 	}
 }
@@ -145,9 +126,10 @@ func (c *Client) readAll(ctx context.Context, where string, res *http.Response) 
 	_, err := data.ReadFrom(io.LimitReader(res.Body, c.limit+1))
 	switch {
 	case err != nil:
-		return nil, cutShort(ctx, where, err)
+		return nil, transportError(ctx, where, true, fmt.Errorf("the answer was cut short: %w", err))
 	case int64(data.Len()) > c.limit:
-		return nil, c.tooLong(where, res.StatusCode)
+		message := fmt.Sprintf("the answer is longer than %d bytes", c.limit)
+		return nil, &Error{Where: where, Status: res.StatusCode, Kind: KindTooLong, Message: message}
 	}
 	return data.Bytes(), nil
 }
@@ -164,43 +146,21 @@ func transportError(ctx context.Context, where string, sent bool, err error) err
 	return &Error{Where: where, Kind: KindUnreachable, Message: err.Error(), Sent: sent, cause: err}
 }
 
-func cutShort(ctx context.Context, where string, err error) error {
-	return transportError(ctx, where, true, fmt.Errorf("the answer was cut short: %w", err))
-}
-
-func (c *Client) tooLong(where string, status int) *Error {
-	return &Error{Where: where, Status: status, Kind: KindTooLong, Message: fmt.Sprintf("the answer is longer than %d bytes", c.limit)}
-}
-
-// exchangeBody is exchange with a body that the caller releases.
-func (c *Client) exchangeBody(ctx context.Context, method, path string, b *body) ([]byte, http.Header, error) {
-	res, err := c.open(ctx, method, path, b)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer res.Body.Close() //nolint:errcheck // the body has been read, or its error is reported
-	data, err := c.readAll(ctx, whereOf(method, path), res)
-	return data, res.Header, err
-}
-
 // whereOf returns the name of a call in errors, without the query.
 func whereOf(method, path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	return method + " " + path
 }
 
-// The media types of answers.
-const (
-	jsonType  = "application/json"
-	eventType = "text/event-stream"
-)
+const jsonType = "application/json"
 
-func wantType(want, where string, h http.Header) error {
+// wantJSON checks the media type of an answer.
+func wantJSON(where string, h http.Header) error {
 	got := h.Get("Content-Type")
-	if kind, _, err := mime.ParseMediaType(got); err == nil && kind == want {
+	if kind, _, err := mime.ParseMediaType(got); err == nil && kind == jsonType {
 		return nil
 	}
-	return protocolError(where, fmt.Sprintf("the answer's content type is %.60q, expected %s", got, want))
+	return protocolError(where, fmt.Sprintf("the answer's content type is %.60q, expected %s", got, jsonType))
 }
 
 // tolerant makes json/v2 read what encoding/json does, but names must match in case.

@@ -168,7 +168,8 @@ func (v *victim) post(ctx context.Context, path, begin, part string, bytes, leng
 		end = "]}"
 		length = len(begin) + bytes + len(end)
 	}
-	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", path, length, begin)
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"+
+		"Content-Length: %d\r\n\r\n%s", path, length, begin)
 	chunk := []byte(strings.Repeat(part, writeSize/len(part)))
 	for err == nil && bytes > 0 {
 		n := min(bytes, len(chunk))

@@ -27,7 +27,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"paceline/batcher"
 	"paceline/loadgen/stats"
 	"paceline/loadgen/target"
 	pb "paceline/proto/paceline/v1"
@@ -46,9 +45,8 @@ var policies = map[string]func(*target.Settings){
 type options struct {
 	sglang, profile, workloads, policies string
 
-	speed                                float64
-	maxAge                               time.Duration
-	kv, repeats, size, inFlight, prompts int
+	speed                   float64
+	repeats, size, inFlight int
 }
 
 func main() {
@@ -56,12 +54,9 @@ func main() {
 	flag.StringVar(&o.sglang, "sglang", "", "`URL` of a running SGLang (default: the simulator)")
 	flag.StringVar(&o.profile, "sim-profile", "h100-qwen2.5-7b", "simulated server")
 	flag.Float64Var(&o.speed, "sim-speed", 3, "simulated seconds per real second")
-	flag.IntVar(&o.kv, "kv", 0, "tokens in the simulated cache (default: the profile's; a quarter of the distinct ones for multi-turn)")
 	flag.IntVar(&o.repeats, "repeats", 3, "how often each policy is measured")
 	flag.IntVar(&o.size, "batch-size", 16, "batch size")
 	flag.IntVar(&o.inFlight, "max-in-flight", 2, "batches in flight")
-	flag.DurationVar(&o.maxAge, "max-age", batcher.DefaultSettings().MaxAge, "age from which a request goes before its turn")
-	flag.IntVar(&o.prompts, "n", 500, "first turns")
 	flag.StringVar(&o.workloads, "workloads", "a,b,c,d,e,f",
 		"a: first turns, b: rollouts, c: multi-turn, d: few callers, e: short pairs, f: the same of two callers")
 	flag.StringVar(&o.policies, "policies", "fifo,prefix,merge,both", "policies to compare, separated by commas")
@@ -87,7 +82,7 @@ func run(ctx context.Context, o options) error {
 		if load == nil {
 			return fmt.Errorf("-workloads: unknown %q", letter)
 		}
-		if err := compare(ctx, load(o), names, o); err != nil {
+		if err := compare(ctx, load(), names, o); err != nil {
 			return err
 		}
 	}
@@ -103,10 +98,9 @@ func compare(ctx context.Context, w workload, names []string, o options) error {
 		if err != nil {
 			return err
 		}
-		if o.kv == 0 && w.callers == 0 {
-			o.kv = distinct / 4
+		if w.callers == 0 { // multi-turn, which a cache of this size can't hold
+			profile.KVCacheTokens = distinct / 4
 		}
-		profile.KVCacheTokens = cmp.Or(o.kv, profile.KVCacheTokens)
 		s, err := sim.New(sim.Options{Profile: profile, Speed: o.speed})
 		if err != nil {
 			return err
@@ -172,7 +166,7 @@ func startProxy(ctx context.Context, url string, o options, speed float64) (*pro
 	s := &cfg.Settings
 	s.BatchSize, s.MaxInFlight = o.size, o.inFlight
 	s.MaxWait = time.Duration(float64(s.MaxWait) / speed)
-	s.MaxAge = time.Duration(float64(o.maxAge) / speed)
+	s.MaxAge = time.Duration(float64(s.MaxAge) / speed)
 	running, err := server.New(cfg)
 	if err != nil {
 		return nil, err

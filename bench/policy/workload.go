@@ -21,19 +21,19 @@ type workload struct {
 // record: they share hardly more than the system prompt, so they are a control. Few callers
 // have little to batch and share little in flight. For short pairs, waiting for the first
 // may cost more than it saves.
-var workloads = map[string]func(options) workload{
-	"a": func(o options) workload {
-		return workload{"first turns", "first turns of different problems, cold", turns(o.prompts, 1, 0), 64}
+var workloads = map[string]func() workload{
+	"a": func() workload {
+		return workload{"first turns", "first turns of different problems, cold", turns(500, 1, 0), 64}
 	},
-	"b": func(options) workload {
+	"b": func() workload {
 		return workload{"rollouts", "8 rollouts of each of 60 problems, those of a problem together", turns(60, 2, 0, 0, 0, 0, 0, 0, 0, 0), 64}
 	},
-	"c": func(options) workload { return multiTurn(60, 8) },
-	"d": func(options) workload {
+	"c": func() workload { return multiTurn(60, 8) },
+	"d": func() workload {
 		return workload{"few callers", "two prompts of each of 60 problems, four callers", turns(60, 4, 0, 1), 4}
 	},
-	"e": func(options) workload { return shortPairs(64) },
-	"f": func(options) workload { return shortPairs(2) },
+	"e": func() workload { return shortPairs(64) },
+	"f": func() workload { return shortPairs(2) },
 }
 
 // turns returns the given turns of each of n trajectories.

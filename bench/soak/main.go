@@ -19,7 +19,8 @@
 //   - at the end nothing waits, is held or counts bytes;
 //   - requests fail only while SGLang is made to fail, and those that are batched not even while it is away;
 //   - each proxy ends with exit status 0;
-//   - in the last third of each long life of a proxy its memory, goroutines and descriptors are those of the first, by their lower quartiles.
+//   - in the last third of each long life of a proxy its memory, goroutines and descriptors are those of the first, by
+//     their lower quartiles.
 //
 // The exit status is 1 if one of these is not so. Memory and descriptors are read from /proc (Linux).
 package main

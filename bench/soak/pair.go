@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -61,12 +62,7 @@ func (p *pair) open() (err error) {
 		return err
 	}
 	for _, addr := range []*string{&p.sglang, &p.grpc, &p.rest, &p.admin, &p.metrics} {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once: a free port
-		if err != nil {
-			return err
-		}
-		*addr = l.Addr().String()
-		_ = l.Close()
+		*addr = freePort()
 	}
 	p.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute}}
 	if p.conn, err = dial(p.grpc); err != nil {
@@ -81,6 +77,18 @@ func (p *pair) open() (err error) {
 		return err
 	}
 	return p.startProxy()
+}
+
+// freePort returns an address below the ports that the kernel gives to clients (Linux), so
+// that nobody takes it while a proxy is away.
+func freePort() string {
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", addr); err == nil { //nolint:noctx // closed at once
+			_ = l.Close()
+			return addr
+		}
+	}
 }
 
 func (p *pair) close() {

@@ -72,7 +72,10 @@ func startEnvoy(t testing.TB, binary string, set *podSet) *envoy {
 		e.admin = string(admin)
 		return e.admin != ""
 	})
-	e.awaitHealthy(t, len(set.Pods()))
+	e.awaitHealthy(t, "grpc", len(set.Pods()))
+	if set.Pods()[0].Proxy.HTTPAddr() != "" {
+		e.awaitHealthy(t, "http", len(set.Pods()))
+	}
 	listeners, err := e.get(t, "/listeners") // prompts::127.0.0.1:1234
 	if err != nil {
 		t.Fatal(err)
@@ -92,12 +95,13 @@ func (e *envoy) dial(t testing.TB) *grpc.ClientConn {
 	return conn
 }
 
-// awaitHealthy waits until so many pods are healthy in Envoy's eyes.
-func (e *envoy) awaitHealthy(t testing.TB, pods int) {
+// awaitHealthy waits until so many pods of a cluster are healthy in Envoy's eyes.
+func (e *envoy) awaitHealthy(t testing.TB, cluster string, pods int) {
 	t.Helper()
-	want := fmt.Sprintf("cluster.grpc.membership_healthy: %d", pods)
+	metric := "cluster." + cluster + ".membership_healthy"
+	want := fmt.Sprintf("%s: %d", metric, pods)
 	await(t, want, func() bool {
-		stats, err := e.get(t, "/stats?filter=cluster.grpc.membership_healthy")
+		stats, err := e.get(t, "/stats?filter="+metric)
 		return err == nil && strings.TrimSpace(stats) == want
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"strconv"
 	"testing"
 
@@ -16,6 +18,32 @@ import (
 )
 
 func withHTTP(_ int, o *podOptions) { o.Proxy.HTTP = "127.0.0.1:0" }
+
+// Envoy names the cluster as the host by default, which a proxy on loopback refuses.
+func TestAProxyOnLoopbackAnswersTheHealthCheckOfEnvoysConfiguration(t *testing.T) {
+	config, err := os.ReadFile("envoy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := regexp.MustCompile(`http_health_check: \{host: (\S+), path: ([^}]+)\}`).FindSubmatch(config)
+	if check == nil {
+		t.Fatal("envoy.yaml has no HTTP health check with a host")
+	}
+	addr := startPods(t, 1, withHTTP).Pods()[0].Proxy.HTTPAddr()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+string(check[2]), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = string(check[1])
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("status %d", res.StatusCode)
+	}
+}
 
 func TestEnvoySendsPromptsOfOneKeyToOnePod(t *testing.T) {
 	binary := envoyBinary(t)
@@ -48,6 +76,7 @@ func TestEnvoySendsGenerateOfOneKeyToOnePod(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			req.Header.Set("Content-Type", "application/json")
 			req.Header.Set(keyHeader, strconv.Itoa(key))
 			res, err := transport.RoundTrip(req)
 			if err != nil {
@@ -80,7 +109,7 @@ func TestEnvoyFailsNoRequestWhenPodsDrainWithADelay(t *testing.T) {
 	for i, p := range set.Pods()[:2] {
 		load.more(t, 200)
 		drain(t, p)
-		e.awaitHealthy(t, 2-i)
+		e.awaitHealthy(t, "grpc", 2-i)
 		if err := p.Stop(); err != nil { // the drain is under way: there is no second delay
 			t.Error(err)
 		}

@@ -15,7 +15,7 @@ import (
 	"paceline/sglang/sim"
 )
 
-// This file calibrates a server whose scheduler launches one forward while the device computes another. It uses the
+// A server's scheduler launches one forward while the device computes another. Calibration uses the
 // clock alone: such a server's own account counts the time from the launch of a forward to its result, so forwards
 // that overlap count twice (sglang 0.5.17). Each measurement adds up other costs:
 //

@@ -17,7 +17,9 @@ type Plot struct {
 	Title string // for readers who do not see the picture
 
 	XLabel, YLabel string
-	Names          []string // under the horizontal axis; name i is at i + 0.5
+	Names          []string // under the horizontal axis; name i is at i + 0.5. Without names it has numbers from 0
+	YMost          float64  // end of the vertical axis at most; points above it are drawn there. 0: as high as the points
+	Bound          float64  // of the vertical axis, drawn as a line; 0: none
 	YFormat        func(float64) string
 
 	Series []Series
@@ -85,8 +87,29 @@ func (p Plot) reach(n float64) (top, step float64) {
 	if !(maxY > 1e-9) || maxY > 1e15 { // no real measurement
 		return 1, 1
 	}
+	if p.YMost > 0 {
+		maxY = min(maxY, p.YMost)
+	}
 	step = niceStep(maxY / n)
 	return step * math.Ceil(maxY/step-1e-9), step
+}
+
+// width returns the end of the horizontal axis and the step between its ticks, for about n ticks.
+func (p Plot) width(n float64) (end, step float64) {
+	if len(p.Names) > 0 {
+		return float64(len(p.Names)), 1
+	}
+	maxX := 0.0
+	for _, s := range p.Series {
+		for _, pt := range s.Points {
+			maxX = max(maxX, drawable(pt.X))
+		}
+	}
+	if !(maxX > 1e-9) {
+		return 1, 1
+	}
+	step = niceStep(maxX / n)
+	return step * math.Ceil(maxX/step-1e-9), step
 }
 
 // drawable returns v, or 0 if it can't be drawn.

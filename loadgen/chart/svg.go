@@ -20,6 +20,7 @@ type drawing struct {
 	Width                    int
 	left, right, top, bottom float64 // edges
 	yMax, step               float64 // end of the vertical axis, and the distance of its ticks
+	xMax, xStep              float64 // of the horizontal one
 }
 
 // charWidth is the maximum width of a character of a tick's label.
@@ -34,6 +35,7 @@ func (p Plot) SVG(id string) string {
 	}
 	d.bottom = height - foot
 	d.yMax, d.step = p.reach(max(1, min(5, math.Floor((d.bottom-d.top)/28))))
+	d.xMax, d.xStep = p.width(5)
 	var b strings.Builder
 	if err := svg.Execute(&b, d); err != nil {
 		return template.HTMLEscapeString(err.Error()) // tests draw every kind of plot
@@ -50,7 +52,7 @@ func tenth(v float64, plus ...float64) string {
 }
 
 func (d drawing) x(v float64) float64 {
-	return d.left + drawable(v)/float64(max(1, len(d.Names)))*(d.right-d.left)
+	return d.left + drawable(v)/d.xMax*(d.right-d.left)
 }
 
 func (d drawing) y(v float64) float64 {
@@ -87,8 +89,11 @@ func (d drawing) YTicks() (ticks []Tick) {
 	return ticks
 }
 
-// Ticks returns the names with their places.
+// Ticks returns the names, or numbers, with their places.
 func (d drawing) Ticks() (all []Tick) {
+	for v := 0.0; len(d.Names) == 0 && v <= d.xMax*(1+1e-9); v += d.xStep {
+		all = append(all, Tick{v, strconv.FormatFloat(v, 'g', 4, 64)})
+	}
 	for i, name := range d.Names {
 		all = append(all, Tick{float64(i) + 0.5, name})
 	}

@@ -66,11 +66,6 @@ func (f *FlagSet) Each(name string, set func(string) error, help string) {
 // Title starts a new subject of the help.
 func (f *FlagSet) Title(text string) { f.help = append(f.help, text+":") }
 
-// Removed defines a flag that no longer exists. Its error says what replaces it.
-func (f *FlagSet) Removed(name, replacement string) {
-	f.Func(name, "", func(string) error { return errors.New("was removed: " + replacement) })
-}
-
 // Read parses args. The error of an unknown flag names the nearest one. flag.ErrHelp means that the help was written to w.
 func (f *FlagSet) Read(args []string, w io.Writer) error {
 	err := suggest.Flag(f.FlagSet, f.Parse(args))

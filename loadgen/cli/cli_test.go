@@ -25,7 +25,6 @@ func define(v *values) *FlagSet {
 	f.Title("Lists")
 	Define(f, &v.sizes, Parse("1,2", List(1, strconv.Atoi, "is no number")), "sizes", "sizes")
 	f.Each("each", func(s string) error { v.each = append(v.each, s); return nil }, "again and again")
-	f.Removed("old", "use -n")
 	return f
 }
 
@@ -46,7 +45,7 @@ func TestFlagsHaveTheirDefaultsAndTakeValues(t *testing.T) {
 func TestAWrongValueIsNamedWithItsFlag(t *testing.T) {
 	for arg, want := range map[string]string{
 		"-sizes=1,x": `-sizes: "x" is no number`, "-sizes=": "-sizes: must hold a value",
-		"-old=1": "-old: was removed: use -n", "-n=x": "-n", "-nope": "-nope",
+		"-n=x": "-n", "-nope": "-nope",
 	} {
 		if err := define(new(values)).Read([]string{arg}, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", arg, err, want)

@@ -70,7 +70,7 @@ func TestCheckRefusesWhatItCannotJudge(t *testing.T) {
 
 func TestAReportOfOursIsJudgedWithTheTokensItCounted(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "20", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
+	e := loadgen(t, "-n", "20", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1",
 		"-device", "h100", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
@@ -94,7 +94,7 @@ func TestAReportOfOursIsJudgedWithTheTokensItCounted(t *testing.T) {
 
 func TestEachRequestIsALineAndNoneHoldsAPrompt(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "20", "-sizes", "4", "-defaults=false", "-repeats", "2", "-sim-speed", "50",
+	e := loadgen(t, "-n", "20", "-sizes", "4", "-defaults=false", "-repeats", "2",
 		"-fail-if", "p99>1ms", "-fail-if", "failed>0%", "-out", out)
 	if e.status != exitThreshold || !strings.Contains(e.stderr, "p99>1ms: p99 is") || strings.Contains(e.stderr, "failed>0%") {
 		t.Errorf("status %d: %s", e.status, e.stderr)
@@ -113,9 +113,5 @@ func TestEachRequestIsALineAndNoneHoldsAPrompt(t *testing.T) {
 			r.SentSeconds < 0 {
 			t.Fatalf("%v: %s", err, line)
 		}
-	}
-	bench, err := os.ReadFile(filepath.Join(out, "bench.txt"))
-	if err != nil || strings.Count(string(bench), "\nBenchmarkPrefill/setting=") != 8 {
-		t.Errorf("%v\n%s", err, bench)
 	}
 }

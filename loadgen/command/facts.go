@@ -50,6 +50,9 @@ func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Repo
 	}
 	if sim := up.GetSimulator(); sim != nil {
 		r.Simulation = &report.Simulation{Profile: sim.GetProfile(), Origin: sim.GetOrigin(), Speed: sim.GetSpeed()}
+		if o.simulated() {
+			r.Simulation.Speed = 0
+		}
 	}
 	return r
 }
@@ -59,12 +62,13 @@ func newConfig(o options) report.Config {
 	p := o.plan
 	c := report.Config{
 		Concurrency: p.Concurrency, MaxNewTokens: int(o.maxNewTokens), Repeats: p.Repeats, Seed: p.Seed, StopWhen: p.StopWhen,
+		Objective: o.objective, CostPerHour: o.costPerHour,
 		MaxInFlight: p.Settings[0].MaxInFlight, MaxWaitSeconds: p.Settings[0].MaxWait.Seconds(),
 	}
 	if a := p.Arrival; a.Open() {
 		c.Concurrency = 0 // an open loop has no callers
 		c.Arrival = &report.Arrival{
-			Process: string(a.Process), Rate: a.Rate, RateEnd: a.RateEnd, TraceSpeed: a.TraceSpeed,
+			Process: string(a.Process), Rate: a.Rate, TraceSpeed: a.TraceSpeed,
 			MostOutstanding: a.MaxOutstanding, WhenFull: string(a.WhenFull),
 			WarmUpSeconds: a.WarmUp.Seconds(), LateAfterSeconds: a.LateAfter.Seconds(),
 		}
@@ -96,7 +100,7 @@ func announce(r report.Report, out string) {
 	if r.Simulated {
 		server = "SIMULATED SGLang"
 		if sim := r.Simulation; sim != nil {
-			server += fmt.Sprintf(", profile %s (%s), %g simulated seconds a real one", sim.Profile, sim.Origin, sim.Speed)
+			server += fmt.Sprintf(", profile %s (%s)", sim.Profile, sim.Origin)
 		}
 	}
 	inFlight := make([]string, len(r.Config.MaxInFlights))

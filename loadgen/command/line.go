@@ -58,8 +58,12 @@ func (l *line) show(ctx context.Context) {
 // describeRun describes the progress of a run. The most important part comes first, because a
 // narrow terminal cuts the rest.
 func describeRun(r *sweep.RunProgress, remaining string) string {
-	text := fmt.Sprintf("run %d/%d%s  %s %s #%d  %d/%d  %.0f/s  %d in flight",
-		r.Pass.Number, r.Pass.Of, remaining, r.Pass.Setting.Name(), r.Pass.Phase, r.Pass.Repeat,
+	of := ""
+	if r.Pass.Of > 0 {
+		of = fmt.Sprintf("/%d", r.Pass.Of)
+	}
+	text := fmt.Sprintf("run %d%s%s  %s %s #%d  %d/%d  %.0f/s  %d in flight",
+		r.Pass.Number, of, remaining, r.Pass.Setting.Name(), r.Pass.Phase, r.Pass.Repeat,
 		r.Answered(), r.Total, r.Throughput(), r.InFlight())
 	if failed := r.Failed(); failed > 0 {
 		text += fmt.Sprintf("  %d FAILED", failed)
@@ -74,7 +78,7 @@ func describeRun(r *sweep.RunProgress, remaining string) string {
 // before the first run is finished.
 func (l *line) remaining(r *sweep.RunProgress) string {
 	finished := l.finished.Load()
-	if finished == 0 {
+	if finished == 0 || r.Pass.Of == 0 { // a search does not know how many runs are to come
 		return ""
 	}
 	left := timeLeft(time.Since(l.begun), float64(finished)+r.Share(), float64(r.Pass.Of-r.Pass.Number)+1-r.Share())
@@ -131,6 +135,15 @@ func (l *line) measured(r report.Run) {
 	if why := r.Impossible(); why != "" {
 		l.write(fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d, no figure: token counts that can't be true, %s%s\n",
 			r.Setting, r.Phase, r.Repeat, r.Completed, r.Total, why, marks))
+		return
+	}
+	if o := r.Outcome; o != nil {
+		verdict := "broken"
+		if o.Kept {
+			verdict = "kept"
+		}
+		l.write(fmt.Sprintf("batch %-9s  %-4s  %8.4g/s  %6s by %5.1f%% of %d, p99 %s%s\n",
+			r.Setting, r.Phase, r.Rate, verdict, 100*o.Within, r.Total, seconds(r.Due().LatencyFromIntended.P99), marks))
 		return
 	}
 	l.write(fmt.Sprintf("batch %-9s  %-4s  repeat %d  %4d/%d in %7.2f s  %8.1f/s  %3.0f%% cached  %5.2f per batch%s\n",

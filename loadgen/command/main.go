@@ -1,12 +1,12 @@
 // Package command is the command line of loadgen, which replays agent trajectories through a
 // batching proxy and reports the throughput at each batch setting.
 //
-// Without arguments it needs nothing: it starts a simulated SGLang and a proxy in this process,
-// with real gRPC and HTTP on loopback between them.
+// Without arguments it needs nothing: it starts a simulated SGLang and a proxy in this process, in
+// virtual time (bubble.go), with gRPC and HTTP in memory between them.
 //
 // This package parses flags and wires. Read options.go (the flags), then run.go (one sweep from
 // its prompts to its report); stack.go starts or reaches the proxy and the server. The other
-// files are the subcommands. The work is in packages: trajectory and prompt → load → sweep,
+// files are the subcommands; find is a sweep with an objective. The work is in packages: trajectory and prompt → load → sweep,
 // which sends through target → journal → report.
 package command
 
@@ -34,7 +34,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1   // a server is away, a request failed
 	exitBadInput    = 2   // a flag or a file
-	exitThreshold   = 3   // a condition of -fail-if holds
+	exitThreshold   = 3   // a condition of -fail-if holds, or no setting keeps the objective of find
 	exitImpossible  = 4   // what is reported can't be true
 	exitDisturbed   = 5   // the machine was too busy to measure on
 	exitInterrupted = 130 // 128 + SIGINT, as shells count
@@ -48,9 +48,6 @@ func (e inputError) Unwrap() error { return e.error }
 // Main runs loadgen with the arguments after its name, and returns its exit status.
 func Main(args []string) int {
 	if len(args) > 0 {
-		if args[0] == "coordinate" {
-			return fail(inputError{errors.New("coordinate: was removed: " + coordinatorReplacement)})
-		}
 		if c, ok := subcommands[args[0]]; ok {
 			ctx := context.Background()
 			if c.stops {
@@ -61,7 +58,11 @@ func Main(args []string) int {
 			return fail(c.run(ctx, args[0], args[1:], os.Stdin, os.Stdout))
 		}
 	}
-	o, err := parseOptions(args, os.Stdout)
+	parse := parseOptions
+	if len(args) > 0 && args[0] == "find" {
+		parse, args = parseFind, args[1:]
+	}
+	o, err := parse(args, os.Stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -98,7 +99,6 @@ var subcommands = map[string]subcommand{
 	"calibrate": calibrateCommand,
 	"check":     checkCommand,
 	"compare":   compareCommand,
-	"describe":  describeCommand,
 	"merge":     mergeCommand,
 	"report":    reportCommand,
 	"schema":    schemaCommand,
@@ -188,7 +188,7 @@ func fail(err error) int {
 		return exitImpossible
 	case errors.Is(err, errDisturbed):
 		return exitDisturbed
-	case errors.Is(err, errThreshold):
+	case errors.Is(err, errThreshold), errors.Is(err, errNotKept):
 		return exitThreshold
 	}
 	return exitFailed

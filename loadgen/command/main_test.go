@@ -114,7 +114,7 @@ func write(t *testing.T, text string) string {
 
 func TestWithoutArgumentsButASmallerLoadTheWholeWayIsMeasured(t *testing.T) {
 	out := t.TempDir()
-	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-repeats", "1", "-sim-speed", "50", "-max-wait", "60s", "-out", out)
+	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-repeats", "1", "-max-wait", "60s", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
@@ -133,7 +133,7 @@ func TestWithoutArgumentsButASmallerLoadTheWholeWayIsMeasured(t *testing.T) {
 			t.Errorf("batches of %v", run.EffectiveBatchSize)
 		}
 	}
-	for _, file := range []string{"report.md", "report.html", "results.json", "requests.jsonl", "bench.txt", "run.log"} {
+	for _, file := range []string{"report.md", "report.html", "results.json", "requests.jsonl", "run.log"} {
 		if info, err := os.Stat(filepath.Join(out, file)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -168,8 +168,6 @@ func TestBadInputIsNamedInOneLine(t *testing.T) {
 		{"stop without repeats", []string{"-stop-when", "2%"}, 2, "-stop-when: an interval needs 5 repeats"},
 		{"unknown order", []string{"-order", "lifo"}, 2, `-order: must be fifo or prefix, got "lifo"`},
 		{"no shard", []string{"-shard", "4/4"}, 2, "must be i/n with i from 0"},
-		{"a coordinator", []string{"-shard", "0/4", "-coordinator", "http://h:1"}, 2, "-coordinator: was removed: start each shard with"},
-		{"the coordinator's subcommand", []string{"coordinate", "-shards", "2"}, 2, "coordinate: was removed: start each shard with"},
 		{"a time that has passed", []string{"-start-at", "2026-01-02T03:04:05Z"}, 2, "-start-at: 2026-01-02T03:04:05Z has passed"},
 		{"a time without a date", []string{"-start-at", "03:04"}, 2, "-start-at: must be a time such as"},
 		{"nothing to resume", []string{"-resume", "missing"}, 2, "there is no " + filepath.Join("missing", "runs.jsonl")},
@@ -211,7 +209,7 @@ func closedPort(t *testing.T) string {
 
 func TestAReportIsWrittenInChineseAndAnewInEnglish(t *testing.T) {
 	out, anew := t.TempDir(), t.TempDir()
-	e := loadgen(t, "-n", "12", "-sizes", "4", "-defaults=false", "-repeats", "1", "-sim-speed", "50", "-lang", "zh", "-out", out)
+	e := loadgen(t, "-n", "12", "-sizes", "4", "-defaults=false", "-repeats", "1", "-lang", "zh", "-out", out)
 	if e.status != 0 || !strings.Contains(e.stdout, "批大小") || !strings.Contains(e.stdout, "报告：") {
 		t.Fatalf("status %d: %s%s", e.status, e.stdout, e.stderr)
 	}
@@ -256,7 +254,7 @@ func TestTheSchemaIsPrinted(t *testing.T) {
 }
 
 func TestWithoutATerminalThereIsALineARunAndNothingElse(t *testing.T) {
-	e := loadgen(t, "-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "2", "-sim-speed", "50", "-out", t.TempDir())
+	e := loadgen(t, "-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "2", "-out", t.TempDir())
 	_, runs, _ := strings.Cut(e.stderr, "\n\n") // after what is about to be measured
 	if strings.ContainsAny(e.stderr, "\r\x1b") || strings.Count("\n"+runs, "\nbatch ") != 4 || strings.Count(runs, "\n") != 4 {
 		t.Errorf("%q", e.stderr)
@@ -275,7 +273,7 @@ func TestInterruptWritesWhatWasMeasured(t *testing.T) {
 		t.Skip("Windows has no interrupt to send to another process")
 	}
 	out := t.TempDir()
-	cmd, stdout, stderr := start(t, "-n", "200", "-sizes", "4", "-repeats", "50", "-sim-speed", "20", "-out", out)
+	cmd, stdout, stderr := start(t, "-n", "200", "-sizes", "4", "-repeats", "50", "-out", out)
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(logOf(out), "run measured"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was measured")
@@ -348,7 +346,7 @@ func TestWhateverASignalBreaksOffIsAnInterrupt(t *testing.T) {
 // process would run it.
 func runningProxy(t *testing.T) (addr, admin string) {
 	t.Helper()
-	p := servertest.Start(t, 50, func(cfg *server.Config) {
+	p := servertest.Start(t, 1, func(cfg *server.Config) {
 		cfg.Admin = "127.0.0.1:0"
 		cfg.Settings.Mode = batcher.ModeUnbatched
 		cfg.Settings.BatchSize, cfg.Settings.BatchTokens, cfg.Settings.MaxWait = 7, 100, 3*time.Millisecond
@@ -454,7 +452,7 @@ func TestServerThatDiesMidwayEndsTheSweepWithAReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	cmd, _, stderr := start(t, "-n", "50", "-sizes", "4", "-repeats", "500", "-sglang", url, "-out", out)
+	cmd, _, stderr := start(t, "-n", "50", "-sizes", "4", "-repeats", "500", "-timeout", "5s", "-sglang", url, "-out", out)
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(logOf(out), "run measured"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was measured: " + stderr.String())
@@ -481,7 +479,7 @@ func TestFilesOfRealTrajectoriesAreReplayed(t *testing.T) {
 	}
 	out := t.TempDir()
 	e := loadgen(t, "-trajectories", path, "-sizes", "4", "-unbatched=false", "-defaults=false", "-repeats", "1",
-		"-sim-speed", "50", "-out", out)
+		"-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -33,8 +34,8 @@ type options struct {
 	orders                      cli.Parsed[[]sweep.Order]
 	phases                      cli.Parsed[[]sweep.Phase]
 	unbatched, defaults, direct bool
-	stopWhen                    cli.Parsed[float64]    // a share
-	rate                        cli.Parsed[[2]float64] // at the beginning and at the end
+	stopWhen                    cli.Parsed[float64] // a share
+	rate                        cli.Parsed[float64] // 0: none
 	maxNewTokens                uint
 
 	target, targetAdmin, targetHTTP  string
@@ -42,7 +43,6 @@ type options struct {
 	sglang, sglangKeyFile, sglangLog string
 	tokenizer                        string
 	simProfile                       string
-	simSpeed                         float64
 
 	part    sweep.Part
 	startAt cli.Parsed[time.Time] // zero: at once
@@ -51,8 +51,12 @@ type options struct {
 	out, language       string
 	failIf              []figures.Threshold
 	device, modelConfig string
+	costPerHour         float64
 	jaeger              string
 	version             bool
+
+	find      bool              // of loadgen find
+	objective *report.Objective // of -slo; nil without
 
 	args   []string       // as given, for the report
 	plain  bool           // neither the load nor what is measured was chosen
@@ -66,7 +70,20 @@ const defaultProfile = "h100-qwen2.5-7b"
 // flags defines the flags of a sweep, each with its default and its help. A comment gives the
 // reason for a default that is not obvious.
 func (o *options) flags() *cli.FlagSet {
-	f := newFlagSet("loadgen")
+	name := "loadgen"
+	if o.find {
+		name = "find"
+	}
+	f := newFlagSet(name)
+	if o.find {
+		f.Title("What is looked for")
+		f.Each("slo", func(text string) error {
+			objective, err := report.ParseObjective(text)
+			o.objective = &objective
+			return err
+		}, "`objective`: p50, p90 or p99 of the latencies from when requests were due, below a bound, such as p99<500ms; "+
+			"a request that fails is never below it")
+	}
 	o.loadFlags(f)
 	o.arrivalFlags(f)
 	o.settingFlags(f)
@@ -92,14 +109,11 @@ func (o *options) loadFlags(f *cli.FlagSet) {
 		"of 512 tokens each, as in Mooncake's traces; they are sent at their recorded times, unless -rate is given")
 	cli.Define(f, &l.Turns, 1, "turns", "turns of each trajectory to send, each after the previous answer; 0: all")
 	cli.Define(f, &l.EnvScale, 1, "env-scale", "share of the environment's recorded time to wait before the next turn; 0: none")
-	cli.Define(f, &l.Rollouts, 1, "rollouts", "copies of each trajectory, started together or -stagger apart")
-	cli.Define(f, &l.Stagger, 0, "stagger", "with -rollouts, time between the starts of two copies; 0: together")
-	cli.Define(f, &l.Mix, load.Mix{}, "mix",
-		"`shares` of trajectories to send as first turns, whole conversations and rollouts, such as first=70,turns=20,rollouts=10")
+	cli.Define(f, &l.Rollouts, 1, "rollouts", "copies of each trajectory, started together")
 	cli.Define(f, &l.System, "", "system", "`file` with the system prompt (default: our own)")
 	cli.Define(f, &l.Instance, "", "instance", "`file` with the instance prompt, holding {problem_statement} (default: our own)")
 	cli.Define(f, &l.ChatTemplate, "qwen2.5", "chat-template", "how messages become text: qwen2.5, qwen3 (without the thoughts "+
-		"of earlier answers), plain, or a `file` with a line for each role (see loadgen/prompt/chat.go)")
+		"of earlier answers), plain, or a YAML `file` (see loadgen/prompt/chat.go)")
 	cli.Define(f, &o.maxNewTokens, 0, "max-new-tokens", "tokens to generate for each prompt: 0 or 1, with -work generate more (32)")
 }
 
@@ -109,8 +123,7 @@ func (o *options) arrivalFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.plan.Concurrency, 64, "concurrency", // four full batches of the largest size
 		"callers in the closed loop, the same at every setting")
 	cli.Define(f, &o.rate, cli.Parse("", readRate), "rate",
-		"open loop: conversations started per second, whether or not others were answered; "+
-			"`from..to` is a ramp from one rate to the other (default: closed loop, -concurrency callers)")
+		"open loop: conversations started per second, whether or not others were answered (default: closed loop, -concurrency callers)")
 	cli.Define(f, (*string)(&a.Process), string(sweep.Poisson), "arrival", "with -rate, how starts are spaced: poisson or constant")
 	cli.Define(f, &a.TraceSpeed, 1, "speed", "with -trace, how much faster than recorded")
 	cli.Define(f, &a.MaxOutstanding, sweep.DefaultMaxOutstanding, "most-outstanding",
@@ -164,9 +177,6 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.tokenizer, tokenizerAuto, "tokenizer", "tokenizer.json `file` of the model, for the proxy in this process to send "+
 		"token ids; auto: the one in SGLang's model folder if it can be read; none: send texts")
 	cli.Define(f, &o.simProfile, defaultProfile, "sim-profile", "simulated server: a profile's name, or a JSON `file` with one")
-	// A cold pass takes a simulated H100 18 to 22 s. A faster clock makes the real cost of a call show: at 4 a warm pass
-	// of a fast setting keeps two cores busy.
-	cli.Define(f, &o.simSpeed, 4, "sim-speed", "simulated seconds per real second")
 }
 
 func (o *options) processFlags(f *cli.FlagSet) {
@@ -177,11 +187,7 @@ func (o *options) processFlags(f *cli.FlagSet) {
 		"`time` at which measuring starts, such as 2026-12-01T08:00:00Z, so that all shards start together (default: at once)")
 	cli.Define(f, &o.resume, "", "resume", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing, "+
 		"with the flags that it was begun with; a greater -repeats adds repeats")
-	f.Removed("coordinator", coordinatorReplacement)
 }
-
-const coordinatorReplacement = "start each shard with -shard i/n, a -target of its own and the same -start-at, " +
-	"and join their reports with loadgen merge"
 
 func (o *options) reportFlags(f *cli.FlagSet) {
 	f.Title("What is made of it")
@@ -196,6 +202,8 @@ func (o *options) reportFlags(f *cli.FlagSet) {
 	cli.Define(f, &o.device, "", "device", "what serves the model, such as h100 or 8xb200, or a JSON `file`, see check -h; the report "+
 		"then says whether its figures can be true")
 	cli.Define(f, &o.modelConfig, "", "model-config", "the model's config.json `file`, for -device (default: Qwen2.5-7B)")
+	cli.Define(f, &o.costPerHour, 0, "cost-per-hour", "`USD` for an hour of the server: the report then says "+
+		"what a million prompt tokens cost")
 	cli.Define(f, &o.jaeger, "http://127.0.0.1:16686", "jaeger", "`URL` of Jaeger's page, for links to traces. Requests are traced where "+
 		"OTEL_EXPORTER_OTLP_ENDPOINT is set, one of a hundred unless OTEL_TRACES_SAMPLER says otherwise")
 	cli.Define(f, &o.version, false, "version", "print version, commit and date, and end")
@@ -226,16 +234,13 @@ func readShare(text string) (float64, error) {
 	return v, nil
 }
 
-// readRate reads a rate such as 20 or 5..50, in conversations per second; empty is no rate.
-func readRate(text string) (r [2]float64, err error) {
-	first, last, ramp := strings.Cut(text, "..")
-	if !ramp {
-		last = first
+// readRate reads a rate such as 20, in conversations per second; empty is no rate.
+func readRate(text string) (r float64, err error) {
+	if text == "" {
+		return 0, nil
 	}
-	for i, number := range []string{first, last} {
-		if r[i], err = strconv.ParseFloat(number, 64); err != nil && text != "" {
-			return r, fmt.Errorf("expected conversations a second such as 20, or 5..50 for a ramp, got %q", text)
-		}
+	if r, err = strconv.ParseFloat(text, 64); err != nil {
+		return r, fmt.Errorf("expected conversations a second such as 20, got %q", text)
 	}
 	return r, nil
 }
@@ -283,6 +288,29 @@ func parseOptions(args []string, w io.Writer) (o options, err error) {
 	return o, o.complete()
 }
 
+// parseFind reads the command line of loadgen find.
+func parseFind(args []string, w io.Writer) (o options, err error) {
+	o.find = true
+	if err := o.parse(args, w); err != nil || o.version {
+		return o, err
+	}
+	for _, no := range []struct {
+		given bool
+		flag  string
+	}{
+		{o.rate.Text != "", "-rate"}, {o.load.Trace != "", "-trace"}, {o.stopWhen.Value != 0, "-stop-when"}, {o.part.Of > 0, "-shard"},
+		{!o.startAt.Value.IsZero(), "-start-at"}, {o.resume != "", "-resume"}, {o.failIf != nil, "-fail-if"},
+	} {
+		if no.given {
+			return o, fmt.Errorf("%s: has no meaning in find, which chooses the rates itself and measures once", no.flag)
+		}
+	}
+	if o.objective == nil {
+		return o, errors.New("-slo: is missing: expected an objective such as p99<500ms")
+	}
+	return o, o.complete()
+}
+
 func (o *options) parse(args []string, w io.Writer) error {
 	f := o.flags()
 	if err := f.Read(args, w); err != nil {
@@ -314,13 +342,17 @@ func (o *options) workDefaults(f *cli.FlagSet) error {
 	}
 	switch o.load.Work {
 	case target.Prefill:
-		return nil
+		defaults = map[string]string{}
 	case target.Score, target.Decide:
 		defaults["n"], defaults["concurrency"] = "24", "4"
 	case target.Generate:
 		defaults["n"], defaults["rollouts"], defaults["max-new-tokens"] = "48", "8", "32"
 	default:
 		return fmt.Errorf("-work: must be prefill, score, decide or generate, got %q", o.load.Work)
+	}
+	if o.find { // a cold pass needs prompts that no pass has sent
+		defaults["n"] = map[target.Work]string{target.Prefill: "1000", target.Generate: "60"}[o.load.Work]
+		defaults["n"], defaults["phases"] = cmp.Or(defaults["n"], "400"), "cold"
 	}
 	f.Visit(func(given *flag.Flag) { delete(defaults, given.Name) })
 	for name, value := range defaults {
@@ -334,7 +366,7 @@ func (o *options) workDefaults(f *cli.FlagSet) error {
 // ownFlags are the flags that may differ when a sweep is resumed: they say where something is,
 // when the sweep starts, or what is reported. The prompts themselves are compared by their hash.
 var ownFlags = []string{
-	"out", "resume", "shard", "start-at", "coordinator", "jaeger", "fail-if", "device", "model-config", "lang", "version",
+	"out", "resume", "shard", "start-at", "jaeger", "fail-if", "cost-per-hour", "device", "model-config", "lang", "version",
 	"target", "target-admin", "target-http", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
 	"sglang", "sglang-key-file", "sglang-log", "trajectories", "problems", "system", "instance", "trace",
 }
@@ -347,7 +379,7 @@ func (o *options) complete() error {
 	}
 	o.lang = lang
 	o.completeSettings()
-	o.plan.Seed, o.plan.StopWhen, o.plan.Speed, o.plan.Phases = o.load.Seed, o.stopWhen.Value, 1, o.phases.Value
+	o.plan.Seed, o.plan.StopWhen, o.plan.Phases = o.load.Seed, o.stopWhen.Value, o.phases.Value
 	return cmp.Or(o.validate(), err, o.load.Validate(), o.completeLimits(), o.completeArrival(), o.plan.Validate())
 }
 
@@ -365,8 +397,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("-target: needs -target-admin too, to set batch sizes and flush the cache")
 	case o.target == "" && o.targetAdmin != "":
 		return fmt.Errorf("-target-admin: needs -target too")
-	case o.simSpeed <= 0 || o.simSpeed > 1000:
-		return fmt.Errorf("-sim-speed: must be above 0 and at most 1000, got %v", o.simSpeed)
+	case !(o.costPerHour >= 0) || o.costPerHour > 1e6:
+		return fmt.Errorf("-cost-per-hour: must be from 0 to 1000000, got %v", o.costPerHour)
 	case o.plan.Arrival.TraceSpeed != 1 && (o.load.Trace == "" || o.rate.Text != ""):
 		return fmt.Errorf("-speed: needs -trace, without -rate")
 	case o.part.Of > o.plan.Concurrency:
@@ -420,9 +452,9 @@ func (o *options) completeArrival() error {
 	case o.rate.Text == "":
 		a.Process = sweep.Recorded
 	case a.Process != sweep.Poisson && a.Process != sweep.Constant:
-		return fmt.Errorf("-arrival: must be poisson or constant, got %q; a ramp is -rate from..to", a.Process)
+		return fmt.Errorf("-arrival: must be poisson or constant, got %q", a.Process)
 	default:
-		a.Rate, a.RateEnd, a.TraceSpeed = o.rate.Value[0], o.rate.Value[1], 0
+		a.Rate, a.TraceSpeed = o.rate.Value, 0
 	}
 	return nil
 }

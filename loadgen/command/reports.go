@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"paceline/loadgen/cli"
@@ -51,36 +53,23 @@ func unfinished(dir string) bool {
 // conclude writes the report and prints its summary. It returns an error if requests failed or
 // were dropped, or if token counts can't be true, so that the exit status shows it.
 func conclude(r report.Report, lang *render.Language, out string, log *slog.Logger) error {
-	r.Files = []string{"report.md", "report.html", resultsFile, "bench.txt"}
+	r.Files = []string{"report.md", "report.html", resultsFile}
 	for _, name := range []string{journal.RunsFile, journal.RequestsFile, "run.log"} {
 		if _, err := os.Stat(filepath.Join(out, name)); err == nil {
 			r.Files = append(r.Files, name)
 		}
 	}
 	var errs []error
-	cells := r.Latencies()
-	for _, c := range cells { // for HdrHistogram's tools
-		path := filepath.Join(out, "latency", c.Name()+".hgrm")
-		errs = append(errs, writeFile(path, func(f *os.File) error { return c.Histogram.WritePercentiles(f) }))
-	}
-	if len(cells) > 0 {
-		r.Files = append(r.Files, "latency/*.hgrm")
-	}
-	digest, err := readDigest(out)
-	if err != nil {
-		log.Warn(journal.RequestsFile, "error", err) // the report goes without
-	}
 	errs = append(errs, // the data first: everything else can be made from it
 		writeFile(filepath.Join(out, resultsFile), func(f *os.File) error { return report.WriteJSON(f, r) }),
-		writeFile(filepath.Join(out, "bench.txt"), func(f *os.File) error { return report.WriteBenchmarks(f, r) }),
-		writePages(os.Stdout, figures.Of(r, digest), lang, out))
+		writePages(os.Stdout, figures.Of(r), lang, out))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	fmt.Printf("\n%s\n", render.Made(filepath.Join(out, "report.html"), lang))
 	failed, dropped, disturbed, impossible := 0, 0, 0, []string{}
 	for _, run := range r.Runs {
-		if r.Speed() <= report.JudgedSpeed && run.Disturbed(r.Speed()) {
+		if run.Disturbed() {
 			disturbed++
 		}
 		if why := run.Impossible(); why != "" {
@@ -94,6 +83,11 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 	case len(impossible) > 0:
 		return fmt.Errorf("%w: the server's token counts in %d of %d runs, the first: %s",
 			errImpossible, len(impossible), len(r.Runs), impossible[0])
+	case r.Config.Objective != nil: // requests may fail at a rate that is too high
+		found := func(s figures.Searched) bool { return s.Best() != nil }
+		if !r.Partial && !slices.ContainsFunc(figures.Of(r).Searches, found) {
+			return fmt.Errorf("%w %s at any rate", errNotKept, r.Config.Objective)
+		}
 	case failed > 0 && !r.Partial:
 		return fmt.Errorf("%d requests failed: the report counts them, by cause", failed)
 	case dropped > 0 && !r.Partial:
@@ -103,6 +97,9 @@ func conclude(r report.Report, lang *render.Language, out string, log *slog.Logg
 	}
 	return nil
 }
+
+// errNotKept ends a search that found no rate.
+var errNotKept = errors.New("no setting keeps")
 
 // errDisturbed ends a sweep whose figures are partly loadgen's own.
 var errDisturbed = errors.New("disturbed, no conclusion: the machine kept loadgen from its own work")
@@ -155,22 +152,6 @@ func readResults(path string) (report.Report, error) {
 		return r, fmt.Errorf("%s: %w", path, err)
 	}
 	return r, nil
-}
-
-// readDigest reads the requests of a report. Without a file of them there are none.
-func readDigest(dir string) (d figures.Digest, err error) {
-	f, err := os.Open(filepath.Join(dir, journal.RequestsFile))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return d, nil
-	case err != nil:
-		return d, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	if d, err = figures.ReadDigest(f); err != nil {
-		return d, fmt.Errorf("%s: %w", dir, err)
-	}
-	return d, nil
 }
 
 // compareCommand sets two reports side by side.
@@ -238,17 +219,11 @@ var reportCommand = subcommand{
 			if err != nil {
 				return err
 			}
-			if info, err := os.Stat(from); err == nil && !info.IsDir() {
+			if info, err := os.Stat(from); to == "" && err == nil && !info.IsDir() {
 				from = filepath.Dir(from)
 			}
-			digest, err := readDigest(from)
-			if err != nil {
-				return err
-			}
-			if to == "" {
-				to = from
-			}
-			err = writePages(out, figures.Of(r, digest), lang, to)
+			to = cmp.Or(to, from)
+			err = writePages(out, figures.Of(r), lang, to)
 			if err == nil {
 				_, err = fmt.Fprintf(out, "\n%s\n", render.Made(filepath.Join(to, "report.html"), lang))
 			}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -23,9 +25,8 @@ import (
 )
 
 // sharedStates is the load that follows the benchmark of record and shows what the product is for:
-// questions about shared states, through the proxy and straight to SGLang. It takes some 10 s, on a
-// slower clock than the benchmark because each of its passes is short.
-var sharedStates = []string{"-work", "score", "-n", "8", "-phases", "cold", "-sim-speed", "2"}
+// questions about shared states, through the proxy and straight to SGLang.
+var sharedStates = []string{"-work", "score", "-phases", "cold"}
 
 func executeSharedStates(ctx context.Context, o options, out string) error {
 	next, err := parseOptions(append(slices.Clone(sharedStates), "-lang", o.language, "-out", out), io.Discard)
@@ -68,13 +69,16 @@ func execute(ctx context.Context, o options) (out string, err error) {
 		return "", inputError{err}
 	}
 	defer tracing.end(log)
-	return out, runSweep(ctx, o, l, out, tracing, log)
+	if !o.simulated() {
+		return out, runSweep(ctx, nil, o, l, out, tracing, log)
+	}
+	return out, inBubble(ctx, func(ctx context.Context, b *bubble) error { return runSweep(ctx, b, o, l, out, tracing, log) })
 }
 
 // runSweep starts the servers, measures and reports. If the sweep is cut short, runSweep reports
-// what was measured and returns the reason.
-func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *tracing, log *slog.Logger) error {
-	s, err := buildStack(ctx, o, tracing, log)
+// what was measured and returns the reason. b is nil without the simulator in this process.
+func runSweep(ctx context.Context, b *bubble, o options, l load.Load, out string, tracing *tracing, log *slog.Logger) error {
+	s, err := buildStack(ctx, b, o, tracing, log)
 	if err != nil {
 		err = orInterrupted(ctx, err)
 		log.Error("start the sweep", "error", err)
@@ -86,9 +90,6 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 		}
 	})
 	defer closeStack()
-	if sim := s.status.GetUpstream().GetSimulator(); sim != nil && sim.GetSpeed() > 0 {
-		o.plan.Speed = sim.GetSpeed() // wherever the simulator runs
-	}
 	prompts, plan := o.part.Prompts(l.Prompts), o.part.Plan(o.plan)
 	r := newReport(o, l, s.status)
 	r.Tracing, r.Config.WarmUpPrompts = tracing.forReport(o.jaeger), sweep.WarmUpPrompts(prompts)
@@ -111,13 +112,25 @@ func runSweep(ctx context.Context, o options, l load.Load, out string, tracing *
 
 	sw := &sweep.Sweep{
 		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
-		Counters: s.counters, Log: log,
+		Counters: s.counters, Virtual: b != nil, Log: log,
 	}
-	r.Runs, err = measure(ctx, sw, j, o.startAt.Value)
+	if !r.Simulated && local(r.Server.URL) && (o.target == "" || local("//"+o.target)) {
+		sw.Cards = sweep.FindCards()
+	}
+	r.Runs, err = measure(ctx, sw, j, o)
 	r.Source.TokenRatio = sw.TokenRatio
 	putBack(ctx, s.proxy, j.Before[o.targetAdmin], log)
 	closeStack()
+	if errors.Is(err, sweep.ErrTooFewPrompts) { // at every setting
+		return inputError{err}
+	}
 	return finish(ctx, o, r, out, err, log)
+}
+
+// local reports whether a URL is of this machine, by its loopback address.
+func local(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
 }
 
 // openJournal begins the journal of a sweep, or opens the one of -resume.
@@ -154,8 +167,9 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 }
 
 // measure runs the sweep, shows its progress and records each run.
-func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt time.Time) ([]report.Run, error) {
+func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, o options) ([]report.Run, error) {
 	line := newLine(os.Stderr, &sw.Progress)
+	line.terminal = line.terminal && !sw.Virtual // where a live line would race, and know no real time
 	showing, stop := context.WithCancel(ctx)
 	var shown sync.WaitGroup
 	shown.Go(func() { line.show(showing) })
@@ -169,14 +183,18 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, startAt t
 			line.write(fmt.Sprintf("warning: the server counts %.2f times the prompt tokens that the trajectories record: see -chat-template\n",
 				ratio))
 		}
-		if err := awaitStart(ctx, startAt); err != nil {
+		if err := awaitStart(ctx, o.startAt.Value); err != nil {
 			return j.Kept, err
 		}
 	}
-	return sweep.Schedule{Plan: sw.Plan, Runner: sw, Kept: j.Kept, Measured: func(run report.Run, requests []report.Request) error {
+	measured := func(run report.Run, requests []report.Request) error {
 		line.measured(run)
 		return j.Measured(run, requests)
-	}}.Run(ctx)
+	}
+	if o.objective != nil {
+		return sweep.Search{Sweep: sw, Objective: *o.objective, Measured: measured}.Run(ctx)
+	}
+	return sweep.Schedule{Plan: sw.Plan, Runner: sw, Kept: j.Kept, Measured: measured}.Run(ctx)
 }
 
 // awaitStart waits until t; the zero time is now. It fails if t passed while this process got

@@ -44,7 +44,7 @@ func TestTheSimulatorServesUntilItIsStopped(t *testing.T) {
 }
 
 func TestWrongFlagsOfSimulateAreBadInput(t *testing.T) {
-	for _, args := range []string{"extra", "-sim-speed 0", "-sim-speed 1e9", "-sim-profile none", "-sim-profile /none/such.json", "-listn x"} {
+	for _, args := range []string{"extra", "-sim-profile none", "-sim-profile /none/such.json", "-listn x"} {
 		var bad inputError
 		if err := simulateCommand.run(t.Context(), "simulate", strings.Fields(args), nil, new(bytes.Buffer)); !errors.As(err, &bad) {
 			t.Errorf("%s: %v", args, err)

@@ -45,6 +45,7 @@ type stack struct {
 	tokenize func(string) []int32 // nil: texts are sent
 	status   *pb.GetStatusResponse
 
+	bubble  *bubble // nil: TCP
 	closers []func() error
 }
 
@@ -61,8 +62,8 @@ func (s *stack) onClose(f func() error) { s.closers = append(s.closers, f) }
 
 // buildStack starts and connects what the flags ask for and waits until it is ready. After an
 // error nothing keeps running.
-func buildStack(ctx context.Context, o options, t *tracing, log *slog.Logger) (*stack, error) {
-	s := &stack{counters: sweep.Counters{Log: o.sglangLog}}
+func buildStack(ctx context.Context, b *bubble, o options, t *tracing, log *slog.Logger) (*stack, error) {
+	s := &stack{bubble: b, counters: sweep.Counters{Log: o.sglangLog}}
 	if err := s.build(ctx, o, t, log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -80,6 +81,7 @@ func (s *stack) build(ctx context.Context, o options, t *tracing, log *slog.Logg
 			return err
 		}
 	}
+	o.access.Dial = s.bubble.dialer()
 	if s.proxy, err = target.DialProxy(addr, admin, o.access); err != nil {
 		return inputError{err}
 	}
@@ -102,7 +104,7 @@ func (s *stack) senders(sglangURL, proxyURL string, o options, tracer *target.Tr
 	if err != nil {
 		return err
 	}
-	straight, _ := target.NewHTTP(sglangURL, target.Access{}) // without files nothing can fail
+	straight, _ := target.NewHTTP(sglangURL, target.Access{Dial: o.access.Dial}) // without files nothing can fail
 	through, err := target.NewHTTP(proxyURL, o.access)
 	if err != nil {
 		return err
@@ -120,14 +122,16 @@ func (s *stack) senders(sglangURL, proxyURL string, o options, tracer *target.Tr
 func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string, error) {
 	url := o.sglang
 	if o.simulated() {
-		simulator, profile, err := newSimulator(o.simProfile, o.simSpeed, "")
+		simulator, profile, err := newSimulator(o.simProfile, "")
 		if err != nil {
 			return "", inputError{err}
 		}
 		s.onClose(simulator.Close)
-		if url, err = simulator.Listen("127.0.0.1:0"); err != nil {
-			return "", fmt.Errorf("start the simulator: %w", err)
+		l, err := s.bubble.listen("127.0.0.1:0")
+		if err != nil {
+			return "", err
 		}
+		url = simulator.Serve(l)
 		if o.simulatedIDs() {
 			s.tokenize = func(text string) []int32 { return sim.Tokenize(text, profile.VocabSize) }
 		}
@@ -135,7 +139,7 @@ func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string,
 	if url == "" {
 		return "", nil
 	}
-	client, err := newClient(url, o.sglangKeyFile, t.client().Header)
+	client, err := newClient(url, o.sglangKeyFile, t.client().Header, s.bubble.dialer())
 	if err != nil {
 		return "", inputError{err}
 	}
@@ -154,12 +158,12 @@ func (s *stack) reachServer(ctx context.Context, o options, t *tracing) (string,
 }
 
 // newClient returns a client of SGLang. Its error names a flag.
-func newClient(url, keyFile string, header func(context.Context, http.Header)) (*sglang.Client, error) {
+func newClient(url, keyFile string, header func(context.Context, http.Header), dial sglang.Dial) (*sglang.Client, error) {
 	key, err := readKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
-	client, err := sglang.NewClient(url, sglang.Options{APIKey: key, Header: header})
+	client, err := sglang.NewClient(url, sglang.Options{APIKey: key, Header: header, Dial: dial})
 	if err != nil {
 		return nil, fmt.Errorf("-sglang: %w", err)
 	}
@@ -186,7 +190,10 @@ func (s *stack) startProxy(url string, o options, t *tracing, log *slog.Logger) 
 	if cfg.Upstream.Key, err = readKey(o.sglangKeyFile); err != nil {
 		return "", "", "", inputError{err}
 	}
-	cfg.Upstream.URL = url
+	cfg.Upstream.URL, cfg.Upstream.Dial = url, s.bubble.dialer()
+	if s.bubble != nil {
+		cfg.Bind = s.bubble.listen
+	}
 	cfg.Listen, cfg.HTTP, cfg.Admin, cfg.Metrics = "127.0.0.1:0", "", "127.0.0.1:0", ""
 	if o.load.Work != target.Prefill {
 		cfg.HTTP = cfg.Listen

@@ -47,8 +47,8 @@ func requestsOf(t *testing.T, dir string) map[string]int {
 
 func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	out := t.TempDir()
-	args := []string{"-n", "30", "-sizes", "1,4", "-max-in-flight", "1,2", "-order", "fifo,prefix", "-unbatched=false",
-		"-defaults=false", "-repeats", "2", "-sim-speed", "50"}
+	args := []string{"-n", "200", "-sizes", "1,4", "-max-in-flight", "1,2", "-order", "fifo,prefix", "-unbatched=false",
+		"-defaults=false", "-repeats", "2"}
 	cmd, _, stderr := start(t, append(slices.Clone(args), "-out", out)...)
 	awaitRuns(t, out, 3)
 	if err := cmd.Process.Kill(); err != nil {
@@ -75,8 +75,8 @@ func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 		t.Errorf("%d runs, partial %v, resumed %v", len(r.Runs), r.Partial, r.Resumed)
 	}
 	for run, n := range requestsOf(t, out) {
-		if n != 30 {
-			t.Errorf("%d requests of %s, want each of the 30 once", n, run)
+		if n != 200 {
+			t.Errorf("%d requests of %s, want each of the 200 once", n, run)
 		}
 	}
 	before := r.Runs[0].StartedAt
@@ -86,16 +86,12 @@ func TestASweepThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	if again := readReport(t, out); len(again.Runs) != 32 || !again.Runs[0].StartedAt.Equal(before) {
 		t.Error("a finished sweep was measured again")
 	}
-	hgrm, err := os.ReadFile(filepath.Join(out, "latency", "cold-4,2_in_flight,prefix.hgrm"))
-	if err != nil || !strings.Contains(string(hgrm), "#[Max") {
-		t.Errorf("%.80s, %v", hgrm, err)
-	}
 }
 
 func TestAFinishedSweepGoesOnWithMoreRepeats(t *testing.T) {
 	out := t.TempDir()
 	e := loadgen(t, "-n", "20", "-sizes", "1,4", "-unbatched=false", "-defaults=false", "-direct=false", "-phases", "cold",
-		"-repeats", "2", "-sim-speed", "50", "-out", out)
+		"-repeats", "2", "-out", out)
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
 	}
@@ -128,7 +124,7 @@ func TestAFinishedSweepGoesOnWithMoreRepeats(t *testing.T) {
 func TestWhatIsAddedToAFinishedSweepIsNotThrownAway(t *testing.T) {
 	out := t.TempDir()
 	args := []string{
-		"-n", "20", "-sizes", "1,4", "-unbatched=false", "-defaults=false", "-direct=false", "-phases", "cold", "-sim-speed", "50",
+		"-n", "20", "-sizes", "1,4", "-unbatched=false", "-defaults=false", "-direct=false", "-phases", "cold",
 	}
 	if e := loadgen(t, append(slices.Clone(args), "-repeats", "1", "-out", out)...); e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)
@@ -153,7 +149,7 @@ func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
 		t.Skip("Windows has no interrupt to send to another process")
 	}
 	out := t.TempDir()
-	cmd, _, _ := start(t, "-n", "30", "-sizes", "1,2,4", "-repeats", "2", "-phases", "cold", "-sim-speed", "50", "-out", out)
+	cmd, _, _ := start(t, "-n", "300", "-sizes", "1,2,4", "-repeats", "2", "-phases", "cold", "-out", out)
 	awaitRuns(t, out, 2)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -178,7 +174,7 @@ func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
 // that their counts don't hang on the order in which they reach one.
 func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
 	args := []string{"-n", "24", "-turns", "2", "-env-scale", "0", "-sizes", "4", "-defaults=false", "-repeats", "1",
-		"-sim-speed", "50", "-concurrency", "16"}
+		"-concurrency", "16"}
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
 	for i, dir := range dirs {
 		if e := loadgen(t, append(slices.Clone(args), "-shard", string(rune('0'+i))+"/4", "-out", dir)...); e.status != 0 {
@@ -230,7 +226,7 @@ func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
 // TestShardsBeginTogether starts one shard before the other, as a cluster does.
 func TestShardsBeginTogether(t *testing.T) {
 	startAt := time.Now().Add(4 * time.Second).Truncate(time.Second)
-	args := []string{"-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
+	args := []string{"-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1",
 		"-start-at", startAt.Format(time.RFC3339)}
 	dirs := []string{t.TempDir(), t.TempDir()}
 	var shards []func() ending

@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"paceline/loadgen/calibrate"
 	"paceline/loadgen/cli"
-	"paceline/loadgen/trajectory"
 	"paceline/sglang"
 	"paceline/sglang/sim"
-	"paceline/tokenizer"
 )
 
 // simulateCommand serves a simulated SGLang.
@@ -23,14 +20,12 @@ var simulateCommand = subcommand{
 	stops: true,
 	define: func(f *cli.FlagSet) runner {
 		var listen, profile, sglangVersion string
-		var speed float64
 		cli.Define(f, &listen, "127.0.0.1:30000", "listen", "`host:port` to serve; the default is SGLang's own")
 		cli.Define(f, &profile, defaultProfile, "sim-profile", "`name` or JSON file of the profile")
-		cli.Define(f, &speed, 1, "sim-speed", "simulated seconds per real second")
 		cli.Define(f, &sglangVersion, "", "sglang-version",
 			"`version` of SGLang to play, from 0.5.10 on, without what came later (default: 0.5.23)")
 		return func(ctx context.Context, _ []string, _ io.Reader, out io.Writer) error {
-			simulator, p, err := newSimulator(profile, speed, sglangVersion)
+			simulator, p, err := newSimulator(profile, sglangVersion)
 			if err != nil {
 				return err
 			}
@@ -49,7 +44,7 @@ var simulateCommand = subcommand{
 
 // newSimulator returns a simulator with a named profile or one from a file, of a version of SGLang ("": the newest). Its
 // error names a flag.
-func newSimulator(profile string, speed float64, version string) (*sim.Server, sim.Profile, error) {
+func newSimulator(profile, version string) (*sim.Server, sim.Profile, error) {
 	find := sim.ProfileNamed
 	if strings.ContainsAny(profile, `/\`) || strings.HasSuffix(profile, ".json") {
 		find = sim.ReadProfile
@@ -58,12 +53,9 @@ func newSimulator(profile string, speed float64, version string) (*sim.Server, s
 	if err != nil {
 		return nil, p, fmt.Errorf("-sim-profile: %w", err)
 	}
-	if !(speed > 0) {
-		return nil, p, fmt.Errorf("-sim-speed: must be above 0, got %v", speed)
-	}
-	simulator, err := sim.New(sim.Options{Profile: p, Speed: speed, Version: version})
+	simulator, err := sim.New(sim.Options{Profile: p, Version: version})
 	if err != nil {
-		return nil, p, fmt.Errorf("-sim-profile, -sim-speed, -sglang-version: %w", err)
+		return nil, p, fmt.Errorf("-sim-profile, -sglang-version: %w", err)
 	}
 	return simulator, p, nil
 }
@@ -89,7 +81,7 @@ var calibrateCommand = subcommand{
 			case o.Tokens < 128:
 				return fmt.Errorf("-tokens: must be at least 128, got %d", o.Tokens)
 			}
-			client, err := newClient(url, keyFile, nil)
+			client, err := newClient(url, keyFile, nil, nil)
 			if err != nil {
 				return err
 			}
@@ -117,57 +109,5 @@ func runCalibration(ctx context.Context, client *sglang.Client, o calibrate.Opti
 		return fmt.Errorf("-out: %w", err)
 	}
 	_, err = fmt.Fprintf(out, "%swritten to %s\n", r, path)
-	return failed(err)
-}
-
-// describeCommand compares generated trajectories with published figures and with a file.
-var describeCommand = subcommand{
-	define: func(f *cli.FlagSet) runner {
-		var count int
-		var seed uint64
-		var file, tokens, path string
-		cli.Define(f, &count, 500, "n", "trajectories to generate")
-		cli.Define(f, &seed, 1, "seed", "seed of the generated trajectories")
-		cli.Define(f, &file, "", "trajectories", "`file` of R2E-Gym trajectories to describe too")
-		cli.Define(f, &tokens, "", "tokenizer", "tokenizer.json `file` that counts tokens (default: estimates)")
-		cli.Define(f, &path, "", "out", "`file` for the generated trajectories, JSON lines in R2E-Gym's form")
-		return func(_ context.Context, _ []string, _ io.Reader, out io.Writer) error {
-			if count < 1 {
-				return fmt.Errorf("-n: must be at least 1, got %d", count)
-			}
-			generated := trajectory.Generate(count, seed)
-			if path != "" {
-				if err := writeFile(path, func(f *os.File) error { return trajectory.Write(f, generated) }); err != nil {
-					return err
-				}
-			}
-			all := []trajectory.Described{{Name: fmt.Sprintf("generated, %d trajectories, seed %d", count, seed), Trajectories: generated}}
-			if file != "" {
-				read, err := trajectory.ReadFile(file)
-				if err != nil {
-					return fmt.Errorf("-trajectories: %w", err)
-				}
-				all = append(all, trajectory.Described{Name: fmt.Sprintf("%s, %d trajectories", filepath.Base(file), len(read)), Trajectories: read})
-			}
-			return describe(out, all, tokens)
-		}
-	},
-}
-
-func describe(out io.Writer, all []trajectory.Described, tokens string) error {
-	var length func(string) int
-	how := "Tokens are estimated: bytes divided by the mean bytes of a Qwen2.5 token in such texts."
-	if tokens != "" {
-		t, err := tokenizer.Load(tokens)
-		if err != nil {
-			return fmt.Errorf("-tokenizer: %w", err)
-		}
-		length = func(text string) int { return len(t.Encode(text)) }
-		how = "Tokens are counted by " + filepath.Base(tokens) + "."
-	}
-	if err := trajectory.Describe(out, all, length); err != nil {
-		return failed(err)
-	}
-	_, err := fmt.Fprintf(out, "\n%s A dash: unknown.\n", how)
 	return failed(err)
 }

@@ -14,7 +14,7 @@ func TestSampledRequestsAreTracedFromTheLoadGeneratorThroughTheProxy(t *testing.
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.URL)
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
 	out := t.TempDir()
-	e := loadgen(t, "-n", "12", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1", "-sim-speed", "50",
+	e := loadgen(t, "-n", "12", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1",
 		"-out", out, "-jaeger", "http://jaeger.test/")
 	if e.status != 0 {
 		t.Fatalf("status %d: %s", e.status, e.stderr)

@@ -17,7 +17,7 @@ func TestEachWorkIsMeasuredThroughTheProxyAndStraight(t *testing.T) {
 		t.Run(work, func(t *testing.T) {
 			t.Parallel()
 			out := t.TempDir()
-			e := loadgen(t, append(strings.Fields("-work "+work+" -repeats 1 -sim-speed 50 -out "+out), strings.Fields(args)...)...)
+			e := loadgen(t, append(strings.Fields("-work "+work+" -repeats 1 -out "+out), strings.Fields(args)...)...)
 			if e.status != 0 {
 				t.Fatalf("status %d: %s", e.status, e.stderr)
 			}

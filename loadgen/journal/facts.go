@@ -63,7 +63,7 @@ func PromptFacts(prompts []target.Prompt) []Fact {
 		}
 		_, _ = h.Write(p.Body)
 		_ = binary.Write(h, binary.BigEndian, []bool{p.Follows, p.Joins})
-		_ = binary.Write(h, binary.BigEndian, []time.Duration{p.Pause, p.Stagger, p.At})
+		_ = binary.Write(h, binary.BigEndian, []time.Duration{p.Pause, 0, p.At}) // 0 keeps the hashes of earlier journals
 	}
 	return []Fact{{"prompts", fmt.Sprint(len(prompts))}, {"hash of the prompts", hex.EncodeToString(h.Sum(nil)[:8])}}
 }

@@ -26,7 +26,7 @@ func someRuns() []report.Run {
 func plan(repeats int) sweep.Plan {
 	return sweep.Plan{
 		Settings: sweep.Multiply([]int{4}, []int{1}, []time.Duration{0}, []sweep.Order{sweep.FIFO}),
-		Repeats:  repeats, Concurrency: 1, Timeout: time.Second, Speed: 1,
+		Repeats:  repeats, Concurrency: 1, Timeout: time.Second,
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package load makes the prompts that a sweep sends: first turns, whole conversations or rollouts of
-// trajectories, a mix of these, the requests of a recorded trace, or questions about states. Read Options
+// trajectories, the requests of a recorded trace, or questions about states. Read Options
 // first.
 package load
 
@@ -21,18 +21,16 @@ import (
 type Options struct {
 	Work  target.Work
 	Count int    // trajectories or requests of a trace, at most; states
-	Seed  uint64 // of generated trajectories and states, and of a mix
+	Seed  uint64 // of generated trajectories and states
 
 	States States // of Score and Decide
 
 	// The source: one of these files, or generated trajectories.
 	Trajectories, Problems, Trace string
 
-	Turns    int           // of each trajectory; 0: all
-	Rollouts int           // copies of each trajectory
-	Stagger  time.Duration // between the starts of two copies; 0: together
-	EnvScale float64       // share of the recorded execution time that passes before the next turn
-	Mix      Mix
+	Turns    int     // of each trajectory; 0: all
+	Rollouts int     // copies of each trajectory
+	EnvScale float64 // share of the recorded execution time that passes before the next turn
 
 	System, Instance string // files of prompts; empty: the trajectories' or our own
 	ChatTemplate     string // a name or a file; see prompt.FindChatTemplate
@@ -41,8 +39,8 @@ type Options struct {
 // Validate names the flag whose value is out of range, or does not fit another.
 func (o Options) Validate() error {
 	switch {
-	case o.asks() && (o.Trajectories != "" || o.Problems != "" || o.Trace != "" || o.Turns != 1 || o.Rollouts != 1 || o.Mix.shares != nil):
-		return fmt.Errorf("-work %s: sends questions about states: give it without -trajectories, -problems, -trace, -turns, -rollouts and -mix",
+	case o.asks() && (o.Trajectories != "" || o.Problems != "" || o.Trace != "" || o.Turns != 1 || o.Rollouts != 1):
+		return fmt.Errorf("-work %s: sends questions about states: give it without -trajectories, -problems, -trace, -turns and -rollouts",
 			o.Work)
 	case o.Count < 1:
 		return fmt.Errorf("-n: must be at least 1, got %d", o.Count)
@@ -56,12 +54,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("-trajectories and -problems: give one, not both")
 	case o.Trace != "" && (o.Trajectories != "" || o.Problems != ""):
 		return fmt.Errorf("-trace: give it without -trajectories and -problems")
-	case o.Trace != "" && (o.Turns != 1 || o.Rollouts != 1 || o.Mix.shares != nil):
-		return fmt.Errorf("-trace: has neither turns nor rollouts: give it without -turns, -rollouts and -mix")
-	case o.Stagger < 0:
-		return fmt.Errorf("-stagger: must be at least 0s, got %v", o.Stagger)
-	case o.Stagger > 0 && o.Rollouts < 2 && o.Mix.shares == nil:
-		return fmt.Errorf("-stagger: needs -rollouts or -mix")
+	case o.Trace != "" && (o.Turns != 1 || o.Rollouts != 1):
+		return fmt.Errorf("-trace: has neither turns nor rollouts: give it without -turns and -rollouts")
 	}
 	if _, err := prompt.FindChatTemplate(o.ChatTemplate); err != nil {
 		return fmt.Errorf("-chat-template: %w", err)
@@ -98,17 +92,16 @@ func Read(o Options) (Load, error) {
 	if err != nil {
 		return Load{}, err
 	}
-	all, n, source, err := readTrajectories(o)
+	all, source, err := readTrajectories(o)
 	if err != nil {
 		return Load{}, err
 	}
 	l := Load{Source: source, EnvExec: &report.EnvExec{}}
 	s := &l.Source
 	s.Template = templateText(o, chat, trajectory.Trajectory{})
-	s.Turns, s.Rollouts, s.EnvScale, s.StaggerSeconds = o.Turns, o.Rollouts, o.EnvScale, o.Stagger.Seconds()
+	s.Turns, s.Rollouts, s.EnvScale = o.Turns, o.Rollouts, o.EnvScale
 	var first []report.Parts // of the first turns
 	var shared target.Prompt // whose Head and Tail others may have
-	kinds := o.Mix.assign(n, o.Seed)
 	for t := range all {
 		if s.Count == 0 {
 			s.Template = templateText(o, chat, t)
@@ -117,17 +110,15 @@ func Read(o Options) (Load, error) {
 		if err != nil {
 			return Load{}, fmt.Errorf("trajectory %s: %w", t.ID, err)
 		}
-		kind := kinds[s.Count]
-		most, copies := o.turnsAndCopies(kind)
-		turns := o.conversation(chat, own, t, most)
+		turns := o.conversation(chat, own, t, o.Turns)
 		if len(turns) == 1 {
 			turns[0] = share(turns[0], &shared)
 		}
-		for c := range copies {
-			l.Prompts = append(l.Prompts, o.copyOf(turns, c, kind)...)
+		for c := range o.Rollouts {
+			l.Prompts = append(l.Prompts, copyOf(turns, c)...)
 			first = append(first, report.Parts{turns[0].Head, turns[0].Text, turns[0].Tail})
 		}
-		count(s, turns, copies, kind)
+		count(s, turns, o.Rollouts)
 		addExecution(l.EnvExec, t)
 	}
 	s.SharedBytes += report.SharedPrefixBytes(first)
@@ -143,19 +134,13 @@ func Read(o Options) (Load, error) {
 }
 
 // count adds a trajectory to a source. Shared bytes are those between its turns.
-func count(s *report.Source, turns []target.Prompt, copies int, kind string) {
+func count(s *report.Source, turns []target.Prompt, copies int) {
 	s.Count++
 	for k, p := range turns {
 		s.PromptBytesTotal += int64(copies) * p.Bytes()
 		if k > 0 {
 			s.SharedBytes += int64(copies * len(turns[k-1].Text))
 		}
-	}
-	if kind != "" {
-		if s.Mix == nil {
-			s.Mix = map[string]int{}
-		}
-		s.Mix[kind]++
 	}
 }
 
@@ -180,17 +165,16 @@ func share(p target.Prompt, with *target.Prompt) target.Prompt {
 }
 
 // copyOf returns the n-th copy of a conversation, from 0.
-func (o Options) copyOf(turns []target.Prompt, n int, kind string) []target.Prompt {
+func copyOf(turns []target.Prompt, n int) []target.Prompt {
 	of := make([]target.Prompt, len(turns))
 	for i, p := range turns {
-		p.Kind = kind
 		if n > 0 {
 			p.ID = fmt.Sprintf("%s#%d", p.ID, n+1)
 		}
 		of[i] = p
 	}
 	if n > 0 {
-		of[0].Joins, of[0].Stagger = true, o.Stagger
+		of[0].Joins = true
 	}
 	return of
 }
@@ -221,8 +205,8 @@ func (o Options) conversation(chat prompt.ChatTemplate, template prompt.Template
 	return turns
 }
 
-// readTrajectories returns the trajectories and how many they are. Generated ones are made one by one.
-func readTrajectories(o Options) (all iter.Seq[trajectory.Trajectory], count int, s report.Source, err error) {
+// readTrajectories returns the trajectories. Generated ones are made one by one.
+func readTrajectories(o Options) (all iter.Seq[trajectory.Trajectory], s report.Source, err error) {
 	var read []trajectory.Trajectory
 	switch {
 	case o.Trajectories != "":
@@ -232,10 +216,9 @@ func readTrajectories(o Options) (all iter.Seq[trajectory.Trajectory], count int
 		s = report.Source{Kind: "problems", File: o.Problems}
 		read, err = trajectory.ReadProblems(o.Problems)
 	default:
-		return trajectory.Generated(o.Count, o.Seed), o.Count, report.Source{Kind: "generated", Seed: o.Seed}, nil
+		return trajectory.Generated(o.Count, o.Seed), report.Source{Kind: "generated", Seed: o.Seed}, nil
 	}
-	read = read[:min(len(read), o.Count)]
-	return slices.Values(read), len(read), s, err
+	return slices.Values(read[:min(len(read), o.Count)]), s, err
 }
 
 // readTrace makes a prompt for each request of a recorded trace, with the recorded length and the

@@ -1,7 +1,6 @@
 package prompt
 
 import (
-	"bufio"
 	"bytes"
 	"embed"
 	"errors"
@@ -10,9 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // ChatTemplate says how messages become the text that a model reads. Messages are written one after
@@ -55,9 +54,9 @@ func mustFind(name string) ChatTemplate {
 }
 
 // FindChatTemplate returns the template with a name (qwen2.5, qwen3 or plain) or from a file; see
-// parseChatTemplate. Its error names the file.
+// chatFile. Its error names the file.
 func FindChatTemplate(name string) (ChatTemplate, error) {
-	if text, err := named.ReadFile("chat/" + name + ".txt"); err == nil {
+	if text, err := named.ReadFile("chat/" + name + ".yaml"); err == nil {
 		return parseChatTemplate(bytes.NewReader(text), name)
 	}
 	f, err := os.Open(name)
@@ -130,101 +129,53 @@ func (ct ChatTemplate) messages(all []Message) []Message {
 }
 
 const (
-	content      = "{content}" // the place of a message's content in the line of a role
+	content      = "{content}" // the place of a message's content in the text of a role
 	endOfThought = "</think>"
 )
 
-// parseChatTemplate parses a chat template called name. Each line has a key, a colon and a text with
-// the escapes \n, \t and \\ of Go's strings. There are no conditions and no loops, so rendering can't
-// fail.
+// chatFile is a chat template in YAML. There are no conditions and no loops, so rendering can't fail.
 //
 //	# Llama 3
 //	begin: <|begin_of_text|>
-//	system: <|start_header_id|>system<|end_header_id|>\n\n{content}<|eot_id|>
-//	user: <|start_header_id|>user<|end_header_id|>\n\n{content}<|eot_id|>
-//	assistant: <|start_header_id|>assistant<|end_header_id|>\n\n{content}<|eot_id|>
-//	ask: <|start_header_id|>assistant<|end_header_id|>\n\n
-//
-// user and assistant are required and hold {content} once. system holds it once, too; without system,
-// its text goes before the first user's, with a blank line between. begin and ask are written before
-// and after everything, and between is written between two messages. default-system is the system
-// message of a conversation that has none. "without-thoughts: true" leaves out the thoughts of answers,
-// up to </think>. parseChatTemplate skips blank lines and lines that begin with #, and drops one space
-// after the colon. Its error names the line and what was expected.
+//	system: "<|start_header_id|>system<|end_header_id|>\n\n{content}<|eot_id|>"
+//	user: "<|start_header_id|>user<|end_header_id|>\n\n{content}<|eot_id|>"
+//	assistant: "<|start_header_id|>assistant<|end_header_id|>\n\n{content}<|eot_id|>"
+//	ask: "<|start_header_id|>assistant<|end_header_id|>\n\n"
+type chatFile struct {
+	Begin           string  `yaml:"begin"`            // before everything
+	System          *string `yaml:"system"`           // without it, its text goes before the first user's, with a blank line between
+	User            string  `yaml:"user"`             // required, and holds {content} once, as system and assistant do
+	Assistant       string  `yaml:"assistant"`        // required
+	Between         string  `yaml:"between"`          // between two messages
+	Ask             string  `yaml:"ask"`              // after everything
+	DefaultSystem   string  `yaml:"default-system"`   // the system message of a conversation that has none
+	WithoutThoughts bool    `yaml:"without-thoughts"` // answers are written without what is up to </think>
+}
+
+// parseChatTemplate parses a chat template called name. Its error names the line or the field.
 func parseChatTemplate(r io.Reader, name string) (ChatTemplate, error) {
-	ct := ChatTemplate{name: name}
-	seen := map[string]bool{}
-	lines := bufio.NewScanner(r)
-	number := 0
-	for lines.Scan() {
-		number++
-		line := strings.TrimSuffix(lines.Text(), "\r")
-		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
+	var f chatFile
+	d := yaml.NewDecoder(r)
+	d.KnownFields(true)
+	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+		return ChatTemplate{}, err
+	}
+	ct := ChatTemplate{
+		name: name, begin: f.Begin, between: f.Between, ask: f.Ask, defaultSystem: f.DefaultSystem, withoutThoughts: f.WithoutThoughts,
+	}
+	for _, role := range []struct {
+		name string
+		text *string
+		to   *frame
+	}{{RoleSystem, f.System, &ct.system}, {RoleUser, &f.User, &ct.user}, {RoleAssistant, &f.Assistant, &ct.assistant}} {
+		if role.text == nil {
 			continue
 		}
-		key, text, ok := strings.Cut(line, ":")
-		if !ok {
-			return ChatTemplate{}, fmt.Errorf("line %d: expected a key and a colon: %s", number, chatKeys)
+		if n := strings.Count(*role.text, content); n != 1 {
+			return ChatTemplate{}, fmt.Errorf("%s: expected a text that holds %s once, found it %d times", role.name, content, n)
 		}
-		if seen[key] {
-			return ChatTemplate{}, fmt.Errorf("line %d: %s is given twice", number, key)
-		}
-		seen[key] = true
-		if err := ct.set(key, strings.TrimPrefix(text, " ")); err != nil {
-			return ChatTemplate{}, fmt.Errorf("line %d: %w", number, err)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return ChatTemplate{}, fmt.Errorf("line %d: %w", number+1, err)
-	}
-	for _, must := range []string{RoleUser, RoleAssistant} {
-		if !seen[must] {
-			return ChatTemplate{}, fmt.Errorf("%s is missing: expected a line such as %s: <%s>%s", must, must, must, content)
-		}
+		role.to.before, role.to.after, _ = strings.Cut(*role.text, content)
+		role.to.given = true
 	}
 	return ct, nil
-}
-
-const chatKeys = "one of begin, system, user, assistant, between, ask, default-system, without-thoughts"
-
-// set sets the field of a key.
-func (ct *ChatTemplate) set(key, text string) error {
-	places := map[string]*string{"begin": &ct.begin, "between": &ct.between, "ask": &ct.ask, "default-system": &ct.defaultSystem}
-	frames := map[string]*frame{RoleSystem: &ct.system, RoleUser: &ct.user, RoleAssistant: &ct.assistant}
-	text, err := unescape(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	if place, ok := places[key]; ok {
-		*place = text
-		return nil
-	}
-	if f, ok := frames[key]; ok {
-		if n := strings.Count(text, content); n != 1 {
-			return fmt.Errorf("%s: expected %s once, found it %d times", key, content, n)
-		}
-		f.before, f.after, _ = strings.Cut(text, content)
-		f.given = true
-		return nil
-	}
-	if key != "without-thoughts" {
-		return fmt.Errorf("expected %s", chatKeys)
-	}
-	ct.withoutThoughts = text == "true"
-	if text != "true" && text != "false" {
-		return errors.New("without-thoughts: expected true or false")
-	}
-	return nil
-}
-
-// unescape replaces the escapes of Go's strings.
-func unescape(text string) (string, error) {
-	if !utf8.ValidString(text) {
-		return "", errors.New("expected UTF-8")
-	}
-	out, err := strconv.Unquote(`"` + strings.ReplaceAll(text, `"`, `\"`) + `"`)
-	if err != nil {
-		return "", errors.New(`expected n, t or \ after a backslash`)
-	}
-	return out, nil
 }

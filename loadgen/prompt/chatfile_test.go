@@ -10,11 +10,11 @@ import (
 )
 
 const chatMLFile = `# ChatML, as Qwen2.5 has it
-system: <|im_start|>system\n{content}<|im_end|>\n
-user: <|im_start|>user\n{content}<|im_end|>\n
-assistant: <|im_start|>assistant\n{content}<|im_end|>\n
+system: "<|im_start|>system\n{content}<|im_end|>\n"
+user: "<|im_start|>user\n{content}<|im_end|>\n"
+assistant: "<|im_start|>assistant\n{content}<|im_end|>\n"
 
-ask: <|im_start|>assistant\n
+ask: "<|im_start|>assistant\n"
 default-system: You are Qwen, created by Alibaba Cloud. You are a helpful assistant.
 `
 
@@ -41,10 +41,11 @@ func TestAFileCanSayWhatANamedTemplateDoes(t *testing.T) {
 }
 
 func TestATemplateOfLlama3(t *testing.T) {
-	const file = "begin: <|begin_of_text|>\nsystem: <|start_header_id|>system<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
-		"user: <|start_header_id|>user<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
-		"assistant: <|start_header_id|>assistant<|end_header_id|>\\n\\n{content}<|eot_id|>\n" +
-		"ask: <|start_header_id|>assistant<|end_header_id|>\\n\\n\n"
+	const file = `begin: <|begin_of_text|>
+system: "<|start_header_id|>system<|end_header_id|>\n\n{content}<|eot_id|>"
+user: "<|start_header_id|>user<|end_header_id|>\n\n{content}<|eot_id|>"
+assistant: "<|start_header_id|>assistant<|end_header_id|>\n\n{content}<|eot_id|>"
+ask: "<|start_header_id|>assistant<|end_header_id|>\n\n"`
 	ct, err := parseChatTemplate(strings.NewReader(file), "llama3")
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestATemplateOfLlama3(t *testing.T) {
 }
 
 func TestWithoutASystemLineItsTextGoesBeforeTheFirstUsers(t *testing.T) {
-	text := "user: [INST] {content} [/INST]\nassistant:  {content}</s>\nwithout-thoughts: true\nbetween: |\n"
+	text := "user: \"[INST] {content} [/INST]\"\nassistant: \" {content}</s>\"\nwithout-thoughts: true\nbetween: \"|\"\n"
 	ct, err := parseChatTemplate(strings.NewReader(text), "mistral")
 	if err != nil {
 		t.Fatal(err)
@@ -69,21 +70,19 @@ func TestWithoutASystemLineItsTextGoesBeforeTheFirstUsers(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongInATemplateIsNamedWithItsLine(t *testing.T) {
+func TestWhatIsWrongInATemplateIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"user: x":                            "line 1: user: expected {content} once, found it 0 times",
-		"\nuser {content}":                   "line 2: expected a key and a colon",
-		"begin: a\nbegin: b":                 "line 2: begin is given twice",
-		"tool: {content}":                    "line 1: expected one of begin, system, user",
-		`ask: a\x`:                           `line 1: ask: expected n, t or \ after a backslash`,
-		`ask: a\`:                            `line 1: ask: expected n, t or \ after a backslash`,
-		"ask: \xff":                          "line 1: ask: expected UTF-8",
-		"without-thoughts: yes":              "line 1: without-thoughts: expected true or false",
-		"user: {content}":                    "assistant is missing",
-		"":                                   "user is missing",
-		"ask: " + strings.Repeat("x", 1<<17): "line 1: bufio.Scanner: token too long",
+		"user: x":                        "user: expected a text that holds {content} once, found it 0 times",
+		"\nuser {content}":               "line 2",
+		"begin: a\nbegin: b":             "line 2",
+		"tool: \"{content}\"":            "line 1: field tool not found",
+		"ask: \xff":                      "invalid",
+		"without-thoughts: perhaps":      "line 1",
+		"user: \"{content}\"":            "assistant: expected a text",
+		"system: \"{content}{content}\"": "system: expected a text that holds {content} once, found it 2 times",
+		"":                               "user: expected a text",
 	} {
-		if _, err := parseChatTemplate(strings.NewReader(text), "t"); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := parseChatTemplate(strings.NewReader(text), "t"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: got %v, want %s", text, err, want)
 		}
 	}
@@ -97,7 +96,7 @@ func TestATemplateFileIsNamedInErrors(t *testing.T) {
 	if err := os.WriteFile(path, []byte("user"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FindChatTemplate(path); err == nil || !strings.Contains(err.Error(), "chat.txt: line 1") {
+	if _, err := FindChatTemplate(path); err == nil || !strings.Contains(err.Error(), "chat.txt: ") {
 		t.Error(err)
 	}
 	if err := os.WriteFile(path, []byte(chatMLFile), 0o600); err != nil {
@@ -112,9 +111,9 @@ func TestATemplateFileIsNamedInErrors(t *testing.T) {
 // longer conversations begin with shorter ones.
 func FuzzParseChatTemplate(f *testing.F) {
 	f.Add(chatMLFile)
-	f.Add("user: {content}\nassistant: {content}\n")
-	f.Add("user: a{content}\\n\nassistant: {content}\nwithout-thoughts: true\r\nbetween: \\\\")
-	f.Add("system: {content}{content}")
+	f.Add("user: \"{content}\"\nassistant: \"{content}\"\n")
+	f.Add("user: \"a{content}\\n\"\nassistant: \"{content}\"\nwithout-thoughts: true\r\nbetween: \"x\"")
+	f.Add("system: \"{content}{content}\"")
 	f.Fuzz(func(t *testing.T, text string) {
 		ct, err := parseChatTemplate(strings.NewReader(text), "t")
 		if err != nil {

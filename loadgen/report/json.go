@@ -14,7 +14,7 @@ import (
 //go:embed results.schema.json
 var Schema []byte
 
-// WriteJSON writes the report as results.json, with finite numbers only.
+// WriteJSON writes the report as results.json.
 func WriteJSON(w io.Writer, r Report) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

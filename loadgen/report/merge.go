@@ -20,9 +20,9 @@ type Part struct {
 }
 
 // MergeRun merges the parts of one pass. It sums counts and tokens, takes the time from the earliest
-// start to the latest end by the parts' own clocks, and recomputes throughputs. speed is seconds of the
-// report per real second. The run has a note if its parts hardly overlapped.
-func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
+// start to the latest end by the parts' own clocks, and recomputes throughputs. The run has a note if
+// its parts hardly overlapped.
+func MergeRun(parts []Part) (Run, []Request, error) {
 	if len(parts) == 0 {
 		return Run{}, nil, errors.New("no part to merge")
 	}
@@ -40,8 +40,8 @@ func MergeRun(parts []Part, speed float64) (Run, []Request, error) {
 	}
 	m.Complete = m.Completed == m.Total
 	m.Traces = WorthSeeing(m.Traces)
-	m.joinTime(parts, speed)
-	requests := joinRequests(parts, m.StartedAt, speed)
+	m.joinTime(parts)
+	requests := joinRequests(parts, m.StartedAt)
 	m.joinArrivals(parts)
 	if !slices.ContainsFunc(parts, func(p Part) bool { return p.Run.TTFT == nil }) {
 		m.TTFT = &stats.Summary{}
@@ -98,44 +98,36 @@ func (r *Run) note(text string) {
 const minTogether = 0.9
 
 // joinTime sets the start, duration and throughputs of the run.
-func (r *Run) joinTime(parts []Part, speed float64) {
+func (r *Run) joinTime(parts []Part) {
 	var started, began, ended []time.Time
 	for _, p := range parts {
 		start := p.Run.StartedAt
-		begin := start.Add(time.Duration(p.Run.Due().WarmUpSeconds / speed * float64(time.Second)))
+		begin := start.Add(time.Duration(p.Run.Due().WarmUpSeconds * float64(time.Second)))
 		started, began = append(started, start), append(began, begin)
-		ended = append(ended, begin.Add(time.Duration(p.Run.clockSeconds(speed)*float64(time.Second))))
+		ended = append(ended, begin.Add(time.Duration(p.Run.WallSeconds*float64(time.Second))))
 	}
 	r.StartedAt = slices.MinFunc(started, time.Time.Compare)
-	r.WallClockSeconds = slices.MaxFunc(ended, time.Time.Compare).Sub(slices.MinFunc(began, time.Time.Compare)).Seconds()
-	r.WallSeconds = r.WallClockSeconds * speed
+	r.WallSeconds = slices.MaxFunc(ended, time.Time.Compare).Sub(slices.MinFunc(began, time.Time.Compare)).Seconds()
 	if len(parts) == 1 { // exactly as measured, without rounding by time arithmetic
-		r.WallSeconds, r.WallClockSeconds = parts[0].Run.WallSeconds, parts[0].Run.clockSeconds(speed)
+		r.WallSeconds = parts[0].Run.WallSeconds
 	}
+	r.WallClockSeconds = r.WallSeconds
 	if r.WallSeconds > 0 {
 		r.RequestThroughput, r.InputTokenThroughput = float64(r.Completed)/r.WallSeconds, float64(r.PromptTokens)/r.WallSeconds
 	}
 	together := slices.MinFunc(ended, time.Time.Compare).Sub(slices.MaxFunc(began, time.Time.Compare)).Seconds()
-	if len(parts) > 1 && together < minTogether*r.WallClockSeconds {
+	if len(parts) > 1 && together < minTogether*r.WallSeconds {
 		const note = "its %d shards all ran together for only %.0f %% of its time by their clocks: the rest is less load than was asked for"
-		r.note(fmt.Sprintf(note, len(parts), 100*max(0, together)/r.WallClockSeconds))
+		r.note(fmt.Sprintf(note, len(parts), 100*max(0, together)/r.WallSeconds))
 	}
-}
-
-// clockSeconds returns how long the run took in real seconds.
-func (r Run) clockSeconds(speed float64) float64 {
-	if r.WallClockSeconds > 0 {
-		return r.WallClockSeconds
-	}
-	return r.WallSeconds / speed
 }
 
 // joinRequests returns all requests, timed from the start of the merged run; nil if a part lacks
 // requests that it sent.
-func joinRequests(parts []Part, began time.Time, speed float64) (all []Request) {
+func joinRequests(parts []Part, began time.Time) (all []Request) {
 	for _, p := range parts {
 		measured := 0
-		offset := p.Run.StartedAt.Sub(began).Seconds() * speed
+		offset := p.Run.StartedAt.Sub(began).Seconds()
 		for _, r := range p.Requests {
 			if !r.Dropped && !r.WarmUp {
 				measured += max(1, r.Questions)
@@ -261,7 +253,7 @@ func Merge(reports []Report, requests [][]Request) (Report, []Request, error) {
 			left++
 			continue
 		}
-		run, of, err := MergeRun(runs[k], m.Speed())
+		run, of, err := MergeRun(runs[k])
 		if err != nil {
 			return Report{}, nil, err
 		}
@@ -306,6 +298,8 @@ func mergeable(reports []Report) error {
 			return fmt.Errorf("there is no shard %d of %d", r.Shard.Index, r.Shard.Of)
 		case seen[r.Shard.Index]:
 			return fmt.Errorf("shard %d is given twice", r.Shard.Index)
+		case r.Simulation != nil && r.Simulation.Speed > 1:
+			return fmt.Errorf("shard %d is of an older loadgen, whose simulated clock was not that of its times", r.Shard.Index)
 		}
 		seen[r.Shard.Index] = true
 	}

@@ -1,12 +1,12 @@
-// Package report holds the facts of a sweep and the files that store them: results.json,
-// requests.jsonl and bench.txt.
+// Package report holds the facts of a sweep and the files that store them: results.json and
+// requests.jsonl.
 //
 // A Report is what was measured. Package report/figures derives tables, ranks and decisions from it,
 // and package report/render writes them for readers. Imports point only that way: render → figures →
 // report. To add a column, see package render.
 //
-// Read report.go and run.go (the facts) first, then requests.go (single requests), settle.go and
-// json.go (how they are stored), merge.go (shards).
+// Read report.go and run.go (the facts) first, then requests.go (single requests), search.go (the
+// objective of loadgen find), settle.go and json.go (how they are stored), merge.go (shards).
 package report
 
 import (
@@ -52,7 +52,7 @@ type Report struct {
 type Simulation struct {
 	Profile string  `json:"profile"` // its name
 	Origin  string  `json:"origin"`  // where the profile's numbers come from
-	Speed   float64 `json:"speed"`   // simulated seconds per real second
+	Speed   float64 `json:"speed"`   // simulated seconds per real second; 0: virtual time, which only the simulator takes
 }
 
 // Environment is the machine that sent the load.
@@ -81,9 +81,6 @@ type Source struct {
 	Questions      int `json:"questions,omitempty"`       // about each
 	StateTokens    int `json:"state_tokens,omitempty"`    // in each
 	QuestionTokens int `json:"question_tokens,omitempty"` // in each question
-
-	StaggerSeconds float64        `json:"stagger_seconds,omitempty"` // between the starts of a trajectory's copies
-	Mix            map[string]int `json:"mix,omitempty"`             // trajectories, by kind of load: first, turns, rollouts
 
 	EnvScale         float64 `json:"env_scale,omitempty"`           // of the environment's time between turns
 	PromptBytesTotal int64   `json:"prompt_bytes_total"`            // of all prompts of one run
@@ -128,6 +125,10 @@ type Config struct {
 	Orders          []string  `json:"orders,omitempty"`            // fifo, prefix
 	Phases          []string  `json:"phases,omitempty"`            // cold, warm
 
+	CostPerHour float64 `json:"cost_per_hour,omitempty"` // of the server, in USD; 0: unknown
+
+	Objective *Objective `json:"objective,omitempty"` // of loadgen find; absent in a sweep
+
 	StopWhen float64 `json:"stop_when,omitempty"` // share: repeats of a setting stopped once its interval was within it; 0: never
 }
 
@@ -136,7 +137,6 @@ type Config struct {
 type Arrival struct {
 	Process    string  `json:"process"`               // constant, poisson or recorded
 	Rate       float64 `json:"rate,omitempty"`        // conversations per second; groups of copies where there are rollouts
-	RateEnd    float64 `json:"rate_end,omitempty"`    // reached linearly at the last conversation
 	TraceSpeed float64 `json:"trace_speed,omitempty"` // of recorded: how much faster than recorded
 
 	MostOutstanding  int     `json:"most_outstanding"`   // conversations under way at once
@@ -174,12 +174,4 @@ type Tracing struct {
 type Shard struct {
 	Index int `json:"index"` // from 0
 	Of    int `json:"of"`    // shards
-}
-
-// Speed returns simulated seconds per real second; 1 for a real server.
-func (r Report) Speed() float64 {
-	if r.Simulation == nil || r.Simulation.Speed <= 0 {
-		return 1
-	}
-	return r.Simulation.Speed
 }

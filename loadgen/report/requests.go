@@ -1,9 +1,7 @@
 package report
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -11,11 +9,12 @@ import (
 // Request is a line of requests.jsonl: the outcome of one request. It holds nothing of the prompt but
 // the name of its trajectory.
 type Request struct {
-	Setting    string `json:"setting"`        // the batch size, "defaults", "unbatched" or "direct", with what else varies
-	Phase      string `json:"phase"`          // cold or warm
-	Repeat     int    `json:"repeat"`         // from 1
-	Trajectory string `json:"trajectory"`     // its name; #2 and so on for copies
-	Kind       string `json:"kind,omitempty"` // mixes only: first, turns or rollouts
+	Setting string `json:"setting"` // the batch size, "defaults", "unbatched" or "direct", with what else varies
+	Phase   string `json:"phase"`   // cold or warm
+	Repeat  int    `json:"repeat"`  // from 1
+
+	Rate       float64 `json:"rate,omitempty"` // of its run; of loadgen find only
+	Trajectory string  `json:"trajectory"`     // its name; #2 and so on for copies
 
 	SentSeconds    float64 `json:"sent_seconds"`    // from the start of its run
 	LatencySeconds float64 `json:"latency_seconds"` // from the send to the end
@@ -40,9 +39,6 @@ type Request struct {
 	TraceID          string  `json:"trace_id,omitempty"`           // absent if not sampled
 }
 
-// Counts reports whether the request is in the report's latencies.
-func (r Request) Counts() bool { return r.Error == "" && !r.Dropped && !r.WarmUp }
-
 // WriteRequests writes requests as JSON lines.
 func WriteRequests(w io.Writer, all []Request) error {
 	e := json.NewEncoder(w)
@@ -53,27 +49,4 @@ func WriteRequests(w io.Writer, all []Request) error {
 		}
 	}
 	return nil
-}
-
-// ReadRequests reads a requests.jsonl and calls each once per run with the run's requests. each must not
-// keep the slice. An error names the request.
-func ReadRequests(rd io.Reader, each func([]Request)) error {
-	var run []Request
-	lines := json.NewDecoder(bufio.NewReader(rd))
-	for n := 1; ; n++ {
-		var r Request
-		err := lines.Decode(&r)
-		end := errors.Is(err, io.EOF)
-		if err != nil && !end {
-			return fmt.Errorf("requests.jsonl: request %d: %w", n, err)
-		}
-		if len(run) > 0 && (end || run[0].key() != r.key()) {
-			each(run)
-			run = run[:0]
-		}
-		if end {
-			return nil
-		}
-		run = append(run, r)
-	}
 }

@@ -17,14 +17,18 @@ type Run struct {
 	Mode      string `json:"mode"`       // fixed, defaults, unbatched or direct
 	BatchSize int    `json:"batch_size"` // 0 unless fixed
 	Phase     string `json:"phase"`      // cold: the cache was flushed before; warm: after a pass of the same prompts
-	Repeat    int    `json:"repeat"`     // from 1
+	Repeat    int    `json:"repeat"`     // from 1; 0: to scout, of loadgen find
 
 	// What a sweep may vary besides the size; for fixed sizes only.
 	MaxInFlight    int      `json:"max_in_flight,omitempty"`    // batches at SGLang at once; 0: as in config
 	MaxWaitSeconds *float64 `json:"max_wait_seconds,omitempty"` // longest wait for a batch to fill; absent: as in config
 	Order          string   `json:"order,omitempty"`            // of release of waiting requests: fifo or prefix
 
-	StartedAt time.Time `json:"started_at"` // real time
+	// Of loadgen find only.
+	Rate    float64  `json:"rate,omitempty"`    // conversations begun per second; 0: one caller at a time
+	Outcome *Outcome `json:"outcome,omitempty"` // of the objective
+
+	StartedAt time.Time `json:"started_at"` // in virtual time, simulated time after the real start of the sweep
 
 	Total     int            `json:"total"`            // prompts; each question about a state is one
 	Completed int            `json:"completed"`        // answers received in full
@@ -35,7 +39,7 @@ type Run struct {
 	Interrupted bool `json:"interrupted,omitempty"` // stopped midway: its figures are of a part and can't be compared
 
 	WallSeconds          float64 `json:"wall_seconds"`           // from the first send to the last end
-	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same in real seconds; if 0, derived from wall_seconds and the speed
+	WallClockSeconds     float64 `json:"wall_clock_seconds"`     // the same; in reports of an older loadgen, real seconds
 	RequestThroughput    float64 `json:"request_throughput"`     // completed / wall_seconds
 	InputTokenThroughput float64 `json:"input_token_throughput"` // prompt_tokens / wall_seconds, including cached ones
 
@@ -71,6 +75,8 @@ type Run struct {
 	ServerForwards       *int64   `json:"server_forwards,omitempty"`        // prefill forwards; absent if unknown
 	ServerSequences      *int64   `json:"server_sequences,omitempty"`       // new sequences in them, #new-seq; a chunked prompt is in several
 
+	Cards *Cards `json:"cards,omitempty"` // that computed on this machine; absent if unknown
+
 	ProcessCPUSeconds *float64 `json:"process_cpu_seconds,omitempty"` // real CPU time of loadgen's process with all it embeds, if known
 
 	// SchedulerWait is how late a goroutine of that process was that slept for a millisecond at
@@ -81,6 +87,15 @@ type Run struct {
 	Traces []Trace `json:"traces,omitempty"` // sampled requests: the slowest and some that failed
 
 	Notes []string `json:"notes,omitempty"` // what a reader of this run must know
+}
+
+// Cards is what nvidia-smi showed of the cards that were used in a run.
+type Cards struct {
+	Count     int                `json:"count"`               // cards
+	Watts     float64            `json:"watts"`               // of all together, mean
+	ClockMHz  float64            `json:"clock_mhz"`           // mean
+	Used      float64            `json:"used"`                // share of the time in which a card computed something, mean
+	Throttled map[string]float64 `json:"throttled,omitempty"` // share of the samples, by reason
 }
 
 // Arrivals says how punctual a run's requests were. In a closed loop a first turn is due when a caller
@@ -110,19 +125,15 @@ const (
 	// SlowWait is the share of the median latency, spent waiting for a processor, above which a
 	// run is disturbed.
 	SlowWait = 0.1
-	// JudgedSpeed is the max number of simulated seconds per real one at which disturbed runs are
-	// measured again and deny a conclusion. On a faster clock loadgen's own work is part of each
-	// warm run, and repeating it changes nothing.
-	JudgedSpeed = 1
 )
 
 // Disturbed reports whether loadgen was kept from its own work: it sent late, or its goroutines ran
-// so late that latencies show it. speed is simulated seconds per real second.
-func (r Run) Disturbed(speed float64) bool {
+// so late that latencies show it.
+func (r Run) Disturbed() bool {
 	if a := r.Arrivals; a != nil && float64(a.LateByItself) > slowShare*float64(a.SendDelay.Count) {
 		return true
 	}
-	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99*speed > SlowWait*r.Latency.P50
+	return r.SchedulerWait != nil && r.Latency.Count > 0 && r.SchedulerWait.P99 > SlowWait*r.Latency.P50
 }
 
 // SchedulerWait is a distribution in real seconds.
@@ -132,23 +143,22 @@ type SchedulerWait struct {
 	Max float64 `json:"max"` // longest
 }
 
-// distribution is one of a run's distributions, named after its field of results.json.
+// distribution is one of a run's distributions.
 type distribution struct {
-	name      string
 	summary   *stats.Summary
 	histogram **stats.Histogram
 }
 
 // distributions lists the distributions of a run in a fixed order.
 func (r *Run) distributions() []distribution {
-	all := []distribution{{"latency_seconds", &r.Latency, &r.LatencyHistogram}, {"queue_wait_seconds", &r.QueueWait, &r.QueueWaitHistogram}}
+	all := []distribution{{&r.Latency, &r.LatencyHistogram}, {&r.QueueWait, &r.QueueWaitHistogram}}
 	if a := r.Arrivals; a != nil {
-		all = append(all, distribution{"latency_from_intended_seconds", &a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
-			distribution{"send_delay_seconds", &a.SendDelay, &a.SendDelayHistogram},
-			distribution{"own_delay_seconds", &a.OwnDelay, &a.OwnDelayHistogram})
+		all = append(all, distribution{&a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
+			distribution{&a.SendDelay, &a.SendDelayHistogram},
+			distribution{&a.OwnDelay, &a.OwnDelayHistogram})
 	}
 	if r.TTFT != nil {
-		all = append(all, distribution{"ttft_seconds", r.TTFT, &r.TTFTHistogram})
+		all = append(all, distribution{r.TTFT, &r.TTFTHistogram})
 	}
 	return all
 }

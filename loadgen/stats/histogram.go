@@ -2,7 +2,6 @@ package stats
 
 import (
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -55,32 +54,6 @@ func (h *Histogram) Summary() Summary {
 		Count: h.Count(), Mean: h.h.Mean() * histogramUnit.Seconds(),
 		P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100),
 	}
-}
-
-// ticksPerHalf is how many percentiles a distribution lists each time that the distance to 100 % halves,
-// as in HdrHistogram's own tools.
-const ticksPerHalf = 5
-
-// Point says that a share of the durations took at most some seconds.
-type Point struct{ Share, Seconds float64 }
-
-// Spectrum returns the distribution as HdrHistogram's percentile plots show it. Shares are closer
-// together towards 1, as far as the count allows; the last point is the maximum.
-func (h *Histogram) Spectrum() (points []Point) {
-	n := float64(h.Count())
-	for _, b := range h.h.CumulativeDistributionWithTicks(ticksPerHalf) {
-		if p := (Point{b.Quantile / 100, float64(b.ValueAt) * histogramUnit.Seconds()}); (1-p.Share)*n >= 1 {
-			points = append(points, p)
-		}
-	}
-	return append(points, Point{1 - 1/(2*max(1, n)), h.Summary().Max})
-}
-
-// WritePercentiles writes the distribution in HdrHistogram's text format (.hgrm), in milliseconds as
-// its plotter expects.
-func (h *Histogram) WritePercentiles(w io.Writer) error {
-	_, err := h.h.PercentilesPrint(w, ticksPerHalf, float64(time.Millisecond/histogramUnit))
-	return err
 }
 
 // MarshalText encodes the histogram in HdrHistogram's compressed V2 format, in base64.

@@ -1,10 +1,8 @@
 package stats
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -80,22 +78,6 @@ func TestWhatIsBeyondTheRangeIsCountedAtItsEnd(t *testing.T) {
 	}
 }
 
-func TestPercentilesAreWrittenAsHdrHistogramsToolsWriteThem(t *testing.T) {
-	var b bytes.Buffer
-	if err := NewHistogram(time.Millisecond, 2*time.Millisecond, 4*time.Millisecond).WritePercentiles(&b); err != nil {
-		t.Fatal(err)
-	}
-	text := b.String()
-	for _, want := range []string{"Value", "Percentile", "TotalCount", "1/(1-Percentile)", "#[Mean", "#[Buckets"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in\n%s", want, text)
-		}
-	}
-	if fields := strings.Fields(strings.Split(text, "\n")[2]); len(fields) < 3 || !strings.HasPrefix(fields[0], "1.0") {
-		t.Errorf("the first value is not 1 millisecond: %q", fields)
-	}
-}
-
 func FuzzHistogramText(f *testing.F) {
 	text, err := NewHistogram(time.Second, time.Minute).MarshalText()
 	if err != nil {
@@ -118,25 +100,4 @@ func FuzzHistogramText(f *testing.F) {
 			t.Fatalf("%v", err)
 		}
 	})
-}
-
-func TestASpectrumEndsWithTheLongest(t *testing.T) {
-	var all []time.Duration
-	for i := range 1000 {
-		all = append(all, time.Duration(1000-i)*time.Second)
-	}
-	h := NewHistogram(all...)
-	points := h.Spectrum()
-	last, before := points[len(points)-1], points[len(points)-2]
-	if last.Seconds != h.Summary().Max || math.Abs(last.Seconds-1000) > 1 || before.Share > 0.999+1e-9 {
-		t.Errorf("ends with %v, %v", before, last)
-	}
-	for i := 1; i < len(points); i++ {
-		if points[i].Share < points[i-1].Share || points[i].Seconds < points[i-1].Seconds {
-			t.Errorf("%v comes after %v", points[i], points[i-1])
-		}
-	}
-	if one := NewHistogram(time.Second).Spectrum(); len(one) == 0 {
-		t.Error("one value has no spectrum")
-	}
 }

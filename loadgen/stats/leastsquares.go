@@ -1,8 +1,6 @@
 package stats
 
 import (
-	"math"
-
 	"paceline/batcher/tune"
 )
 
@@ -26,17 +24,4 @@ func LeastSquares(x [][]float64, y []float64) []float64 {
 	const rounds = 200_000
 	tune.NonNegative(a, xx, xy, rounds)
 	return a
-}
-
-// RelativeErrors returns how far the weighted sums are from y, relative to y.
-func RelativeErrors(x [][]float64, y, a []float64) []float64 {
-	errs := make([]float64, len(y))
-	for i, row := range x {
-		sum := 0.0
-		for j, v := range row {
-			sum += v * a[j]
-		}
-		errs[i] = math.Abs(sum-y[i]) / y[i]
-	}
-	return errs
 }

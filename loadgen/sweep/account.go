@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -30,10 +31,11 @@ type Counters struct {
 
 // work is what SGLang has counted since its start. nil means unknown.
 type work struct {
-	uncachedTokens *int64   // tokens computed
-	busySeconds    *float64 // time spent computing them
-	forwards       *int64   // prefill batches, as SGLang calls what one forward computes
-	sequences      *int64   // new sequences in them: #new-seq
+	running, waiting int      // requests at this moment
+	uncachedTokens   *int64   // tokens computed
+	busySeconds      *float64 // time spent computing them
+	forwards         *int64   // prefill batches, as SGLang calls what one forward computes
+	sequences        *int64   // new sequences in them: #new-seq
 }
 
 // read reads the counters. A counter that can't be read stays unknown.
@@ -42,6 +44,7 @@ func (c Counters) read(ctx context.Context) (w work) {
 		if load, err := c.Client.Loads(ctx); err == nil {
 			seconds := float64(load.TotalPrefillBusyMicros) / 1e6
 			w.uncachedTokens, w.busySeconds = &load.TotalPrefillUncachedTokens, &seconds
+			w.running, w.waiting = load.NumRunning, load.NumWaiting
 		}
 	}
 	if c.Log == "" {
@@ -99,6 +102,10 @@ func (p Plan) account(ctx context.Context, c Counters) func(context.Context, *re
 		run.ServerUncachedTokens = minus(after.uncachedTokens, before.uncachedTokens)
 		run.ServerBusySeconds = minus(after.busySeconds, before.busySeconds)
 		takeCached(run)
+		if before.running+before.waiting > 0 {
+			run.Notes = append(run.Notes,
+				fmt.Sprintf("SGLang ran %d and queued %d requests of others when it began", before.running, before.waiting))
+		}
 		run.ServerForwards, run.ServerSequences = minus(after.forwards, before.forwards), minus(after.sequences, before.sequences)
 	}
 }
@@ -150,6 +157,9 @@ func watch() *usage {
 
 // since ends the watch, and returns what was used; nil if unknown.
 func (u *usage) since() (cpuSeconds *float64, wait *report.SchedulerWait) {
+	if u == nil {
+		return nil, nil
+	}
 	close(u.stop)
 	<-u.done
 	if cpu := (processCPU() - u.cpu).Seconds(); cpu > 0 {

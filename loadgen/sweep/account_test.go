@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +71,9 @@ func TestAnAccountIsWhatWasDoneInBetween(t *testing.T) {
 	}
 	uncounted := serveLoads(t, `{"loads":[{"num_running_reqs":1}]}`) // SGLang before 0.5.17
 	Plan{}.account(t.Context(), Counters{Client: uncounted})(t.Context(), &run)
+	if want := "SGLang ran 1 and queued 0 requests of others when it began"; !slices.Equal(run.Notes, []string{want}) {
+		t.Errorf("a server that was busy before: %q", run.Notes)
+	}
 	if run.ServerUncachedTokens != nil || run.ServerBusySeconds != nil {
 		t.Errorf("what SGLang does not count is known: %+v", run)
 	}

@@ -3,7 +3,6 @@ package sweep
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -11,9 +10,8 @@ import (
 	"paceline/loadgen/target"
 )
 
-// Arrival says when conversations begin, in times and rates of the report. The zero value is the
-// closed loop: each of the plan's Concurrency callers begins a conversation when its last one has
-// ended.
+// Arrival says when conversations begin. The zero value is the closed loop: each of the plan's
+// Concurrency callers begins a conversation when its last one has ended.
 //
 // In an open loop, conversations begin when they are due, whether or not earlier ones were answered.
 // Later turns follow their answers as in the closed loop.
@@ -21,10 +19,9 @@ type Arrival struct {
 	Process Process
 
 	// Rate is in conversations per second, for Constant and Poisson. Conversations that begin
-	// together (target.Prompt.Joins) count once. The rate changes linearly to RateEnd, which
-	// it reaches at the last conversation.
-	Rate, RateEnd float64
-	TraceSpeed    float64 // for Recorded: how much faster than recorded
+	// together (target.Prompt.Joins) count once.
+	Rate       float64
+	TraceSpeed float64 // for Recorded: how much faster than recorded
 
 	MaxOutstanding int           // conversations under way at once
 	WhenFull       WhenFull      // what happens to a conversation that is due beyond that
@@ -75,8 +72,8 @@ func (a Arrival) Validate() error {
 		return nil
 	case a.Process == Recorded && !inRange(a.TraceSpeed):
 		return fmt.Errorf("-speed: must be above 0 and at most %.0f, got %v", float64(maxRate), a.TraceSpeed)
-	case a.Process != Recorded && !(inRange(a.Rate) && inRange(a.RateEnd)):
-		return fmt.Errorf("-rate: must be above 0 and at most %.0f a second, got %v..%v", float64(maxRate), a.Rate, a.RateEnd)
+	case a.Process != Recorded && !inRange(a.Rate):
+		return fmt.Errorf("-rate: must be above 0 and at most %.0f a second, got %v", float64(maxRate), a.Rate)
 	case a.MaxOutstanding < 1:
 		return fmt.Errorf("-most-outstanding: must be at least 1, got %d", a.MaxOutstanding)
 	case a.WhenFull != Drop && a.WhenFull != Wait:
@@ -115,7 +112,7 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 		case a.Process == Recorded:
 			all[i] = begin{i, time.Duration(float64(p.At) / a.TraceSpeed)}
 		case i > 0 && p.Joins:
-			all[i] = begin{i, all[i-1].after + p.Stagger}
+			all[i] = begin{i, all[i-1].after}
 		default:
 			group++
 			all[i] = begin{i, times[group*of+a.Part.Index]}
@@ -139,20 +136,7 @@ func (a Arrival) times(n int, seed uint64) []time.Duration {
 		} else if i > 0 {
 			expected += rng.ExpFloat64()
 		}
-		out[i] = time.Duration(a.when(expected, n) * float64(time.Second))
+		out[i] = time.Duration(expected / a.Rate * float64(time.Second))
 	}
 	return out
-}
-
-// when returns the time, in seconds, at which the integral of the rate is expected. The rate goes
-// linearly from Rate to RateEnd, which it reaches at the n-th arrival and keeps.
-func (a Arrival) when(expected float64, n int) float64 {
-	all := float64(n)
-	long := 2 * all / (a.Rate + a.RateEnd)
-	if expected >= all {
-		return long + (expected-all)/a.RateEnd
-	}
-	// rate·t + slope·t²/2 = expected, in the form that allows a slope of 0.
-	slope := (a.RateEnd - a.Rate) / long
-	return 2 * expected / (a.Rate + math.Sqrt(a.Rate*a.Rate+2*slope*expected))
 }

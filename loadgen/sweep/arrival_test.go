@@ -15,7 +15,7 @@ import (
 // open is an open loop whose other settings are usual.
 func open(process Process, rate float64) Arrival {
 	return Arrival{
-		Process: process, Rate: rate, RateEnd: rate, TraceSpeed: 1,
+		Process: process, Rate: rate, TraceSpeed: 1,
 		MaxOutstanding: DefaultMaxOutstanding, WhenFull: Drop, LateAfter: DefaultLateAfter,
 	}
 }
@@ -43,35 +43,9 @@ func TestPoissonDistancesHaveTheMeanAndTheSpreadOfAnExponential(t *testing.T) {
 	}
 }
 
-// A ramp from 10/s to 50/s with 300 arrivals takes 10 s, and 10·4 + 4·4²/2 = 72 of
-// them are due within the first 4 s.
-func TestARampGoesFromOneRateToTheOther(t *testing.T) {
-	a := open(Constant, 10)
-	a.RateEnd = 50
-	times := a.times(300, 1)
-	within := func(s float64) (n int) {
-		for _, at := range times {
-			if at.Seconds() < s-1e-9 {
-				n++
-			}
-		}
-		return n
-	}
-	if got := within(4); got != 72 {
-		t.Errorf("%d within 4 s, want 72", got)
-	}
-	if got := within(10); got != 300 {
-		t.Errorf("%d within 10 s, want 300", got)
-	}
-	if last := (times[299] - times[298]).Seconds(); math.Abs(last*50-1) > 0.01 {
-		t.Errorf("the last distance is %v", last)
-	}
-}
-
 func TestArrivalsGrowAndASeedRepeatsThem(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := open(rapid.SampledFrom([]Process{Constant, Poisson}).Draw(t, "process"), rapid.Float64Range(0.01, 1e5).Draw(t, "rate"))
-		a.RateEnd = rapid.Float64Range(0.01, 1e5).Draw(t, "end")
 		n, seed := rapid.IntRange(0, 300).Draw(t, "n"), rapid.Uint64().Draw(t, "seed")
 		times, again := a.times(n, seed), a.times(n, seed)
 		for i, at := range times {
@@ -86,13 +60,13 @@ func TestCopiesJoinTheFirstOfTheirGroup(t *testing.T) {
 	const s = time.Second
 	list := []target.Prompt{
 		{ID: "a"},
-		{ID: "a#2", Joins: true, Stagger: 3 * s},
+		{ID: "a#2", Joins: true},
 		{ID: "a, turn 2", Follows: true},
 		{ID: "b"},
-		{ID: "b#2", Joins: true, Stagger: 3 * s},
+		{ID: "b#2", Joins: true},
 	}
 	got := open(Constant, 1).schedule(list, conversations(list), 1)
-	want := []begin{{0, 0}, {2, s}, {1, 3 * s}, {3, 4 * s}}
+	want := []begin{{0, 0}, {1, 0}, {2, s}, {3, s}}
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("got %v, want %v", got, want)
@@ -114,7 +88,7 @@ func TestARecordedTraceIsReplayedAtItsSpeed(t *testing.T) {
 func TestWhatIsWrongWithAnArrivalIsNamedByItsFlag(t *testing.T) {
 	for want, change := range map[string]func(*Arrival){
 		"-rate":             func(a *Arrival) { a.Rate = 0 },
-		"-rate: ":           func(a *Arrival) { a.RateEnd = math.NaN() },
+		"-rate: ":           func(a *Arrival) { a.Rate = math.NaN() },
 		"-speed":            func(a *Arrival) { a.Process, a.TraceSpeed = Recorded, -1 },
 		"-most-outstanding": func(a *Arrival) { a.MaxOutstanding = 0 },
 		"-when-full":        func(a *Arrival) { a.WhenFull = "x" },
@@ -140,7 +114,6 @@ func TestTheArrivalsOfAllProcessesAreThoseOfOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		of, each := rapid.IntRange(1, 5).Draw(t, "of"), rapid.IntRange(1, 20).Draw(t, "each")
 		a := open(rapid.SampledFrom([]Process{Constant, Poisson}).Draw(t, "process"), 10)
-		a.RateEnd = rapid.Float64Range(1, 100).Draw(t, "end")
 		begins := func(a Arrival, n int) (times []time.Duration) {
 			prompts := make([]target.Prompt, n)
 			for _, b := range a.schedule(prompts, conversations(prompts), 7) {

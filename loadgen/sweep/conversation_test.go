@@ -12,7 +12,7 @@ import (
 // talk is two conversations of three and two turns, with pauses of 2 s of the report.
 func talk() []target.Prompt {
 	return []target.Prompt{
-		{ID: "a1"}, {ID: "a2", Follows: true, Pause: 2 * time.Second}, {ID: "a3", Follows: true, Pause: 2 * time.Second},
+		{ID: "a1"}, {ID: "a2", Follows: true, Pause: time.Second}, {ID: "a3", Follows: true, Pause: time.Second},
 		{ID: "b1"}, {ID: "b2", Follows: true},
 	}
 }
@@ -20,8 +20,7 @@ func talk() []target.Prompt {
 func TestATurnWaitsForTheAnswerBeforeItAndForItsPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		plan := closed(2, time.Minute, 2) // twice as fast: pauses of 1 s
-		samples, wall := pass(t.Context(), &server{takes: time.Second}, talk(), plan, new(RunProgress))
+		samples, wall := pass(t.Context(), &server{takes: time.Second}, talk(), closed(2, time.Minute), new(RunProgress))
 		for i, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, 0, time.Second} {
 			if at := samples[i].at.Sub(began); at != want || samples[i].err != nil {
 				t.Errorf("turn %d was sent after %v, want %v: %v", i, at, want, samples[i].err)
@@ -42,10 +41,10 @@ func TestATurnThatFailsEndsItsConversationAndNoOther(t *testing.T) {
 			}
 			return nil
 		}}
-		samples, wall := pass(t.Context(), s, talk(), closed(1, time.Minute, 1), new(RunProgress))
+		samples, wall := pass(t.Context(), s, talk(), closed(1, time.Minute), new(RunProgress))
 		run := measurement{
 			setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1,
-			prompts: talk(), samples: samples, wall: wall, speed: 1,
+			prompts: talk(), samples: samples, wall: wall,
 		}.report()
 		if s.seen["a3"] != 0 || run.Completed != 3 || run.Failed != 2 || run.Errors["Unknown"] != 1 ||
 			run.Errors["a turn before it failed"] != 1 {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"paceline/loadgen/report"
 	"paceline/loadgen/target"
 )
 
@@ -24,7 +23,7 @@ func TestCountsThatCannotBeTrueAreInNoSum(t *testing.T) {
 		"4294967291 tokens of a prompt of":   {PromptTokens: math.MaxUint32 - 4}, // -5 that was wrapped
 	} {
 		run := measurement{
-			setting: Setting{Mode: ModeDirect}, speed: 1, prompts: []target.Prompt{{Text: text}, {Text: text[:300], Tail: text[300:]}},
+			setting: Setting{Mode: ModeDirect}, prompts: []target.Prompt{{Text: text}, {Text: text[:300], Tail: text[300:]}},
 			samples: []sample{{sent: true, answer: target.Answer{PromptTokens: 100, CachedTokens: 40}}, {sent: true, answer: answer}},
 		}.report()
 		switch {
@@ -38,9 +37,6 @@ func TestCountsThatCannotBeTrueAreInNoSum(t *testing.T) {
 		if _, ok := run.Claim(); ok && want != "" {
 			t.Errorf("%s: the run has a claim", want)
 		}
-		if (report.Report{Runs: []report.Run{run}}).Latencies() != nil && want != "" {
-			t.Errorf("%s: the run has latencies", want)
-		}
 	}
 }
 
@@ -53,8 +49,8 @@ func (n tokens) Send(context.Context, target.Prompt) (target.Answer, error) {
 
 func TestARunCountsTheRequestsThatTheProxySentAgain(t *testing.T) {
 	prompts := []target.Prompt{{ID: "a", Text: "abcd"}, {ID: "b", Text: "efgh"}}
-	samples, wall := pass(t.Context(), tokens(3), prompts, Plan{Concurrency: 1, Timeout: time.Minute, Speed: 1}, new(RunProgress))
-	m := measurement{setting: Setting{Mode: ModeDirect}, speed: 1, prompts: prompts, samples: samples, wall: wall}
+	samples, wall := pass(t.Context(), tokens(3), prompts, Plan{Concurrency: 1, Timeout: time.Minute}, new(RunProgress))
+	m := measurement{setting: Setting{Mode: ModeDirect}, prompts: prompts, samples: samples, wall: wall}
 	if run := m.report(); run.Retried != 2 {
 		t.Errorf("%d retried, want 2", run.Retried)
 	}

@@ -10,7 +10,7 @@ import (
 	"paceline/loadgen/target"
 )
 
-// measurement is the raw result of one pass, in real time.
+// measurement is the raw result of one pass.
 type measurement struct {
 	setting     Setting
 	phase       Phase
@@ -21,7 +21,6 @@ type measurement struct {
 	prompts     []target.Prompt // one for each sample
 	samples     []sample
 	wall        time.Duration
-	speed       float64 // seconds of the report per real second
 	interrupted bool
 
 	cpuSeconds *float64 // of this process, in the pass
@@ -41,15 +40,16 @@ func (d durations) describe() (stats.Summary, *stats.Histogram) {
 }
 
 // report returns the figures of the run. Only answers received in full count, tokens are counted by
-// the server, and times are multiplied by the speed of the simulated clock.
+// the server.
 func (m measurement) report() report.Run {
 	run := report.Run{
 		Setting: m.setting.Name(), Mode: string(m.setting.Mode), BatchSize: m.setting.BatchSize,
 		Phase: string(m.phase), Repeat: m.repeat, StartedAt: m.started,
-		WallSeconds: m.seconds(m.wall),
+		WallSeconds: m.wall.Seconds(),
 		Errors:      map[string]int{}, ReleaseReasons: map[string]int{},
 		Arrivals: &report.Arrivals{WarmUpSeconds: m.arrival.WarmUp.Seconds()},
 	}
+	m.setting.describe(&run)
 	var latency, queueWait, firstToken durations
 	var due dueTimes
 	batches := map[string]target.Answer{} // one answer of each
@@ -79,17 +79,17 @@ func (m measurement) report() report.Run {
 		}
 		run.Completed += answers
 		m.addTokens(&run, i)
-		latency = append(latency, m.scaled(s.latency))
+		latency = append(latency, s.latency)
 		if s.answer.Attempts > 1 {
 			run.Retried++
 		}
 		if s.answer.FirstToken > 0 {
-			firstToken = append(firstToken, m.scaled(s.answer.FirstToken))
+			firstToken = append(firstToken, s.answer.FirstToken)
 			run.OutputTokens += int64(s.answer.OutputTokens)
 		}
 		if s.answer.BatchID != "" {
 			batches[s.answer.BatchID] = s.answer
-			queueWait = append(queueWait, m.scaled(s.answer.QueueWait))
+			queueWait = append(queueWait, s.answer.QueueWait)
 		}
 	}
 	run.Traces = report.WorthSeeing(traces)
@@ -147,10 +147,10 @@ func (m measurement) addDue(d *dueTimes, a *report.Arrivals, s sample) {
 		return
 	}
 	after := s.at.Sub(s.intended)
-	delay, own := m.scaled(after), m.scaled(after-s.held)
+	delay, own := after, after-s.held
 	d.delay, d.own = append(d.delay, delay), append(d.own, max(0, own))
 	if s.err == nil {
-		d.latency = append(d.latency, m.scaled(after+s.latency))
+		d.latency = append(d.latency, after+s.latency)
 	}
 	if m.arrival.Open() && delay > m.arrival.LateAfter {
 		a.Late++
@@ -174,13 +174,13 @@ func (m measurement) requests() []report.Request {
 			intended = at
 		}
 		r := report.Request{
-			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID, Kind: m.prompts[i].Kind,
-			IntendedSeconds: m.seconds(intended.Sub(m.started)), SentSeconds: m.seconds(at.Sub(m.started)),
-			LatencySeconds: m.seconds(s.latency), LatencyFromIntendedSeconds: m.seconds(at.Sub(intended) + s.latency),
+			Setting: m.setting.Name(), Phase: string(m.phase), Repeat: m.repeat, Trajectory: m.prompts[i].ID,
+			IntendedSeconds: intended.Sub(m.started).Seconds(), SentSeconds: at.Sub(m.started).Seconds(),
+			LatencySeconds: s.latency.Seconds(), LatencyFromIntendedSeconds: (at.Sub(intended) + s.latency).Seconds(),
 			PromptTokens: s.answer.PromptTokens, CachedTokens: s.answer.CachedTokens, Questions: m.prompts[i].Questions,
-			FirstTokenSeconds: m.seconds(s.answer.FirstToken), OutputTokens: s.answer.OutputTokens,
+			FirstTokenSeconds: s.answer.FirstToken.Seconds(), OutputTokens: s.answer.OutputTokens,
 			BatchID: s.answer.BatchID, BatchSize: s.answer.BatchSize, ReleaseReason: s.answer.ReleaseReason,
-			QueueWaitSeconds: m.seconds(s.answer.QueueWait), TraceID: s.answer.TraceID,
+			QueueWaitSeconds: s.answer.QueueWait.Seconds(), TraceID: s.answer.TraceID,
 			Dropped: s.dropped, WarmUp: m.warmsUp(s),
 		}
 		if s.dropped {
@@ -213,17 +213,9 @@ func causeOf(err error) string {
 // trace describes the trace of sample i.
 func (m measurement) trace(i int) report.Trace {
 	s := m.samples[i]
-	t := report.Trace{ID: s.answer.TraceID, Trajectory: m.prompts[i].ID, Seconds: m.seconds(s.latency)}
+	t := report.Trace{ID: s.answer.TraceID, Trajectory: m.prompts[i].ID, Seconds: s.latency.Seconds()}
 	if s.err != nil {
 		t.Cause = causeOf(s.err)
 	}
 	return t
-}
-
-// seconds converts a real time to seconds of the report.
-func (m measurement) seconds(d time.Duration) float64 { return d.Seconds() * m.speed }
-
-// scaled converts a real time to a time of the report.
-func (m measurement) scaled(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * m.speed)
 }

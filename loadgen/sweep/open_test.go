@@ -2,7 +2,6 @@ package sweep
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,18 +10,18 @@ import (
 	"paceline/loadgen/target"
 )
 
-// offer sends list in an open loop at the report's speed and reports the run.
-func offer(t *testing.T, to target.Sender, list []target.Prompt, a Arrival, speed float64) (report.Run, []sample) {
+// offer sends list in an open loop and reports the run.
+func offer(t *testing.T, to target.Sender, list []target.Prompt, a Arrival) (report.Run, []sample) {
 	t.Helper()
-	return offerIn(t.Context(), to, list, a, speed)
+	return offerIn(t.Context(), to, list, a)
 }
 
-func offerIn(ctx context.Context, to target.Sender, list []target.Prompt, a Arrival, speed float64) (report.Run, []sample) {
+func offerIn(ctx context.Context, to target.Sender, list []target.Prompt, a Arrival) (report.Run, []sample) {
 	began := time.Now()
-	samples, from, wall := openPass(ctx, to, list, Plan{Arrival: a, Timeout: time.Hour, Speed: speed}, 1, new(RunProgress))
+	samples, from, wall := openPass(ctx, to, list, Plan{Arrival: a, Timeout: time.Hour}, 1, new(RunProgress))
 	m := measurement{
 		setting: Setting{Mode: ModeFixed, BatchSize: 1}, phase: Cold, repeat: 1, started: began, from: from,
-		prompts: list, samples: samples, wall: wall, speed: speed, interrupted: ctx.Err() != nil, arrival: a,
+		prompts: list, samples: samples, wall: wall, interrupted: ctx.Err() != nil, arrival: a,
 	}
 	return m.report(), samples
 }
@@ -31,7 +30,7 @@ func TestAnOpenLoopWaitsForNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		s := &server{takes: time.Minute}
-		run, samples := offer(t, s, prompts(10), open(Constant, 2), 1)
+		run, samples := offer(t, s, prompts(10), open(Constant, 2))
 		for i, one := range samples {
 			if at := one.at.Sub(began); at != time.Duration(i)*time.Second/2 || one.latency != time.Minute {
 				t.Errorf("request %d was sent after %v and took %v", i, at, one.latency)
@@ -43,28 +42,12 @@ func TestAnOpenLoopWaitsForNoAnswer(t *testing.T) {
 	})
 }
 
-func TestOnAScaledClockRatesAndDelaysScale(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		a := open(Constant, 2)
-		a.WarmUp = 2 * time.Second
-		run, samples := offer(t, &server{takes: time.Second}, prompts(10), a, 5) // a second of this clock is 5 of the report
-		if at := samples[9].at.Sub(began); at != 900*time.Millisecond {
-			t.Errorf("the last was sent after %v", at)
-		}
-		if run.Latency.Mean != 5 || run.Arrivals.LatencyFromIntended.Mean != 5 || run.Arrivals.WarmUp != 4 || run.Total != 6 ||
-			run.WallSeconds != 7.5 {
-			t.Errorf("%+v, %+v", run, run.Arrivals)
-		}
-	})
-}
-
 func TestWhatIsDueBeyondTheBoundIsDroppedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := open(Constant, 10)
 		a.MaxOutstanding = 2
 		s := &server{takes: 950 * time.Millisecond}
-		run, samples := offer(t, s, prompts(30), a, 1)
+		run, samples := offer(t, s, prompts(30), a)
 		// Of the ten of each second the first two are sent, and answered before the next.
 		if run.Completed != 6 || run.Arrivals.Dropped != 24 || run.Failed != 0 || run.Total != 30 || run.Complete || s.peak.Load() != 2 {
 			t.Errorf("%+v, %+v", run, run.Arrivals)
@@ -79,7 +62,7 @@ func TestWhereItWaitsInsteadTheWaitIsNobodysSlowness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := open(Constant, 10)
 		a.MaxOutstanding, a.WhenFull = 1, Wait
-		run, samples := offer(t, &server{takes: time.Second}, prompts(4), a, 1)
+		run, samples := offer(t, &server{takes: time.Second}, prompts(4), a)
 		for i, one := range samples { // sent after i s, due after i/10 s
 			if want := time.Duration(i) * 900 * time.Millisecond; one.at.Sub(one.intended) != want || one.held != want {
 				t.Errorf("request %d: sent %v late, held up for %v, want %v", i, one.at.Sub(one.intended), one.held, want)
@@ -95,8 +78,8 @@ func TestWhereItWaitsInsteadTheWaitIsNobodysSlowness(t *testing.T) {
 func TestFurtherTurnsOfAnOpenLoopFollowTheirAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		_, samples := offer(t, &server{takes: 3 * time.Second}, talk(), open(Constant, 1), 1)
-		for i, want := range []time.Duration{0, 5 * time.Second, 10 * time.Second, time.Second, 4 * time.Second} {
+		_, samples := offer(t, &server{takes: 3 * time.Second}, talk(), open(Constant, 1))
+		for i, want := range []time.Duration{0, 4 * time.Second, 8 * time.Second, time.Second, 4 * time.Second} {
 			if at := samples[i].at.Sub(began); at != want || samples[i].intended != samples[i].at {
 				t.Errorf("turn %d was sent after %v, want %v", i, at, want)
 			}
@@ -108,7 +91,7 @@ func TestAllTurnsOfADroppedConversationAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := open(Constant, 1)
 		a.MaxOutstanding = 1
-		run, _ := offer(t, &server{takes: 3 * time.Second}, talk(), a, 1)
+		run, _ := offer(t, &server{takes: 3 * time.Second}, talk(), a)
 		if run.Completed != 3 || run.Arrivals.Dropped != 2 {
 			t.Errorf("%+v", run)
 		}
@@ -122,41 +105,11 @@ func TestAnInterruptedOpenLoopLeavesTheRestUnsent(t *testing.T) {
 			defer cancel()
 			a := open(Constant, 1)
 			a.MaxOutstanding, a.WhenFull = 1, w
-			run, _ := offerIn(ctx, &server{takes: time.Minute}, prompts(10), a, 1)
+			run, _ := offerIn(ctx, &server{takes: time.Minute}, prompts(10), a)
 			if want := map[WhenFull]int{Drop: 2}[w]; run.Failed != 1 || run.Completed != 0 || !run.Interrupted ||
 				run.Arrivals.Dropped != want {
 				t.Errorf("%s: %+v, %+v", w, run, run.Arrivals)
 			}
 		})
 	}
-}
-
-func TestCopiesOfAClosedLoopBeginTheirStaggerApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		list := []target.Prompt{
-			{ID: "a"},
-			{ID: "a#2", Joins: true, Stagger: 4 * time.Second},
-			{ID: "a#3", Joins: true, Stagger: 4 * time.Second},
-			{ID: "b"},
-		}
-		samples, _ := pass(t.Context(), &server{takes: time.Second}, list, closed(3, time.Minute, 2), new(RunProgress)) // 2 s of this clock
-		for i, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, time.Second} {
-			if at := samples[i].at.Sub(began); at != want {
-				t.Errorf("%s was sent after %v, want %v", list[i].ID, at, want)
-			}
-		}
-	})
-}
-
-func TestCopiesThatWaitEndWithTheirContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		list := []target.Prompt{{ID: "a"}, {ID: "a#2", Joins: true, Stagger: time.Hour}, {ID: "a#3", Joins: true, Stagger: time.Hour}}
-		samples, wall := pass(ctx, &server{takes: time.Minute}, list, closed(3, time.Minute, 1), new(RunProgress))
-		if wall != time.Second || samples[1].sent || samples[2].sent || !errors.Is(samples[0].err, context.DeadlineExceeded) {
-			t.Errorf("%v, %+v", wall, samples)
-		}
-	})
 }

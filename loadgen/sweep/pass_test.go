@@ -60,8 +60,8 @@ func (s *server) Send(ctx context.Context, p target.Prompt) (target.Answer, erro
 }
 
 // closed is a closed loop.
-func closed(callers int, timeout time.Duration, speed float64) Plan {
-	return Plan{Concurrency: callers, Timeout: timeout, Speed: speed}
+func closed(callers int, timeout time.Duration) Plan {
+	return Plan{Concurrency: callers, Timeout: timeout}
 }
 
 func prompts(n int) []target.Prompt {
@@ -75,7 +75,7 @@ func prompts(n int) []target.Prompt {
 func TestPassKeepsExactlyTheSetConcurrencyAndSendsEachPromptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: time.Second}
-		samples, wall := pass(t.Context(), s, prompts(10), closed(4, time.Minute, 1), new(RunProgress))
+		samples, wall := pass(t.Context(), s, prompts(10), closed(4, time.Minute), new(RunProgress))
 		if s.peak.Load() != 4 || wall != 3*time.Second {
 			t.Errorf("%d at once for %v, want 4 for 3s", s.peak.Load(), wall)
 		}
@@ -97,7 +97,7 @@ func TestPassKeepsExactlyTheSetConcurrencyAndSendsEachPromptOnce(t *testing.T) {
 
 func TestPassWaitsForEveryAnswerBeforeItStopsTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, wall := pass(t.Context(), &server{takes: 7 * time.Second}, prompts(3), closed(64, time.Minute, 1), new(RunProgress))
+		_, wall := pass(t.Context(), &server{takes: 7 * time.Second}, prompts(3), closed(64, time.Minute), new(RunProgress))
 		if wall != 7*time.Second {
 			t.Errorf("the clock stopped at %v, the answers came at 7s", wall)
 		}
@@ -108,7 +108,7 @@ func TestInterruptedPassLeavesTheRestUnsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
-		samples, _ := pass(ctx, &server{takes: time.Second}, prompts(10), closed(2, time.Minute, 1), new(RunProgress))
+		samples, _ := pass(ctx, &server{takes: time.Second}, prompts(10), closed(2, time.Minute), new(RunProgress))
 		var sent, answered int
 		for _, one := range samples {
 			if one.sent {
@@ -127,11 +127,11 @@ func TestInterruptedPassLeavesTheRestUnsent(t *testing.T) {
 func TestRunCutMidwayIsMarkedThoughItsRequestsAllEnded(t *testing.T) {
 	failed := sample{sent: true, err: context.Canceled}
 	done := sample{sent: true, answer: target.Answer{PromptTokens: 1}}
-	run := measurement{prompts: prompts(2), samples: []sample{done, failed}, interrupted: true, speed: 1}.report()
+	run := measurement{prompts: prompts(2), samples: []sample{done, failed}, interrupted: true}.report()
 	if !run.Interrupted || run.Complete {
 		t.Errorf("cut: %+v", run)
 	}
-	run = measurement{prompts: prompts(2), samples: []sample{done, done}, interrupted: true, speed: 1}.report()
+	run = measurement{prompts: prompts(2), samples: []sample{done, done}, interrupted: true}.report()
 	if run.Interrupted || !run.Complete {
 		t.Errorf("ended before the signal: %+v", run)
 	}
@@ -139,7 +139,7 @@ func TestRunCutMidwayIsMarkedThoughItsRequestsAllEnded(t *testing.T) {
 
 func TestRequestBeyondItsTimeoutFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		samples, wall := pass(t.Context(), &server{takes: time.Hour}, prompts(1), closed(1, time.Second, 1), new(RunProgress))
+		samples, wall := pass(t.Context(), &server{takes: time.Hour}, prompts(1), closed(1, time.Second), new(RunProgress))
 		if !errors.Is(samples[0].err, context.DeadlineExceeded) || wall != time.Second {
 			t.Errorf("got %v after %v", samples[0].err, wall)
 		}
@@ -155,10 +155,10 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 			}
 			return nil
 		}}
-		samples, wall := pass(t.Context(), s, prompts(4), closed(2, time.Minute, 1), new(RunProgress))
+		samples, wall := pass(t.Context(), s, prompts(4), closed(2, time.Minute), new(RunProgress))
 		run := measurement{
 			setting: Setting{Mode: ModeFixed, BatchSize: 2}, phase: Cold, repeat: 1, prompts: prompts(4),
-			samples: samples, wall: wall, speed: 5,
+			samples: samples, wall: wall,
 		}.report()
 		if run.Total != 4 || run.Completed != 3 || run.Failed != 1 || run.Complete {
 			t.Errorf("got %+v", run)
@@ -166,8 +166,7 @@ func TestOnlyAnswersReceivedInFullAreCounted(t *testing.T) {
 		if run.PromptTokens != 30 || run.CachedTokens != 12 || run.Batches != 3 || run.EffectiveBatchSize != 2 {
 			t.Errorf("got %+v", run)
 		}
-		// Two seconds of this clock are ten of the simulated one.
-		if run.WallSeconds != 10 || run.RequestThroughput != 0.3 || run.InputTokenThroughput != 3 {
+		if run.WallSeconds != 2 || run.RequestThroughput != 1.5 || run.InputTokenThroughput != 15 {
 			t.Errorf("got %+v", run)
 		}
 	})

@@ -2,7 +2,8 @@
 //
 // Read plan.go first. A Plan lists the settings and says when conversations begin (arrival.go). A
 // Part is one process's share of a load. Schedule (sweep.go) runs a plan in random order and can
-// resume one that was cut short. Sweep measures one pass: it sends all prompts in a closed or an
+// resume one that was cut short. Search (search.go) looks for the largest rate that keeps an
+// objective. Sweep measures one pass: it sends all prompts in a closed or an
 // open loop (send.go) and turns the samples into a report.Run (measure.go). Only answers received
 // in full count.
 //
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"paceline/batcher"
+	"paceline/loadgen/report"
 	"paceline/loadgen/stats"
 	"paceline/loadgen/target"
 )
@@ -30,8 +32,7 @@ const (
 	Warm Phase = "warm" // after a run of the same prompts
 )
 
-// Plan is what a sweep measures. All its times are times of the report: simulated time if Speed is
-// above 1.
+// Plan is what a sweep measures.
 type Plan struct {
 	Settings    []Setting
 	Phases      []Phase       // of each setting and repeat; none: Cold and Warm
@@ -40,7 +41,6 @@ type Plan struct {
 	Arrival     Arrival       // when conversations begin; the zero value is the closed loop
 	Timeout     time.Duration // of one request
 	Seed        uint64        // of the order of the settings
-	Speed       float64       // seconds of the report per real second: 1 for a real server
 
 	// StopWhen ends a setting's repeats once its throughput is known well enough; see
 	// enough. 0: never.
@@ -117,11 +117,6 @@ func (p Plan) order() []cell {
 	return cells
 }
 
-// real converts a time of the report to a time of this machine's clock.
-func (p Plan) real(d time.Duration) time.Duration {
-	return time.Duration(float64(d) / p.Speed)
-}
-
 // ValidateFor returns an error, which names a flag, if the plan leaves none of the prompts to measure.
 func (p Plan) ValidateFor(prompts []target.Prompt) error {
 	if len(prompts) == 0 {
@@ -182,6 +177,14 @@ func (s Setting) Name() string {
 		return strconv.Itoa(s.BatchSize) + s.varied
 	}
 	return string(s.Mode)
+}
+
+// describe writes into a run what a fixed setting may vary besides the size.
+func (s Setting) describe(run *report.Run) {
+	if s.Mode == ModeFixed {
+		wait := s.MaxWait.Seconds()
+		run.MaxInFlight, run.MaxWaitSeconds, run.Order = s.MaxInFlight, &wait, string(s.Order)
+	}
 }
 
 // Multiply returns a fixed setting for each combination of the values. Each list must hold at least

@@ -17,11 +17,10 @@ type RunProgress struct {
 	Pass    Pass
 	Total   int // prompts in this run
 	Started time.Time
-	Speed   float64 // seconds of the report per real second
 
 	answered, failed atomic.Int64
 	inFlight         atomic.Int64
-	latency          [recent]atomic.Int64 // of the last answers, in nanoseconds of real time
+	latency          [recent]atomic.Int64 // of the last answers, in nanoseconds
 }
 
 // Answered returns how many prompts have been answered.
@@ -33,9 +32,9 @@ func (r *RunProgress) Failed() int { return int(r.failed.Load()) }
 // InFlight returns how many requests wait for an answer.
 func (r *RunProgress) InFlight() int { return int(r.inFlight.Load()) }
 
-// Throughput returns the answers so far per second of the report.
+// Throughput returns the answers so far per second.
 func (r *RunProgress) Throughput() float64 {
-	return float64(r.Answered()) / (time.Since(r.Started).Seconds() * r.Speed)
+	return float64(r.Answered()) / time.Since(r.Started).Seconds()
 }
 
 // Share returns how much of the run is done, from 0 to 1.
@@ -46,14 +45,14 @@ func (r *RunProgress) Share() float64 {
 	return min(1, float64(r.Answered()+r.Failed())/float64(r.Total))
 }
 
-// Latency returns the median and the 99th percentile of the recent latencies, in seconds of the
-// report. It returns false before the first answer.
+// Latency returns the median and the 99th percentile of the recent latencies, in seconds. It
+// returns false before the first answer.
 func (r *RunProgress) Latency() (p50, p99 float64, ok bool) {
 	n := min(r.Answered(), recent)
 	var last []float64
 	for i := range n {
 		if v := r.latency[i].Load(); v > 0 { // 0: counted, and about to be stored
-			last = append(last, time.Duration(v).Seconds()*r.Speed)
+			last = append(last, time.Duration(v).Seconds())
 		}
 	}
 	if len(last) == 0 {

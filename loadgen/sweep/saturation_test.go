@@ -91,9 +91,9 @@ func serveAsChild() {
 //	go test -run '^$' -bench Saturation -benchtime 100000x ./loadgen/sweep
 func BenchmarkSaturation(b *testing.B) {
 	plans := map[string]Plan{
-		"closed": {Concurrency: 64, Timeout: time.Minute, Speed: 1},
-		"open": {Timeout: time.Minute, Speed: 1, Arrival: Arrival{
-			Process: Constant, Rate: maxRate, RateEnd: maxRate, MaxOutstanding: 256, WhenFull: Wait, LateAfter: DefaultLateAfter,
+		"closed": {Concurrency: 64, Timeout: time.Minute},
+		"open": {Timeout: time.Minute, Arrival: Arrival{
+			Process: Constant, Rate: maxRate, MaxOutstanding: 256, WhenFull: Wait, LateAfter: DefaultLateAfter,
 		}},
 	}
 	for _, loop := range []string{"closed", "open"} {

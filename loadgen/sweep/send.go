@@ -10,7 +10,7 @@ import (
 	"paceline/loadgen/target"
 )
 
-// sample is the outcome of one request. Its times are real time.
+// sample is the outcome of one request.
 type sample struct {
 	sent     bool          // false if the pass ended first or the request was dropped
 	dropped  bool          // too many conversations were under way when it was due
@@ -60,10 +60,6 @@ func conversations(prompts []target.Prompt) (starts []int) {
 // ends, prompts that were not sent stay unsent.
 func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, p Plan, run *RunProgress) ([]sample, time.Duration) {
 	t := newTraffic(to, prompts, p, run)
-	begun := make([]beginning, len(t.starts))
-	for i := range begun {
-		begun[i].done = make(chan struct{})
-	}
 	var next atomic.Int64
 	var running sync.WaitGroup
 	start := time.Now()
@@ -74,11 +70,7 @@ func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, p Plan
 				if i >= len(t.starts) {
 					return
 				}
-				due, ok := t.awaitTurn(ctx, begun, i)
-				if !ok {
-					return
-				}
-				t.converse(ctx, i, due)
+				t.converse(ctx, i, due{intended: time.Now()})
 			}
 		})
 	}
@@ -90,32 +82,6 @@ func pass(ctx context.Context, to target.Sender, prompts []target.Prompt, p Plan
 type due struct {
 	intended time.Time
 	held     time.Duration
-}
-
-// beginning is the moment at which a conversation of a closed loop began.
-type beginning struct {
-	at   time.Time     // valid once done is closed
-	done chan struct{} // closed when the conversation has begun
-}
-
-// awaitTurn waits until conversation i is due: at once, or its stagger after the conversation that it
-// copies. The caller takes no other conversation meanwhile. awaitTurn returns false if ctx ends.
-func (t *traffic) awaitTurn(ctx context.Context, begun []beginning, i int) (due, bool) {
-	d := due{intended: time.Now()}
-	if p := t.prompts[t.starts[i]]; i > 0 && p.Joins && p.Stagger > 0 {
-		select {
-		case <-begun[i-1].done: // conversation i-1 was taken before i, so its caller begins it
-		case <-ctx.Done():
-			return d, false
-		}
-		d.intended = begun[i-1].at.Add(t.plan.real(p.Stagger))
-		if !pause(ctx, time.Until(d.intended)) {
-			return d, false
-		}
-	}
-	begun[i].at = d.intended
-	close(begun[i].done)
-	return d, true
 }
 
 // openPass sends every prompt once in an open loop. Conversations begin at the times of the arrival,
@@ -131,7 +97,7 @@ func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, p 
 	start := time.Now()
 	released := start // when a waiting conversation last got room
 	for _, b := range schedule {
-		d := due{intended: start.Add(t.plan.real(b.after))}
+		d := due{intended: start.Add(b.after)}
 		if !pause(ctx, time.Until(d.intended)) {
 			break
 		}
@@ -151,7 +117,7 @@ func openPass(ctx context.Context, to target.Sender, prompts []target.Prompt, p 
 		}
 	}
 	running.Wait()
-	measured := start.Add(t.plan.real(a.WarmUp))
+	measured := start.Add(a.WarmUp)
 	return t.samples, measured, max(0, time.Since(measured))
 }
 
@@ -198,7 +164,7 @@ func (t *traffic) converse(ctx context.Context, i int, d due) {
 	for k := from; k < to; k++ {
 		if k > from {
 			last := t.samples[k-1]
-			d = due{intended: last.at.Add(last.latency + t.plan.real(t.prompts[k].Pause))}
+			d = due{intended: last.at.Add(last.latency + t.prompts[k].Pause)}
 			if !pause(ctx, time.Until(d.intended)) {
 				return
 			}
@@ -215,7 +181,7 @@ func (t *traffic) converse(ctx context.Context, i int, d due) {
 }
 
 func (t *traffic) send(ctx context.Context, k int, d due) {
-	ctx, cancel := context.WithTimeout(ctx, t.plan.real(t.plan.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, t.plan.Timeout)
 	defer cancel()
 	t.run.inFlight.Add(1)
 	s := sample{sent: true, intended: d.intended, held: d.held, at: time.Now()}

@@ -33,7 +33,7 @@ func TestStoppingEarlyDoesNotSplitEqualSettings(t *testing.T) {
 			})
 		}
 		measured += len(r.Runs)
-		if slices.ContainsFunc(figures.Of(r, figures.Digest{}).Phases[0].Cells, func(c figures.Cell) bool { return c.Rank != 1 }) {
+		if slices.ContainsFunc(figures.Of(r).Phases[0].Cells, func(c figures.Cell) bool { return c.Rank != 1 }) {
 			split++
 		}
 	}

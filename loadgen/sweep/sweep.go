@@ -29,6 +29,8 @@ type Sweep struct {
 	Through  target.Sender               // sends all settings but direct ones: Proxy, or HTTP to it
 	Straight target.Sender               // sends direct settings: Direct, or HTTP to the same server
 	Counters Counters                    // SGLang's own counts
+	Cards    Cards                       // where SGLang computes, if it is on this machine
+	Virtual  bool                        // in virtual time, which this process's own work does not take
 	Progress atomic.Pointer[RunProgress] // the run at work; nil before the first
 	Log      *slog.Logger
 
@@ -42,22 +44,31 @@ var ErrNothingAnswered = errors.New("no request of the run was answered")
 
 // Measure implements Runner.
 func (s *Sweep) Measure(ctx context.Context, p Pass) (*report.Run, []report.Request, error) {
+	return s.measure(ctx, p, s.Plan, s.Prompts)
+}
+
+// measure measures a pass of some prompts by a plan that differs from the sweep's in when it sends.
+func (s *Sweep) measure(ctx context.Context, p Pass, plan Plan, prompts []target.Prompt) (*report.Run, []report.Request, error) {
 	if err := s.prepare(ctx, p); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", p, err)
 	}
-	account := s.Plan.account(ctx, s.Counters)
-	at := &RunProgress{Pass: p, Total: len(s.Prompts), Speed: s.Plan.Speed, Started: time.Now()}
+	account := plan.account(ctx, s.Counters)
+	at := &RunProgress{Pass: p, Total: len(prompts), Started: time.Now()}
 	s.Progress.Store(at)
 	m := measurement{
-		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: s.Prompts,
-		speed: s.Plan.Speed, arrival: s.Plan.Arrival,
+		setting: p.Setting, phase: p.Phase, repeat: p.Repeat, started: at.Started, prompts: prompts, arrival: plan.Arrival,
 	}
 	inRun := target.InRun(ctx, p.Setting.Name(), string(p.Phase), p.Repeat)
-	used := watch()
-	m.samples, m.from, m.wall = s.Plan.send(inRun, s.sender(p.Setting), s.Prompts, p.Repeat, at)
+	var used *usage
+	if !s.Virtual {
+		used = watch()
+	}
+	cards := s.Cards.watch(ctx, s.Log)
+	m.samples, m.from, m.wall = plan.send(inRun, s.sender(p.Setting), prompts, p.Repeat, at)
 	m.cpuSeconds, m.wait = used.since()
 	m.interrupted = ctx.Err() != nil
 	run, requests := m.report(), m.requests()
+	run.Cards = cards()
 	account(ctx, &run)
 	s.Log.Info("run measured", "setting", run.Setting, "phase", run.Phase, "repeat", run.Repeat,
 		"completed", run.Completed, "total", run.Total, "failed", run.Failed,
@@ -92,7 +103,7 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 	if c.Mode != ModeDirect {
 		settings := target.Settings{
 			Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: c.BatchSize, Share: pb.Share_SHARE_OFF,
-			MaxInFlight: max(1, c.MaxInFlight), MaxWait: s.Plan.real(c.MaxWait),
+			MaxInFlight: max(1, c.MaxInFlight), MaxWait: c.MaxWait,
 		}
 		if c.Order == Prefix {
 			settings.Share = pb.Share_SHARE_ALL
@@ -104,7 +115,7 @@ func (s *Sweep) prepare(ctx context.Context, p Pass) error {
 			d := batcher.DefaultSettings()
 			settings = target.Settings{
 				Mode: pb.BatchMode_BATCH_MODE_FIXED, BatchSize: d.BatchSize, Share: pb.Share_SHARE_ALL,
-				MaxInFlight: d.MaxInFlight, MaxWait: s.Plan.real(d.MaxWait), ForwardsInFlight: uint32(d.ForwardsInFlight),
+				MaxInFlight: d.MaxInFlight, MaxWait: d.MaxWait, ForwardsInFlight: uint32(d.ForwardsInFlight),
 			}
 		}
 		if err := s.Proxy.Apply(ctx, settings); err != nil {
@@ -236,11 +247,8 @@ func (s Schedule) Run(ctx context.Context) ([]report.Run, error) {
 		}
 	}
 	for range moreTries {
-		if s.Plan.Speed > report.JudgedSpeed {
-			break
-		}
 		for i, c := range cells {
-			if of := s.Plan.whole(c, runs); !slices.ContainsFunc(of, func(r report.Run) bool { return r.Disturbed(s.Plan.Speed) }) {
+			if !slices.ContainsFunc(s.Plan.whole(c, runs), report.Run.Disturbed) {
 				continue
 			}
 			of, err := s.cell(ctx, c, i*len(s.Plan.phases()))
@@ -278,10 +286,6 @@ func (s Schedule) cell(ctx context.Context, c cell, before int) (runs []report.R
 		p.Phase, p.Number = phase, before+i+1
 		run, requests, err := s.Runner.Measure(ctx, p)
 		if run != nil {
-			if c.setting.Mode == ModeFixed {
-				seconds := c.setting.MaxWait.Seconds()
-				run.MaxInFlight, run.MaxWaitSeconds, run.Order = c.setting.MaxInFlight, &seconds, string(c.setting.Order)
-			}
 			runs = append(runs, *run)
 			if kept := s.Measured(*run, requests); err == nil {
 				err = kept

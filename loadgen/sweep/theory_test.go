@@ -57,7 +57,7 @@ func TestAnOpenLoopAtAServerWithFixedTimesIsTheQueueOfTheory(t *testing.T) {
 	for _, busy := range []float64{0.4, 0.8} {
 		var run report.Run
 		synctest.Test(t, func(t *testing.T) {
-			run, _ = offer(t, &oneSlot{takes: takes}, prompts(60_000), open(Poisson, busy/d), 1)
+			run, _ = offer(t, &oneSlot{takes: takes}, prompts(60_000), open(Poisson, busy/d))
 		})
 		l := run.Arrivals.LatencyFromIntended
 		wait, theory := l.Mean-d, busy*d/(2*(1-busy))
@@ -103,8 +103,8 @@ func TestAClosedLoopSendsAsManyAsItsCallersOverTheServiceTime(t *testing.T) {
 	for _, callers := range []int{1, 7, 64} {
 		synctest.Test(t, func(t *testing.T) {
 			list := prompts(40 * callers)
-			samples, wall := pass(t.Context(), &server{takes: 250 * time.Millisecond}, list, closed(callers, time.Minute, 1), new(RunProgress))
-			run := measurement{prompts: list, samples: samples, wall: wall, speed: 1}.report()
+			samples, wall := pass(t.Context(), &server{takes: 250 * time.Millisecond}, list, closed(callers, time.Minute), new(RunProgress))
+			run := measurement{prompts: list, samples: samples, wall: wall}.report()
 			if want := 4 * float64(callers); run.RequestThroughput != want || run.Latency.Max != 0.25 {
 				t.Errorf("%d callers: %v/s, want %v: %+v", callers, run.RequestThroughput, want, run.Latency)
 			}
@@ -123,7 +123,7 @@ func TestAStallShowsInLatencyFromWhenDueAndHidesFromThatFromTheSend(t *testing.T
 	synctest.Test(t, func(t *testing.T) {
 		a := open(Constant, 100)
 		a.MaxOutstanding, a.WhenFull = 1, Wait
-		run, _ := offer(t, stalling(), prompts(1000), a, 1)
+		run, _ := offer(t, stalling(), prompts(1000), a)
 		due := run.Arrivals.LatencyFromIntended
 		if !near(run.Latency.P99, 0.001) || !near(run.Latency.Max, 1.001) {
 			t.Errorf("from the send: %+v", run.Latency)
@@ -135,7 +135,7 @@ func TestAStallShowsInLatencyFromWhenDueAndHidesFromThatFromTheSend(t *testing.T
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // with room for all, both latencies show it
-		run, _ := offer(t, stalling(), prompts(1000), open(Constant, 100), 1)
+		run, _ := offer(t, stalling(), prompts(1000), open(Constant, 100))
 		if run.Latency.P99 < 0.9 || run.Latency != run.Arrivals.LatencyFromIntended || run.Arrivals.Late != 0 {
 			t.Errorf("%+v, %+v", run.Latency, run.Arrivals)
 		}
@@ -143,8 +143,8 @@ func TestAStallShowsInLatencyFromWhenDueAndHidesFromThatFromTheSend(t *testing.T
 	synctest.Test(t, func(t *testing.T) { // a closed loop asks nothing meanwhile, and omits it
 		list := prompts(1000)
 		s := &oneSlot{takes: time.Millisecond, stall: 500 * time.Millisecond, lull: time.Second}
-		samples, wall := pass(t.Context(), s, list, closed(1, time.Minute, 1), new(RunProgress))
-		run := measurement{prompts: list, samples: samples, wall: wall, speed: 1}.report()
+		samples, wall := pass(t.Context(), s, list, closed(1, time.Minute), new(RunProgress))
+		run := measurement{prompts: list, samples: samples, wall: wall}.report()
 		if !near(run.Latency.P99, 0.001) || !near(run.Latency.Max, 1.001) || run.Arrivals.LatencyFromIntended != run.Latency {
 			t.Errorf("closed loop: %+v, %+v", run.Latency, run.Arrivals)
 		}

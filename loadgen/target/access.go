@@ -6,12 +6,15 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"paceline/sglang"
 )
 
 // Access says how to reach a proxy on another machine. The zero value uses neither TLS nor a
@@ -20,12 +23,14 @@ type Access struct {
 	CA         string // PEM file with the authority of its certificate, or "system"; empty: no TLS
 	Cert, Key  string // PEM files with the client certificate and its key
 	BearerFile string // file with the bearer key to send with each call
+
+	Dial sglang.Dial // connects to it; nil dials TCP
 }
 
 // Validate names a flag that does not fit the others. running says whether -target is set.
 func (a Access) Validate(running bool) error {
 	switch {
-	case a == Access{}:
+	case a.CA+a.Cert+a.Key+a.BearerFile == "":
 		return nil
 	case !running:
 		return errors.New("-target-tls-ca, -target-tls-cert, -target-tls-key and -target-key-file: need -target")
@@ -48,6 +53,9 @@ func (a Access) options(plain bool) ([]grpc.DialOption, error) {
 		transport = credentials.NewTLS(config)
 	}
 	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport)}
+	if a.Dial != nil {
+		opts = append(opts, grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return a.Dial(ctx, "tcp", addr) }))
+	}
 	key, err := a.key()
 	if key != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer(key)))

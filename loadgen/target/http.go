@@ -40,7 +40,7 @@ type HTTP struct {
 // NewHTTP returns an HTTP for a URL. access holds the key, and the files of TLS for a URL with https. It
 // sends nothing. Its error names a flag.
 func NewHTTP(url string, access Access) (*HTTP, error) {
-	transport := sglang.Transport()
+	transport := sglang.Transport(access.Dial)
 	if access.CA != "" {
 		config, err := access.tls()
 		if err != nil {

@@ -87,7 +87,7 @@ type Settings struct {
 	Mode        pb.BatchMode  `json:"mode"`
 	BatchSize   int           `json:"batch_size"` // 0: unchanged
 	MaxInFlight int           `json:"max_in_flight"`
-	MaxWait     time.Duration `json:"max_wait_nanoseconds"` // real time
+	MaxWait     time.Duration `json:"max_wait_nanoseconds"`
 
 	// Zero in a sweep: a budget would cut batches below the size under test, and a merged prompt
 	// would count once for each of its copies.

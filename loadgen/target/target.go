@@ -28,17 +28,15 @@ type Prompt struct {
 	Recorded int // prompt tokens as the trajectory's own server counted them; 0: unknown
 
 	// Follows marks a later turn of the previous prompt's conversation. It is sent once that
-	// prompt was answered and Pause, in time of the report, is over.
+	// prompt was answered and Pause is over.
 	Follows bool
 	Pause   time.Duration
 
-	// Joins marks the first turn of a copy of the previous conversation. The copy begins Stagger,
-	// in time of the report, after that conversation.
-	Joins   bool
-	Stagger time.Duration
+	// Joins marks the first turn of a copy of the previous conversation. In an open loop the two begin
+	// together.
+	Joins bool
 
-	At   time.Duration // recorded traces only: when it was sent, from the start of the trace
-	Kind string        // mixes only: the kind of load
+	At time.Duration // recorded traces only: when it was sent, from the start of the trace
 
 	Body      []byte // of Score and Decide: the request, instead of a text
 	Questions int    // SGLang makes one prompt for each; 0 means that the request is one prompt itself
@@ -64,14 +62,14 @@ type Answer struct {
 	OutputTokens int // new tokens; of Generate
 
 	CachedUnknown bool          // the answer does not tell CachedTokens
-	FirstToken    time.Duration // real time from the send to the first token; of Generate
+	FirstToken    time.Duration // from the send to the first token; of Generate
 
 	// From the proxy's receipt; zero without a proxy.
 	BatchID       string
 	BatchSize     int
 	ReleaseReason string
-	QueueWait     time.Duration // real time, not simulated
-	Attempts      int           // times that the proxy sent it to SGLang
+	QueueWait     time.Duration
+	Attempts      int // times that the proxy sent it to SGLang
 
 	TraceID string // empty if the prompt is not sampled; also set with an error
 }

@@ -21,19 +21,21 @@ import (
 const maxLineBytes = 256 << 20
 
 // row is a line of a file: an R2E-Gym trajectory or a problem of a data set. The decoder skips all other
-// fields, which are most of a row: parsed commits and test output. Write uses the fields without
-// omitempty, in this order.
+// fields, which are most of a row: parsed commits and test output.
 type row struct {
 	Steps     []stepRow `json:"trajectory_steps"`
 	Problem   string    `json:"problem_statement"`
-	AgentArgs *prompts  `json:"agent_args,omitempty"`
+	AgentArgs *struct {
+		System   string `json:"system_prompt"`
+		Instance string `json:"instance_prompt"`
+	} `json:"agent_args"`
 
 	dataset         // of a problem
 	DS      dataset `json:"ds"`
 	EnvArgs struct {
 		DS dataset `json:"ds"` // used by files whose own ds is null
-	} `json:"env_args,omitzero"`
-	Image string `json:"docker_image,omitempty"`
+	} `json:"env_args"`
+	Image string `json:"docker_image"`
 
 	MaxSteps   *whole   `json:"max_steps"`
 	ExitReason string   `json:"exit_reason"`
@@ -42,30 +44,21 @@ type row struct {
 
 // dataset identifies a problem, with the fields of SWE-bench and of R2E.
 type dataset struct {
-	InstanceID string `json:"instance_id,omitempty"`
-	Repo       string `json:"repo,omitempty"`
-	BaseCommit string `json:"base_commit,omitempty"`
-	RepoName   string `json:"repo_name,omitempty"`
-	CommitHash string `json:"commit_hash,omitempty"`
+	InstanceID string `json:"instance_id"`
+	Repo       string `json:"repo"`
+	BaseCommit string `json:"base_commit"`
+	RepoName   string `json:"repo_name"`
+	CommitHash string `json:"commit_hash"`
 }
 
-type prompts struct {
-	System   string `json:"system_prompt"`
-	Instance string `json:"instance_prompt"`
-}
-
-// stepRow is a step of a row. Fields of type any are written, and ignored when read.
 type stepRow struct {
-	Index            any     `json:"step_idx"`
 	Thought          string  `json:"thought"`
 	Action           string  `json:"action"`
 	Observation      string  `json:"observation"`
-	Done             any     `json:"done"`
 	PromptTokens     *whole  `json:"token_usage_prompt"` // -1 or null: unknown
 	CompletionTokens *whole  `json:"token_usage_completion"`
 	LLMExecSeconds   float64 `json:"llm_exec_time"`
 	EnvExecSeconds   float64 `json:"env_exec_time"`
-	Count            any     `json:"step_count"`
 }
 
 // whole is a whole number. It may be written with a fraction of 0, as pandas and others write it: 40.0.
@@ -255,38 +248,6 @@ func (r row) id() string {
 		}
 	}
 	return r.Image
-}
-
-// Write writes trajectories as R2E-Gym does, one JSON object per line, so that Read and R2E-Gym's own
-// tools can read them. The same trajectories give the same bytes. Write leaves out what is unknown and
-// what Read does not keep.
-func Write(w io.Writer, all []Trajectory) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	number := func(n int) *whole { w := whole(n); return &w }
-	for _, t := range all {
-		r := row{
-			Steps: make([]stepRow, len(t.Steps)), Problem: t.Problem, DS: dataset{InstanceID: t.ID},
-			ExitReason: t.ExitReason, Reward: t.Reward,
-		}
-		if t.MaxSteps > 0 {
-			r.MaxSteps = number(t.MaxSteps)
-		}
-		if t.SystemPrompt != "" || t.InstancePrompt != "" {
-			r.AgentArgs = &prompts{t.SystemPrompt, t.InstancePrompt}
-		}
-		for i, s := range t.Steps {
-			r.Steps[i] = stepRow{
-				Index: i, Thought: s.Thought, Action: s.Action, Observation: s.Observation, Done: i == len(t.Steps)-1,
-				PromptTokens: number(s.PromptTokens), CompletionTokens: number(s.CompletionTokens),
-				LLMExecSeconds: s.LLMExecSeconds, EnvExecSeconds: s.EnvExecSeconds, Count: i + 1,
-			}
-		}
-		if err := e.Encode(r); err != nil {
-			return fmt.Errorf("trajectory %s: %w", t.ID, err)
-		}
-	}
-	return nil
 }
 
 // noNumber matches what Python writes for a float that JSON does not have, and its field. In a text, the

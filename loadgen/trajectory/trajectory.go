@@ -3,7 +3,7 @@
 //
 // Read Trajectory first, then rows.go for files, trace.go for recorded traces, and generate.go for the
 // generator. It draws numbers (random.go) and fills the templates of vocabulary.yaml (writer.go,
-// texts.go). Describe (describe.go) compares its trajectories with published figures.
+// texts.go).
 //
 // The package opens only the files that it is given, starts no goroutine, and never puts a trajectory's
 // text into an error.

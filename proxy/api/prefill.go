@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"strings"
-	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -18,9 +17,10 @@ import (
 	"paceline/sglang"
 )
 
-// Service implements PrefillService.
+// Service implements PrefillService and ScoreService.
 type Service struct {
 	pb.UnimplementedPrefillServiceServer
+	pb.UnimplementedScoreServiceServer
 
 	up       *upstream.Upstream
 	tracer   *telemetry.Tracer // nil: no spans
@@ -52,22 +52,11 @@ const receiptTrailer = "paceline-receipt-bin"
 // the server reports it with each call.
 func sendReceipt(ctx context.Context, r *pb.Receipt) error {
 	_ = orca.CallMetricsRecorderFromContext(ctx) // without this call grpc reports no load
-	t := trailers.Get().(*trailer)
-	defer trailers.Put(t)
-	var err error
-	if t.data, err = (proto.MarshalOptions{}).MarshalAppend(t.data[:0], r); err != nil {
+	data, err := proto.Marshal(r)
+	if err != nil {
 		return err
 	}
-	t.md[receiptTrailer][0] = string(t.data)
-	return grpc.SetTrailer(ctx, t.md)
-}
-
-// trailers holds unused *trailer. They are reused because grpc copies the metadata.
-var trailers = sync.Pool{New: func() any { return &trailer{md: metadata.MD{receiptTrailer: {""}}} }}
-
-type trailer struct {
-	data []byte
-	md   metadata.MD // with one value
+	return grpc.SetTrailer(ctx, metadata.Pairs(receiptTrailer, string(data)))
 }
 
 // HostOf returns the host of the peer, without the port. It distinguishes callers that have

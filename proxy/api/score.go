@@ -14,18 +14,8 @@ import (
 	"paceline/sglang"
 )
 
-// Scores implements ScoreService.
-type Scores struct {
-	pb.UnimplementedScoreServiceServer
-
-	up *upstream.Upstream
-}
-
-// NewScores returns a service that submits to up.
-func NewScores(up *upstream.Upstream) *Scores { return &Scores{up: up} }
-
 // Score implements ScoreServiceServer.
-func (s *Scores) Score(ctx context.Context, req *pb.ScoreRequest) (*pb.ScoreResponse, error) {
+func (s *Service) Score(ctx context.Context, req *pb.ScoreRequest) (*pb.ScoreResponse, error) {
 	reply := &pb.ScoreResponse{RequestId: req.GetRequestId(), Items: make([]*pb.ItemScore, len(req.GetItems()))}
 	var failed error
 	err := s.score(ctx, req, func(i int, score *pb.ItemScore, err error) bool {
@@ -39,7 +29,7 @@ func (s *Scores) Score(ctx context.Context, req *pb.ScoreRequest) (*pb.ScoreResp
 }
 
 // ScoreStream implements ScoreServiceServer.
-func (s *Scores) ScoreStream(req *pb.ScoreStreamRequest, stream grpc.ServerStreamingServer[pb.ScoreStreamResponse]) error {
+func (s *Service) ScoreStream(req *pb.ScoreStreamRequest, stream grpc.ServerStreamingServer[pb.ScoreStreamResponse]) error {
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}
@@ -59,7 +49,7 @@ func (s *Scores) ScoreStream(req *pb.ScoreStreamRequest, stream grpc.ServerStrea
 }
 
 // score calls each with the outcome of every item, as SubmitList does.
-func (s *Scores) score(ctx context.Context, req *pb.ScoreRequest, each func(i int, score *pb.ItemScore, err error) bool) error {
+func (s *Service) score(ctx context.Context, req *pb.ScoreRequest, each func(i int, score *pb.ItemScore, err error) bool) error {
 	items := req.GetItems()
 	if len(items) == 0 {
 		return upstream.WrongField("items", "must not be empty")

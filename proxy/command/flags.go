@@ -83,7 +83,7 @@ func (o *options) flags() *flag.FlagSet {
 // the environment.
 var fileOnly = []string{
 	"batch-tokens", "batch-bytes", "forwards-in-flight", "merge-identical", "prefix-blocks", "max-age", "retries", "breaker-failures",
-	"share-across-keys", "pass-admin", "allow-fields", "stream-answers", "max-connection-age", "max-message-bytes", "call-load-reports",
+	"share-across-keys", "pass-admin", "allow-fields", "max-connection-age", "max-message-bytes", "call-load-reports",
 	"trace-detail",
 }
 
@@ -100,8 +100,6 @@ func (o *options) upstreamFlags(f *flag.FlagSet) {
 		"max time that accepted requests wait for SGLang to come back; 0 fails them at once")
 	f.BoolVar(&c.ShareAcrossKeys, "share-across-keys", c.ShareAcrossKeys,
 		"callers of different keys wait for each other's new prefixes, and are merged; SGLang's own cache is shared in any case")
-	f.BoolVar(&c.StreamAnswers, "stream-answers", c.StreamAnswers,
-		"SGLang answers each prompt of a batch as soon as it is done, instead of all with the last")
 }
 
 func (o *options) listenerFlags(f *flag.FlagSet) {

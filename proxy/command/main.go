@@ -77,11 +77,11 @@ func run(args, environ []string, stdout, stderr io.Writer, signals <-chan os.Sig
 				return s.code
 			}
 			defer s.tracing.End(s.options.config.Logger)
-			read := func() (apply func()) {
+			reload := func() {
 				next, err := parseOptions(args, environ, io.Discard)
-				return func() { s.options.reload(s.proxy, next, err) }
+				s.options.reload(s.proxy, next, err)
 			}
-			return serve(s.proxy, s.options.config.Logger, signals, again, read)
+			return serve(s.proxy, s.options.config.Logger, signals, again, reload)
 		}
 	}
 }
@@ -202,19 +202,22 @@ func apply(proxy *server.Server, before, next *options) error {
 	return nil
 }
 
-// serve runs the proxy until it ends. At SIGHUP, or first of all if again, it calls read
-// beside the signals, because a file may hang, and then what read returns.
-func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, again bool, read func() (apply func())) int {
+// serve runs the proxy until it ends. At SIGHUP, or first of all if again, it calls reload
+// on another goroutine, because a file may hang.
+func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, again bool, reload func()) int {
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
 	ended := make(chan error, 1)
 	go func() { ended <- proxy.Run(ctx) }()
-	settings := make(chan func(), 1)
-	readings := 0 // asked for and not ended; a signal during one asks for another
-	begin := func() { go func() { settings <- read() }() }
+	reloads := make(chan struct{}, 1) // a signal during a reload asks for another
+	defer close(reloads)
+	go func() {
+		for range reloads {
+			reload()
+		}
+	}()
 	if again {
-		readings = 1
-		begin()
+		reloads <- struct{}{}
 	}
 	for {
 		select {
@@ -225,15 +228,11 @@ func serve(proxy *server.Server, log *slog.Logger, signals <-chan os.Signal, aga
 			}
 			log.Info("stopped")
 			return exitOK
-		case apply := <-settings:
-			apply()
-			if readings--; readings > 0 {
-				begin()
-			}
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				if readings = min(readings+1, 2); readings == 1 {
-					begin()
+				select {
+				case reloads <- struct{}{}:
+				default:
 				}
 				continue
 			}

@@ -81,7 +81,7 @@ func (h *Handler) abortRequest(w http.ResponseWriter, r *http.Request) {
 	var fields map[string]json.RawMessage
 	ok := h.readBody(w, r, func(b []byte) (err error) {
 		body = b
-		fields, err = h.check(h.snapshot(), "/abort_request", body)
+		fields, err = h.check(h.snapshot(), r, body)
 		return err
 	})
 	if !ok {

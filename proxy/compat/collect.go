@@ -32,14 +32,14 @@ func (h *Handler) collect(
 ) bool {
 	path, odd := r.URL.Path, oddity{r.URL.Path, s.Model}
 	p := singleEmbedding(path, fields)
-	if _, known := h.odd.Load(odd); known || p == nil || !s.Embeds || !isJSON(r.Header) {
+	if _, known := h.odd.Load(odd); known || p == nil || !s.Embeds {
 		return false
 	}
 	var wrong error // by what is known of SGLang when it is queued
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	o := h.up.Submit(r.Context(), host, func(l upstream.Limits) (*upstream.Prompt, error) {
 		if l != s.Limits {
-			_, wrong = h.check(h.snapshot(), path, body)
+			_, wrong = h.check(h.snapshot(), r, body)
 		}
 		return p, wrong
 	})

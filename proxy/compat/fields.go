@@ -92,7 +92,6 @@ var paths = map[string]string{
 	"/api/chat": "ollama", "/api/generate": "ollama", "/api/show": "ollama",
 	"/tokenize": "tokenize", "/v1/tokenize": "tokenize", "/detokenize": "detokenize", "/v1/detokenize": "detokenize",
 	"/parse_function_call": "parse", "/separate_reasoning": "parse", "/abort_request": "abort",
-	"/v1/models": "anything", "/v1/loads": "anything",
 }
 
 // samplingFields are SGLang's own names of the sampling parameters, and the same

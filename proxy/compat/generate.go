@@ -26,7 +26,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request) {
 	)
 	ok := h.readBody(w, r, func(b []byte) (err error) {
 		body, snapshot = b, h.snapshot()
-		if fields, err = h.check(snapshot, "/generate", body); err == nil {
+		if fields, err = h.check(snapshot, r, body); err == nil {
 			call = parseGenerate(fields)
 		}
 		return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	pathpkg "path"
@@ -18,13 +19,14 @@ import (
 	"paceline/sglang"
 )
 
-// getPaths are the paths of SGLang 0.5.23 without a body that are passed on, besides those
+// getPaths are the paths of SGLang 0.5.23 without a body that are passed on, besides others
 // under /v1/. The paths with a body are in paths. All others are refused: they administer
 // the server (weights, cache, profile, sessions) or are unknown. A path that a later version
 // adds may do anything.
 var getPaths = []string{
 	"/", "/ready", "/ping", "/health", "/health_generate", "/metrics",
 	"/model_info", "/get_model_info", "/server_info", "/get_server_info", "/api/tags",
+	"/v1/models", "/v1/loads",
 }
 
 // adminPaths are the administrative paths of SGLang 0.5.23. The list only makes their refusal
@@ -137,8 +139,8 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 			if body, s = b, h.snapshot(); path == formPath {
 				return checkForm(r.Header, body)
 			}
-			fields, err = h.check(s, path, body)
-			return cmp.Or(err, checkType(path, r.Header))
+			fields, err = h.check(s, r, body)
+			return err
 		})
 		if ok && !h.collect(w, r, s, body, fields) {
 			h.forwardShared(w, r, s, body, fields)
@@ -183,8 +185,11 @@ func objectAt(path string) string {
 	return ""
 }
 
-// check reads a body by the table and what is known of SGLang, and returns its outer fields.
-func (h *Handler) check(s *upstream.Snapshot, path string, body []byte) (map[string]json.RawMessage, error) {
+// check reads a body by the table and what is known of SGLang, and returns its outer fields. It
+// refuses a content type that SGLang 0.5.23 refuses on each path, in one sentence instead of a list of
+// Python's.
+func (h *Handler) check(s *upstream.Snapshot, r *http.Request, body []byte) (map[string]json.RawMessage, error) {
+	path := r.URL.Path
 	name := cmp.Or(objectAt(path), "anything")
 	if len(body) == 0 && name == "anything" {
 		return nil, nil
@@ -196,28 +201,11 @@ func (h *Handler) check(s *upstream.Snapshot, path string, body []byte) (map[str
 	if err == nil && path == "/generate" && !isNull(fields["cache_salt"]) && s.Lacks(path, "cache_salt") {
 		return nil, upstream.ErrNoSalts
 	}
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind != jsonType {
+		return nil, upstream.WrongField("Content-Type", "must be application/json, got %q", kind)
+	}
 	return fields, err
 }
-
-// checkType refuses a content type that SGLang 0.5.23 refuses, before the request waits for others
-// and in one sentence instead of a list of Python's.
-func checkType(path string, header http.Header) error {
-	if path != "/v1/completions" && path != "/v1/chat/completions" {
-		return nil
-	}
-	if isJSON(header) {
-		return nil
-	}
-	return upstream.WrongField("Content-Type", "must be application/json, got %q", contentType(header))
-}
-
-// contentType returns the content type without its parameters.
-func contentType(header http.Header) string {
-	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
-	return strings.TrimSpace(kind)
-}
-
-func isJSON(header http.Header) bool { return strings.EqualFold(contentType(header), jsonType) }
 
 func (h *Handler) bounds(path string, s *upstream.Snapshot) bounds {
 	return bounds{

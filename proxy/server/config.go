@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,9 @@ type Config struct {
 	// KeysFile lists the bearer keys of callers (YAML: name, key, weight,
 	// requests_per_second, admin); empty asks for none. It is read again when it changes.
 	KeysFile string
+
+	// Bind opens a listener at one of the addresses above.
+	Bind func(addr string) (net.Listener, error)
 
 	// Settings are the batching settings at the start.
 	Settings batcher.Settings
@@ -120,6 +124,7 @@ func DefaultConfig() Config {
 		HTTP:             "127.0.0.1:8080",
 		Admin:            "127.0.0.1:9090",
 		Metrics:          "127.0.0.1:9464", // customary for OpenTelemetry's metrics page
+		Bind:             bindTCP,
 		Settings:         batcher.DefaultSettings(),
 		DrainTimeout:     25 * time.Second, // within the 30 s that Kubernetes gives
 		TraceDetail:      TraceDetailMembers,
@@ -127,6 +132,10 @@ func DefaultConfig() Config {
 		MaxMessageBytes:  64 << 20, // a prompt of 16 million token ids
 		Version:          "devel",
 	}
+}
+
+func bindTCP(addr string) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 }
 
 // ConfigError names a configuration value that can't be used.

@@ -224,13 +224,7 @@ func (f *fakeSGLang) generate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if refuse != nil {
-		code, body, yes := refuse(c)
-		switch {
-		case yes && c.Stream && json.Valid([]byte(body)): // an event under 200, as SGLang does
-			w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-			fmt.Fprintf(w, "data: {\"error\":{\"message\":%q,\"code\":%d}}\n\ndata: [DONE]\n\n", body, code)
-			return
-		case yes:
+		if code, body, yes := refuse(c); yes {
 			w.WriteHeader(code)
 			fmt.Fprint(w, body)
 			return

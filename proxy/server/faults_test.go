@@ -113,55 +113,45 @@ var impossible = map[string]string{
 
 func TestAnAnswerThatCantBeTrueCostsItsOwnCallerAlone(t *testing.T) {
 	for name, inside := range impossible {
-		for _, streamed := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, " streamed ", streamed), func(t *testing.T) {
-				t.Parallel()
-				f := newFake(t)
-				f.fault = func(w http.ResponseWriter, _ *http.Request, c fakeCall) bool {
-					answers := make([]string, len(c.RID))
-					for i, one := range c.results() {
-						data, _ := json.Marshal(one)
-						answers[i] = string(data)
-						if c.Text[i] == "spoilt prompt" {
-							answers[i] = fmt.Sprintf(`{"text":"","output_ids":[],"meta_info":{"id":%q,"finish_reason":{"type":"length"},%s}}`, c.RID[i], inside)
-						}
-						if c.Stream {
-							answers[i] = fmt.Sprintf("data: %s,\"index\":%d}\n\n", strings.TrimSuffix(answers[i], "}"), i)
-						}
-					}
-					if c.Stream {
-						w.Header().Set("Content-Type", "text/event-stream")
-						fmt.Fprint(w, strings.Join(answers, ""), "data: [DONE]\n\n")
-						return true
-					}
-					w.Header().Set("Content-Type", "application/json")
-					fmt.Fprintf(w, "[%s]", strings.Join(answers, ","))
-					return true
-				}
-				r := start(t, f, func(c *Config) {
-					c.Settings.BatchSize, c.Settings.MaxWait, c.Upstream.StreamAnswers = 4, time.Minute, streamed
-				})
-				var ends []<-chan outcome
-				for i := range 4 {
-					text := strings.Repeat("word ", i+1)
-					if i == 2 {
-						text = "spoilt prompt"
-					}
-					ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: text}))
-				}
-				for i, end := range ends {
-					switch o := <-end; {
-					case i == 2 && (status.Code(o.err) != codes.Internal || !strings.Contains(o.err.Error(), "can't be understood")):
-						t.Errorf("the spoilt answer: %v, %v", o.reply, o.err)
-					case i != 2 && (o.err != nil || o.reply.PromptTokens != uint32(i+1)):
-						t.Errorf("neighbour %d: %v, %v", i, o.reply, o.err)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			f.fault = func(w http.ResponseWriter, _ *http.Request, c fakeCall) bool {
+				answers := make([]string, len(c.RID))
+				for i, one := range c.results() {
+					data, _ := json.Marshal(one)
+					answers[i] = string(data)
+					if c.Text[i] == "spoilt prompt" {
+						answers[i] = fmt.Sprintf(`{"text":"","output_ids":[],"meta_info":{"id":%q,"finish_reason":{"type":"length"},%s}}`, c.RID[i], inside)
 					}
 				}
-				if code, _ := ask(t, "GET", r.url("/metrics"), ""); code == 0 {
-					t.Error("the proxy is gone")
-				}
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprintf(w, "[%s]", strings.Join(answers, ","))
+				return true
+			}
+			r := start(t, f, func(c *Config) {
+				c.Settings.BatchSize, c.Settings.MaxWait = 4, time.Minute
 			})
-		}
+			var ends []<-chan outcome
+			for i := range 4 {
+				text := strings.Repeat("word ", i+1)
+				if i == 2 {
+					text = "spoilt prompt"
+				}
+				ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: text}))
+			}
+			for i, end := range ends {
+				switch o := <-end; {
+				case i == 2 && (status.Code(o.err) != codes.Internal || !strings.Contains(o.err.Error(), "can't be understood")):
+					t.Errorf("the spoilt answer: %v, %v", o.reply, o.err)
+				case i != 2 && (o.err != nil || o.reply.PromptTokens != uint32(i+1)):
+					t.Errorf("neighbour %d: %v, %v", i, o.reply, o.err)
+				}
+			}
+			if code, _ := ask(t, "GET", r.url("/metrics"), ""); code == 0 {
+				t.Error("the proxy is gone")
+			}
+		})
 	}
 }
 

@@ -169,7 +169,9 @@ func TestRealSGLangAnswersGenerateTheSameThroughTheProxy(t *testing.T) {
 
 func TestCallsOfGenerateMeetInABatch(t *testing.T) {
 	_, url := simulated(t)
-	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, streamed(4)) // streamed where it can be
+	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, func(c *Config) {
+		c.Settings.BatchSize, c.Settings.MaxWait = 4, time.Minute
+	})
 	bodies := []string{
 		`{"text":"one","sampling_params":{"max_new_tokens":0}}`, `{"text":["two","three"],"sampling_params":{"max_new_tokens":0}}`,
 		`{"text":"four","rid":"mine","sampling_params":{"max_new_tokens":0}}`,
@@ -396,6 +398,7 @@ func TestAStreamIsPassedOnEventByEvent(t *testing.T) {
 	r := start(t, f, nil)
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url("/generate"),
 		strings.NewReader(`{"text":["a","b"],"rid":["1","2"],"stream":true,"sampling_params":[{"max_new_tokens":0},{"max_new_tokens":0}]}`))
+	req.Header.Set("Content-Type", "application/json")
 	transport := &http.Transport{DisableKeepAlives: true}
 	res, err := transport.RoundTrip(req)
 	if err != nil {

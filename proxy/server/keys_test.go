@@ -139,10 +139,11 @@ func TestAKeysRateIsItsOwn(t *testing.T) {
 	}
 }
 
-func TestAListThatIsPassedOnCountsEachOfItsPrompts(t *testing.T) {
+func TestAListCountsEachOfItsPromptsAgainstAKeysRate(t *testing.T) {
 	for path, body := range map[string]string{
 		"/v1/completions": `{"model":"tiny","prompt":["a","b","c"]}`, "/v1/embeddings": `{"model":"tiny","input":["a","b","c"]}`,
 		"/generate": `{"input_ids":[[1],[2],[3]],"sampling_params":{"max_new_tokens":5}}`, "/v1/score": `{"query":"a","items":["a","b","c"]}`,
+		"/v1/paceline/score": `{"text":"a","items":[{"text":"a"},{"text":"b"},{"text":"c"}],"label_token_ids":[5]}`,
 	} {
 		r, _, _ := keyed(t, "- {name: slow, key: "+agentKey+", requests_per_second: 0.001}\n", nil)
 		header := []string{"Authorization", "Bearer " + agentKey, "Content-Type", "application/json"}

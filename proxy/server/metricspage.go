@@ -8,21 +8,9 @@ import (
 
 // state returns the current values of the gauges.
 func (s *Server) state() telemetry.State {
-	stats, settings := s.up.Queue.Stats(), s.up.Queue.Settings()
 	st := telemetry.State{
-		Ready:            s.readiness.now().ready,
-		QueueRequests:    stats.Queued,
-		QueueBytes:       stats.QueuedBytes + stats.ReservedBytes,
-		QueueLimit:       settings.QueueRequests,
-		QueueByteLimit:   settings.QueueBytes,
-		Held:             stats.Held,
-		InFlightBatches:  stats.InFlight,
-		InFlightRequests: stats.InFlightRequests,
-		InFlightLimit:    settings.MaxInFlight,
-		BatchSizeLimit:   settings.BatchSize,
-		Upstream:         s.up.URL(),
-		UpstreamReady:    s.up.Snapshot().Ready,
-		BreakerOpen:      stats.BreakerOpen,
+		Ready: s.readiness.now().ready, Queue: s.up.Queue.Stats(), Settings: s.up.Queue.Settings(),
+		Upstream: s.up.URL(), UpstreamReady: s.up.Snapshot().Ready,
 	}
 	if s.cfg.Spans != nil {
 		spans := s.cfg.Spans()

@@ -25,8 +25,8 @@ type port struct {
 }
 
 // openPort binds addr. It serves nothing yet.
-func openPort(name, addr string) (*port, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+func (s *Server) openPort(name, addr string) (*port, error) {
+	l, err := s.cfg.Bind(addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -201,6 +201,7 @@ func TestAnUnknownPathIs404AndAWrongMethod405OnEachListener(t *testing.T) {
 	}{
 		{"GET", r.HTTPAddr() + "/nope", 404}, {"POST", r.HTTPAddr() + "/nope", 404}, {"POST", r.HTTPAddr() + "/v1/nope", 404},
 		{"DELETE", r.HTTPAddr() + "/generate", 405}, {"DELETE", r.HTTPAddr() + "/v1/completions", 405}, {"PATCH", r.HTTPAddr() + "/health", 405},
+		{"GET", r.HTTPAddr() + "/generate", 405}, {"GET", r.HTTPAddr() + "/v1/completions", 405}, {"DELETE", r.HTTPAddr() + "/v1/models", 405},
 		{"GET", r.HTTPAddr() + "/v1/prefill", 405}, {"DELETE", r.HTTPAddr() + "/healthz", 405},
 		{"GET", r.AdminAddr() + "/nope", 404}, {"POST", r.AdminAddr() + "/", 405}, {"DELETE", r.AdminAddr() + "/v1/admin/status", 405},
 		{"GET", r.AdminAddr() + "/v1/admin:drain", 405},
@@ -208,6 +209,31 @@ func TestAnUnknownPathIs404AndAWrongMethod405OnEachListener(t *testing.T) {
 	} {
 		if got := r.http(c.method, c.url, ""); got.code != c.code {
 			t.Errorf("%s %s: %d %s, want %d", c.method, c.url, got.code, got.body, c.code)
+		}
+	}
+}
+
+// As SGLang 0.5.23 does, and curl -d without a header sends a form. The proxy's own paths take any type.
+func TestABodyThatIsNotSaidToBeJSONIsRefusedOnEachPathOfSGLangs(t *testing.T) {
+	_, url := simulated(t)
+	r := start(t, &fakeSGLang{addr: strings.TrimPrefix(url, "http://")}, nil)
+	const form, body = "application/x-www-form-urlencoded", `{"text": "a", "sampling_params": {"max_new_tokens": 0}}`
+	for path, body := range map[string]string{
+		"/generate":       body,
+		"/v1/completions": `{"model": "tiny", "prompt": "a", "max_tokens": 2}`,
+		"/v1/score":       `{"model": "tiny", "query": "a", "items": ["b"], "label_token_ids": [1]}`,
+		"/classify":       `{"text": "a"}`,
+		"/tokenize":       `{"model": "tiny", "prompt": "a"}`,
+		"/abort_request":  `{"rid": "a"}`,
+	} {
+		got := r.http("POST", r.HTTPAddr()+path, body, "Content-Type", form)
+		if want := `Content-Type: must be application/json, got \"` + form; got.code != 400 || !strings.Contains(got.body, want) {
+			t.Errorf("%s: %d %s", path, got.code, got.body)
+		}
+	}
+	for path, kind := range map[string]string{"/generate": "Application/JSON; charset=utf-8", "/v1/prefill": form} {
+		if got := r.http("POST", r.HTTPAddr()+path, body[:len(`{"text": "a"`)]+"}", "Content-Type", kind); got.code != 200 {
+			t.Errorf("%s as %s: %d %s", path, kind, got.code, got.body)
 		}
 	}
 }

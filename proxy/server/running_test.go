@@ -146,6 +146,7 @@ func (r *running) http(method, url, body string, header ...string) httpReply {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i+1 < len(header); i += 2 {
 		if header[i] == "Host" {
 			req.Host = header[i+1]
@@ -185,4 +186,15 @@ func (s *safeBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+// sendEach sends texts one after the other, so that they have their order in the
+// batch.
+func sendEach(t *testing.T, r *running, texts ...string) (ends []<-chan outcome) {
+	t.Helper()
+	for i, text := range texts {
+		ends = append(ends, r.send(r.context(), &pb.PrefillRequest{Text: text}))
+		await(t, "the request waits or goes", func() bool { return r.up.Queue.Stats().Accepted == uint64(i+1) })
+	}
+	return ends
 }

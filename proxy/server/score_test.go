@@ -380,6 +380,7 @@ func TestAClientThatGoesAwayEndsItsScoring(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Content-Type", "application/json")
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -37,7 +37,6 @@ type Server struct {
 	stop     context.CancelFunc
 
 	service *api.Service
-	scores  *api.Scores
 
 	keys         *keyring      // nil asks for none
 	certificates *certificates // nil: no TLS
@@ -74,7 +73,7 @@ func New(cfg Config) (*Server, error) {
 	s.history = &history{read: func() (telemetry.Totals, int) { return s.metrics.Totals(), s.up.Queue.Stats().Queued }}
 	s.settings = &liveSettings{up: s.up, sources: cfg.Sources}
 	s.readiness = newReadiness(s.up.Queue, s.up.Snapshot().Reason)
-	s.service, s.scores = api.NewService(s.stopping, s.up, s.tracer), api.NewScores(s.up)
+	s.service = api.NewService(s.stopping, s.up, s.tracer)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closePorts())
 	}
@@ -103,7 +102,7 @@ func (s *Server) open() (err error) {
 }
 
 func (s *Server) openData() (*port, error) {
-	p, err := openPort("listen", s.cfg.Listen)
+	p, err := s.openPort("listen", s.cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
@@ -119,13 +118,13 @@ func (s *Server) openData() (*port, error) {
 		return nil, errors.Join(err, p.listener.Close())
 	}
 	pb.RegisterPrefillServiceServer(s.grpc, s.service)
-	pb.RegisterScoreServiceServer(s.grpc, s.scores)
+	pb.RegisterScoreServiceServer(s.grpc, s.service)
 	p.serveGRPC(s.grpc)
 	return p, nil
 }
 
 func (s *Server) openREST() (*port, error) {
-	p, err := openPort("http", s.cfg.HTTP)
+	p, err := s.openPort("http", s.cfg.HTTP)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +137,7 @@ func (s *Server) openREST() (*port, error) {
 	// connection.
 	behind := s.grpcServer(gate{keys: s.keys, metrics: s.metrics})
 	pb.RegisterPrefillServiceServer(behind, s.service)
-	pb.RegisterScoreServiceServer(behind, s.scores)
+	pb.RegisterScoreServiceServer(behind, s.service)
 	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, compat.Options{
 		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log, Acts: s.cfg.acts(),
 	}))
@@ -154,7 +153,7 @@ func (s *Server) openREST() (*port, error) {
 }
 
 func (s *Server) openAdmin() (*port, error) {
-	p, err := openPort("admin", s.cfg.Admin)
+	p, err := s.openPort("admin", s.cfg.Admin)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +185,7 @@ func (s *Server) openAdmin() (*port, error) {
 }
 
 func (s *Server) openMetrics() (*port, error) {
-	p, err := openPort("metrics", s.cfg.Metrics)
+	p, err := s.openPort("metrics", s.cfg.Metrics)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"strings"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -117,73 +116,47 @@ func withSettings(s batcher.Settings, m *pb.Settings, paths []string) (batcher.S
 	if m == nil {
 		return s, upstream.WrongField("settings", "must hold the new values")
 	}
+	given, next := m.ProtoReflect(), settingsMessage(s)
 	for _, path := range paths {
-		if err := updateSetting(&s, m, path); err != nil {
-			return s, err
+		f := given.Descriptor().Fields().ByName(protoreflect.Name(path))
+		if f == nil {
+			return s, upstream.WrongField("update_mask", "names %.64q, which is no setting", path)
+		}
+		value := given.Get(f)
+		switch {
+		case f.Enum() != nil && value.Enum() == 0: // keeps the setting
+		case f.Enum() != nil && f.Enum().Values().ByNumber(value.Enum()) == nil:
+			values := f.Enum().Values()
+			return s, upstream.WrongField("settings."+path, "must be from %s to %s, got %d",
+				values.Get(1).Name(), values.Get(values.Len()-1).Name(), value.Enum())
+		case !given.Has(f):
+			next.ProtoReflect().Clear(f)
+		case f.Message() != nil && !value.Message().Interface().(*durationpb.Duration).IsValid():
+			return s, upstream.WrongField("settings."+path, "must be a valid duration")
+		default:
+			next.ProtoReflect().Set(f, value)
 		}
 	}
-	return s, nil
+	return settingsOf(next), nil
 }
 
-func updateSetting(s *batcher.Settings, m *pb.Settings, path string) error {
-	switch path {
-	case "mode":
-		return updateEnum(&s.Mode, m.GetMode(), path)
-	case "batch_size":
-		s.BatchSize = int(m.GetBatchSize())
-	case "max_wait":
-		return updateDuration(&s.MaxWait, m.GetMaxWait(), path)
-	case "max_in_flight":
-		s.MaxInFlight = int(m.GetMaxInFlight())
-	case "queue_requests":
-		s.QueueRequests = int(m.GetQueueRequests())
-	case "queue_bytes":
-		s.QueueBytes = int64(min(m.GetQueueBytes(), 1<<63-1))
-	case "batch_tokens":
-		s.BatchTokens = int64(min(m.GetBatchTokens(), 1<<63-1))
-	case "batch_bytes":
-		s.BatchBytes = int64(min(m.GetBatchBytes(), 1<<63-1))
-	case "merge_identical":
-		s.MergeIdentical = m.GetMergeIdentical()
-	case "share":
-		return updateEnum(&s.Share, m.GetShare(), path)
-	case "prefix_blocks":
-		s.PrefixBlocks = int(m.GetPrefixBlocks())
-	case "max_age":
-		return updateDuration(&s.MaxAge, m.GetMaxAge(), path)
-	case "retries":
-		s.Retries = int(m.GetRetries())
-	case "breaker_failures":
-		s.BreakerFailures = int(m.GetBreakerFailures())
-	case "forwards_in_flight":
-		s.ForwardsInFlight = int(m.GetForwardsInFlight())
-	default:
-		return upstream.WrongField("update_mask", "names %.64q, which is no setting", path)
+// settingsOf is the inverse of settingsMessage.
+func settingsOf(m *pb.Settings) batcher.Settings {
+	return batcher.Settings{
+		Mode:             batcher.Mode(m.GetMode() - 1),
+		BatchSize:        int(m.GetBatchSize()),
+		MaxWait:          m.GetMaxWait().AsDuration(),
+		MaxInFlight:      int(m.GetMaxInFlight()),
+		QueueRequests:    int(m.GetQueueRequests()),
+		QueueBytes:       int64(min(m.GetQueueBytes(), 1<<63-1)),
+		BatchTokens:      int64(min(m.GetBatchTokens(), 1<<63-1)),
+		BatchBytes:       int64(min(m.GetBatchBytes(), 1<<63-1)),
+		MergeIdentical:   m.GetMergeIdentical(),
+		Share:            batcher.Share(m.GetShare() - 1),
+		PrefixBlocks:     int(m.GetPrefixBlocks()),
+		MaxAge:           m.GetMaxAge().AsDuration(),
+		Retries:          int(m.GetRetries()),
+		BreakerFailures:  int(m.GetBreakerFailures()),
+		ForwardsInFlight: int(m.GetForwardsInFlight()),
 	}
-	return nil
-}
-
-func updateDuration(to *time.Duration, d *durationpb.Duration, name string) error {
-	if d != nil && !d.IsValid() {
-		return upstream.WrongField("settings."+name, "must be a valid duration")
-	}
-	*to = d.AsDuration()
-	return nil
-}
-
-// updateEnum sets an enumeration whose values in the contract are one higher, because 0
-// there keeps the setting.
-func updateEnum[T ~uint8, M interface {
-	~int32
-	protoreflect.Enum
-}](to *T, m M, path string) error {
-	values := m.Descriptor().Values()
-	switch {
-	case m == 0:
-	case m < 0 || int(m) >= values.Len():
-		return upstream.WrongField("settings."+path, "must be from %s to %s, got %d", values.Get(1).Name(), values.Get(values.Len()-1).Name(), m)
-	default:
-		*to = T(m - 1)
-	}
-	return nil
 }

@@ -189,7 +189,7 @@ func TestAReplyThatTheClientCanNotReceiveEndsItsRequestAlone(t *testing.T) {
 		f.answer(w, all)
 		return true
 	}
-	r := start(t, f, func(c *Config) { c.Settings.MaxWait, c.Upstream.StreamAnswers = 0, false })
+	r := start(t, f, func(c *Config) { c.Settings.MaxWait = 0 })
 	ask := func(ctx context.Context, options ...grpc.CallOption) map[string]*pb.PrefillStreamResponse {
 		s, err := r.prefill.PrefillStream(ctx, options...)
 		if err != nil {

@@ -1,23 +1,19 @@
 package telemetry
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"paceline/batcher"
+)
 
 // State is what the gauges show. It is read for each scrape.
 type State struct {
-	Ready            bool
-	QueueRequests    int
-	QueueBytes       int64
-	QueueLimit       int   // requests
-	QueueByteLimit   int64 // bytes
-	Held             int
-	InFlightBatches  int
-	InFlightRequests int
-	InFlightLimit    int // batches
-	BatchSizeLimit   int
-	Upstream         string // URL of SGLang
-	UpstreamReady    bool
-	BreakerOpen      bool
-	Spans            *Spans // nil: nothing is traced
+	Ready         bool
+	Queue         batcher.Stats
+	Settings      batcher.Settings
+	Upstream      string // URL of SGLang
+	UpstreamReady bool
+	Spans         *Spans // nil: nothing is traced
 }
 
 // ShowState adds the gauges of State to the page. It may be called once.
@@ -36,17 +32,17 @@ func (c stateCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), prometheus.GaugeValue, value)
 	}
 	gauge("paceline_ready", "1 while prompts are accepted, 0 while SGLang is away or the proxy drains.", oneIf(s.Ready))
-	gauge("paceline_queue_requests", "Prompts waiting.", float64(s.QueueRequests))
-	gauge("paceline_queue_bytes", "Bytes of the prompts waiting, and of requests that are arriving or passed on.", float64(s.QueueBytes))
-	gauge("paceline_queue_limit_requests", "Max prompts waiting.", float64(s.QueueLimit))
-	gauge("paceline_queue_limit_bytes", "Max bytes of the prompts waiting.", float64(s.QueueByteLimit))
-	gauge("paceline_held_prompts", "Prompts waiting for the answer of another, to share its tokens.", float64(s.Held))
-	gauge("paceline_in_flight_batches", "Batches at SGLang.", float64(s.InFlightBatches))
-	gauge("paceline_in_flight_limit_batches", "Max batches at SGLang at once.", float64(s.InFlightLimit))
-	gauge("paceline_in_flight_requests", "Prompts in batches at SGLang whose caller still waits.", float64(s.InFlightRequests))
-	gauge("paceline_batch_size_limit", "Max prompts in a batch.", float64(s.BatchSizeLimit))
+	gauge("paceline_queue_requests", "Prompts waiting.", float64(s.Queue.Queued))
+	gauge("paceline_queue_bytes", "Bytes of the prompts waiting, and of requests that are arriving or passed on.",
+		float64(s.Queue.QueuedBytes+s.Queue.ReservedBytes))
+	gauge("paceline_queue_limit_requests", "Max prompts waiting.", float64(s.Settings.QueueRequests))
+	gauge("paceline_queue_limit_bytes", "Max bytes of the prompts waiting.", float64(s.Settings.QueueBytes))
+	gauge("paceline_held_prompts", "Prompts waiting for the answer of another, to share its tokens.", float64(s.Queue.Held))
+	gauge("paceline_in_flight_batches", "Batches at SGLang.", float64(s.Queue.InFlight))
+	gauge("paceline_in_flight_limit_batches", "Max batches at SGLang at once.", float64(s.Settings.MaxInFlight))
+	gauge("paceline_batch_size_limit", "Max prompts in a batch.", float64(s.Settings.BatchSize))
 	out <- prometheus.MustNewConstMetric(upstreamReady, prometheus.GaugeValue, oneIf(s.UpstreamReady), s.Upstream)
-	out <- prometheus.MustNewConstMetric(breakerOpen, prometheus.GaugeValue, oneIf(s.BreakerOpen), s.Upstream)
+	out <- prometheus.MustNewConstMetric(breakerOpen, prometheus.GaugeValue, oneIf(s.Queue.BreakerOpen), s.Upstream)
 	if s.Spans == nil {
 		return
 	}

@@ -80,13 +80,14 @@ func TestTheStateIsReadForEachScrape(t *testing.T) {
 	var s State
 	m.ShowState(func() State { return s })
 	s = State{
-		Ready: true, QueueRequests: 1, QueueBytes: 2, QueueLimit: 3, QueueByteLimit: 4, Held: 5, InFlightBatches: 6, InFlightRequests: 7,
-		InFlightLimit: 8, BatchSizeLimit: 9, Upstream: "http://u", UpstreamReady: true, Spans: &Spans{10, 11, 12, 13},
+		Ready: true, Queue: batcher.Stats{Queued: 1, QueuedBytes: 1, ReservedBytes: 1, Held: 5, InFlight: 6},
+		Settings: batcher.Settings{QueueRequests: 3, QueueBytes: 4, MaxInFlight: 8, BatchSize: 9},
+		Upstream: "http://u", UpstreamReady: true, Spans: &Spans{10, 11, 12, 13},
 	}
 	page := m.page(t)
 	for _, line := range []string{
 		`paceline_ready 1`, `paceline_queue_requests 1`, `paceline_queue_bytes 2`, `paceline_queue_limit_requests 3`,
-		`paceline_queue_limit_bytes 4`, `paceline_held_prompts 5`, `paceline_in_flight_batches 6`, `paceline_in_flight_requests 7`,
+		`paceline_queue_limit_bytes 4`, `paceline_held_prompts 5`, `paceline_in_flight_batches 6`,
 		`paceline_in_flight_limit_batches 8`, `paceline_batch_size_limit 9`, `paceline_build_info{version="v1"} 1`,
 		`paceline_upstream_ready{upstream="http://u"} 1`, `paceline_upstream_breaker_open{upstream="http://u"} 0`,
 		`paceline_trace_spans_total{outcome="exported"} 10`, `paceline_trace_spans_total{outcome="refused"} 11`,

@@ -12,6 +12,7 @@ import (
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -87,22 +88,7 @@ func EndCall(span trace.Span, method string, err error) {
 
 // StatusName returns a status code as the semantic conventions write it, OUT_OF_RANGE for
 // OutOfRange.
-func StatusName(c codes.Code) string {
-	switch c {
-	case codes.OK:
-		return "OK"
-	case codes.Canceled:
-		return "CANCELLED" // Code.String has one L
-	}
-	var name strings.Builder
-	for i, r := range c.String() {
-		if i > 0 && r >= 'A' && r <= 'Z' {
-			name.WriteByte('_')
-		}
-		name.WriteRune(r)
-	}
-	return strings.ToUpper(name.String())
-}
+func StatusName(c codes.Code) string { return code.Code(c).String() }
 
 // StartStreamed starts the span of one request of a stream, if the stream is sampled. end
 // ends the span with the error of the request, a gRPC status.

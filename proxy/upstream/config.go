@@ -28,10 +28,8 @@ type Config struct {
 	// need not tokenize.
 	Tokenizer string
 
-	// StreamAnswers makes SGLang answer each prompt of a batch as soon as it is done,
-	// instead of all with the last. In both cases the batch keeps its slot until the
-	// last answer.
-	StreamAnswers bool
+	// Dial connects to SGLang; nil dials TCP.
+	Dial sglang.Dial
 
 	// ShareAcrossKeys lets the callers of different API keys share prefixes and prompts in
 	// the proxy. Without it none waits for, follows or is merged with another's request.
@@ -77,5 +75,5 @@ func (c Config) Validate() error {
 
 // client returns a client of SGLang. header adds headers to each request.
 func (c Config) client(header func(context.Context, http.Header)) (*sglang.Client, error) {
-	return sglang.NewClient(c.URL, sglang.Options{APIKey: c.Key, Header: header})
+	return sglang.NewClient(c.URL, sglang.Options{APIKey: c.Key, Header: header, Dial: c.Dial})
 }

@@ -13,7 +13,7 @@ import (
 // and each is not called. bytes is how much all prompts take, a token id counts 4. parse
 // makes prompt i, from 0 on; it is called for one after the other, with the same limits. If
 // each returns false, the prompts that are left are cancelled, and each is not called again.
-// The request counts once against the rate of its caller.
+// Each prompt counts against the rate of its caller.
 func (u *Upstream) SubmitList(ctx context.Context, host string, n int, bytes int64,
 	parse func(i int, l Limits) (*Prompt, error), each func(i int, o Outcome) bool) error {
 	s := u.begin(ctx)
@@ -47,13 +47,16 @@ func (s *submission) items(
 	if err := s.Queue.Room(n, bytes); err != nil { // before anything is made for each prompt
 		return nil, err
 	}
+	if err := caller.reserve(n); err != nil {
+		return nil, err
+	}
+	caller.Rate = nil // all were counted
 	items := make([]batcher.Item[*Prompt], n)
 	for i := range items {
 		var err error
 		if items[i], err = s.item(caller, func(l Limits) (*Prompt, error) { return parse(i, l) }); err != nil {
 			return nil, err
 		}
-		caller.Rate = nil // it was counted
 	}
 	return items, nil
 }

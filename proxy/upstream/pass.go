@@ -23,10 +23,7 @@ func (u *Upstream) Pass(w http.ResponseWriter, r *http.Request) { u.through.Serv
 // Reserve counts a request of n prompts that is passed on against the rate of its caller. The
 // error is a *RateError.
 func Reserve(ctx context.Context, n int) error {
-	if c := CallerOf(ctx, ""); c.Rate != nil {
-		return c.reserve(n)
-	}
-	return nil
+	return CallerOf(ctx, "").reserve(n)
 }
 
 // Reply is SGLang's whole answer to one request. Its Status is 0 if the client has gone, or
@@ -107,7 +104,7 @@ func (u *Upstream) passThrough() (h http.Handler, closeIdle func()) {
 	if err != nil {
 		panic(err) // New has checked it
 	}
-	transport := sglang.Transport()
+	transport := sglang.Transport(u.cfg.Dial)
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)

@@ -142,15 +142,13 @@ func CheckStart(o *sglang.LogprobOptions, tokens int) error {
 	return nil
 }
 
-// mergeKeys makes the merge keys of prompts. The seed is random for each process.
-type mergeKeys struct{ seed maphash.Seed }
+// mergeSeed is random, so that callers can't choose prompts that collide.
+var mergeSeed = maphash.MakeSeed()
 
-func newMergeKeys() mergeKeys { return mergeKeys{maphash.MakeSeed()} }
-
-// of returns the merge key of a prompt with all its options and the batch key key. It is
+// mergeKey returns the merge key of a prompt with all its options and the batch key key. It is
 // zero if two answers to the same prompt may differ, because a token is sampled. The hash
 // uses the last name of the prefix in place of that part of the prompt.
-func (n mergeKeys) of(p *Prompt, key string, names prefix.Prefix) batcher.MergeKey {
+func mergeKey(p *Prompt, key string, names prefix.Prefix) batcher.MergeKey {
 	r := &p.Request
 	if t := r.Sampling.Temperature; r.MaxNewTokens > 0 && (t != nil && *t > 0 || r.Sampling.Raw != nil) {
 		return batcher.MergeKey{}
@@ -163,7 +161,7 @@ func (n mergeKeys) of(p *Prompt, key string, names prefix.Prefix) batcher.MergeK
 		text, ids = text[min(len(text), blocks*prefix.BlockBytes):], ids[min(len(ids), blocks*prefix.BlockTokens):]
 	}
 	var h maphash.Hash
-	h.SetSeed(n.seed)
+	h.SetSeed(mergeSeed)
 	_, _ = h.Write(options)
 	_, _ = h.WriteString(text)
 	for _, id := range ids { // usually less than a block

@@ -9,10 +9,10 @@ import (
 	"paceline/sglang"
 )
 
-func keyOfPrompt(n mergeKeys, p *Prompt) batcher.MergeKey { return n.of(p, p.key(), p.prefix()) }
+func keyOfPrompt(p *Prompt) batcher.MergeKey { return mergeKey(p, p.key(), p.prefix()) }
 
 // mergeKeyText is a string that is equal for merge keys that are equal.
-func mergeKeyText(n mergeKeys, p *Prompt) string { return fmt.Sprintf("%+v", keyOfPrompt(n, p)) }
+func mergeKeyText(p *Prompt) string { return fmt.Sprintf("%+v", keyOfPrompt(p)) }
 
 var none = fmt.Sprintf("%+v", batcher.MergeKey{})
 
@@ -22,7 +22,6 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 	base := func() Prompt {
 		return Prompt{Request: sglang.Request{RID: sglang.NewRID(), Text: "ab"}}
 	}
-	n := newMergeKeys()
 	same := map[string]func(*Prompt){
 		"another rid":                func(*Prompt) {},
 		"greedy, which it is anyway": func(p *Prompt) { p.Request.Sampling.Temperature = &cold },
@@ -30,7 +29,7 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 	for name, change := range same {
 		p := base()
 		change(&p)
-		if mergeKeyText(n, &p) != mergeKeyText(n, new(base())) {
+		if mergeKeyText(&p) != mergeKeyText(new(base())) {
 			t.Errorf("%s: another merge key", name)
 		}
 	}
@@ -63,11 +62,11 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 		"raw sampling":                      func(p *Prompt) { p.Request.Sampling.Raw = []byte(`{"max_new_tokens":0}`) },
 		"text and salt that run together":   func(p *Prompt) { p.Request.Text, p.Request.CacheSalt = "b", "a" },
 	}
-	seen := map[string]string{mergeKeyText(n, new(base())): "the first"}
+	seen := map[string]string{mergeKeyText(new(base())): "the first"}
 	for name, change := range different {
 		p := base()
 		change(&p)
-		id := mergeKeyText(n, &p)
+		id := mergeKeyText(&p)
 		if other, taken := seen[id]; taken {
 			t.Errorf("%s has the merge key of %s", name, other)
 		}
@@ -75,34 +74,33 @@ func TestOnlyWhatMustHaveTheSameAnswerHasOneMergeKey(t *testing.T) {
 	}
 	sampled := base()
 	sampled.Request.MaxNewTokens, sampled.Request.Sampling.Temperature = 1, &hot
-	if mergeKeyText(n, &sampled) != none {
+	if mergeKeyText(&sampled) != none {
 		t.Error("a sampled token has a merge key")
 	}
 	greedy, plain := base(), base()
 	greedy.Request.MaxNewTokens, greedy.Request.Sampling.Temperature = 1, &cold
 	plain.Request.MaxNewTokens = 1
-	if mergeKeyText(n, &greedy) != mergeKeyText(n, &plain) {
+	if mergeKeyText(&greedy) != mergeKeyText(&plain) {
 		t.Error("greedy said and greedy by default differ")
 	}
 }
 
 func TestLongPromptsThatDifferAnywhereHaveIdentitiesOfTheirOwn(t *testing.T) {
-	n := newMergeKeys()
 	seen, hashes := map[string]string{}, map[uint64]bool{}
 	add := func(what string, p Prompt) {
-		id := mergeKeyText(n, &p)
+		id := mergeKeyText(&p)
 		if other, taken := seen[id]; taken {
 			t.Errorf("%s has the merge key of %s", what, other)
 		}
 		seen[id] = what
-		if h := keyOfPrompt(n, &p).Hash; hashes[h] {
+		if h := keyOfPrompt(&p).Hash; hashes[h] {
 			t.Errorf("%s has the hash of another", what)
 		} else {
 			hashes[h] = true
 		}
 		start := 3
 		p.Request.Logprobs = &sglang.LogprobOptions{PromptStart: &start} // has no prefix
-		if id := mergeKeyText(n, &p); id == none || seen[id] != "" {
+		if id := mergeKeyText(&p); id == none || seen[id] != "" {
 			t.Errorf("%s with log probabilities has the merge key of %q", what, seen[id])
 		}
 	}
@@ -134,17 +132,15 @@ func TestTheLengthOfATextFollowsWhatSGLangCounts(t *testing.T) {
 }
 
 func BenchmarkMergeKey(b *testing.B) {
-	n := newMergeKeys()
 	p := Prompt{Request: sglang.Request{Text: string(make([]byte, 8<<10))}}
 	names := p.prefix()
 	b.ReportAllocs()
 	for b.Loop() {
-		n.of(&p, "", names)
+		mergeKey(&p, "", names)
 	}
 }
 
 func TestEverySamplingParameterTellsPromptsApart(t *testing.T) {
-	n := newMergeKeys()
 	plain := Prompt{Request: sglang.Request{Text: "a"}}
 	of := reflect.TypeFor[sglang.Sampling]()
 	for i := range of.NumField() {
@@ -165,7 +161,7 @@ func TestEverySamplingParameterTellsPromptsApart(t *testing.T) {
 		default:
 			t.Fatalf("%s is of a kind that this test does not know", name)
 		}
-		if mergeKeyText(n, &p) == mergeKeyText(n, &plain) {
+		if mergeKeyText(&p) == mergeKeyText(&plain) {
 			t.Errorf("a prompt with %s may get the answer of one without: see appendOptions", name)
 		}
 	}

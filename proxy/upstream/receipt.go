@@ -12,21 +12,20 @@ import (
 	pb "paceline/proto/paceline/v1"
 )
 
-// receipts writes receipts. Its random prefix distinguishes the batches of this process from
-// those of an earlier one in the same trace store.
-type receipts struct{ prefix string }
-
-func newReceipts() receipts {
+// newProcessID returns random letters that distinguish the batches of this process from those
+// of an earlier one in the same trace store.
+func newProcessID() string {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
-	return receipts{hex.EncodeToString(b[:])}
+	return hex.EncodeToString(b[:])
 }
 
-func (r receipts) batchID(id uint64) string { return r.prefix + "-" + strconv.FormatUint(id, 10) }
+// BatchID returns the id of a batch on receipts and in traces.
+func (u *Upstream) BatchID(id uint64) string { return u.process + "-" + strconv.FormatUint(id, 10) }
 
-func (r receipts) write(b batcher.Receipt, a *Answer) *pb.Receipt {
+func (u *Upstream) receipt(b batcher.Receipt, a *Answer) *pb.Receipt {
 	out := &pb.Receipt{
-		BatchId:          r.batchID(b.BatchID),
+		BatchId:          u.BatchID(b.BatchID),
 		BatchSize:        uint32(b.Size),
 		Position:         uint32(b.Position),
 		ReleaseReason:    ReleaseReason(b.Reason),
@@ -44,28 +43,8 @@ func (r receipts) write(b batcher.Receipt, a *Answer) *pb.Receipt {
 	return out
 }
 
-// ReleaseReason converts a reason to that of the contract.
-func ReleaseReason(r batcher.Reason) pb.ReleaseReason {
-	switch r {
-	case batcher.ReasonFull:
-		return pb.ReleaseReason_RELEASE_REASON_FULL
-	case batcher.ReasonBudget:
-		return pb.ReleaseReason_RELEASE_REASON_BUDGET
-	case batcher.ReasonWait:
-		return pb.ReleaseReason_RELEASE_REASON_WAIT
-	case batcher.ReasonDeadline:
-		return pb.ReleaseReason_RELEASE_REASON_DEADLINE
-	case batcher.ReasonIdle:
-		return pb.ReleaseReason_RELEASE_REASON_IDLE
-	case batcher.ReasonDrain:
-		return pb.ReleaseReason_RELEASE_REASON_DRAIN
-	case batcher.ReasonUnbatched:
-		return pb.ReleaseReason_RELEASE_REASON_UNBATCHED
-	case batcher.ReasonAge:
-		return pb.ReleaseReason_RELEASE_REASON_AGE
-	}
-	return pb.ReleaseReason_RELEASE_REASON_UNSPECIFIED
-}
+// ReleaseReason converts a reason to that of the contract, which has the same number.
+func ReleaseReason(r batcher.Reason) pb.ReleaseReason { return pb.ReleaseReason(r) }
 
 // maxRecent is the max number of ended batches that are kept for the status.
 const maxRecent = 64
@@ -104,6 +83,3 @@ func (u *Upstream) Recent() []*BatchFacts {
 	slices.Reverse(all)
 	return all
 }
-
-// BatchID returns the id of a batch on receipts and in traces.
-func (u *Upstream) BatchID(id uint64) string { return u.receipts.batchID(id) }

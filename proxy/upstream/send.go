@@ -81,12 +81,13 @@ func (a *attempt) call(members []int) error {
 	if a.spans != nil {
 		ctx, endSpan = a.spans.call(ctx, cmp.Or(call.Embed.Path, "/generate"), len(members), a.facts.Calls)
 	}
-	err := a.generate(ctx, call, func(k int, r sglang.Result) {
+	results, err := a.exchange(ctx, call)
+	for k, r := range results {
 		if r.Err == nil {
 			input, output = input+r.Answer.Meta.PromptTokens, output+r.Answer.Meta.CompletionTokens
 		}
 		a.deliver(members[k], r)
-	})
+	}
 	if endSpan != nil {
 		endSpan(err)
 	}
@@ -106,20 +107,11 @@ func (a *attempt) call(members []int) error {
 	return err
 }
 
-// generate sends a call and calls each with every result.
-func (a *attempt) generate(ctx context.Context, call sglang.Call, each func(k int, r sglang.Result)) error {
-	if a.cfg.StreamAnswers && call.Embed.Path == "" && !slices.ContainsFunc(call.Requests, func(r sglang.Request) bool { return r.KeepRaw }) {
-		return a.client.GenerateEach(ctx, call, each)
-	}
-	send := a.client.Generate
+func (a *attempt) exchange(ctx context.Context, call sglang.Call) ([]sglang.Result, error) {
 	if call.Embed.Path != "" {
-		send = a.client.Embed
+		return a.client.Embed(ctx, call)
 	}
-	results, err := send(ctx, call)
-	for k, r := range results {
-		each(k, r)
-	}
-	return err
+	return a.client.Generate(ctx, call)
 }
 
 // attempt is the sending of one batch: the calls until each member has a result.
@@ -153,7 +145,7 @@ func (a *attempt) sendAll() {
 			a.batch.Split()
 			a.metrics.Split()
 			a.split = true
-			batcher.Isolate(members, a.culprit(members), a.send, a.blame)
+			batcher.Isolate(members, a.send, a.blame)
 		}
 	}
 	if a.died {
@@ -289,15 +281,6 @@ func (a *attempt) present(members []int) []int {
 		}
 	}
 	return here
-}
-
-// culprit returns the member that the error names, or -1.
-func (a *attempt) culprit(members []int) int {
-	var e *sglang.Error
-	if errors.As(a.err, &e) && e.Item > 0 && e.Item <= len(members) {
-		return members[e.Item-1]
-	}
-	return -1
 }
 
 // deliver ends a member with its result.

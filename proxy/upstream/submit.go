@@ -101,10 +101,8 @@ func (u *Upstream) begin(ctx context.Context) submission {
 // item makes the item for the batcher. Its prompt is parsed, encoded and stamped by the same
 // snapshot.
 func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt], err error) {
-	if caller.Rate != nil {
-		if err := caller.reserve(1); err != nil {
-			return item, err
-		}
+	if err := caller.reserve(1); err != nil {
+		return item, err
 	}
 	if !s.snapshot.Ready {
 		return item, &notReadyError{s.snapshot.Reason}
@@ -138,8 +136,7 @@ func (s *submission) item(caller Caller, parse Parse) (item batcher.Item[*Prompt
 		Caller:   caller.Name,
 		Weight:   caller.Weight,
 		Prefix:   names,
-		MergeKey: s.mergeKeys.of(p, key, names),
-		NoWait:   p.Embed.Path != "",
+		MergeKey: mergeKey(p, key, names),
 	}
 	if p.Request.Text != "" {
 		item.Tokens = s.textLength.tokens(p.Request.Text)
@@ -174,7 +171,7 @@ func (s *submission) finish(ctx context.Context, p *Prompt, began time.Time, ans
 	if receipt.Merged > 0 {
 		answer = answer.of(p)
 	}
-	return Outcome{Answer: answer, Receipt: s.receipts.write(receipt, answer)}
+	return Outcome{Answer: answer, Receipt: s.receipt(receipt, answer)}
 }
 
 // Caller identifies a caller, by the name of an API key or the host of the peer. Callers
@@ -203,6 +200,9 @@ func CallerOf(ctx context.Context, host string) Caller {
 // reserve counts n prompts, or one request, against the caller's rate, if that allows one now.
 // Later ones then wait for the others too. The error is a *RateError.
 func (c Caller) reserve(n int) error {
+	if c.Rate == nil {
+		return nil
+	}
 	now := time.Now()
 	r := c.Rate.ReserveN(now, 1)
 	if wait := r.DelayFrom(now); wait > 0 {

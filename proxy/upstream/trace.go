@@ -33,7 +33,7 @@ func (u *Upstream) traceRequest(ctx context.Context, began time.Time, r batcher.
 		return
 	}
 	released := began.Add(r.QueueWait)
-	id := attribute.String(telemetry.BatchID, u.receipts.batchID(r.BatchID))
+	id := attribute.String(telemetry.BatchID, u.BatchID(r.BatchID))
 	u.tracer.Record(ctx, telemetry.SpanWait, began, released, nil, trace.WithAttributes(id))
 
 	attributes := []attribute.KeyValue{

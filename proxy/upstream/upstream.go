@@ -31,8 +31,7 @@ type Upstream struct {
 
 	tokenizers tokenizers
 	textLength textLength
-	mergeKeys  mergeKeys
-	receipts   receipts
+	process    string // see newProcessID
 	recent     recentBatches
 	through    http.Handler // for requests that are passed on
 	closeIdle  func()       // closes its idle connections
@@ -54,7 +53,7 @@ type Upstream struct {
 func New(cfg Config, batching batcher.Settings, tracer *telemetry.Tracer, metrics *telemetry.Metrics, log *slog.Logger) (*Upstream, error) {
 	u := &Upstream{
 		cfg: cfg, log: log, tracer: tracer, metrics: metrics,
-		tokenizers: tokenizers{config: cfg.Tokenizer, log: log}, mergeKeys: newMergeKeys(), receipts: newReceipts(),
+		tokenizers: tokenizers{config: cfg.Tokenizer, log: log}, process: newProcessID(),
 		suspicion: make(chan struct{}, 1), checked: make(chan struct{}), abortSlots: make(chan struct{}, abortsAtOnce),
 	}
 	u.current.Store(&Snapshot{Reason: notAsked, Limits: Limits{VocabSize: cfg.VocabSize}})

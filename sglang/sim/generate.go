@@ -51,7 +51,6 @@ type prompt struct {
 	logprobStart int // -1: none of the prompt's
 	topLogprobs  int
 	idLogprobs   []int32
-	refusal      string // of this prompt alone, by the scheduler; "" for none
 }
 
 // seconds returns what a call costs the front end beside its prompts, in simulated seconds.
@@ -72,7 +71,7 @@ func readCall(body []byte, d *dialect.Dialect, p Profile) (c *call, err error) {
 	case errors.As(err, &refused):
 		c, err = new(call), meaning("%v", err)
 	case err != nil:
-		c, err = new(call), undecodable(err)
+		c, err = new(call), invalid("body", err.Error())
 	default:
 		c, err = parseCall(body, p)
 	}
@@ -85,7 +84,7 @@ func readCall(body []byte, d *dialect.Dialect, p Profile) (c *call, err error) {
 func parseCall(body []byte, p Profile) (*call, error) {
 	var b generateBody
 	if err := json.Unmarshal(body, &b); err != nil {
-		return new(call), undecodable(err)
+		return new(call), invalid("body", err.Error())
 	}
 	c := &call{stream: b.Stream}
 	if err := c.readPrompts(b, p); err != nil {
@@ -138,22 +137,15 @@ func stringsOf(value any, field string) (values []string, list bool, err error) 
 	if one, ok := value.(string); ok {
 		return []string{one}, false, nil
 	}
-	wrong := func(kind, place, what string, input any) violation {
-		return violation{kind: kind, place: ", '" + field + "', " + place, msg: "Input should be a valid " + what, input: input}
-	}
-	all := []violation{wrong("string_type", "'str'", "string", value)}
 	elements, ok := value.([]any)
 	if !ok {
-		all = append(all, wrong("list_type", "'list[str]'", "list", value))
+		return nil, false, invalid(field, value)
 	}
 	values = make([]string, len(elements))
 	for i, e := range elements {
 		if values[i], ok = e.(string); !ok {
-			all = append(all, wrong("string_type", fmt.Sprintf("'list[str]', %d", i), "string", e))
+			return nil, false, invalid(field, value)
 		}
-	}
-	if len(all) > 1 {
-		return nil, false, validation(all...)
 	}
 	return values, true, nil
 }
@@ -207,73 +199,19 @@ func plainRow(row []byte) []int32 {
 // idsOf reads one list of ids or a list of lists.
 func idsOf(raw json.RawMessage) (ids [][]int64, list bool, err error) {
 	if bytes.Contains(raw, []byte("null")) { // encoding/json would read it as 0
-		return nil, false, notIDs(raw)
+		return nil, false, invalid("input_ids", raw)
 	}
 	if json.Unmarshal(raw, &ids) == nil && len(ids) > 0 {
 		return ids, true, nil
 	}
 	var one []int64
 	if json.Unmarshal(raw, &one) != nil {
-		return nil, false, notIDs(raw)
+		return nil, false, invalid("input_ids", raw)
 	}
 	if len(one) == 0 {
 		return nil, false, meaning("input_ids cannot be empty.")
 	}
 	return [][]int64{one}, false, nil
-}
-
-// notIDs returns the refusal for the first element of input_ids that is no id.
-func notIDs(raw json.RawMessage) *refusal {
-	var input any
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber() // 1.0 is no id
-	_ = d.Decode(&input)
-	problem := notIDsProblem(input)
-	return validation(violation{
-		kind: "value_error", place: ", 'input_ids'", msg: "Value error, " + problem, input: input, ctx: "ValueError(" + pythonRepr(problem) + ")",
-	})
-}
-
-func notIDsProblem(input any) string {
-	rows, ok := input.([]any)
-	switch {
-	case !ok:
-		return "must be list or null; got " + pythonType(input)
-	case len(rows) == 0:
-		return ""
-	case pythonType(rows[0]) == "int":
-		return notInt64(rows)
-	case pythonType(rows[0]) != "list":
-		return "elements must be int or list; got " + pythonType(rows[0])
-	}
-	for i, row := range rows {
-		if problem := notRowProblem(row); problem != "" {
-			return fmt.Sprintf("row %d: %s", i, problem)
-		}
-	}
-	return ""
-}
-
-func notRowProblem(row any) string {
-	ids, ok := row.([]any)
-	switch {
-	case row == nil:
-		return "must not be None"
-	case !ok:
-		return "must be list; got " + pythonType(row)
-	case len(ids) > 0 && pythonType(ids[0]) != "int":
-		return "elements must be int; got " + pythonType(ids[0])
-	}
-	return notInt64(ids)
-}
-
-func notInt64(ids []any) string {
-	for _, id := range ids {
-		if t := pythonType(id); t != "int" {
-			return fmt.Sprintf("contains non-int64 element: '%s' object cannot be interpreted as an integer", t)
-		}
-	}
-	return ""
 }
 
 // reusable returns how many leading tokens may come from the cache: all but the last, and
@@ -404,7 +342,7 @@ func perPrompt[T any](c *call, field string, raw json.RawMessage, absent T) ([]T
 			values[i] = *many[i]
 		}
 	default:
-		return nil, wrongType(field, raw)
+		return nil, invalid(field, raw)
 	}
 	return values, nil
 }
@@ -431,14 +369,8 @@ func (c *call) check(p Profile) error {
 				"Please reduce the number of tokens in the input messages or the completion to fit within the limit.",
 				p.ContextLength, n+one.newTokens, n, one.newTokens)
 		case n >= p.maxReqInputLen():
-			problem := fmt.Sprintf("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). "+
+			return meaning("Input length (%d tokens) exceeds the maximum allowed length (%d tokens). "+
 				"Use a shorter input or enable --allow-auto-truncate.", n, p.maxReqInputLen())
-			if !c.stream {
-				return meaning("%s", problem)
-			}
-			// The scheduler refuses it: it computes one token in its place, without
-			// effect on its neighbours in the stream.
-			one.refusal, one.tokens, one.newTokens, one.logprob = problem, []int32{0}, 1, false
 		}
 	}
 	return nil

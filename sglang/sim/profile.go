@@ -35,9 +35,8 @@ type Profile struct {
 	AloneSeconds    float64 `json:"alone_seconds"`    // for each forward, divided by its prompts
 	ScheduleSeconds float64 `json:"schedule_seconds"` // for each prompt in a forward
 
-	TokenSeconds    float64 `json:"token_seconds"`    // c: device, for each uncached token
-	ForwardSeconds  float64 `json:"forward_seconds"`  // d: device, for each forward
-	SequenceSeconds float64 `json:"sequence_seconds"` // device, for each prompt in a forward
+	TokenSeconds   float64 `json:"token_seconds"`   // c: device, for each uncached token
+	ForwardSeconds float64 `json:"forward_seconds"` // d: device, for each forward
 
 	// Device, for each prompt in a forward and the square of its tokens so far, cached
 	// ones included. It is above 0 if attention gains nothing from the cache

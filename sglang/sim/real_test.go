@@ -134,43 +134,6 @@ func properties() []property {
 				}
 			}
 		}},
-		{"a streamed list answers every prompt once, with its index", func(t *testing.T, s *server) {
-			call := sglang.Call{}
-			for i, n := range []int{30, 10, 20} {
-				call.Requests = append(call.Requests, sglang.Request{RID: sglang.NewRID(), InputIDs: ids(n, 0, 4+i), MaxNewTokens: i % 2})
-			}
-			for _, n := range []int{3, 1} { // one prompt has an index too
-				call.Requests = call.Requests[:n]
-				got := make([]sglang.Result, n)
-				if err := s.GenerateEach(t.Context(), call, func(i int, r sglang.Result) { got[i] = r }); err != nil {
-					t.Fatal(err)
-				}
-				for i, r := range got {
-					if r.Err != nil || r.Answer.Meta.PromptTokens != len(call.Requests[i].InputIDs) {
-						t.Errorf("element %d of %d: %+v", i, n, r)
-					}
-					wantEnd(t, got[i:i+1], i%2)
-				}
-			}
-		}},
-		{"one prompt over the server's length fails a streamed list alone, over the model's whole", func(t *testing.T, s *server) {
-			for over, alone := range map[int]bool{0: true, 5: true, 6: false} {
-				var refused *sglang.Error
-				got := make([]sglang.Result, 2)
-				err := s.GenerateEach(t.Context(), sglang.Call{Requests: []sglang.Request{
-					{RID: sglang.NewRID(), InputIDs: ids(10, 0, 7)}, {RID: sglang.NewRID(), InputIDs: make([]int32, s.info.MaxReqInputLen+over)},
-				}}, func(i int, r sglang.Result) { got[i] = r })
-				if alone {
-					if err != nil || got[0].Err != nil || got[0].Answer.Meta.PromptTokens != 10 {
-						t.Errorf("the neighbour: %+v, %v", got[0], err)
-					}
-					err = got[1].Err
-				}
-				if !errors.As(err, &refused) || refused.Kind != sglang.KindRejected || refused.Status != 400 {
-					t.Errorf("%d over: %v", over, err)
-				}
-			}
-		}},
 		{"0 new tokens are none", func(t *testing.T, s *server) {
 			wantEnd(t, s.read(t, ids(30, 0, 4)), 0)
 		}},

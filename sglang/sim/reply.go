@@ -129,8 +129,6 @@ func (s *Server) reply(j *job) sglang.Answer {
 
 func finishReason(j *job) *sglang.FinishReason {
 	switch {
-	case j.refusal != "" && !j.aborted:
-		return &sglang.FinishReason{Type: "abort", Message: j.refusal, StatusCode: []byte("400")}
 	case !j.aborted:
 		return &sglang.FinishReason{Type: "length", Length: &j.made}
 	case j.started.IsZero():

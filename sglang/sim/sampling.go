@@ -2,23 +2,21 @@ package sim
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // samplingFields are the fields of sampling_params with the types that SGLang
-// 0.5.23 expects (api/v1/api_types.py), in its order; "" takes anything.
-var samplingFields = []struct{ name, kind string }{
-	{"max_new_tokens", "i64"}, {"stop", ""}, {"stop_token_ids", ""}, {"stop_regex", ""}, {"temperature", "f64"}, {"top_p", "f64"},
-	{"top_k", "i64"}, {"min_p", "f64"}, {"frequency_penalty", "f64"}, {"presence_penalty", "f64"}, {"repetition_penalty", "f64"},
-	{"min_new_tokens", "i64"}, {"n", "i64"}, {"json_schema", "a string"}, {"regex", "a string"}, {"ebnf", "a string"},
-	{"structural_tag", "a string"}, {"ignore_eos", "a boolean"}, {"skip_special_tokens", "a boolean"},
-	{"spaces_between_special_tokens", "a boolean"}, {"no_stop_trim", "a boolean"}, {"stream_interval", "i64"}, {"logit_bias", "a map"},
-	{"sampling_seed", "i64"}, {"custom_params", ""}, {"beam_width", "i64"}, {"watermark", ""}, {"choice", ""},
+// 0.5.23 expects (api/v1/api_types.py); "" takes anything.
+var samplingFields = map[string]string{
+	"max_new_tokens": "i64", "stop": "", "stop_token_ids": "", "stop_regex": "", "temperature": "f64", "top_p": "f64", "top_k": "i64",
+	"min_p": "f64", "frequency_penalty": "f64", "presence_penalty": "f64", "repetition_penalty": "f64", "min_new_tokens": "i64",
+	"n": "i64", "json_schema": "a string", "regex": "a string", "ebnf": "a string", "structural_tag": "a string",
+	"ignore_eos": "a boolean", "skip_special_tokens": "a boolean", "spaces_between_special_tokens": "a boolean",
+	"no_stop_trim": "a boolean", "stream_interval": "i64", "logit_bias": "a map", "sampling_seed": "i64", "custom_params": "",
+	"beam_width": "i64", "watermark": "", "choice": "",
 }
 
 // defaultNewTokens is SGLang's default of max_new_tokens.
@@ -32,7 +30,7 @@ func samplingOf(raw json.RawMessage, vocab int) (newTokens int, deadly bool, err
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(raw, &fields) != nil {
-		return 0, false, contract("invalid type: %s, expected struct SamplingParams", unexpected(raw))
+		return 0, false, contract("invalid type: %s, expected struct SamplingParams", raw)
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) { // so that the error is always the same
 		if err := checkSampling(name, fields[name]); err != nil {
@@ -79,21 +77,17 @@ func outside(id json.Number, vocab int) bool {
 	return id != "" && (err != nil || n >= uint64(vocab))
 }
 
+// checkSampling refuses a field as SGLang does. It quotes the value, which a proxy must keep
+// out of its own errors.
 func checkSampling(name string, raw json.RawMessage) error {
-	for _, f := range samplingFields {
-		if f.name != name {
-			continue
-		}
-		if present(raw) && !isA(f.kind, raw) {
-			return contract("invalid type: %s, expected %s", unexpected(raw), f.kind)
-		}
-		return nil
+	kind, known := samplingFields[name]
+	switch {
+	case !known:
+		return contract("unknown field `%s`", name)
+	case present(raw) && !isA(kind, raw):
+		return contract("invalid type: %s, expected %s", raw, kind)
 	}
-	listed := make([]string, len(samplingFields))
-	for i, f := range samplingFields {
-		listed[i] = "`" + f.name + "`"
-	}
-	return contract("unknown field `%s`, expected one of %s", name, strings.Join(listed, ", "))
+	return nil
 }
 
 func isA(kind string, raw json.RawMessage) bool {
@@ -116,27 +110,4 @@ func isA(kind string, raw json.RawMessage) bool {
 func integer(raw json.RawMessage) (int, bool) {
 	n, err := strconv.Atoi(string(raw))
 	return n, err == nil
-}
-
-// unexpected describes a value of the wrong type as SGLang does. It quotes a whole string,
-// which a proxy must keep out of its own errors.
-func unexpected(raw json.RawMessage) string {
-	var v any
-	_ = json.Unmarshal(raw, &v) // it is JSON: it was decoded before
-	switch v := v.(type) {
-	case nil:
-		return "null"
-	case bool:
-		return fmt.Sprintf("boolean `%t`", v)
-	case float64:
-		if _, ok := integer(raw); ok {
-			return fmt.Sprintf("integer `%s`", raw)
-		}
-		return fmt.Sprintf("floating point `%s`", raw)
-	case string:
-		return `string "` + v + `"`
-	case []any:
-		return "sequence"
-	}
-	return "map"
 }

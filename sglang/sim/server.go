@@ -100,10 +100,6 @@ func (s *Server) routes() {
 			for _, method := range r.methods {
 				s.mux.HandleFunc(method+" "+path, r.handle)
 			}
-			s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Allow", strings.Join(r.methods, ", "))
-				writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
-			})
 		}
 	}
 	for _, d := range dialect.All() {
@@ -120,9 +116,23 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "SGLang is running")
 	})
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	s.mux.HandleFunc("/", s.noRoute)
+}
+
+// noRoute answers a path that has another method with 405, and any other with 404.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
+	var allow []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut} {
+		if _, pattern := s.mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); pattern != "/" {
+			allow = append(allow, method)
+		}
+	}
+	if len(allow) == 0 {
 		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
-	})
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
 }
 
 // Handler returns the HTTP interface.
@@ -135,6 +145,11 @@ func (s *Server) Listen(addr string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return s.Serve(l), nil
+}
+
+// Serve serves on a listener until Close and returns the base URL.
+func (s *Server) Serve(l net.Listener) string {
 	h := &http.Server{
 		Handler:           s.mux,
 		IdleTimeout:       5 * time.Second, // SGLang's own
@@ -144,7 +159,7 @@ func (s *Server) Listen(addr string) (string, error) {
 	s.http = append(s.http, h)
 	s.mu.Unlock()
 	s.served.Go(func() { _ = h.Serve(l) }) // always http.ErrServerClosed, after Close
-	return "http://" + l.Addr().String(), nil
+	return "http://" + l.Addr().String()
 }
 
 // Close ends the server: it closes its connections, and prompts under way get no answer.

@@ -462,9 +462,11 @@ func TestSimulatorSaysThatItIsOne(t *testing.T) {
 	if w := do(t.Context(), s, "GET", "/nonexistent", ""); w.Code != 404 {
 		t.Errorf("got %d", w.Code)
 	}
-	if w := do(t.Context(), s, "GET", "/generate", ""); w.Code != 405 || w.Header().Get("Allow") != "PUT, "+
-		"POST" || w.Body.String() != `{"detail":"Method Not Allowed"}` {
-		t.Errorf("got %d %v %s", w.Code, w.Header(), w.Body)
+	for path, allow := range map[string]string{"/generate": "POST, PUT", "/v1/completions": "POST", "/v1/score": "POST", "/classify": "POST"} {
+		w := do(t.Context(), s, "GET", path, "")
+		if w.Code != 405 || w.Header().Get("Allow") != allow || w.Body.String() != `{"detail":"Method Not Allowed"}` {
+			t.Errorf("%s: %d %v %s", path, w.Code, w.Header(), w.Body)
+		}
 	}
 }
 

@@ -125,20 +125,7 @@ func TestRealJaegerHoldsABatchAndItsRequestsLinkedBothWays(t *testing.T) {
 	if back != n {
 		t.Errorf("%d requests lead back to the batch", back)
 	}
-	found, err := j.tagged(t.Context(), "paceline", "batch.id", id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range root.Links {
-		if !slices.Contains(found, l.TraceID) {
-			t.Errorf("a search for batch.id does not find request %s", l.TraceID)
-		}
-	}
-	if len(found) != n+1 {
-		t.Errorf("the search found %d traces", len(found))
-	}
-	t.Logf("the batch %s has %d links, %d members, and %d requests that lead back; a search for its id finds %d traces:\n%s", id,
-		len(root.Links), members, back, len(found), tree(batches[0]))
+	t.Logf("the batch %s has %d links, %d members, and %d requests that lead back:\n%s", id, len(root.Links), members, back, tree(batches[0]))
 }
 
 func TestTheDemoShowsABatchAndARequest(t *testing.T) {
@@ -199,19 +186,5 @@ func TestTheDemoTakesAJaegerThatRuns(t *testing.T) {
 	defer running.Close()
 	if j := (&jaeger{addresses: addresses{page: strings.TrimPrefix(running.URL, "http://")}}); !j.answers(t.Context()) {
 		t.Error("a running Jaeger is not taken")
-	}
-}
-
-func TestABuildSaysWhatItHasDone(t *testing.T) {
-	var said strings.Builder
-	p := &buildProgress{w: &said, shown: time.Now()}
-	fmt.Fprint(p, "go: downloading a v1.0.0\ngo: downloading b v1.0.0\nb\n")
-	if said.Len() > 0 {
-		t.Errorf("said too soon: %q", said.String())
-	}
-	p.shown = time.Now().Add(-progressEvery)
-	fmt.Fprint(p, "a\n")
-	if want := "  2 modules downloaded, 2 packages compiled\n"; said.String() != want {
-		t.Errorf("said %q, want %q", said.String(), want)
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,42 +41,11 @@ func jaegerBinary(ctx context.Context, named string, w io.Writer) (string, error
 	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-C", module, "-trimpath", "-ldflags", "-s -w", "-o", binary,
 		"github.com/jaegertracing/jaeger/cmd/jaeger")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	progress := &buildProgress{w: w, shown: time.Now()}
-	cmd.Stdout, cmd.Stderr = w, progress
-	err = cmd.Run()
-	if err != nil {
-		err = fmt.Errorf("build Jaeger: %w\n%s", err, progress.last)
+	cmd.Stdout, cmd.Stderr = w, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("build Jaeger: %w", err)
 	}
-	return binary, err
-}
-
-// progressEvery is the time between two lines about a build.
-const progressEvery = 10 * time.Second
-
-// buildProgress tells what go build -v does, from the lines that it prints: one for each module
-// that it downloads and each package that it compiles.
-type buildProgress struct {
-	w                 io.Writer
-	shown             time.Time
-	modules, packages int
-	last              []byte // what was written last, for an error
-}
-
-// Write implements io.Writer.
-func (p *buildProgress) Write(text []byte) (int, error) {
-	p.last = append(p.last[:0], text...)
-	for line := range bytes.Lines(text) {
-		if bytes.HasPrefix(line, []byte("go: downloading ")) {
-			p.modules++
-		} else {
-			p.packages++
-		}
-	}
-	if time.Since(p.shown) >= progressEvery {
-		p.shown = time.Now()
-		printf(p.w, "  %d modules downloaded, %d packages compiled\n", p.modules, p.packages)
-	}
-	return len(text), nil
+	return binary, nil
 }
 
 // addresses are the host:port of Jaeger's listeners.
@@ -138,7 +106,7 @@ func (j *jaeger) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		if err := j.get(ctx, "/api/services", &struct{}{}); err == nil {
+		if j.answers(ctx) {
 			return nil
 		}
 		select {
@@ -152,15 +120,12 @@ func (j *jaeger) ready(ctx context.Context) error {
 	}
 }
 
-// wait returns when Jaeger has ended.
-func (j *jaeger) wait() error { return <-j.ended }
-
 // stop ends Jaeger and deletes its data.
 func (j *jaeger) stop() {
 	http.DefaultClient.CloseIdleConnections() // Jaeger would wait for them
 	_ = j.cmd.Process.Signal(syscall.SIGTERM)
 	defer time.AfterFunc(10*time.Second, func() { _ = j.cmd.Process.Kill() }).Stop()
-	_ = j.wait() // the error says that a signal stopped it
+	<-j.ended //nolint:errcheck // the error says that a signal stopped it
 	_ = os.RemoveAll(j.config)
 }
 

@@ -151,27 +151,6 @@ func (j *jaeger) trace(ctx context.Context, id string) ([]span, error) {
 	return data.spans(), err
 }
 
-// tagged returns the ids of the traces in which a span has an attribute. It uses the search
-// of Jaeger's page, because API v3 of this version can't search attributes.
-func (j *jaeger) tagged(ctx context.Context, service, key, value string) ([]string, error) {
-	tags, err := json.Marshal(map[string]string{key: value})
-	if err != nil {
-		return nil, err
-	}
-	values := url.Values{"service": {service}, "tags": {string(tags)}, "limit": {"1000"}, "lookback": {"1h"}}
-	var data struct {
-		Data []struct {
-			TraceID string `json:"traceID"`
-		} `json:"data"`
-	}
-	err = j.get(ctx, "/api/traces?"+values.Encode(), &data)
-	ids := make([]string, len(data.Data))
-	for i, d := range data.Data {
-		ids[i] = d.TraceID
-	}
-	return ids, err
-}
-
 func (j *jaeger) get(ctx context.Context, path string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, j.url()+path, nil)
 	if err != nil {

@@ -46,10 +46,10 @@ func (r Recommendation) Best() *Cell {
 }
 
 // Flags are the proxy's flags that make a cell's setting, as they were while it was measured; empty for
-// calls without a proxy.
+// calls without a proxy and for the proxy's own defaults.
 func (f Figures) Flags(c Cell) string {
 	switch {
-	case c.Setting == "" || c.Mode == "direct":
+	case c.Setting == "" || c.Mode == "direct" || c.Mode == "defaults":
 		return ""
 	case !c.Fixed():
 		return "-mode " + c.Mode
@@ -97,8 +97,9 @@ func (c Cell) P99() float64 { return c.Median(func(r report.Run) float64 { retur
 
 // Single is the setting that a phase's recommendation is compared with: batch size 1, or else single calls.
 func (p Phase) Single() *Cell {
+	best := p.Recommended.Best()
 	for _, name := range []string{"1", "unbatched", "direct"} {
-		if c, ok := p.find(name); ok && c.Setting != p.Recommended.Take.Setting {
+		if c, ok := p.find(name); ok && best != nil && c.Setting != best.Setting {
 			return &c
 		}
 	}

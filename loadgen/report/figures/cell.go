@@ -54,6 +54,9 @@ type Phase struct {
 
 // phases groups the runs by phase, cold before warm. It leaves out phases without runs.
 func phases(r report.Report) (all []Phase) {
+	if r.Config.Objective != nil { // its runs have other rates and don't compare
+		return nil
+	}
 	for _, name := range []string{"cold", "warm"} {
 		runs := only(r.Runs, func(run report.Run) bool { return run.Phase == name })
 		if len(runs) > 0 {

@@ -42,8 +42,7 @@ func splits(p Phase) (all []string) {
 		all = append(all, "conclusion "+string(r.Choice))
 	}
 	for _, f := range p.Findings {
-		at := f.Saturation.At
-		if c := f.Course; c.Ups+c.Downs > 0 || c.Whole.Told == Differ || at == nil || at.BatchSize != 1 {
+		if c := f.Course; c.Ups+c.Downs > 0 || c.Whole.Told == Differ {
 			all = append(all, "course")
 		}
 		if b := p.Limit(); b == nil || b.SmallTold == Differ || b.LargeTold == Differ {

@@ -3,8 +3,8 @@
 //
 // Of makes one Figures value, and every format reads it: package render writes it as text, Markdown
 // and HTML. Read figures.go (the value) first, then cell.go (repeats to figures), rank.go (which
-// settings differ and which lead), conclude.go and findings.go (what follows), notes.go (what limits
-// the figures), digest.go (single requests).
+// settings differ and which lead), conclude.go and findings.go (what follows), search.go (what
+// loadgen find found), notes.go (what limits the figures).
 package figures
 
 import (
@@ -19,15 +19,15 @@ import (
 type Figures struct {
 	report.Report
 
-	WallSeconds, ClockSeconds float64 // of all runs together; ClockSeconds is real time
-	MeanBytes                 int64   // of a prompt
+	WallSeconds float64 // of all runs together
+	MeanBytes   int64   // of a prompt
 
-	Phases     []Phase
+	Phases     []Phase    // of a sweep
+	Searches   []Searched // of loadgen find, instead of Phases
 	Failing    []Cell     // cells that are no candidates because too many prompts failed or were dropped
 	Miscounted []Cell     // cells that are no candidates because a server's counts can't be true
 	Missing    []Missing  // planned settings without a comparable figure
-	Pairs      []WarmPair // settings that have both a cold and a warm figure
-	Warmth     *Warmth
+	NotWarm    *NotWarm   // warm runs had to compute much
 	Details    []Detail
 	Arrivals   []report.Run    // open loop only: the setting with the lowest latency first
 	Generators []report.Run    // runs with known costs of loadgen's own process
@@ -39,8 +39,6 @@ type Figures struct {
 	Unsteady   []Unsteady      // phases whose repeats drift or lie in two groups
 	BusyShare  float64         // largest share of a run that SGLang's busy time fills, if it can't be true and is left out
 	Notes      Notes
-
-	Digest
 }
 
 // TracedRequest is a sampled request and its run.
@@ -61,12 +59,6 @@ type Missing struct {
 	Settings []string
 }
 
-// WarmPair is one setting with the cache cold and warm.
-type WarmPair struct{ Cold, Warm Cell }
-
-// Ratio returns the warm throughput as a multiple of the cold one; 0 without one.
-func (p WarmPair) Ratio() float64 { return Against{Base: p.Cold, Cell: p.Warm}.Ratio() }
-
 // Detail is the report's block of one setting.
 type Detail struct {
 	Setting string
@@ -74,15 +66,15 @@ type Detail struct {
 	Runs    []report.Run
 }
 
-// Of derives the figures. An empty digest leaves out single requests.
-func Of(r report.Report, d Digest) Figures {
-	f := Figures{Report: r.Settled(), Digest: d}
+// Of derives the figures.
+func Of(r report.Report) Figures {
+	f := Figures{Report: r.Settled()}
 	if f.BusyShare = overlapping(f.Runs); f.BusyShare > 0 {
 		for i := range f.Runs {
 			f.Runs[i].ServerBusySeconds = nil
 		}
 	}
-	f.Phases = phases(f.Report)
+	f.Phases, f.Searches = phases(f.Report), searched(f.Report)
 	for _, p := range f.Phases {
 		if u := p.unsteady(); u != nil && f.Config.Arrival == nil {
 			f.Unsteady = append(f.Unsteady, *u)
@@ -92,7 +84,6 @@ func Of(r report.Report, d Digest) Figures {
 	}
 	for _, run := range f.Runs {
 		f.WallSeconds += run.WallSeconds
-		f.ClockSeconds += run.WallClockSeconds
 		if run.ProcessCPUSeconds != nil || run.SchedulerWait != nil {
 			f.Generators = append(f.Generators, run)
 		}
@@ -101,7 +92,7 @@ func Of(r report.Report, d Digest) Figures {
 		f.MeanBytes = f.Source.PromptBytesTotal / int64(n)
 	}
 	f.Missing = f.missing()
-	f.coldAndWarm()
+	f.NotWarm = f.notWarm()
 	f.details()
 	f.traces()
 	f.judge()
@@ -126,41 +117,29 @@ func (f Figures) missing() (all []Missing) {
 	return all
 }
 
-// Warmth compares the warm cache with the cold one, at the batch size that was fastest when cold.
-type Warmth struct {
-	WarmPair
-	Evicted  bool  // one run computes more tokens than the KV cache holds
-	Distinct int64 // tokens that one run computes
+// NotWarm is the warm cell of the batch size that was fastest when cold, if it had to compute much.
+type NotWarm struct {
+	Cell
+	Evicted  bool  // one cold run computes more tokens than the KV cache holds
+	Distinct int64 // tokens that one cold run computes
 }
 
 // minWarm is the cached share above which a run is called fully warm. All but one token of each prompt
 // can come from the cache.
 const minWarm = 0.9
 
-// NotWarm reports whether the warm run had to compute much.
-func (w Warmth) NotWarm() bool { return w.Warm.CachedShare < minWarm }
-
-func (f *Figures) coldAndWarm() {
-	if len(f.Phases) < 2 {
-		return
+func (f Figures) notWarm() *NotWarm {
+	if len(f.Phases) < 2 || len(f.Phases[0].sized()) == 0 {
+		return nil
 	}
-	for _, setting := range report.Settings(f.Runs) {
-		c, cold := f.Phases[0].find(setting)
-		w, warm := f.Phases[1].find(setting)
-		if cold && warm {
-			f.Pairs = append(f.Pairs, WarmPair{c, w})
-		}
+	cold := fastest(f.Phases[0].sized())
+	warm, ok := f.Phases[1].find(cold.Setting)
+	if !ok || !(warm.CachedShare < minWarm) {
+		return nil
 	}
-	sized := f.Phases[0].sized()
-	if len(sized) == 0 {
-		return
-	}
-	c := fastest(sized)
-	if w, ok := f.Phases[1].find(c.Setting); ok {
-		distinct := c.Median(func(run report.Run) float64 { return float64(run.PromptTokens - run.CachedTokens) })
-		kv := float64(f.Server.KVCacheTokens)
-		f.Warmth = &Warmth{WarmPair{c, w}, kv > 0 && distinct > kv, int64(distinct)}
-	}
+	distinct := cold.Median(func(run report.Run) float64 { return float64(run.PromptTokens - run.CachedTokens) })
+	kv := float64(f.Server.KVCacheTokens)
+	return &NotWarm{warm, kv > 0 && distinct > kv, int64(distinct)}
 }
 
 // details groups cells and runs by setting, and lists the runs of an open loop.

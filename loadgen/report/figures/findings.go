@@ -11,10 +11,9 @@ import (
 // Findings are conclusions from the figures of one phase; a nil or empty field found nothing. If more
 // than the size varies, there are several, one for each combination of the other dimensions.
 type Findings struct {
-	Side       string // the other dimensions that the settings share
-	Course     *Course
-	Saturation *Saturation
-	NotFull    []NotFull
+	Side    string // the other dimensions that the settings share
+	Course  *Course
+	NotFull []NotFull
 }
 
 // Empty reports whether nothing was found.
@@ -29,13 +28,6 @@ type Course struct {
 	Unsure          bool      // some step has too few repeats
 	Ups, Downs      int       // steps that are told to rise and to fall; all if Unsure
 	Highest, Lowest Cell
-}
-
-// Saturation is the smallest size that is not told to be slower than the fastest.
-type Saturation struct {
-	At   *Cell   // nil: no saturation
-	Few  bool    // some figures have too few repeats
-	Last Against // the last step
 }
 
 // NotFull explains why batches held less than the set size.
@@ -68,7 +60,7 @@ func (p Phase) findings(cfg report.Config) (f Findings) {
 		return f
 	}
 	if len(sized) >= 2 {
-		f.Course, f.Saturation = p.course(sized), p.saturation(sized)
+		f.Course = p.course(sized)
 	}
 	return f
 }
@@ -91,19 +83,6 @@ func (p Phase) course(sized []Cell) *Course {
 		}
 	}
 	return c
-}
-
-func (p Phase) saturation(sized []Cell) *Saturation {
-	n, top := len(sized), fastest(sized)
-	s := &Saturation{Few: p.tooFew(sized), Last: p.against(sized[n-2], sized[n-1])}
-	i := slices.IndexFunc(sized, func(c Cell) bool {
-		v := p.compare(top, c)
-		return v == Alike || v == TooFew && c.Throughput*(1+Margin) >= top.Throughput
-	})
-	if i < n-1 {
-		s.At = &sized[i]
-	}
-	return s
 }
 
 // minFilled is the share of the set size below which a finding explains why batches were not full.

@@ -28,6 +28,7 @@ type Notes struct {
 	Shared   float64      // share of the prompts' bytes that repeat the start of another prompt
 	NotCold  []report.Run // cold runs with a higher cached share than prompts have in common
 	Busy     []report.Run // loadgen used nearly all CPUs
+	Slowed   []report.Run // the cards were throttled
 	Strange  []report.Run // the server's token count differs from that of the answers
 
 	WarmUp, Late, LateByItself, Due, Dropped int          // requests of all runs of an open loop
@@ -109,6 +110,9 @@ func (n *Notes) check(run report.Run, r report.Report) {
 	if cpu := run.ProcessCPUSeconds; cpu != nil && cpus > 0 && *cpu > Saturated*run.WallClockSeconds*cpus {
 		n.Busy = append(n.Busy, run)
 	}
+	if run.Cards != nil && throttled(*run.Cards) > minThrottled {
+		n.Slowed = append(n.Slowed, run)
+	}
 	if run.ServerUncachedTokens != nil && run.PromptTokens != 0 {
 		off := *run.ServerUncachedTokens - (run.PromptTokens - run.CachedTokens)
 		if float64(max(off, -off)) > accountMargin*float64(run.PromptTokens) {
@@ -118,7 +122,7 @@ func (n *Notes) check(run report.Run, r report.Report) {
 	if a := run.Arrivals; a != nil {
 		n.WarmUp, n.Dropped, n.Due = n.WarmUp+a.WarmUp, n.Dropped+a.Dropped, n.Due+a.SendDelay.Count
 		n.Late, n.LateByItself = n.Late+a.Late, n.LateByItself+a.LateByItself
-		if run.Disturbed(r.Speed()) {
+		if run.Disturbed() {
 			n.Slow = append(n.Slow, run)
 		}
 	}

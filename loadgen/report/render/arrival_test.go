@@ -12,7 +12,7 @@ func offered() report.Report {
 	r := of([]report.Run{a(shape{setting: "8", phase: "cold", repeat: 1, wall: 10})},
 		[]report.Run{a(shape{setting: "16", phase: "cold", repeat: 1, wall: 10, completed: 490, unsent: 10})})
 	r.Config.Arrival = &report.Arrival{
-		Process: "poisson", Rate: 5, RateEnd: 50, MostOutstanding: 10_000, WhenFull: "drop", WarmUpSeconds: 2, LateAfterSeconds: 0.01,
+		Process: "poisson", Rate: 5, MostOutstanding: 10_000, WhenFull: "drop", WarmUpSeconds: 2, LateAfterSeconds: 0.01,
 	}
 	r.Config.WarmUpPrompts = 16
 	cpu := 5.0
@@ -30,7 +30,7 @@ func offered() report.Report {
 func TestAnOpenLoopIsToldWithItsArrivalsAndLatenciesFromWhenDue(t *testing.T) {
 	got := markdownOf(t, offered())
 	for _, want := range []string{
-		"open loop, Poisson arrivals, from 5/s to 50/s; at most 10,000 under way, beyond which they are dropped, 0 new tokens",
+		"open loop, Poisson arrivals, 5/s; at most 10,000 under way, beyond which they are dropped, 0 new tokens",
 		"## Latency from when requests were due", "| 16 | cold | 1 * | 1.70 |", "| 40 | 10 |",
 		"Warm-up: 16 prompts before the first run, in no figure.",
 		"requests due in the first 2 s of each run are in no figure: 14 requests",

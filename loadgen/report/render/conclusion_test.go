@@ -109,3 +109,10 @@ func TestTheConclusionBeginsWithWhatWentWrong(t *testing.T) {
 	contains(t, text, "冷缓存 4（缓存命中 1452501 个 token，而提示词只有 1452500 个）", "失败或被丢弃的提示词超过 1 %：冷缓存 16（60.0 %）")
 	lacks(t, markdownOf(t, r), "100.0 % |", "| 4 | 5.000 |")
 }
+
+func TestASettingIsNotSetAgainstItself(t *testing.T) {
+	r := of(repeats("4", "cold", 0.4, 20, 20.1, 20.2), repeats("unbatched", "cold", 0.4, 10, 10.1, 10.2))
+	text := markdownOf(t, r)
+	contains(t, text, "start the proxy with `-mode unbatched`")
+	lacks(t, text, "s with unbatched")
+}

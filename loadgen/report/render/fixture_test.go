@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -176,7 +175,7 @@ func cutShort() report.Report {
 
 // everyFormat is each way of writing a report, by its name.
 var everyFormat = map[string]func(io.Writer, report.Report) error{
-	"results.json": report.WriteJSON, "bench.txt": report.WriteBenchmarks,
+	"results.json": report.WriteJSON,
 	"report.md":    func(w io.Writer, r report.Report) error { return WriteMarkdown(w, figuresOf(r), English) },
 	"report.md zh": func(w io.Writer, r report.Report) error { return WriteMarkdown(w, figuresOf(r), Chinese) },
 	"terminal":     func(w io.Writer, r report.Report) error { return WriteTerminal(w, figuresOf(r), English) },
@@ -184,8 +183,8 @@ var everyFormat = map[string]func(io.Writer, report.Report) error{
 	"report.html":  func(w io.Writer, r report.Report) error { return WriteHTML(w, figuresOf(r), English) },
 }
 
-// figuresOf is the figures of a report without its single requests.
-func figuresOf(r report.Report) figures.Figures { return figures.Of(r, figures.Digest{}) }
+// figuresOf is the figures of a report.
+func figuresOf(r report.Report) figures.Figures { return figures.Of(r) }
 
 // sectionOf is a section of the English report: its lines, without marks.
 func sectionOf(t *testing.T, r report.Report, name string) string {
@@ -256,19 +255,4 @@ func requestsOf(r report.Run) (all []report.Request) {
 		})
 	}
 	return all
-}
-
-func digestOf(t testing.TB, r report.Report) figures.Digest {
-	t.Helper()
-	var b bytes.Buffer
-	for _, run := range r.Runs {
-		if err := report.WriteRequests(&b, requestsOf(run)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d, err := figures.ReadDigest(&b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
 }

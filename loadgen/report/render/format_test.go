@@ -42,7 +42,6 @@ func TestSentencesOfAFileAreRecognised(t *testing.T) {
 	for english, want := range map[string]string{
 		"system prompt: our own; instance prompt: mine.txt; no chat template":                   "系统提示词：自带；任务提示词：mine.txt；无聊天模板",
 		"system prompt: our own; instance prompt: our own; Qwen2.5 chat template":               "系统提示词：自带；任务提示词：自带；Qwen2.5 聊天模板",
-		"wall_seconds was not a finite number and is written as 0":                              "wall_seconds 不是有限数，记为 0",
 		"NVIDIA H100 SXM (simulated)":                                                           "NVIDIA H100 SXM（模拟）",
 		"something that nobody has written yet":                                                 "something that nobody has written yet",
 		"as texts: SGLang's model folder can't be read from here, and -tokenizer names no file": "文本（此处无法读取 SGLang 的模型目录，-tokenizer 也未指定文件）",

@@ -16,17 +16,17 @@ import (
 	"paceline/loadgen/report/figures"
 )
 
-func pageOf(t testing.TB, r report.Report, d figures.Digest, l *Language) string {
+func pageOf(t testing.TB, r report.Report, l *Language) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteHTML(&b, figures.Of(r, d), l); err != nil {
+	if err := WriteHTML(&b, figures.Of(r), l); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
 }
 
 func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
-	page := pageOf(t, traced(), digestOf(t, traced()), English)
+	page := pageOf(t, traced(), English)
 	if m := regexp.MustCompile(`(?i)<script|<link[^>]+href="[^d]|src=|url\(|@import`).FindString(page); m != "" {
 		t.Errorf("the page holds %s", m)
 	}
@@ -41,23 +41,8 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 	}
 }
 
-// digested are the requests of one run.
-func digested(t *testing.T, run ...report.Request) figures.Digest {
-	t.Helper()
-	var b bytes.Buffer
-	if err := report.WriteRequests(&b, run); err != nil {
-		t.Fatal(err)
-	}
-	d, err := figures.ReadDigest(&b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-// many is a sweep as large as the page takes: settings of several dimensions, and
-// thousands of requests.
-func many(t testing.TB) (report.Report, figures.Digest) {
+// many is a sweep as large as the page takes: settings of several dimensions.
+func many() report.Report {
 	var groups [][]report.Run
 	for _, size := range []string{"1", "2", "4", "8", "16", "32"} {
 		for _, more := range []string{"", ", 4 in flight", ", 8 in flight, 0s, prefix"} {
@@ -70,13 +55,12 @@ func many(t testing.TB) (report.Report, figures.Digest) {
 			}
 		}
 	}
-	r := of(groups...)
-	return r, digestOf(t, r)
+	return of(groups...)
 }
 
 func TestThePageStaysBelowAMegabyte(t *testing.T) {
-	r, d := many(t)
-	for l, page := range map[*Language]string{English: pageOf(t, r, d, English), Chinese: pageOf(t, r, d, Chinese)} {
+	r := many()
+	for l, page := range map[*Language]string{English: pageOf(t, r, English), Chinese: pageOf(t, r, Chinese)} {
 		t.Logf("%s: %d bytes for %d runs", l.Code, len(page), len(r.Runs))
 		if len(page) >= 1_000_000 {
 			t.Errorf("%s: %d bytes", l.Code, len(page))
@@ -85,8 +69,8 @@ func TestThePageStaysBelowAMegabyte(t *testing.T) {
 }
 
 func TestSettingsOfSeveralDimensionsAreCurvesOverTheSize(t *testing.T) {
-	r, d := many(t)
-	page := pageOf(t, r, d, English)
+	r := many()
+	page := pageOf(t, r, English)
 	_, figure, _ := strings.Cut(page, "<figure>")
 	figure, _, _ = strings.Cut(figure, "</figure>")
 	for _, want := range []string{">4 in flight</li>", ">8 in flight, 0s, prefix</li>", ">32</text>"} {
@@ -104,10 +88,8 @@ func TestNamesFromOutsideCannotBreakThePage(t *testing.T) {
 	r.Environment.Args = []string{evil, "**a**", "`b`"}
 	r.Tracing = &report.Tracing{URL: "javascript:alert(1)//", Sampler: evil}
 	r.Runs[0].Traces = []report.Trace{{ID: "ab", Trajectory: evil, Seconds: 1}}
-	d := digested(t,
-		report.Request{Setting: evil, Phase: "cold", Trajectory: evil, LatencySeconds: 1, TraceID: "ab", BatchID: evil, BatchSize: 3})
 	for _, l := range []*Language{English, Chinese} {
-		page := pageOf(t, r, d, l)
+		page := pageOf(t, r, l)
 		if strings.Contains(page, "<img") || strings.Contains(page, "javascript:") {
 			t.Error(page[max(0, strings.Index(page, "<img")-200):])
 		}
@@ -115,7 +97,7 @@ func TestNamesFromOutsideCannotBreakThePage(t *testing.T) {
 }
 
 func TestThePageIsTaggedAndItsTablesAreReadable(t *testing.T) {
-	page := pageOf(t, full(), digestOf(t, full()), Chinese)
+	page := pageOf(t, full(), Chinese)
 	for _, want := range []string{
 		`<html lang="zh-Hans">`, `<meta charset="utf-8">`, `name="viewport"`, `prefers-color-scheme: dark`, `@media print`,
 		`<th scope="col"`, `<th scope="row">`, `<title>不同批大小下的 prefill 吞吐量（模拟）</title>`,
@@ -143,26 +125,6 @@ func TestThePageIsTaggedAndItsTablesAreReadable(t *testing.T) {
 	}
 }
 
-func TestWithoutSingleRequestsThePageHasTheFigures(t *testing.T) {
-	page := pageOf(t, full(), figures.Digest{}, English)
-	if !strings.Contains(page, "Which setting is fastest, cold?") ||
-		strings.Contains(page, "Slowest requests") {
-		t.Error("the page shows what it can't know, or not what it knows")
-	}
-}
-
-func TestASlowRequestHasALinkToItsTrace(t *testing.T) {
-	r := traced()
-	d := digested(t,
-		report.Request{Setting: "4", Phase: "cold", Repeat: 1, Trajectory: "repo-9", LatencySeconds: 77, TraceID: "abcd"},
-		report.Request{Setting: "4", LatencySeconds: 99, Error: "Unavailable"})
-	page := pageOf(t, r, d, English)
-	if !strings.Contains(page, `<a href="http://127.0.0.1:16686/trace/abcd">abcd</a>`) || !strings.Contains(page, "repo-9") ||
-		strings.Contains(page, "99.0") {
-		t.Error("no link, or a request that failed is called slow")
-	}
-}
-
 // TestAPhoneShowsThePageWithoutScrollingSideways has a browser lay it out, 390
 // pixels wide, and on a desk.
 func TestAPhoneShowsThePageWithoutScrollingSideways(t *testing.T) {
@@ -176,9 +138,9 @@ func TestAPhoneShowsThePageWithoutScrollingSideways(t *testing.T) {
 	if browser == "" {
 		t.Skip("no Chromium is installed")
 	}
-	r, d := many(t)
+	r := many()
 	r.Environment.Args = []string{"-" + strings.Repeat("long", 200)}
-	page := pageOf(t, r, d, English)
+	page := pageOf(t, r, English)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/report.html", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, page) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -213,24 +175,4 @@ const d = f.contentDocument.documentElement; return "needs " + d.scrollWidth + "
 			t.Error(line)
 		}
 	}
-}
-
-func FuzzDigestRead(f *testing.F) {
-	f.Add([]byte(`{"setting":"4","phase":"cold","repeat":1,"sent_seconds":1,"latency_seconds":2,` +
-		`"batch_id":"a","batch_size":4,"queue_wait_seconds":1}`))
-	f.Add([]byte(`{"sent_seconds":-1e300,"latency_seconds":1e300}` + "\n" + `{"sent_seconds":1e38,"latency_seconds":1}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := figures.ReadDigest(bytes.NewReader(data))
-		if err != nil {
-			return
-		}
-		r := of(repeats("4", "cold", 0.1, 10))
-		var b bytes.Buffer
-		if err := WriteHTML(&b, figures.Of(r, d), English); err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(b.Bytes(), []byte("NaN")) {
-			t.Fatal("NaN in the page")
-		}
-	})
 }

@@ -8,7 +8,6 @@ import (
 
 	"paceline/loadgen/chart"
 	"paceline/loadgen/number"
-	"paceline/loadgen/report"
 	"paceline/loadgen/report/figures"
 )
 
@@ -22,8 +21,9 @@ type plotter struct {
 func (p plotter) picture(name string) picture {
 	kind, of, _ := strings.Cut(name, " ")
 	caption := p.line(kind+" caption", nil)
-	if kind == "latency" {
-		return newPicture(kind, p.line(kind, nil), caption, p.latency())
+	if kind == "curve" {
+		i := slices.IndexFunc(p.Searches, func(s figures.Searched) bool { return s.Name == of })
+		return newPicture(kind+"-"+strconv.Itoa(i), p.line(kind, of), caption, p.curves(p.Searches[i]))
 	}
 	i := slices.IndexFunc(p.Phases, func(q figures.Phase) bool { return q.Name == of })
 	return newPicture(kind+"-"+strconv.Itoa(i), p.line(kind, of), caption, p.throughput(p.Phases[i]))
@@ -114,33 +114,22 @@ func (p plotter) throughput(phase figures.Phase) chart.Plot {
 	return plot
 }
 
-func (p plotter) latency() chart.Plot {
-	var all []figures.Cell
-	for _, phase := range p.Phases {
-		all = append(all, phase.Measured()...)
-	}
-	axis := newAxis(all) // that all series share
-	plot := p.plot(axis, "seconds")
-	for _, phase := range p.Phases {
-		cells := phase.Measured()
-		first := curves(cells)[0]
-		cells = slices.DeleteFunc(cells, func(c figures.Cell) bool { return c.Fixed() && c.Beside() != first })
-		for _, q := range []struct {
-			name string
-			of   func(report.Run) float64
-		}{{"P50", func(r report.Run) float64 { return r.Latency.P50 }}, {"P99", func(r report.Run) float64 { return r.Latency.P99 }}} {
-			title := p.phase(phase.Name) + p.part + q.name
-			plot.Series = append(plot.Series, chart.Series{Name: title, Points: axis.bySize(cells, func(c figures.Cell) chart.Point {
-				v := c.Median(q.of)
-				return chart.Point{Y: v, Title: p.line("latency point", latencyPoint{c, q.name, v})}
-			})})
-		}
-	}
-	return plot
+type ratePoint struct {
+	Setting string
+	figures.Tried
 }
 
-type latencyPoint struct {
-	figures.Cell
-	Name    string // P50
-	Seconds float64
+// curves plots the latency of each setting against the rate, up to three times the bound.
+func (p plotter) curves(s figures.Searched) chart.Plot {
+	bound := p.Config.Objective.Seconds
+	plot := chart.Plot{XLabel: p.line("rate", nil), YLabel: p.line("seconds", nil), YFormat: axisNumber, YMost: 3 * bound, Bound: bound}
+	for _, f := range s.Found[:min(len(s.Found), chart.Styles)] {
+		series := chart.Series{Name: p.setting(f.Setting)}
+		for i, r := range f.Rates {
+			title := p.line("curve point", ratePoint{f.Setting, r})
+			series.Points = append(series.Points, chart.Point{X: r.Rate, Y: r.Seconds, Joined: i > 0, Title: title})
+		}
+		plot.Series = append(plot.Series, series)
+	}
+	return plot
 }

@@ -20,8 +20,8 @@ var entries = map[string]any{
 	"report.md": figures.Figures{}, "report.html": figures.Figures{}, "terminal": figures.Figures{},
 	"sum": plausibility.Verdict{}, "comparison": comparison{}, "load": report.Config{}, "made": "", "contents": nil,
 	"throughput": "", "throughput caption": nil, "throughput point": figures.Cell{},
-	"latency": nil, "latency caption": nil, "latency point": latencyPoint{},
-	"batch size": nil, "requests/s": nil, "seconds": nil,
+	"batch size": nil, "requests/s": nil, "seconds": nil, "rate": nil,
+	"curve": "", "curve caption": nil, "curve point": ratePoint{},
 }
 
 // TestNoTemplateNamesAFieldThatIsNotThere checks every branch by the types, also those

@@ -54,7 +54,7 @@ func (l *Language) funcs() template.FuncMap {
 		"varied": func(c report.Config) bool { return max(len(c.MaxInFlights), len(c.MaxWaitsSeconds), len(c.Orders)) > 1 },
 
 		"few":    func(runs []report.Run) []report.Run { return runs[:min(len(runs), 3)] },
-		"podium": podiumOf, "best": bestOf, "medal": medal, "bar": bar,
+		"podium": podiumOf, "best": bestOf, "search": searchOf, "medal": medal, "bar": bar,
 		"tokensOff": func(ratio float64) bool { return math.Abs(ratio-1) > figures.MaxTokensOff },
 
 		"line": oneLine, "cell": cell, "capital": capital, "stored": l.fromEnglish,
@@ -262,6 +262,21 @@ func bestOf(f figures.Figures, p figures.Phase) best {
 		return best{c.Setting, f.Flags(*c)}
 	}
 	return best{}
+}
+
+// searchView is one phase of a search.
+type searchView struct {
+	figures.Searched
+	Objective report.Objective
+	Flags     string // of the best setting; empty without one, or where no proxy is needed
+}
+
+func searchOf(f figures.Figures, s figures.Searched) searchView {
+	v := searchView{Searched: s, Objective: *f.Config.Objective}
+	if best := s.Best(); best != nil {
+		v.Flags = f.Flags(best.Cell)
+	}
+	return v
 }
 
 // medal formats a rank; 0 is none.

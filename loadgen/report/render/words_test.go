@@ -75,13 +75,15 @@ func telling(t *testing.T) map[string]report.Report {
 	for i := range ordered.Runs {
 		ordered.Runs[i].RequestThroughput = 30
 	}
-	recorded, mixed := offered(), offered()
+	recorded, spaced := offered(), offered()
 	arrival := report.Arrival{Process: "recorded", TraceSpeed: 2, MostOutstanding: 100, WhenFull: "wait"}
 	recorded.Config.Arrival, recorded.Source.Kind = &arrival, "trace"
 	recorded.Source.Template = "words that mean nothing, one token each; no chat template"
-	constant := report.Arrival{Process: "constant", Rate: 20, RateEnd: 20, MostOutstanding: 100, WhenFull: "wait"}
-	mixed.Config.Arrival, mixed.Source.StaggerSeconds = &constant, 0.5
-	mixed.Source.Mix = map[string]int{"first": 70, "turns": 20, "rollouts": 10}
+	constant := report.Arrival{Process: "constant", Rate: 20, MostOutstanding: 100, WhenFull: "wait"}
+	spaced.Config.Arrival = &constant
+	spaced.Source.Rollouts = 8
+	searched := found()
+	searched.Partial, searched.PartialReason, searched.Runs = true, "interrupted", searched.Runs[:4]
 	scored, generated := dimensional(), dimensional()
 	scored.Config.Work, scored.Source.Kind, scored.Source.Questions, scored.Source.Template = "score", "states", 8, "random token ids"
 	generated.Config.Work = "generate"
@@ -96,8 +98,9 @@ func telling(t *testing.T) map[string]report.Report {
 	return map[string]report.Report{
 		"scored": scored, "generated": generated, "decided": decided,
 		"dimensions": dimensional(), "several orders": ordered, "the sweep": swept, "joined": joined,
-		"open loop": offered(), "recorded": recorded, "mixed": mixed,
-		"full": judged, "cut short": cutShort(), "traced": traced(), "odd": odd, "empty": {},
+		"open loop": offered(), "recorded": recorded, "spaced": spaced,
+		"full": judged, "found": found(), "carded": carded(), "found cut short": searched, "cut short": cutShort(),
+		"traced": traced(), "odd": odd, "empty": {},
 		"only unbatched": of(repeats("unbatched", "cold", 0.44, 14.6, 14.7, 14.5)),
 	}
 }
@@ -113,7 +116,7 @@ func toldFigures(t *testing.T) map[string]figures.Figures {
 	told.Do(func() {
 		told.figures = map[string]figures.Figures{}
 		for name, r := range telling(t) {
-			told.figures[name] = figures.Of(r, digestOf(t, r))
+			told.figures[name] = figures.Of(r)
 		}
 	})
 	return told.figures
@@ -143,11 +146,11 @@ var tags = regexp.MustCompile(`<[^>]*>`)
 // untranslated are words that Chinese reports have as they are: names, units, what
 // people type, and what the fixtures' data says.
 var untranslated = regexp.MustCompile(strings.Join([]string{
-	"`[^`]*`", `-mode [a-z]+( -[a-z-]+ \S+)*`, `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
+	"`[^`]*`", `p99<500ms`, `-mode [a-z]+( -[a-z-]+ \S+)*`, `https?://\S+`, `\[[a-f0-9t]+\]`, // typed, linked
 	`SGLang`, `R2E-Gym`, `Qwen[0-9.]+(-7B)?`, `TTFT`, `E2E`, `KV`, `CPU`, `prefill`, `goroutine`, `rollout`, `tokenizers`,
 	`token( id)?`, `loadgen`, `env_exec_time`, `Direct`, `Defaults`, `Unbatched`, `UTC`,
 	`defaults`, `unbatched`, `direct`, `fixed`, `Python`, `bfloat16`, `/tokenize`, `-tokenizer`, `OTEL_EXPORTER_OTLP_ENDPOINT`,
-	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `fcfs`, `fifo`, `prefix`, `#new-seq`,
+	`[GTP]FLOP(/s)?`, `GB`, `MB/s`, `µs`, `MHz`, `fcfs`, `fifo`, `prefix`, `#new-seq`,
 	`full`, `wait`, `idle`, `deadline`, `budget`, `drain`, `age`, // release reasons as the contract has them
 	`R2EGym-7B-Agent`, `NVIDIA H100 SXM`, `h100(-qwen2\.5-7b)?`, `cuda`, `go1\.26\.8`, `linux/amd64`, `0123456789ab`, // data of the fixtures
 	`[a-z0-9|_]+\.(jsonl|json|md|log|txt|html)`, `repo-[0-9]`, `[at]{30,}.0|ffff|a{20,}[a-t]0`,

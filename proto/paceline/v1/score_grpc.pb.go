@@ -35,7 +35,7 @@ const (
 //
 // Errors of both methods are those of PrefillService. Validation errors name the
 // item: `items[3].token_ids[1]`. The items of a request are accepted together or
-// refused together. A request counts once against the rate of a key.
+// refused together. Each item counts against the rate of a key.
 type ScoreServiceClient interface {
 	// Score scores all items. It fails with the error of the first item that
 	// fails, and then cancels the others.
@@ -94,7 +94,7 @@ type ScoreService_ScoreStreamClient = grpc.ServerStreamingClient[ScoreStreamResp
 //
 // Errors of both methods are those of PrefillService. Validation errors name the
 // item: `items[3].token_ids[1]`. The items of a request are accepted together or
-// refused together. A request counts once against the rate of a key.
+// refused together. Each item counts against the rate of a key.
 type ScoreServiceServer interface {
 	// Score scores all items. It fails with the error of the first item that
 	// fails, and then cancels the others.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -207,13 +208,14 @@ func rerank(body fields) (*scoring, error) {
 // question is one of /v1/decisions or /v1/systemone.
 type question struct {
 	id, kind string
-	text     []byte // its JSON
-	names    []string
+	text     []byte   // its JSON
+	names    []string // of its options
 }
 
 // ask makes a prompt of each question. The words are not SGLang's. The label of option k is
-// the id of the letter at k.
-func (s *scoring) ask(state json.RawMessage, questions []question) {
+// the id of the letter at k. Answers have the fields of both paths; confidences are left
+// out. say makes the whole answer of the object that has them in order.
+func (s *scoring) ask(state json.RawMessage, questions []question, say func(model string, answers json.RawMessage, tokens int) any) {
 	s.softmax = true
 	var prompts []string
 	for _, q := range questions {
@@ -225,35 +227,35 @@ func (s *scoring) ask(state json.RawMessage, questions []question) {
 		s.labels = append(s.labels, labels)
 	}
 	s.prompts = prompts
-}
-
-// probabilities are those of a question's options, by name.
-func (q *question) probabilities(scores []float64) map[string]float64 {
-	p := map[string]float64{}
-	for i, name := range q.names {
-		p[name] = scores[i]
+	s.say = func(model string, scores, logprobs [][]float64, tokens int) any {
+		var answers [][]byte
+		for i, q := range questions {
+			answers = append(answers, slices.Concat(marshal(q.id), []byte(":"), marshal(q.answer(scores[i], logprobs[i]))))
+		}
+		return say(model, slices.Concat([]byte("{"), bytes.Join(answers, []byte(",")), []byte("}")), tokens)
 	}
-	return p
 }
 
-func (q *question) choice(scores []float64) string {
-	return q.names[slices.Index(scores, slices.Max(scores))]
-}
-
-func level(scores []float64) (sum float64) {
-	for i, p := range scores {
-		sum += float64(i) * p
+func (q *question) answer(scores, logprobs []float64) map[string]any {
+	probabilities, level, mass := map[string]float64{}, 0.0, 0.0
+	for k, p := range scores {
+		probabilities[q.names[k]] = p
+		level += float64(k) * p
+		mass += math.Exp(logprobs[k])
 	}
-	return sum
-}
-
-func mass(logprobs []float64) (sum float64) {
-	for _, l := range logprobs {
-		sum += math.Exp(l)
+	a := map[string]any{"type": q.kind, "probabilities": probabilities, "label_mass": mass, "x_label_mass": mass}
+	switch q.kind {
+	case "score":
+		a["score"] = level
+	case "choice":
+		a["choice"] = q.names[slices.Index(scores, slices.Max(scores))]
+	case "noul":
+		a["noul"] = scores[0]
 	}
-	return sum
+	return a
 }
 
+// levels are the names of the options of a question of kind score.
 func levels(n int) (names []string) {
 	for i := range n {
 		names = append(names, fmt.Sprint(i))
@@ -300,53 +302,25 @@ func decisions(body fields) (*scoring, error) {
 		}
 		questions = append(questions, one)
 	}
-	s.ask(b.Input, questions)
-	s.say = func(_ string, scores, logprobs [][]float64, tokens int) any {
-		answers := map[string]any{}
-		for i, q := range questions {
-			a := map[string]any{"type": q.kind, "probabilities": q.probabilities(scores[i]), "label_mass": mass(logprobs[i])}
-			switch q.kind {
-			case "score":
-				a["score"] = level(scores[i])
-			case "choice":
-				a["choice"] = q.choice(scores[i])
-			}
-			answers[q.id] = a
-		}
+	s.ask(b.Input, questions, func(_ string, answers json.RawMessage, tokens int) any {
 		return map[string]any{
-			"object": "decisions", "model": cmp.Or(b.Model, "default"), "prompt_format_version": 1, "answers": inOrder(questions, answers),
+			"object": "decisions", "model": cmp.Or(b.Model, "default"), "prompt_format_version": 1, "answers": answers,
 			"usage": map[string]int{"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0, "reasoning_tokens": 0},
 		}
-	}
+	})
 	return s, nil
 }
 
-// systemone is /v1/systemone of a checkpoint without a head of its own. Confidences are 0.
+// systemone is /v1/systemone of a checkpoint without a head of its own.
 func systemone(body fields) (*scoring, error) {
 	questions, err := named(body["questions"])
 	if err != nil {
 		return nil, err
 	}
 	s := &scoring{temperature: 1}
-	s.ask(body["state"], questions)
-	s.say = func(model string, scores, logprobs [][]float64, tokens int) any {
-		answers := map[string]any{}
-		for i, q := range questions {
-			a := map[string]any{"type": q.kind, "x_label_mass": mass(logprobs[i])}
-			switch q.kind {
-			case "noul":
-				a["noul"] = scores[i][0]
-			case "choice":
-				a["choice"], a["probabilities"], a["confidence"] = q.choice(scores[i]), q.probabilities(scores[i]), 0.0
-			default:
-				a["score"], a["probabilities"], a["confidence"] = level(scores[i]), q.probabilities(scores[i]), 0.0
-			}
-			answers[q.id] = a
-		}
-		return map[string]any{
-			"model": model, "answers": inOrder(questions, answers), "usage": map[string]int{"input_tokens": tokens, "output_tokens": 0},
-		}
-	}
+	s.ask(body["state"], questions, func(model string, answers json.RawMessage, tokens int) any {
+		return map[string]any{"model": model, "answers": answers, "usage": map[string]int{"input_tokens": tokens, "output_tokens": 0}}
+	})
 	return s, nil
 }
 
@@ -357,59 +331,24 @@ func named(raw json.RawMessage) (questions []question, err error) {
 		return nil, err
 	}
 	for d.More() {
-		id, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
+		id, err1 := d.Token()
 		var text json.RawMessage
 		var q struct {
 			Type     string
-			Criteria json.RawMessage
+			Criteria any
 		}
-		if err = d.Decode(&text); err == nil {
-			err = json.Unmarshal(text, &q)
-		}
-		if err != nil {
+		err2 := d.Decode(&text)
+		if err := cmp.Or(err1, err2, json.Unmarshal(orNull(text), &q)); err != nil {
 			return nil, err
 		}
 		one := question{id: fmt.Sprint(id), kind: q.Type, text: text, names: []string{"yes", "no"}}
-		var list []any
-		var object map[string]any
-		switch q.Type {
-		case "score":
-			err = json.Unmarshal(q.Criteria, &list)
-			one.names = levels(len(list))
-		case "choice":
-			if err = json.Unmarshal(q.Criteria, &object); err == nil {
-				one.names = keys(q.Criteria)
-			}
-		}
-		if err != nil {
-			return nil, err
+		switch criteria := q.Criteria.(type) {
+		case []any:
+			one.names = levels(len(criteria))
+		case map[string]any:
+			one.names = slices.Sorted(maps.Keys(criteria))
 		}
 		questions = append(questions, one)
 	}
 	return questions, nil
-}
-
-// keys are the names of an object, in their order.
-func keys(raw json.RawMessage) (names []string) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = d.Token() // it was read before
-	for d.More() {
-		name, _ := d.Token()
-		names = append(names, fmt.Sprint(name))
-		var value any
-		_ = d.Decode(&value)
-	}
-	return names
-}
-
-// inOrder is the object of the answers, in the order of the questions.
-func inOrder(questions []question, answers map[string]any) json.RawMessage {
-	var parts [][]byte
-	for _, q := range questions {
-		parts = append(parts, slices.Concat(marshal(q.id), []byte(":"), marshal(answers[q.id])))
-	}
-	return slices.Concat([]byte("{"), bytes.Join(parts, []byte(",")), []byte("}"))
 }

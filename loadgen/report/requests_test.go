@@ -4,22 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 )
-
-func TestBenchmarkLinesHoldCompleteRunsOnly(t *testing.T) {
-	r := sample()
-	r.Runs[0].WallSeconds, r.Runs[0].RequestThroughput, r.Runs[2].Complete = 10, 50, false
-	var out bytes.Buffer
-	if err := WriteBenchmarks(&out, r); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(out.String(), "BenchmarkPrefill/setting=4,2_in_flight/cache=cold 500 0.02 sec/op 50 requests/s ") ||
-		strings.Count(out.String(), "Benchmark") != 3 {
-		t.Error(out.String())
-	}
-}
 
 func TestRequestsAreALineEach(t *testing.T) {
 	var out bytes.Buffer
@@ -33,13 +19,6 @@ func TestRequestsAreALineEach(t *testing.T) {
 		`"intended_seconds":0,"latency_from_intended_seconds":0,"error":"Unavailable","prompt_tokens":0,"cached_tokens":0}` + "\n"
 	if err != nil || out.String() != want {
 		t.Errorf("%v\n%s", err, out.String())
-	}
-}
-
-func TestLatenciesAreJoinedOverRepeats(t *testing.T) {
-	all := sample().Latencies()
-	if len(all) != 2 || all[1].Name() != "warm-4,2_in_flight" || all[1].Histogram.Count() != 2 {
-		t.Errorf("%+v", all)
 	}
 }
 
