@@ -3,7 +3,6 @@ module paceline
 go 1.26.0
 
 require (
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/cncf/xds/go v0.0.0-20260202195803-dba9d589def2
 	github.com/go-json-experiment/json v1.27.2
 	github.com/google/go-cmp v0.7.0

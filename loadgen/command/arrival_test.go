@@ -103,7 +103,6 @@ func TestWhatIsWrongWithALoadIsNamedByItsFlag(t *testing.T) {
 		{[]string{"-most-outstanding", "3"}, "-most-outstanding: needs -rate or -trace"},
 		{[]string{"-late-after", "1s"}, "-late-after: needs -rate or -trace"},
 		{[]string{"-rate", "5", "-repeats", "9", "-stop-when", "2%"}, "-stop-when: looks at throughput"},
-		{[]string{"-n", "1", "-shard", "1/2"}, "-shard: has no conversation"},
 		{[]string{"-warm-up", "1s"}, "-warm-up: needs -rate or -trace"},
 		{[]string{"-rate", "5", "-n", "5", "-warm-up", "1h"}, "-warm-up: leaves nothing to measure: the last of 5 conversations is due after"},
 		{[]string{"-rate", "5", "-when-full", "x"}, "-when-full: must be drop or wait"},

@@ -45,9 +45,6 @@ func newReport(o options, l load.Load, status *pb.GetStatusResponse) report.Repo
 	if path := up.GetModelPath(); path != "" {
 		r.Server.ModelPath = filepath.Base(path) // the rest is private to the machine
 	}
-	if o.part.Of > 0 {
-		r.Shard = &report.Shard{Index: o.part.Index, Of: o.part.Of}
-	}
 	if sim := up.GetSimulator(); sim != nil {
 		r.Simulation = &report.Simulation{Profile: sim.GetProfile(), Origin: sim.GetOrigin(), Speed: sim.GetSpeed()}
 		if o.simulated() {
@@ -107,11 +104,7 @@ func announce(r report.Report, out string) {
 	for i, n := range r.Config.MaxInFlights {
 		inFlight[i] = strconv.Itoa(n)
 	}
-	part := ""
-	if r.Shard != nil {
-		part = fmt.Sprintf("shard %d of %d of ", r.Shard.Index, r.Shard.Of)
-	}
-	fmt.Fprintf(os.Stderr, "%s\n%s%d prompts; %s\n", server, part, r.Source.Requests, render.Load(r.Config, render.English))
+	fmt.Fprintf(os.Stderr, "%s\n%d prompts; %s\n", server, r.Source.Requests, render.Load(r.Config, render.English))
 	fmt.Fprintf(os.Stderr, "at most %s batches in flight, %d settings, %d repeat(s); writing to %s\n\n",
 		strings.Join(inFlight, " or "), len(r.Config.Settings), r.Config.Repeats, out)
 }

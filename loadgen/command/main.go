@@ -99,7 +99,6 @@ var subcommands = map[string]subcommand{
 	"calibrate": calibrateCommand,
 	"check":     checkCommand,
 	"compare":   compareCommand,
-	"merge":     mergeCommand,
 	"report":    reportCommand,
 	"schema":    schemaCommand,
 	"simulate":  simulateCommand,

@@ -44,9 +44,7 @@ type options struct {
 	tokenizer                        string
 	simProfile                       string
 
-	part    sweep.Part
-	startAt cli.Parsed[time.Time] // zero: at once
-	resume  string
+	resume string
 
 	out, language       string
 	failIf              []figures.Threshold
@@ -180,11 +178,7 @@ func (o *options) targetFlags(f *cli.FlagSet) {
 }
 
 func (o *options) processFlags(f *cli.FlagSet) {
-	f.Title("From several processes, and after a cut")
-	cli.Define(f, &o.part, sweep.Part{}, "shard", "`i/n`: send only the conversations whose number leaves i when divided by n, with as many "+
-		"of the callers; i from 0. loadgen merge joins the reports")
-	cli.Define(f, &o.startAt, cli.Parse("", readTime), "start-at",
-		"`time` at which measuring starts, such as 2026-12-01T08:00:00Z, so that all shards start together (default: at once)")
+	f.Title("After a cut")
 	cli.Define(f, &o.resume, "", "resume", "`directory` of a sweep that was cut short: go on with it, measuring only what is missing, "+
 		"with the flags that it was begun with; a greater -repeats adds repeats")
 }
@@ -245,25 +239,6 @@ func readRate(text string) (r float64, err error) {
 	return r, nil
 }
 
-// readTime reads a time such as 2026-12-01T08:00:00Z; empty is the zero time.
-func readTime(text string) (t time.Time, err error) {
-	if text == "" {
-		return t, nil
-	}
-	if t, err = time.Parse(time.RFC3339, text); err != nil {
-		return t, fmt.Errorf("must be a time such as 2026-12-01T08:00:00Z, got %q", text)
-	}
-	return t, nil
-}
-
-// checkStart refuses a time to start that has passed.
-func checkStart(t time.Time) error {
-	if t.IsZero() || time.Now().Before(t) {
-		return nil
-	}
-	return fmt.Errorf("-start-at: %s has passed: it is %s", t.Format(time.RFC3339), time.Now().Format(time.RFC3339))
-}
-
 // parseOptions reads the command line. An error names the flag and what was expected;
 // flag.ErrHelp means that the help was written to w. With -resume, the flags of the resumed sweep
 // come first.
@@ -271,7 +246,7 @@ func parseOptions(args []string, w io.Writer) (o options, err error) {
 	if err := o.parse(args, w); err != nil {
 		return o, err
 	}
-	if dir, startAt := o.resume, o.startAt; dir != "" {
+	if dir := o.resume; dir != "" {
 		if o.out != "" {
 			return o, fmt.Errorf("-resume and -out: give one, not both: the missing runs are written to the directory of -resume")
 		}
@@ -283,7 +258,7 @@ func parseOptions(args []string, w io.Writer) (o options, err error) {
 		if err != nil {
 			return o, fmt.Errorf("-resume: %w", err)
 		}
-		o.out, o.startAt = "", startAt // the time of the sweep has passed
+		o.out = ""
 	}
 	return o, o.complete()
 }
@@ -298,8 +273,8 @@ func parseFind(args []string, w io.Writer) (o options, err error) {
 		given bool
 		flag  string
 	}{
-		{o.rate.Text != "", "-rate"}, {o.load.Trace != "", "-trace"}, {o.stopWhen.Value != 0, "-stop-when"}, {o.part.Of > 0, "-shard"},
-		{!o.startAt.Value.IsZero(), "-start-at"}, {o.resume != "", "-resume"}, {o.failIf != nil, "-fail-if"},
+		{o.rate.Text != "", "-rate"}, {o.load.Trace != "", "-trace"}, {o.stopWhen.Value != 0, "-stop-when"},
+		{o.resume != "", "-resume"}, {o.failIf != nil, "-fail-if"},
 	} {
 		if no.given {
 			return o, fmt.Errorf("%s: has no meaning in find, which chooses the rates itself and measures once", no.flag)
@@ -364,9 +339,9 @@ func (o *options) workDefaults(f *cli.FlagSet) error {
 }
 
 // ownFlags are the flags that may differ when a sweep is resumed: they say where something is,
-// when the sweep starts, or what is reported. The prompts themselves are compared by their hash.
+// or what is reported. The prompts themselves are compared by their hash.
 var ownFlags = []string{
-	"out", "resume", "shard", "start-at", "jaeger", "fail-if", "cost-per-hour", "device", "model-config", "lang", "version",
+	"out", "resume", "jaeger", "fail-if", "cost-per-hour", "device", "model-config", "lang", "version",
 	"target", "target-admin", "target-http", "target-tls-ca", "target-tls-cert", "target-tls-key", "target-key-file",
 	"sglang", "sglang-key-file", "sglang-log", "trajectories", "problems", "system", "instance", "trace",
 }
@@ -401,13 +376,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("-cost-per-hour: must be from 0 to 1000000, got %v", o.costPerHour)
 	case o.plan.Arrival.TraceSpeed != 1 && (o.load.Trace == "" || o.rate.Text != ""):
 		return fmt.Errorf("-speed: needs -trace, without -rate")
-	case o.part.Of > o.plan.Concurrency:
-		return fmt.Errorf("-shard: %d callers can't be split into %d shards, see -concurrency", o.plan.Concurrency, o.part.Of)
-	case o.part.Of > o.plan.Arrival.MaxOutstanding:
-		return fmt.Errorf("-shard: %d outstanding conversations can't be split into %d shards, see -most-outstanding",
-			o.plan.Arrival.MaxOutstanding, o.part.Of)
 	}
-	return cmp.Or(checkStart(o.startAt.Value), o.access.Validate(o.target != ""))
+	return o.access.Validate(o.target != "")
 }
 
 // completeLimits finds the limits of -device.

@@ -23,10 +23,10 @@ const resultsFile = "results.json"
 
 // makeOutput makes the directory of a report. If dir is empty, it makes a new one in results, named
 // after the time. It refuses a directory that holds a sweep or a report.
-func makeOutput(dir, suffix string) (string, error) {
+func makeOutput(dir string) (string, error) {
 	switch {
 	case dir == "":
-		dir = filepath.Join("results", time.Now().Format("20060102-150405")+suffix)
+		dir = filepath.Join("results", time.Now().Format("20060102-150405"))
 	case unfinished(dir):
 		return "", fmt.Errorf("-out: %s holds a sweep that was cut short: continue it with -resume %s, or name another directory", dir, dir)
 	}
@@ -168,36 +168,6 @@ var compareCommand = subcommand{
 				return err
 			}
 			return render.WriteComparison(out, figures.Compare(before, after))
-		}
-	},
-}
-
-// mergeCommand joins the reports of shards.
-var mergeCommand = subcommand{
-	args: "the directories of all shards",
-	define: func(f *cli.FlagSet) runner {
-		var dir string
-		cli.Define(f, &dir, "", "out", "`directory` for the joined report (default results/<time>)")
-		return func(_ context.Context, shards []string, _ io.Reader, _ io.Writer) error {
-			reports, requests := make([]report.Report, len(shards)), make([][]report.Request, len(shards))
-			for i, shard := range shards {
-				var err error
-				if reports[i], err = readResults(shard); err != nil {
-					return err
-				}
-				if requests[i], err = journal.ReadRequests(shard); err != nil {
-					return err
-				}
-			}
-			merged, all, err := report.Merge(reports, requests)
-			if err != nil {
-				return fmt.Errorf("merge: %w", err)
-			}
-			if dir, err = makeOutput(dir, ""); err != nil {
-				return err
-			}
-			err = writeFile(filepath.Join(dir, journal.RequestsFile), func(f *os.File) error { return report.WriteRequests(f, all) })
-			return failed(errors.Join(err, conclude(merged, render.English, dir, slog.New(slog.DiscardHandler))))
 		}
 	},
 }

@@ -45,16 +45,12 @@ func execute(ctx context.Context, o options) (out string, err error) {
 	if err != nil {
 		return "", inputError{err}
 	}
-	if err := o.part.Plan(o.plan).ValidateFor(o.part.Prompts(l.Prompts)); err != nil {
+	if err := o.plan.ValidateFor(l.Prompts); err != nil {
 		return "", inputError{err}
 	}
 	out = o.resume
 	if out == "" {
-		suffix := ""
-		if o.part.Of > 0 { // other shards may begin in the same second
-			suffix = fmt.Sprintf("-shard-%d", o.part.Index)
-		}
-		if out, err = makeOutput(o.out, suffix); err != nil {
+		if out, err = makeOutput(o.out); err != nil {
 			return "", inputError{err}
 		}
 	}
@@ -90,7 +86,7 @@ func runSweep(ctx context.Context, b *bubble, o options, l load.Load, out string
 		}
 	})
 	defer closeStack()
-	prompts, plan := o.part.Prompts(l.Prompts), o.part.Plan(o.plan)
+	prompts, plan := l.Prompts, o.plan
 	r := newReport(o, l, s.status)
 	r.Tracing, r.Config.WarmUpPrompts = tracing.forReport(o.jaeger), sweep.WarmUpPrompts(prompts)
 	j, err := openJournal(ctx, o, out, l, r, s.proxy)
@@ -148,9 +144,6 @@ func openJournal(ctx context.Context, o options, out string, l load.Load, r repo
 		{Name: "SGLang's version", Value: r.Server.Version}, {Name: "model", Value: r.Server.Model},
 		{Name: "device", Value: r.Server.Device}, {Name: "simulated", Value: fmt.Sprint(r.Simulated)},
 	})
-	if o.part.Of > 0 {
-		facts = append(facts, journal.Fact{Name: "-shard", Value: o.part.String()})
-	}
 	b := journal.Beginning{At: r.CreatedAt, Args: o.args, Facts: facts, Before: map[string]target.Settings{o.targetAdmin: before}}
 	if o.resume == "" {
 		j, err := journal.Create(out, b)
@@ -183,9 +176,6 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, o options
 			line.write(fmt.Sprintf("warning: the server counts %.2f times the prompt tokens that the trajectories record: see -chat-template\n",
 				ratio))
 		}
-		if err := awaitStart(ctx, o.startAt.Value); err != nil {
-			return j.Kept, err
-		}
 	}
 	measured := func(run report.Run, requests []report.Request) error {
 		line.measured(run)
@@ -195,24 +185,6 @@ func measure(ctx context.Context, sw *sweep.Sweep, j *journal.Journal, o options
 		return sweep.Search{Sweep: sw, Objective: *o.objective, Measured: measured}.Run(ctx)
 	}
 	return sweep.Schedule{Plan: sw.Plan, Runner: sw, Kept: j.Kept, Measured: measured}.Run(ctx)
-}
-
-// awaitStart waits until t; the zero time is now. It fails if t passed while this process got
-// ready.
-func awaitStart(ctx context.Context, t time.Time) error {
-	if t.IsZero() {
-		return nil
-	}
-	if err := checkStart(t); err != nil {
-		return inputError{fmt.Errorf("%w: getting ready took longer", err)}
-	}
-	fmt.Fprintf(os.Stderr, "ready; measuring begins at %s\n", t.Format(time.RFC3339))
-	select {
-	case <-time.After(time.Until(t)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // putBack restores the proxy's settings from before the sweep.

@@ -1,16 +1,12 @@
 package command
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"paceline/loadgen/journal"
@@ -168,104 +164,4 @@ func TestASweepThatIsInterruptedGoesOnToo(t *testing.T) {
 		slices.ContainsFunc(r.Runs, func(r report.Run) bool { return r.Phase != "cold" }) {
 		t.Errorf("%d runs, partial %v", len(r.Runs), r.Partial)
 	}
-}
-
-// TestFourShardsMergeToTheCountsOfOneRun gives each shard a simulator of its own, so
-// that their counts don't hang on the order in which they reach one.
-func TestFourShardsMergeToTheCountsOfOneRun(t *testing.T) {
-	args := []string{"-n", "24", "-turns", "2", "-env-scale", "0", "-sizes", "4", "-defaults=false", "-repeats", "1",
-		"-concurrency", "16"}
-	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
-	for i, dir := range dirs {
-		if e := loadgen(t, append(slices.Clone(args), "-shard", string(rune('0'+i))+"/4", "-out", dir)...); e.status != 0 {
-			t.Fatalf("shard %d: status %d: %s", i, e.status, e.stderr)
-		}
-	}
-	whole, merged := t.TempDir(), t.TempDir()
-	if e := loadgen(t, append(slices.Clone(args), "-out", whole)...); e.status != 0 {
-		t.Fatalf("status %d: %s", e.status, e.stderr)
-	}
-	if e := loadgen(t, append([]string{"merge", "-out", merged}, dirs...)...); e.status != 0 || !strings.Contains(e.stdout, "report: ") {
-		t.Fatalf("status %d: %s", e.status, e.stderr)
-	}
-	one, four := readReport(t, whole), readReport(t, merged)
-	if len(one.Runs) != len(four.Runs) || four.Merged != 4 {
-		t.Fatalf("%d runs of one process, %d of %d", len(one.Runs), len(four.Runs), four.Merged)
-	}
-	of := map[string]report.Run{}
-	for _, r := range four.Runs {
-		of[r.Setting+r.Phase] = r
-	}
-	for _, a := range one.Runs {
-		b := of[a.Setting+a.Phase]
-		if a.Total != b.Total || a.Completed != b.Completed || a.PromptTokens != b.PromptTokens || a.Latency.Count != b.Latency.Count ||
-			b.LatencyHistogram.Count() != 48 {
-			t.Errorf("one process %+v\nfour %+v", a, b)
-		}
-	}
-	ids := func(dir string) (all []string) {
-		requests, err := journal.ReadRequests(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, q := range requests {
-			all = append(all, q.Setting+q.Phase+q.Trajectory)
-		}
-		slices.Sort(all)
-		return all
-	}
-	if !slices.Equal(ids(whole), ids(merged)) {
-		t.Error("not the same trajectories were sent")
-	}
-	if e := loadgen(t, append([]string{"merge"}, dirs[:3]...)...); e.status != 2 ||
-		!strings.Contains(e.stderr, "shard 0 is one of 4, and 3 reports given") {
-		t.Errorf("three of four: status %d: %s", e.status, e.stderr)
-	}
-}
-
-// TestShardsBeginTogether starts one shard before the other, as a cluster does.
-func TestShardsBeginTogether(t *testing.T) {
-	startAt := time.Now().Add(4 * time.Second).Truncate(time.Second)
-	args := []string{"-n", "8", "-sizes", "4", "-defaults=false", "-unbatched=false", "-repeats", "1",
-		"-start-at", startAt.Format(time.RFC3339)}
-	dirs := []string{t.TempDir(), t.TempDir()}
-	var shards []func() ending
-	for i, dir := range dirs {
-		cmd, o, e := start(t, append(slices.Clone(args), "-shard", fmt.Sprintf("%d/2", i), "-out", dir)...)
-		shards = append(shards, func() ending { return ending{wait(t, cmd), o.String(), e.String()} })
-		time.Sleep(500 * time.Millisecond) // apart, and long before the time
-	}
-	for i, shard := range shards {
-		if e := shard(); e.status != 0 || !strings.Contains(e.stderr, "ready; measuring begins at") {
-			t.Fatalf("shard %d: status %d: %s", i, e.status, e.stderr)
-		}
-		if began := readReport(t, dirs[i]).Runs[0].StartedAt; began.Before(startAt) || began.Sub(startAt) > 2*time.Second {
-			t.Errorf("shard %d began at %v, want %v", i, began, startAt)
-		}
-	}
-	if e := loadgen(t, "-resume", dirs[0]); e.status != 0 {
-		t.Errorf("resumed after its time: status %d: %s", e.status, e.stderr)
-	}
-}
-
-func TestAStartTimeIsAwaitedAndRefusedOnceItHasPassed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		at := time.Now().Add(time.Minute)
-		if err := awaitStart(t.Context(), at); err != nil || !time.Now().Equal(at) {
-			t.Errorf("%v at %v, want %v", err, time.Now(), at)
-		}
-		time.Sleep(time.Second)
-		var bad inputError
-		if err := awaitStart(t.Context(), at); !errors.As(err, &bad) || !strings.HasPrefix(err.Error(), "-start-at: ") {
-			t.Errorf("%v", err)
-		}
-		later, stop := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, stop)
-		if err := awaitStart(later, time.Now().Add(time.Hour)); !errors.Is(err, context.Canceled) {
-			t.Errorf("%v", err)
-		}
-		if err := awaitStart(t.Context(), time.Time{}); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -11,15 +11,14 @@ import (
 	"time"
 
 	"paceline/loadgen/report"
-	"paceline/loadgen/stats"
 	"paceline/loadgen/sweep"
 	"paceline/loadgen/target"
 )
 
 func someRuns() []report.Run {
 	return []report.Run{
-		{Setting: "4", Phase: "cold", Repeat: 1, Completed: 3, LatencyHistogram: stats.NewHistogram(time.Second)},
-		{Setting: "4", Phase: "warm", Repeat: 1, Completed: 3, LatencyHistogram: stats.NewHistogram(time.Second, time.Minute)},
+		{Setting: "4", Phase: "cold", Repeat: 1, Completed: 3, WallSeconds: 1},
+		{Setting: "4", Phase: "warm", Repeat: 1, Completed: 3, WallSeconds: 2},
 	}
 }
 

@@ -6,7 +6,7 @@
 // report. To add a column, see package render.
 //
 // Read report.go and run.go (the facts) first, then requests.go (single requests), search.go (the
-// objective of loadgen find), settle.go and json.go (how they are stored), merge.go (shards).
+// objective of loadgen find) and settle.go and json.go (how they are stored).
 package report
 
 import (
@@ -34,8 +34,6 @@ type Report struct {
 	PartialReason string `json:"partial_reason,omitempty"` // why it was cut short; absent if it was not
 
 	Resumed []time.Time `json:"resumed_at,omitempty"` // when the sweep was resumed, after its end or after it was cut short; real time
-	Shard   *Shard      `json:"shard,omitempty"`      // absent if this process sent the whole load
-	Merged  int         `json:"merged,omitempty"`     // number of shards joined in this report; 0: none
 
 	Environment Environment `json:"environment"`
 	Source      Source      `json:"source"`
@@ -168,10 +166,4 @@ type Limits struct {
 type Tracing struct {
 	URL     string `json:"url"`     // of a trace, without its id
 	Sampler string `json:"sampler"` // which requests are traced, in the words of OTEL_TRACES_SAMPLER
-}
-
-// Shard says which part of the load a report is of.
-type Shard struct {
-	Index int `json:"index"` // from 0
-	Of    int `json:"of"`    // shards
 }

@@ -63,12 +63,8 @@ type Run struct {
 	QueueWait stats.Summary `json:"queue_wait_seconds"` // in the proxy; empty for direct
 
 	Arrivals *Arrivals `json:"arrivals,omitempty"` // absent in older reports
-	// The same, counted in histograms that merge exactly; absent in older reports.
-	LatencyHistogram   *stats.Histogram `json:"latency_histogram,omitempty"`
-	QueueWaitHistogram *stats.Histogram `json:"queue_wait_histogram,omitempty"`
 
-	TTFT          *stats.Summary   `json:"ttft_seconds,omitempty"`   // from send to first token; of streams
-	TTFTHistogram *stats.Histogram `json:"ttft_histogram,omitempty"` // the same
+	TTFT *stats.Summary `json:"ttft_seconds,omitempty"` // from send to first token; of streams
 
 	ServerUncachedTokens *int64   `json:"server_uncached_tokens,omitempty"` // computed, by the server's own count
 	ServerBusySeconds    *float64 `json:"server_busy_seconds,omitempty"`    // spent on that, by its own clock
@@ -111,11 +107,6 @@ type Arrivals struct {
 	LatencyFromIntended stats.Summary `json:"latency_from_intended_seconds"` // from when due to the answer
 	SendDelay           stats.Summary `json:"send_delay_seconds"`            // from when due to the send
 	OwnDelay            stats.Summary `json:"own_delay_seconds"`             // of that, the part that was not waiting for most_outstanding
-
-	// The same, counted in histograms that merge exactly.
-	LatencyFromIntendedHistogram *stats.Histogram `json:"latency_from_intended_histogram,omitempty"`
-	SendDelayHistogram           *stats.Histogram `json:"send_delay_histogram,omitempty"`
-	OwnDelayHistogram            *stats.Histogram `json:"own_delay_histogram,omitempty"`
 }
 
 const (
@@ -141,26 +132,6 @@ type SchedulerWait struct {
 	P50 float64 `json:"p50"` // median
 	P99 float64 `json:"p99"` // 99th percentile
 	Max float64 `json:"max"` // longest
-}
-
-// distribution is one of a run's distributions.
-type distribution struct {
-	summary   *stats.Summary
-	histogram **stats.Histogram
-}
-
-// distributions lists the distributions of a run in a fixed order.
-func (r *Run) distributions() []distribution {
-	all := []distribution{{&r.Latency, &r.LatencyHistogram}, {&r.QueueWait, &r.QueueWaitHistogram}}
-	if a := r.Arrivals; a != nil {
-		all = append(all, distribution{&a.LatencyFromIntended, &a.LatencyFromIntendedHistogram},
-			distribution{&a.SendDelay, &a.SendDelayHistogram},
-			distribution{&a.OwnDelay, &a.OwnDelayHistogram})
-	}
-	if r.TTFT != nil {
-		all = append(all, distribution{r.TTFT, &r.TTFTHistogram})
-	}
-	return all
 }
 
 // Trace is one request that was sampled.

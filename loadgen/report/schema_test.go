@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"paceline/loadgen/stats"
 )
 
 // schema is what of JSON Schema the results need. Its fields are written in this
@@ -104,8 +102,6 @@ func (d describer) of(t reflect.Type) *schema {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		return &schema{Type: "string", Format: "date-time"}
-	case t == reflect.TypeFor[stats.Histogram]():
-		return &schema{Type: "string"} // as its type's comment says
 	case t.Kind() == reflect.Pointer:
 		return d.of(t.Elem())
 	case t.Kind() == reflect.Struct:
@@ -143,9 +139,6 @@ func (d describer) object(t reflect.Type) *schema {
 		}
 		of := d.of(f.Type)
 		of.Description = d.comments[t.Name()+"."+f.Name]
-		if f.Type == reflect.TypeFor[*stats.Histogram]() {
-			of.Description = strings.TrimSpace(of.Description + " " + d.comments["Histogram"])
-		}
 		of.Enum = enums[t.Name()+"."+f.Name]
 		o.Properties = append(o.Properties, property{tag[0], of})
 		if !slices.Contains(tag[1:], "omitempty") && !slices.Contains(tag[1:], "omitzero") {

@@ -1,5 +1,5 @@
 // Package stats holds the statistics that a report of few repeats can honestly use: the spread of a
-// sample (summary.go, histogram.go), the certainty of its median (bootstrap.go), whether two samples
+// sample (summary.go), the certainty of its median (bootstrap.go), whether two samples
 // differ by more than chance (difference.go), and a fit of costs (leastsquares.go).
 //
 // All functions are pure. None changes its arguments. Equal arguments give equal results, because

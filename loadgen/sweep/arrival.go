@@ -27,8 +27,6 @@ type Arrival struct {
 	WhenFull       WhenFull      // what happens to a conversation that is due beyond that
 	WarmUp         time.Duration // requests due before its end are sent but not measured
 	LateAfter      time.Duration // a request is late if it is sent more than this after it was due
-
-	Part Part // this process's share of a load: every Of-th arrival, from the Index-th on
 }
 
 // Process says how the starts of conversations are spaced.
@@ -103,8 +101,7 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 			groups++
 		}
 	}
-	of := max(1, a.Part.Of)
-	times := a.times(groups*of, seed) // of all parts
+	times := a.times(groups, seed)
 	group := -1
 	for i, at := range starts {
 		p := prompts[at]
@@ -115,7 +112,7 @@ func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []
 			all[i] = begin{i, all[i-1].after}
 		default:
 			group++
-			all[i] = begin{i, times[group*of+a.Part.Index]}
+			all[i] = begin{i, times[group]}
 		}
 	}
 	slices.SortStableFunc(all, func(x, y begin) int { return cmp.Compare(x.after, y.after) })

@@ -2,7 +2,6 @@ package sweep
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,28 +107,4 @@ func TestWhatIsWrongWithAnArrivalIsNamedByItsFlag(t *testing.T) {
 	if err := (Arrival{}).Validate(); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestTheArrivalsOfAllProcessesAreThoseOfOne(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		of, each := rapid.IntRange(1, 5).Draw(t, "of"), rapid.IntRange(1, 20).Draw(t, "each")
-		a := open(rapid.SampledFrom([]Process{Constant, Poisson}).Draw(t, "process"), 10)
-		begins := func(a Arrival, n int) (times []time.Duration) {
-			prompts := make([]target.Prompt, n)
-			for _, b := range a.schedule(prompts, conversations(prompts), 7) {
-				times = append(times, b.after)
-			}
-			return times
-		}
-		whole := begins(a, of*each)
-		var joined []time.Duration
-		for i := range of {
-			a.Part = Part{i, of}
-			joined = append(joined, begins(a, each)...)
-		}
-		slices.Sort(joined)
-		if !slices.Equal(whole, joined) {
-			t.Errorf("%v, want %v", joined, whole)
-		}
-	})
 }

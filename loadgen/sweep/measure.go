@@ -30,13 +30,13 @@ type measurement struct {
 // durations are times of the report.
 type durations []time.Duration
 
-// describe returns the summary of the durations, in seconds, and their histogram.
-func (d durations) describe() (stats.Summary, *stats.Histogram) {
+// describe returns the summary of the durations, in seconds.
+func (d durations) describe() stats.Summary {
 	seconds := make([]float64, len(d))
 	for i, one := range d {
 		seconds[i] = one.Seconds()
 	}
-	return stats.Summarize(seconds), stats.NewHistogram(d...)
+	return stats.Summarize(seconds)
 }
 
 // report returns the figures of the run. Only answers received in full count, tokens are counted by
@@ -106,17 +106,13 @@ func (m measurement) report() report.Run {
 		run.RequestThroughput = float64(run.Completed) / run.WallSeconds
 		run.InputTokenThroughput = float64(run.PromptTokens) / run.WallSeconds
 	}
-	run.Latency, run.LatencyHistogram = latency.describe()
-	run.QueueWait, run.QueueWaitHistogram = queueWait.describe()
+	run.Latency, run.QueueWait = latency.describe(), queueWait.describe()
 	if len(firstToken) > 0 {
-		var ttft stats.Summary
-		ttft, run.TTFTHistogram = firstToken.describe()
+		ttft := firstToken.describe()
 		run.TTFT = &ttft
 	}
 	a := run.Arrivals
-	a.LatencyFromIntended, a.LatencyFromIntendedHistogram = due.latency.describe()
-	a.SendDelay, a.SendDelayHistogram = due.delay.describe()
-	a.OwnDelay, a.OwnDelayHistogram = due.own.describe()
+	a.LatencyFromIntended, a.SendDelay, a.OwnDelay = due.latency.describe(), due.delay.describe(), due.own.describe()
 	run.ProcessCPUSeconds, run.SchedulerWait = m.cpuSeconds, m.wait
 	run.Interrupted = m.interrupted && run.Completed < run.Total
 	run.Complete = run.Completed == run.Total

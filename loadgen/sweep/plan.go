@@ -1,11 +1,10 @@
 // Package sweep sends the same prompts at every batch setting and measures the answers.
 //
-// Read plan.go first. A Plan lists the settings and says when conversations begin (arrival.go). A
-// Part is one process's share of a load. Schedule (sweep.go) runs a plan in random order and can
-// resume one that was cut short. Search (search.go) looks for the largest rate that keeps an
-// objective. Sweep measures one pass: it sends all prompts in a closed or an
-// open loop (send.go) and turns the samples into a report.Run (measure.go). Only answers received
-// in full count.
+// Read plan.go first. A Plan lists the settings and says when conversations begin (arrival.go).
+// Schedule (sweep.go) runs a plan in random order and can resume one that was cut short. Search
+// (search.go) looks for the largest rate that keeps an objective. Sweep measures one pass: it sends
+// all prompts in a closed or an open loop (send.go) and turns the samples into a report.Run
+// (measure.go). Only answers received in full count.
 //
 // The package does not interpret the figures: package report/figures does.
 package sweep
@@ -119,9 +118,6 @@ func (p Plan) order() []cell {
 
 // ValidateFor returns an error, which names a flag, if the plan leaves none of the prompts to measure.
 func (p Plan) ValidateFor(prompts []target.Prompt) error {
-	if len(prompts) == 0 {
-		return fmt.Errorf("-shard: has no conversation: there are more shards than conversations, see -n")
-	}
 	if !p.Arrival.Open() || p.Arrival.WarmUp == 0 {
 		return nil
 	}
@@ -239,63 +235,4 @@ func (s Setting) validate() error {
 		return fmt.Errorf("-order: must be %s or %s, got %q", FIFO, Prefix, s.Order)
 	}
 	return nil
-}
-
-// MaxParts bounds the parts of one load.
-const MaxParts = 1024
-
-// Part is one of several parts of a load. Each part is sent by its own process. The zero value is
-// the whole load.
-type Part struct{ Index, Of int }
-
-// String implements flag.Value.
-func (p *Part) String() string {
-	if p.Of == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%d/%d", p.Index, p.Of)
-}
-
-// Set implements flag.Value.
-func (p *Part) Set(text string) error {
-	var index, of int
-	_, err := fmt.Sscanf(text+"\n", "%d/%d\n", &index, &of)
-	if err != nil || of < 1 || of > MaxParts || index < 0 || index >= of {
-		return fmt.Errorf("must be i/n with i from 0 to n-1 and n at most %d, got %q", MaxParts, text)
-	}
-	*p = Part{index, of}
-	return nil
-}
-
-// Prompts returns this part's conversations: every Of-th trajectory from the Index-th on, with all
-// its copies. Neighbours go to different parts, so that each part gets long and short ones.
-func (p Part) Prompts(all []target.Prompt) (own []target.Prompt) {
-	if p.Of == 0 {
-		return all
-	}
-	trajectory := -1
-	for i, prompt := range all {
-		if i == 0 || !prompt.Follows && !prompt.Joins {
-			trajectory++
-		}
-		if trajectory%p.Of == p.Index {
-			own = append(own, prompt)
-		}
-	}
-	return own
-}
-
-// Plan returns this part's share of a plan: of its callers and of its arrivals.
-func (p Part) Plan(of Plan) Plan {
-	of.Concurrency = p.share(of.Concurrency)
-	of.Arrival.MaxOutstanding = p.share(of.Arrival.MaxOutstanding)
-	of.Arrival.Part = p
-	return of
-}
-
-func (p Part) share(n int) int {
-	if p.Of == 0 {
-		return n
-	}
-	return (n + p.Of - 1 - p.Index) / p.Of
 }

@@ -37,10 +37,12 @@ func (p Phase) Straight() bool {
 // is nil if there is nothing to recommend.
 func (r Recommendation) Best() *Cell {
 	switch {
-	case r.Take.Setting == "":
-		return nil
 	case r.Why == Costs:
 		return &r.Worth.Base
+	case r.Keep != nil:
+		return &r.Keep.Cell
+	case r.Take.Setting == "":
+		return nil
 	}
 	return &r.Take
 }

@@ -32,7 +32,9 @@ type Recommendation struct {
 	Next   *Cell  // the next best
 	Equal  []Cell // those that can't be told apart from Take
 
-	Worth *Against // Take against single calls without batching
+	Keep *Against // the proxy's own defaults against Take, if they are not told to be slower
+
+	Worth *Against // the defaults to keep, or else Take, against single calls without batching
 	Why   Worth    // the result of that comparison
 
 	// For a sweep that varies more than the size.
@@ -82,9 +84,9 @@ func (p Phase) recommend(cfg report.Config) Recommendation {
 	}
 	sides, sized := p.sides(), p.sized()
 	if len(sides) < 2 || len(sized) == 0 {
-		return p.choose()
+		return p.choose().keep(p)
 	}
-	r := sides[0].choose()
+	r := sides[0].choose().keep(p)
 	r.Of, r.Top, r.Side, r.Sure = len(sized), fastest(sized), sides[0].name, Alike
 	r.Like = only(sized, func(c Cell) bool { return c.Setting != r.Top.Setting && p.compare(r.Top, c) == Alike })
 	switch {
@@ -135,25 +137,43 @@ func (p Phase) choose() Recommendation {
 	return r.against(p)
 }
 
+// keep prefers the proxy's defaults to a size that is not told to be faster: they need no flags.
+func (r Recommendation) keep(p Phase) Recommendation {
+	defaults, ok := p.find("defaults")
+	if !ok {
+		return r
+	}
+	a := p.against(r.Take, defaults)
+	if a.Told != Alike && a.Base.Throughput > defaults.Throughput {
+		return r
+	}
+	r.Keep = &a
+	return r.against(p)
+}
+
 // tooFew reports whether cells have too few repeats to be told apart.
 func (p Phase) tooFew(cells []Cell) bool {
 	return slices.ContainsFunc(cells, func(c Cell) bool { return p.compare(fastest(cells), c) == TooFew })
 }
 
-// against compares the recommended size with not batching at all.
+// against compares what is recommended with not batching at all.
 func (r Recommendation) against(p Phase) Recommendation {
 	single, ok := p.find("unbatched")
 	if !ok {
 		return r
 	}
-	worth := p.against(single, r.Take)
+	take := r.Take
+	if r.Keep != nil {
+		take = r.Keep.Cell
+	}
+	worth := p.against(single, take)
 	r.Worth, r.Why = &worth, Gains
 	switch {
 	case worth.Told == TooFew:
 		r.Why = Unknown
 	case worth.Told == Alike:
 		r.Why = NoGain
-	case single.Throughput > r.Take.Throughput:
+	case single.Throughput > take.Throughput:
 		r.Why = Costs
 	}
 	return r

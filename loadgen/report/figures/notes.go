@@ -106,7 +106,7 @@ func (n *Notes) check(run report.Run, r report.Report) {
 			n.NotCold = append(n.NotCold, run)
 		}
 	}
-	cpus := float64(r.Environment.CPUs * max(1, r.Merged))
+	cpus := float64(r.Environment.CPUs)
 	if cpu := run.ProcessCPUSeconds; cpu != nil && cpus > 0 && *cpu > Saturated*run.WallClockSeconds*cpus {
 		n.Busy = append(n.Busy, run)
 	}

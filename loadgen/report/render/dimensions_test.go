@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"paceline/loadgen/report"
-	"paceline/loadgen/stats"
 )
 
 // dimensional is a sweep over sizes and batches in flight: with 1 in flight the size
@@ -26,7 +25,6 @@ func dimensional() report.Report {
 				wait := 0.005
 				runs[i].Setting, runs[i].BatchSize = fmt.Sprintf("%d, %d in flight", size, inFlight), size
 				runs[i].MaxInFlight, runs[i].MaxWaitSeconds, runs[i].Order = inFlight, &wait, "fifo"
-				runs[i].LatencyHistogram = stats.NewHistogram(time.Second)
 			}
 			groups = append(groups, runs)
 		}
@@ -66,7 +64,7 @@ func TestTheReportTellsHowTheSweepWent(t *testing.T) {
 	r := full()
 	r.Resumed = []time.Time{made.Add(time.Hour)}
 	r.Config.Repeats, r.Config.StopWhen, r.Config.Settings = 20, 0.02, []string{"1", "2"}
-	r.Config.Phases, r.Merged, r.Shard = []string{"warm"}, 4, &report.Shard{Index: 1, Of: 4}
+	r.Config.Phases = []string{"warm"}
 	forwards, sequences := int64(10), int64(125)
 	r.Runs[0].ServerForwards, r.Runs[0].ServerSequences = &forwards, &sequences
 	var b bytes.Buffer
@@ -76,7 +74,7 @@ func TestTheReportTellsHowTheSweepWent(t *testing.T) {
 	for _, want := range []string{
 		"resumed at 2026-11-23 14:33:18 UTC: 36 runs were measured before that and kept",
 		"A setting was repeated at least 5 and at most 20 times", "Repeats stopped early at 1 (3); 2 (3).", "such an interval is too narrow",
-		"sent by 4 processes", "shard 1 of 4", "once unmeasured", "10 forwards, 12.50 new sequences each (#new-seq)",
+		"once unmeasured", "10 forwards, 12.50 new sequences each (#new-seq)",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

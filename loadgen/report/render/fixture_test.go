@@ -55,8 +55,6 @@ func a(s shape) report.Run {
 	}
 	if completed > 0 {
 		r.Latency = summary(completed, 64*s.wall/float64(completed))
-		r.LatencyHistogram = stats.NewHistogram(time.Duration(r.Latency.P50*float64(time.Second)),
-			time.Duration(r.Latency.Max*float64(time.Second)))
 	}
 	batches(&r)
 	uncached, busy := r.PromptTokens-r.CachedTokens, 0.97*s.wall

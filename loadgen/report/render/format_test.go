@@ -45,7 +45,6 @@ func TestSentencesOfAFileAreRecognised(t *testing.T) {
 		"NVIDIA H100 SXM (simulated)":                                                           "NVIDIA H100 SXM（模拟）",
 		"something that nobody has written yet":                                                 "something that nobody has written yet",
 		"as texts: SGLang's model folder can't be read from here, and -tokenizer names no file": "文本（此处无法读取 SGLang 的模型目录，-tokenizer 也未指定文件）",
-		"shard 1: interrupted; runs not measured by all shards and left out: 3":                 "分片 1：被用户中断；并非所有分片都测到、未计入的运行：3 次",
 	} {
 		if got := Chinese.fromEnglish(english); got != want {
 			t.Errorf("%q is %q, want %q", english, got, want)

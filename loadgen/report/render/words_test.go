@@ -60,15 +60,12 @@ func telling(t *testing.T) map[string]report.Report {
 	swept := full()
 	swept.Resumed = []time.Time{made.Add(time.Hour)}
 	swept.Config.Repeats, swept.Config.StopWhen, swept.Config.Settings = 20, 0.02, []string{"1", "2"}
-	swept.Config.Phases, swept.Merged, swept.Shard = []string{"warm"}, 4, &report.Shard{Index: 1, Of: 4}
+	swept.Config.Phases = []string{"warm"}
 	sequences := int64(125)
 	swept.Runs[0].ServerForwards, swept.Runs[0].ServerSequences = &forwards, &sequences
 	joined := full()
 	joined.Config.StopWhen = 0.5
-	joined.Runs[3].Notes = []string{
-		"its 4 shards all ran together for only 31 % of its time by their clocks: the rest is less load than was asked for",
-	}
-	joined.Partial, joined.PartialReason = true, "shard 3: interrupted"
+	joined.Partial, joined.PartialReason = true, "interrupted"
 	swept.Simulation, joined.Simulation = judged.Simulation, judged.Simulation
 	ordered := dimensional()
 	ordered.Config.Orders, ordered.Config.MaxWaitsSeconds = []string{"fifo", "prefix"}, []float64{0, 0.005}
