@@ -7,7 +7,6 @@
 //	go run ./bench/overhead -measure memory        resident memory idle and with 10,000 prompts waiting, and CPU when idle
 //	go run ./bench/overhead -measure passthrough   a stream through the proxy and straight
 //	go run ./bench/overhead -measure tracing       the proxy with and without tracing, and with collectors that are dead, slow or refuse
-//	go run ./bench/overhead -measure soak          20 minutes: memory, goroutines and descriptors
 package main
 
 import (
@@ -29,19 +28,19 @@ type options struct {
 
 	callers, bytes, size, inFlight, repeats int
 	rate                                    float64
-	maxWait, delay, seconds, soak           time.Duration
+	maxWait, delay, seconds                 time.Duration
 }
 
 var measurements = map[string]func(context.Context, options) error{
 	"throughput": measureThroughput, "latency": measureLatency, "memory": measureMemory,
-	"passthrough": measurePassThrough, "tracing": measureTracing, "soak": measureSoak,
+	"passthrough": measurePassThrough, "tracing": measureTracing,
 }
 
 var roles = map[string]func(context.Context, options) error{"upstream": upstream, "echo": echo, "proxy": proxy}
 
 func main() {
 	var o options
-	flag.StringVar(&o.measure, "measure", "throughput", "throughput, latency, memory, passthrough, tracing or soak")
+	flag.StringVar(&o.measure, "measure", "throughput", "throughput, latency, memory, passthrough or tracing")
 	flag.StringVar(&o.role, "role", "", "part of a process that a measurement starts; empty: measure")
 	flag.StringVar(&o.upstream, "upstream", "", "the proxy's upstream")
 	flag.StringVar(&o.profile, "cpuprofile", "", "`file` for a CPU profile of the proxy")
@@ -57,7 +56,6 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 1000, "requests a second, for -measure latency")
 	flag.IntVar(&o.repeats, "repeats", 5, "repeats")
 	flag.DurationVar(&o.seconds, "time", 3*time.Second, "time of one measurement")
-	flag.DurationVar(&o.soak, "soak", 20*time.Minute, "time of -measure soak")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	run, known := measurements[o.measure]

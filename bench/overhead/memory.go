@@ -36,7 +36,7 @@ func measureMemory(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	rss, _, err := first.resident()
+	rss, err := first.resident()
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (c *child) filled(ctx context.Context, prompt string, send sender) (highest
 		sending.Go(func() { send(ctx, client, prompt, waiting/connections) })
 	}
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		now, _, err := c.resident()
+		now, err := c.resident()
 		if err != nil {
 			return 0, err
 		}

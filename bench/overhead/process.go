@@ -3,14 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,8 +15,8 @@ import (
 
 // child is a process under measurement.
 type child struct {
-	cmd                 *exec.Cmd
-	addr, http, metrics string // addr is gRPC's, or the only one
+	cmd        *exec.Cmd
+	addr, http string // addr is gRPC's, or the only one
 }
 
 // started has all processes so far, to kill them: some would drain for very long.
@@ -56,7 +52,7 @@ func start(ctx context.Context, o options, role string, more ...string) (*child,
 	started = append(started, cmd.Process)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	c := &child{cmd: cmd}
-	_, _ = fmt.Sscan(line, &c.addr, &c.http, &c.metrics) // a proxy has three
+	_, _ = fmt.Sscan(line, &c.addr, &c.http) // a proxy has both
 	return c, err
 }
 
@@ -86,19 +82,14 @@ func (c *child) stop() error {
 	return c.cmd.Wait()
 }
 
-// resident returns the resident memory of the process in bytes, and the number of its open
-// descriptors.
-func (c *child) resident() (rss int64, descriptors int, err error) {
+// resident returns the resident memory of the process in bytes.
+func (c *child) resident() (int64, error) {
 	proc, err := procfs.NewProc(c.cmd.Process.Pid)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	stat, err := proc.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	descriptors, err = proc.FileDescriptorsLen()
-	return int64(stat.ResidentMemory()), descriptors, err
+	return int64(stat.ResidentMemory()), err
 }
 
 // cpu returns the CPU time that the process has used.
@@ -109,17 +100,4 @@ func (c *child) cpu() (time.Duration, error) {
 	}
 	stat, err := proc.Stat()
 	return time.Duration(stat.CPUTime() * float64(time.Second)), err
-}
-
-// goroutines returns the number of goroutines of a proxy, by its metrics page.
-func (c *child) goroutines() (int, error) {
-	res, err := http.Get("http://" + c.metrics + "/metrics") //nolint:noctx // answered at once
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close() //nolint:errcheck // only read
-	page, err := io.ReadAll(res.Body)
-	_, after, _ := strings.Cut(string(page), "\ngo_goroutines ")
-	n, err2 := strconv.Atoi(strings.SplitN(after, "\n", 2)[0])
-	return n, errors.Join(err, err2)
 }

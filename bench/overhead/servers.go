@@ -172,6 +172,6 @@ func proxy(ctx context.Context, o options) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	fmt.Println(p.Addr(), p.HTTPAddr(), p.MetricsAddr())
+	fmt.Println(p.Addr(), p.HTTPAddr())
 	return p.Run(ctx)
 }

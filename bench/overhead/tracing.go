@@ -135,7 +135,7 @@ func (p *tracedProxy) round(ctx context.Context, o options, prompt string) error
 	if err != nil {
 		return err
 	}
-	rss, _, err := p.resident()
+	rss, err := p.resident()
 	if err != nil {
 		return err
 	}

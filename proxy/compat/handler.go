@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	pathpkg "path"
 	"runtime"
@@ -49,6 +50,7 @@ type Options struct {
 	PassAdmin bool     // pass administrative paths on
 	Allow     []string // fields that are refused otherwise, and unknown paths under /v1/
 	Log       *slog.Logger
+	Acts      *slog.Logger // of administrative requests that are passed on
 }
 
 // Handler answers SGLang's own HTTP interface. It is safe for concurrent use.
@@ -59,7 +61,7 @@ type Handler struct {
 	maxBytes  int64
 	passAdmin bool
 	allowed   map[string]bool
-	log       *slog.Logger
+	log, acts *slog.Logger
 	foreign   atomic.Pointer[foreignFields]
 
 	mux   *http.ServeMux
@@ -72,7 +74,7 @@ type Handler struct {
 func New(up *upstream.Upstream, metrics *telemetry.Metrics, o Options) *Handler {
 	h := &Handler{
 		up: up, snapshot: up.Snapshot, metrics: metrics, maxBytes: o.MaxBytes, passAdmin: o.PassAdmin,
-		allowed: map[string]bool{}, log: o.Log, mux: http.NewServeMux(),
+		allowed: map[string]bool{}, log: o.Log, acts: o.Acts, mux: http.NewServeMux(),
 		large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), // a CPU stays free
 	}
 	for _, name := range o.Allow {
@@ -121,6 +123,11 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request) {
 				h.refuse(w, r, err)
 				return
 			}
+		}
+		if admin {
+			host, _, _ := net.SplitHostPort(r.RemoteAddr) // net/http wrote it
+			h.acts.Info("administrative request passed on", "by", upstream.CallerOf(r.Context(), host).Name, "method", r.Method,
+				"path", r.URL.RequestURI())
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, h.maxBytes)
 		h.up.Pass(w, r)

@@ -75,12 +75,12 @@ func (a *adminService) FlushCache(ctx context.Context, req *pb.FlushCacheRequest
 		return nil, upstream.ToStatus(upstream.WrongField("timeout", "must be from 0s to %v", maxFlush)).Err()
 	}
 	err := a.up.Flush(ctx, timeout)
-	var e *sglang.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		a.log(ctx, "SGLang's cache flushed")
 		return &pb.FlushCacheResponse{}, nil
-	case errors.As(err, &e) && e.Kind == sglang.KindBusy:
+	}
+	a.log(ctx, "SGLang's cache not flushed", "error", err)
+	if e := new(sglang.Error); errors.As(err, &e) && e.Kind == sglang.KindBusy {
 		return nil, status.Error(codes.FailedPrecondition, "SGLang is still working and does not flush")
 	}
 	return nil, upstream.ToStatus(err).Err()

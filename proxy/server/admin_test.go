@@ -180,6 +180,9 @@ func TestFlush(t *testing.T) {
 	if _, err := r.admin.FlushCache(r.context(), &pb.FlushCacheRequest{}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("busy: %v", err)
 	}
+	if log := r.log.String(); strings.Count(log, `msg="SGLang's cache not flushed" by=127.0.0.1 error=`) != 1 {
+		t.Error(log)
+	}
 }
 
 func TestAdminOverREST(t *testing.T) {

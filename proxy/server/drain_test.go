@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,36 @@ func TestDrainingAnswersEverythingAcceptedAndRefusesTheRest(t *testing.T) {
 	}
 	if <-r.ended; r.err != nil {
 		t.Error(r.err)
+	}
+}
+
+// Else a client could send on a connection that the end closes, and never hear of it.
+func TestAnAnswerDuringTheEndIsTheLastOfItsConnection(t *testing.T) {
+	f := newFake(t)
+	f.hold = make(chan struct{})
+	r := start(t, f, nil)
+	end := r.send(r.context(), &pb.PrefillRequest{Text: "a"})
+	<-f.entered
+	last := func() bool {
+		req, err := http.NewRequestWithContext(r.context(), http.MethodGet, "http://"+r.HTTPAddr()+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.Close
+	}
+	if last() {
+		t.Error("a connection ends before the end")
+	}
+	r.stop()
+	await(t, "connections end", last)
+	close(f.hold)
+	if o := <-end; o.err != nil {
+		t.Error(o.err)
 	}
 }
 

@@ -316,6 +316,10 @@ func TestAdministrativePathsAreRefusedOnTheDataPort(t *testing.T) {
 	if code, _ := ask(t, "POST", r.url("/flush_cache"), ""); code != 200 {
 		t.Errorf("with -pass-admin: %d", code)
 	}
+	want := `msg="administrative request passed on" by=127.0.0.1 method=POST path=/flush_cache`
+	if log := r.log.String(); strings.Count(log, want) != 1 {
+		t.Errorf("no %q in\n%s", want, log)
+	}
 }
 
 func TestAClientAbortsItsPromptByItsOwnRid(t *testing.T) {

@@ -389,7 +389,8 @@ func TestTLSServesBothPortsAndFollowsARotatedCertificate(t *testing.T) {
 
 	a.issue("second", cert, key)
 	await(t, "the new certificate is served", func() bool { return served(r.Addr(), "h2") == "second h2" })
-	if log := r.log.String(); !regexp.MustCompile(`files read again.*serial [0-9a-f]+, valid until .* -> serial `).MatchString(log) {
+	rotated := regexp.MustCompile(`changed="\[serial [0-9a-f]+, valid until \S+ -> serial [^,]+, valid until \S+\]"`)
+	if log := r.log.String(); !rotated.MatchString(log) {
 		t.Error(log)
 	}
 	writeKeys(t, cert, "nonsense")
@@ -445,6 +446,14 @@ func TestWithMutualTLSOnlyCertificatesOfTheAuthorityAreServed(t *testing.T) {
 			_ = conn.Close()
 		}
 	}
+	writeKeys(t, ca, a.pem(newAuthority(t).cert))
+	await(t, "another authority is read", func() bool {
+		c, err := (&tls.Dialer{Config: a.client(own)}).DialContext(r.context(), "tcp", r.Addr())
+		if err == nil {
+			_ = c.Close()
+		}
+		return strings.Contains(r.log.String(), `changed="[the authorities of clients]"`)
+	})
 }
 
 func TestTLSFilesAreCheckedAtTheStart(t *testing.T) {

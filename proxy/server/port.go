@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -19,6 +20,7 @@ type port struct {
 	name     string // name of its flag
 	listener net.Listener
 	serving  []func() error        // each returns after close
+	leave    func()                // of HTTP: each request from now on is the last of its connection
 	close    func(context.Context) // lets calls end until the context ends
 }
 
@@ -52,11 +54,18 @@ func (p *port) serveGRPC(s *grpc.Server) {
 // serveHTTP makes the port serve HTTP, with a gateway to the gRPC server behind, which it
 // does not stop.
 func (p *port) serveHTTP(h http.Handler, g *api.Gateway, behind *grpc.Server) {
-	s := httpServer(h)
+	var leaving atomic.Bool
+	s := httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if leaving.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	}))
 	p.serving = []func() error{
 		func() error { return behind.Serve(g.Pipe) },
 		func() error { return s.Serve(p.listener) },
 	}
+	p.leave = func() { leaving.Store(true) }
 	p.close = func(ctx context.Context) {
 		if err := s.Shutdown(ctx); err != nil {
 			_ = s.Close() // cuts connections; its error says nothing new

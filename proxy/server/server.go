@@ -139,7 +139,7 @@ func (s *Server) openREST() (*port, error) {
 	pb.RegisterPrefillServiceServer(behind, s.service)
 	pb.RegisterScoreServiceServer(behind, s.service)
 	sglang := s.front(gate{keys: s.keys, metrics: s.metrics}).handler(compat.New(s.up, s.metrics, compat.Options{
-		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log,
+		MaxBytes: int64(s.cfg.MaxMessageBytes), PassAdmin: s.cfg.PassAdmin, Allow: s.cfg.AllowFields, Log: s.log, Acts: s.cfg.acts(),
 	}))
 	rest := restHandler(g.Handler(s.cfg.MaxMessageBytes, s.up.Arrivals), sglang, s.readiness)
 	p.serveHTTP(notFromPages(rest, isLocal(s.cfg.HTTP)), g, behind)
@@ -340,10 +340,13 @@ func (s *Server) shutDown() error {
 	return err
 }
 
-// sendAway tells gRPC clients to leave, and accepts what they send until they know: a
+// sendAway tells clients to leave, and accepts what they send until they know: a
 // refusal would reach callers that did nothing wrong. It returns when they have gone, after
 // leavePatience, or when ctx ends. left is closed when the gRPC port is closed.
 func (s *Server) sendAway(ctx, total context.Context) (left <-chan struct{}) {
+	if s.rest != nil {
+		s.rest.leave() // else the end would close connections that clients are about to use again
+	}
 	if draining := s.readiness.stop(); !draining {
 		pause(ctx, s.cfg.DrainDelay, s.stopping.Done())
 	}
@@ -364,6 +367,8 @@ func (s *Server) drain(ctx context.Context) error {
 	err := s.up.Queue.Drain(ctx)
 	pending := s.Pending()
 	s.up.Queue.Close()
+	n := s.up.Queue.Stats()
+	s.log.Info("drained", "accepted", n.Accepted, "answered", n.Answered, "failed", n.Failed, "cancelled", n.Cancelled)
 	if err != nil && pending > 0 {
 		return fmt.Errorf("drain: %d requests were cut, not answered within %v", pending, s.cfg.DrainTimeout)
 	}

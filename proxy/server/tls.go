@@ -68,8 +68,15 @@ func (c *certificates) readTLS(cert, key, clientCA string) (changes []string, er
 			return nil, fmt.Errorf("%s: holds no certificate", clientCA)
 		}
 	}
-	if old := c.config.Swap(config); old != nil {
-		changes = []string{certificateText(old) + " -> " + certificateText(config)}
+	old := c.config.Swap(config)
+	if old == nil { // at the start
+		return nil, nil
+	}
+	if was, is := certificateText(old), certificateText(config); was != is {
+		changes = append(changes, was+" -> "+is)
+	}
+	if !old.ClientCAs.Equal(config.ClientCAs) {
+		changes = append(changes, "the authorities of clients")
 	}
 	return changes, nil
 }

@@ -146,9 +146,9 @@ type Settings struct {
 	BatchSize uint32 `protobuf:"varint,2,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
 	// Max time that the oldest request waits for its batch to fill, 0 to 60 s.
 	// 0 releases the queued requests as soon as an in-flight slot is free.
-	// Default 5 ms.
+	// Default 200 µs.
 	MaxWait *durationpb.Duration `protobuf:"bytes,3,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
-	// Max batches at SGLang at once, 1 to 4096. Default 2.
+	// Max batches at SGLang at once, 1 to 4096. Default 8.
 	MaxInFlight uint32 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// Max requests waiting in the queue, at least 1; beyond it a request is
 	// refused at once. Default 10000.
