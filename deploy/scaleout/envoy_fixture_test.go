@@ -37,7 +37,7 @@ func envoyBinary(t testing.TB) string {
 }
 
 // startEnvoy runs an Envoy with envoy.yaml before pods, and waits until each is healthy in
-// its eyes. Only the addresses are changed: ports are free ones of loopback, the endpoints
+// its eyes. Only the addresses and the wait before workers learn of health are changed: ports are free ones of loopback, the endpoints
 // of the cluster "grpc" are the pods' gRPC, those of "http" their HTTP.
 func startEnvoy(t testing.TB, binary string, set *podSet) *envoy {
 	t.Helper()
@@ -153,6 +153,13 @@ func onLoopback(config []byte, all []*pod) ([]byte, error) {
 				endpoints = append(endpoints, object{"endpoint": object{"address": address(addr)}})
 			}
 		}
+		// By default a worker learns up to a second after the statistics who is healthy.
+		common, _ := cluster["common_lb_config"].(object)
+		if common == nil {
+			common = object{}
+		}
+		common["update_merge_window"] = "0s"
+		cluster["common_lb_config"] = common
 		cluster["load_assignment"] = object{"cluster_name": cluster["name"], "endpoints": []object{{"lb_endpoints": endpoints}}}
 	}
 	return yaml.Marshal(object{"admin": c.Admin, "static_resources": object{
