@@ -47,22 +47,15 @@ func (s *submission) items(
 	if err := s.Queue.Room(n, bytes); err != nil { // before anything is made for each prompt
 		return nil, err
 	}
-	if !s.snapshot.Ready {
-		return nil, &notReadyError{s.snapshot.Reason}
-	}
-	if err := caller.reserve(1); err != nil {
-		return nil, err
-	}
-	rest := caller
-	caller.Rate = nil // what is refused counts once
-	items := make([]batcher.Item[*Prompt], n)
+	items, first := make([]batcher.Item[*Prompt], n), caller
 	for i := range items {
 		var err error
-		if items[i], err = s.item(caller, func(l Limits) (*Prompt, error) { return parse(i, l) }); err != nil {
+		if items[i], err = s.item(first, func(l Limits) (*Prompt, error) { return parse(i, l) }); err != nil {
 			return nil, err
 		}
+		first.Rate = nil // the others count below: a list that is refused counts once
 	}
-	rest.count(n - 1)
+	caller.count(n - 1)
 	return items, nil
 }
 
