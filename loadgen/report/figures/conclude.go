@@ -84,9 +84,9 @@ func (p Phase) recommend(cfg report.Config) Recommendation {
 	}
 	sides, sized := p.sides(), p.sized()
 	if len(sides) < 2 || len(sized) == 0 {
-		return p.choose().keep(p)
+		return p.choose().keep(p).against(p)
 	}
-	r := sides[0].choose().keep(p)
+	r := sides[0].choose().keep(p).against(p)
 	r.Of, r.Top, r.Side, r.Sure = len(sized), fastest(sized), sides[0].name, Alike
 	r.Like = only(sized, func(c Cell) bool { return c.Setting != r.Top.Setting && p.compare(r.Top, c) == Alike })
 	switch {
@@ -107,9 +107,9 @@ func (p Phase) choose() Recommendation {
 	case len(sized) == 0:
 		return Recommendation{Choice: NoSize}
 	case len(sized) == 1:
-		return Recommendation{Choice: OneSize, Take: sized[0]}.against(p)
+		return Recommendation{Choice: OneSize, Take: sized[0]}
 	case p.tooFew(sized):
-		return Recommendation{Choice: Unsure, Take: fastest(sized)}.against(p)
+		return Recommendation{Choice: Unsure, Take: fastest(sized)}
 	}
 	best := slices.MinFunc(sized, func(a, b Cell) int { return cmp.Compare(a.Rank, b.Rank) }).Rank
 	front := only(sized, func(c Cell) bool { return c.Rank == best })
@@ -134,7 +134,7 @@ func (p Phase) choose() Recommendation {
 	case len(front) < len(r.Equal):
 		r.Choice = InFront
 	}
-	return r.against(p)
+	return r
 }
 
 // keep prefers the proxy's defaults to a size that is not told to be faster: they need no flags.
@@ -148,7 +148,7 @@ func (r Recommendation) keep(p Phase) Recommendation {
 		return r
 	}
 	r.Keep = &a
-	return r.against(p)
+	return r
 }
 
 // tooFew reports whether cells have too few repeats to be told apart.
@@ -159,14 +159,11 @@ func (p Phase) tooFew(cells []Cell) bool {
 // against compares what is recommended with not batching at all.
 func (r Recommendation) against(p Phase) Recommendation {
 	single, ok := p.find("unbatched")
-	if !ok {
+	take := r.Best()
+	if !ok || take == nil {
 		return r
 	}
-	take := r.Take
-	if r.Keep != nil {
-		take = r.Keep.Cell
-	}
-	worth := p.against(single, take)
+	worth := p.against(single, *take)
 	r.Worth, r.Why = &worth, Gains
 	switch {
 	case worth.Told == TooFew:
