@@ -95,13 +95,7 @@ type begin struct {
 // arrivals.
 func (a Arrival) schedule(prompts []target.Prompt, starts []int, seed uint64) []begin {
 	all := make([]begin, len(starts))
-	groups := 0
-	for i, at := range starts {
-		if i == 0 || !prompts[at].Joins {
-			groups++
-		}
-	}
-	times := a.times(groups, seed)
+	times := a.times(len(groups(prompts, starts)), seed)
 	group := -1
 	for i, at := range starts {
 		p := prompts[at]

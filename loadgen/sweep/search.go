@@ -67,7 +67,7 @@ func (s Search) Run(ctx context.Context) (runs []report.Run, err error) {
 	for _, phase := range s.Plan.phases() {
 		for _, c := range s.Plan.order()[:len(s.Plan.Settings)] {
 			one := seek{
-				Search: s, setting: c.setting, phase: phase, groups: groups(s.Prompts),
+				Search: s, setting: c.setting, phase: phase, groups: groups(s.Prompts, conversations(s.Prompts)),
 				kept: map[int]int{}, broke: map[int]int{}, highest: math.MinInt, lowest: math.MaxInt,
 			}
 			err := one.run(ctx)
@@ -80,15 +80,15 @@ func (s Search) Run(ctx context.Context) (runs []report.Run, err error) {
 	return runs, nil
 }
 
-// groups returns the indices of the prompts that begin when they are due themselves: conversations, or
-// groups of copies.
-func groups(prompts []target.Prompt) (starts []int) {
-	for _, i := range conversations(prompts) {
-		if i == 0 || !prompts[i].Joins {
-			starts = append(starts, i)
+// groups returns those of the first prompts of conversations (starts) that begin when they are due
+// themselves. The others are copies that begin with the one before them.
+func groups(prompts []target.Prompt, starts []int) (own []int) {
+	for _, i := range starts {
+		if len(own) == 0 || !prompts[i].Joins {
+			own = append(own, i)
 		}
 	}
-	return starts
+	return own
 }
 
 // seek is the search at one setting in one phase. Its rates are steps of the grid.
