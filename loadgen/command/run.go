@@ -86,9 +86,8 @@ func runSweep(ctx context.Context, b *bubble, o options, l load.Load, out string
 		}
 	})
 	defer closeStack()
-	prompts, plan := l.Prompts, o.plan
 	r := newReport(o, l, s.status)
-	r.Tracing, r.Config.WarmUpPrompts = tracing.forReport(o.jaeger), sweep.WarmUpPrompts(prompts)
+	r.Tracing, r.Config.WarmUpPrompts = tracing.forReport(o.jaeger), sweep.WarmUpPrompts(l.Prompts)
 	j, err := openJournal(ctx, o, out, l, r, s.proxy)
 	if err != nil {
 		return err
@@ -101,13 +100,13 @@ func runSweep(ctx context.Context, b *bubble, o options, l load.Load, out string
 		fmt.Fprintf(os.Stderr, "each cold run flushes the prefix cache of SGLang behind %s, whose settings change until the end\n", o.target)
 	}
 	if s.direct != nil {
-		if err := checkContext(ctx, s.direct.Client, prompts, r.Server.MaxPromptTokens); err != nil {
+		if err := checkContext(ctx, s.direct.Client, l.Prompts, r.Server.MaxPromptTokens); err != nil {
 			return inputError{err}
 		}
 	}
 
 	sw := &sweep.Sweep{
-		Plan: plan, Prompts: prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
+		Plan: o.plan, Prompts: l.Prompts, Proxy: s.proxy, Direct: s.direct, Through: s.through, Straight: s.straight,
 		Counters: s.counters, Virtual: b != nil, Log: log,
 	}
 	if !r.Simulated && local(r.Server.URL) && (o.target == "" || local("//"+o.target)) {
