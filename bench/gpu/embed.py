@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
 """Embeds single prompts of 64 callers, in four processes: straight and through the proxy, interleaved, each three times.
 usage: embed.py SGLANG_URL PROXY_URL     SGLang was started with --is-embedding; prints a JSON line a row"""
-import concurrent.futures as cf, json, multiprocessing as mp, random, sys, time, urllib.request
+import concurrent.futures as cf, json, multiprocessing as mp, random, sys, time
+
+from client import call, ids, text
 
 SGLANG, PROXY = sys.argv[1:3]
-WORDS = "the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one".split()
 
 
 def embed(base, prompt):
-    request = urllib.request.Request(base + "/v1/embeddings", json.dumps({"model": "m", "input": prompt, "encoding_format": "base64"}).encode(), {"content-type": "application/json"})
     begin = time.time()
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        answer.read()
+    call(base, "/v1/embeddings", {"model": "m", "input": prompt, "encoding_format": "base64"})
     return time.time() - begin
 
 
@@ -25,8 +24,8 @@ def main():
     with mp.get_context("spawn").Pool(4) as processes:
         for kind, tokens, n in [("texts", 20, 2048), ("ids", 20, 2048), ("texts", 200, 1024), ("ids", 200, 1024)]:
             for base in [SGLANG, PROXY] * 3:
-                make = (lambda: [rnd.randrange(1000, 140000) for _ in range(tokens)]) if kind == "ids" else (lambda: " ".join(rnd.choices(WORDS, k=tokens)))
-                prompts = [make() for _ in range(n)]
+                make = ids if kind == "ids" else text
+                prompts = [make(rnd, tokens) for _ in range(n)]
                 begin = time.time()
                 took = sorted(t for l in processes.starmap(part, [(base, prompts[i::4]) for i in range(4)]) for t in l)
                 seconds = time.time() - begin

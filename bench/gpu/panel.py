@@ -2,27 +2,11 @@
 """A panel of judges: four callers ask at once about the same states, eight questions each, as one /v1/score. SGLang's own way,
 leader first by hand within each call, and through the proxy, which also knows what the other callers ask.
 usage: panel.py SGLANG_URL PROXY_URL     needs SGLang to itself; empties its cache before each row; prints a JSON line a row, every row twice, interleaved"""
-import concurrent.futures as cf, json, random, sys, time, urllib.request
+import concurrent.futures as cf, json, random, sys, time
+
+from client import call, flush, ids, score, text
 
 SGLANG, PROXY = sys.argv[1:3]
-LABELS = [9454, 2753]
-WORDS = "the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one".split()
-
-
-def call(base, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(base + path, data, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        return json.loads(answer.read() or b"null")
-
-
-def flush():
-    for _ in range(100):
-        try:
-            return urllib.request.urlopen(urllib.request.Request(SGLANG + "/flush_cache", b"", method="POST"), timeout=10).read()
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit("SGLang does not empty its cache: is it busy?")
 
 
 def computed():
@@ -32,30 +16,27 @@ def computed():
         return None
 
 
-def score(base):
-    return lambda query, items: call(base, "/v1/score", {"model": "m", "query": query, "items": items, "label_token_ids": LABELS, "apply_softmax": True})
+def straight(query, items):
+    score(SGLANG, query, items)
 
 
 def by_hand(query, items):
-    score(SGLANG)(query, items[:1])
-    score(SGLANG)(query, items[1:])
+    score(SGLANG, query, items[:1])
+    score(SGLANG, query, items[1:])
+
+
+def proxied(query, items):
+    score(PROXY, query, items)
 
 
 def main():
     rnd = random.Random(9)
-
-    def ids(n):
-        return [rnd.randrange(1000, 140000) for _ in range(n)]
-
-    def text(n):
-        return "".join(" " + rnd.choice(WORDS) for _ in range(n))
-
     for kind, make in [("ids", ids), ("texts", text)]:
         n, judges, questions = 12, 4, 8
-        states = [(make(2000), [[make(60) for _ in range(questions)] for _ in range(judges)]) for _ in range(n)]
+        states = [(make(rnd, 2000), [[make(rnd, 60) for _ in range(questions)] for _ in range(judges)]) for _ in range(n)]
         fewest = n * (2000 + judges * questions * 60)
-        for way, run in [("SGLang", score(SGLANG)), ("by hand, each caller's first question first", by_hand), ("proxy", score(PROXY))] * 2:
-            flush()
+        for way, run in [("SGLang", straight), ("by hand, each caller's first question first", by_hand), ("proxy", proxied)] * 2:
+            flush(SGLANG)
             before, begin = computed(), time.time()
             with cf.ThreadPoolExecutor(judges) as pool:
                 for query, panels in states:
