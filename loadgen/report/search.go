@@ -50,8 +50,9 @@ type Outcome struct {
 	Goodput    float64 `json:"goodput"`     // answers within the bound per second, if requests are due as often as the rate says
 }
 
-// Judge judges a run by its requests, of which answers are due per second. It leaves out the warm-up. The later
-// half must keep the objective, too: a queue that grows breaks it there first.
+// Judge says what became of the objective in a run with these requests. due is the rate in answers per second
+// that was asked for. Requests of the warm-up do not count. The later half must keep the objective, too: a
+// queue that grows breaks it there first.
 func (o Objective) Judge(run Run, requests []Request, due float64) (out Outcome) {
 	counted := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool { return r.WarmUp })
 	if len(counted) == 0 || run.Impossible() != "" {

@@ -54,7 +54,7 @@ func TestTheWayOfAPromptIsShort(t *testing.T) {
 	}
 }
 
-// functionsIn returns the functions, each after its file, of which a run wrote counters.
+// functionsIn returns the functions that a run wrote counters of. Each name follows its file.
 func functionsIn(t *testing.T, run string) (way []string) {
 	t.Helper()
 	for line := range strings.Lines(command(t, "go", "tool", "covdata", "func", "-i="+run)) {

@@ -11,7 +11,7 @@ import (
 	"paceline/loadgen/stats"
 )
 
-// found is a search: three settings, of which one never keeps the objective.
+// found is a search at three settings. One of them never keeps the objective.
 func found() report.Report {
 	r := of()
 	r.Config.Objective, r.Config.Repeats = &report.Objective{Percentile: 99, Seconds: 0.5}, 2
